@@ -1,0 +1,60 @@
+"""Export a version's changed predictions from BigQuery to Bigtable.
+
+Usage: python -m beam_jobs.export_predictions --model=M --version=V --source_table=P.D.T --bigtable_project=P
+--bigtable_instance=I [--runner=...]
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_jobs.bigquery_source import ReadTable
+from beam_jobs.bigtable_sink import WritePredictions
+from beam_jobs.options import ExportOptions
+from beam_jobs.receipts import AddReceipts, WriteReceipt
+from prediction_store.lifecycle import ModelState, RegistryError, Status
+from prediction_store.registry import Registry
+
+
+def build(pipeline: beam.Pipeline, options: ExportOptions, state: ModelState) -> None:
+    """Add the export's steps to a pipeline.
+
+    Args:
+        pipeline: where to add them.
+        options: what to export, and where to.
+        state: the model's state in the registry, for the entity's table and row keys.
+    """
+    write = WritePredictions(options.target(state.entity_type), state.model, options.version, state.row_keys)
+    receipt = WriteReceipt(options.instance(), options.registry_app_profile, state.model, options.version)
+    (
+        pipeline
+        | "Read changes" >> ReadTable(options.source_table, ["entity_id", "payload"])
+        | "Write cells" >> beam.ParDo(write)
+        | "Add up" >> beam.CombineGlobally(AddReceipts())
+        | "Write receipt" >> beam.ParDo(receipt)
+    )
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run the job, or submit it to Dataflow.
+
+    Raises:
+        RegistryError: the registry does not expect an export of this version.
+    """
+    options = PipelineOptions(arguments, save_main_session=False).view_as(ExportOptions)
+    with Registry(options.instance(), options.registry_app_profile) as registry:
+        state = registry.get(options.model)
+    record = state.versions.get(options.version)
+    if record is None or record.status is not Status.EXPORTING:
+        status = record.status if record else "unknown"
+        raise RegistryError(f"{state.model}: version {options.version} is {status}; begin its export first")
+    with beam.Pipeline(options=options) as pipeline:
+        build(pipeline, options, state)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)  # one stream: Airflow's operator blocks on two
+    run(sys.argv[1:])

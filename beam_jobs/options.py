@@ -1,0 +1,45 @@
+"""Command-line options of the jobs, beside Beam's own."""
+
+from argparse import ArgumentParser
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_jobs.bulk_writer import Target
+from prediction_store.connection import Instance
+
+
+class BigtableOptions(PipelineOptions):
+    """Where the predictions and the registry are."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: ArgumentParser) -> None:
+        parser.add_argument("--bigtable_project", required=True, help="project of the Bigtable instance")
+        parser.add_argument("--bigtable_instance", required=True, help="id of the Bigtable instance")
+        parser.add_argument("--export_app_profile", default="", help="app profile for reads and writes of predictions")
+        parser.add_argument("--registry_app_profile", default="", help="app profile for the registry: single cluster")
+        parser.add_argument("--model", required=True, help="name of the model in the registry")
+        parser.add_argument("--version", required=True, type=int, help="version that is being exported")
+        parser.add_argument(
+            "--write_deadline_seconds", type=float, default=300, help="how long a failing write is tried again"
+        )
+
+    def instance(self) -> Instance:
+        """The Bigtable instance."""
+        return Instance(self.bigtable_project, self.bigtable_instance)
+
+    def target(self, table: str) -> Target:
+        """How to write to a table of the instance."""
+        return Target(self.instance().table(table), self.export_app_profile, self.write_deadline_seconds)
+
+
+class ExportOptions(BigtableOptions):
+    """What to export."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--source_table",
+            required=True,
+            help="BigQuery table PROJECT.DATASET.TABLE with the columns entity_id STRING and payload STRING (NULL: the "
+            "entity has no prediction any more)",
+        )

@@ -1,0 +1,144 @@
+"""The version registry: a row per model in a small Bigtable table, changed by compare-and-set.
+
+The row holds the model's state as one JSON document, and a revision number. Every step reads both, computes the state
+that follows, and writes it if the revision is still the same, in one CheckAndMutateRow; so steps are atomic, and
+those that race are made one after the other.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Self
+
+from google.cloud.bigtable.data import BigtableDataClient, Mutation, ReadRowsQuery, SetCell
+from google.cloud.bigtable.data.row_filters import (
+    CellsColumnLimitFilter,
+    ColumnQualifierRegexFilter,
+    FamilyNameRegexFilter,
+    RowFilterChain,
+    ValueRegexFilter,
+)
+
+from prediction_store.connection import Instance
+from prediction_store.lifecycle import ModelState, RegistryError
+
+TABLE = "prediction_versions"
+FAMILY = "state"
+DOCUMENT = b"document"
+REVISION = b"revision"
+
+_NEWEST = CellsColumnLimitFilter(1)
+_ATTEMPTS = 10
+
+Step = Callable[[ModelState], ModelState]
+
+
+class Registry:
+    """Reads and changes the versions of models. One per process; `close` it, or use it in a `with`."""
+
+    def __init__(self, instance: Instance, app_profile: str | None = None) -> None:
+        """Connect to the registry.
+
+        Args:
+            instance: where the registry table is.
+            app_profile: one that routes to a single cluster and allows single-row transactions; Bigtable refuses
+                conditional writes through any other.
+        """
+        self._client = BigtableDataClient(project=instance.project)
+        self._table = self._client.get_table(instance.instance, TABLE, app_profile_id=app_profile)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection to Bigtable."""
+        self._table.close()
+        self._client.close()
+
+    def models(self) -> Iterator[ModelState]:
+        """The state of every model."""
+        for row in self._table.read_rows_stream(ReadRowsQuery(row_filter=_NEWEST)):
+            yield ModelState.from_json(row.get_cells(FAMILY, DOCUMENT)[0].value)
+
+    def find(self, model: str) -> ModelState | None:
+        """The state of a model; None if the registry does not have it."""
+        return self._read(model)[0]
+
+    def get(self, model: str) -> ModelState:
+        """The state of a model.
+
+        Raises:
+            RegistryError: the registry does not have it.
+        """
+        state = self.find(model)
+        if state is None:
+            raise RegistryError(f"{model}: the registry does not have this model; run its refresh first")
+        return state
+
+    def register(self, initial: ModelState) -> ModelState:
+        """Add a model, or take over the settings (entity type, row keys, versions to keep) of one that is there.
+
+        Raises:
+            RegistryError: the entity type or the row keys of a model that has versions would change.
+        """
+        while True:
+            current, revision = self._read(initial.model)
+            if current is None:
+                following = initial
+            elif (current.entity_type, current.row_keys) != (
+                initial.entity_type,
+                initial.row_keys,
+            ) and current.latest:
+                raise RegistryError(
+                    f"{initial.model}: entity_type and row_keys cannot change from {current.entity_type!r}, "
+                    f"{current.row_keys!r} once versions exist; give the model a new name"
+                )
+            else:
+                following = replace(initial, active=current.active, latest=current.latest, versions=current.versions)
+            if following == current or self._write(following, revision):
+                return following
+
+    def update(self, model: str, step: Step) -> ModelState:
+        """Make one step in the life of a model's versions, and return the state that follows.
+
+        Args:
+            model: the name of the model.
+            step: from the current state to the following one. Called again if another writer was faster.
+
+        Raises:
+            RegistryError: the step is not allowed, or the model is unknown, or writers kept being faster.
+        """
+        for _ in range(_ATTEMPTS):
+            current, revision = self._read(model)
+            if current is None:
+                raise RegistryError(f"{model}: the registry does not have this model; run its refresh first")
+            following = step(current)
+            if following == current or self._write(following, revision):
+                return following
+        raise RegistryError(f"{model}: another writer was faster {_ATTEMPTS} times in a row; nothing was changed")
+
+    def _read(self, model: str) -> tuple[ModelState | None, int]:
+        row = self._table.read_row(model, row_filter=_NEWEST)
+        if row is None:
+            return None, 0
+        return (
+            ModelState.from_json(row.get_cells(FAMILY, DOCUMENT)[0].value),
+            int(row.get_cells(FAMILY, REVISION)[0].value),
+        )
+
+    def _write(self, state: ModelState, revision: int) -> bool:
+        """Write a state if the row is still at `revision` (0: there is none); whether it was."""
+        newest_revision = [FamilyNameRegexFilter(FAMILY), ColumnQualifierRegexFilter(REVISION), _NEWEST]
+        mutations: list[Mutation] = [
+            SetCell(FAMILY, DOCUMENT, state.to_json()),
+            SetCell(FAMILY, REVISION, str(revision + 1).encode()),
+        ]
+        if revision == 0:
+            found = self._table.check_and_mutate_row(
+                state.model, RowFilterChain(newest_revision), false_case_mutations=mutations
+            )
+            return not found
+        is_current = RowFilterChain([*newest_revision, ValueRegexFilter(str(revision).encode())])
+        return self._table.check_and_mutate_row(state.model, is_current, true_case_mutations=mutations)
