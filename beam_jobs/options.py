@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.bulk_writer import Target
-from prediction_store.connection import Instance
+from prediction_store.instance import Instance
 
 
 class BigtableOptions(PipelineOptions):

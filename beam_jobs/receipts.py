@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import apache_beam as beam
 
-from prediction_store.connection import Instance
+from prediction_store.instance import Instance
 from prediction_store.lifecycle import Receipt
 from prediction_store.registry import Registry
 

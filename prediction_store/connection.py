@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import grpc
 import grpc.aio
@@ -17,18 +16,6 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """A Bigtable instance."""
-
-    project: str
-    instance: str
-
-    def table(self, table: str) -> str:
-        """The full name of one of its tables."""
-        return f"projects/{self.project}/instances/{self.instance}/tables/{table}"
 
 
 def routing_metadata(table: str, app_profile: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from google.cloud.bigtable.data.row_filters import (
     ValueRegexFilter,
 )
 
-from prediction_store.connection import Instance
+from prediction_store.instance import Instance
 from prediction_store.lifecycle import ModelState, RegistryError
 
 TABLE = "prediction_versions"
@@ -35,7 +35,7 @@ Step = Callable[[ModelState], ModelState]
 class Registry:
     """Reads and changes the versions of models. One per process; `close` it, or use it in a `with`."""
 
-    def __init__(self, instance: Instance, app_profile: str | None = None) -> None:
+    def __init__(self, instance: Instance, app_profile: str = "") -> None:
         """Connect to the registry.
 
         Args:
@@ -44,7 +44,7 @@ class Registry:
                 conditional writes through any other.
         """
         self._client = BigtableDataClient(project=instance.project)
-        self._table = self._client.get_table(instance.instance, TABLE, app_profile_id=app_profile)
+        self._table = self._client.get_table(instance.instance, TABLE, app_profile_id=app_profile or None)
 
     def __enter__(self) -> Self:
         return self

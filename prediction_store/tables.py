@@ -1,19 +1,27 @@
 """The tables and column families that predictions and their registry need."""
 
+import os
+import time
+from contextlib import suppress
+
+import grpc
 from google.api_core.exceptions import AlreadyExists
 from google.cloud.bigtable_admin_v2 import BigtableTableAdminClient
+from google.cloud.bigtable_admin_v2.services.bigtable_table_admin.transports import (
+    BigtableTableAdminGrpcTransport,
+)
 from google.cloud.bigtable_admin_v2.types import ColumnFamily, GcRule, ModifyColumnFamiliesRequest, Table
 
 from prediction_store import registry
-from prediction_store.connection import Instance
+from prediction_store.instance import Instance
 
 
 class Tables:
     """Creates tables and column families. Needs the rights of a Bigtable table admin."""
 
-    def __init__(self, instance: Instance, client: BigtableTableAdminClient) -> None:
+    def __init__(self, instance: Instance) -> None:
         self._instance = instance
-        self._client = client
+        self._client = _client()
 
     def ensure_registry(self) -> None:
         """Create the registry's table if it is missing."""
@@ -27,29 +35,31 @@ class Tables:
         self._ensure_table(entity_type, {})
         self._ensure_family(entity_type, model, keep_versions + 1)
 
-    def _ensure_table(self, table: str, families: dict[str, int]) -> None:
+    def wait_for_replication(self, table: str, poll_seconds: float) -> None:
+        """Wait until every cluster has what was written to a table. At once where there is one cluster."""
         name = self._instance.table(table)
-        parent = name.removesuffix(f"/tables/{table}")
-        try:
-            self._client.create_table(
-                parent=parent,
-                table_id=table,
-                table=Table(column_families={f: _family(n) for f, n in families.items()}),
-            )
-        except AlreadyExists:
-            for family, cells in families.items():
-                self._ensure_family(table, family, cells)
+        token = self._client.generate_consistency_token(name=name).consistency_token
+        while not self._client.check_consistency(name=name, consistency_token=token).consistent:
+            time.sleep(poll_seconds)
+
+    def _ensure_table(self, table: str, families: dict[str, int]) -> None:
+        with suppress(AlreadyExists):
+            self._client.create_table(parent=self._instance.name, table_id=table, table=Table())
+        for family, cells in families.items():
+            self._ensure_family(table, family, cells)
 
     def _ensure_family(self, table: str, family: str, cells: int) -> None:
         name = self._instance.table(table)
-        modification = ModifyColumnFamiliesRequest.Modification
+        change = ModifyColumnFamiliesRequest.Modification
+        rule = ColumnFamily(gc_rule=GcRule(max_num_versions=cells))
         try:
-            change = modification(id=family, create=_family(cells))
-            self._client.modify_column_families(name=name, modifications=[change])
+            self._client.modify_column_families(name=name, modifications=[change(id=family, create=rule)])
         except AlreadyExists:
-            change = modification(id=family, update=_family(cells))
-            self._client.modify_column_families(name=name, modifications=[change])
+            self._client.modify_column_families(name=name, modifications=[change(id=family, update=rule)])
 
 
-def _family(cells: int) -> ColumnFamily:
-    return ColumnFamily(gc_rule=GcRule(max_num_versions=cells))
+def _client() -> BigtableTableAdminClient:
+    """A client of the table admin API, with the default credentials."""
+    if host := os.environ.get("BIGTABLE_EMULATOR_HOST"):
+        return BigtableTableAdminClient(transport=BigtableTableAdminGrpcTransport(channel=grpc.insecure_channel(host)))
+    return BigtableTableAdminClient()

@@ -1,0 +1,10 @@
+{% from "features.sql" import features with context %}
+SELECT
+  customer_id AS entity_id,
+  STRUCT(
+    ROUND((SELECT p.prob FROM UNNEST(predicted_buys_again_probs) AS p WHERE p.label), 2) AS probability,
+    predicted_buys_again AS buys_again,
+    frequency AS purchases
+  ) AS prediction
+FROM ML.PREDICT(MODEL {{ model }}, (
+{{ features(0) | indent(2, first=true) }}))

@@ -1,0 +1,212 @@
+"""The refresh DAG."""
+
+import importlib.util
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
+from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
+from airflow.providers.standard.operators.python import BranchPythonOperator, ShortCircuitOperator
+from airflow.sdk import DAG, Param, TriggerRule
+
+from foreserve.cloud import Cloud
+from foreserve.open_loop import Load
+from foreserve.operators import (
+    AbandonVersion,
+    CheckQuality,
+    CleanUp,
+    ConfirmServed,
+    OpenVersion,
+    PrepareExport,
+    Promote,
+    SmokeTest,
+    WaitForReplication,
+)
+from prediction_store.instance import Instance
+from prediction_store.lifecycle import ModelState
+from refresh_factory.environment import Environment
+from refresh_factory.pipeline import Pipeline, load_pipeline
+from refresh_factory.statements import Statements
+
+_REFRESH = "ti.xcom_pull(task_ids='open_version')"
+
+_PARAMS = {
+    "retrain": Param(default=True, type="boolean", title="Retrain", description="No: predict with the model in use."),
+    "promote": Param(default=True, type="boolean", title="Promote", description="No: stop after the smoke test."),
+    "export": Param(
+        "changes",
+        type="string",
+        enum=["changes", "full"],
+        title="Export",
+        description="What differs from the served version, or every prediction.",
+    ),
+}
+
+
+def refresh_dag(dag_file: str) -> DAG:
+    """The DAG of the pipeline in whose folder `dag_file` lies.
+
+    Raises:
+        PipelineError: the pipeline cannot be used.
+        pydantic.ValidationError: an environment variable is missing or wrong.
+    """
+    folder = Path(dag_file).parent
+    return _Builder(folder, load_pipeline(folder), Environment()).dag()
+
+
+class _Builder:
+    """Makes the tasks of one pipeline, and chains them."""
+
+    def __init__(self, folder: Path, pipeline: Pipeline, environment: Environment) -> None:
+        self._folder = folder
+        self._pipeline = pipeline
+        self._environment = environment
+        self._cloud = Cloud(
+            project=environment.project,
+            location=environment.location,
+            bigtable=Instance(environment.project, environment.bigtable_instance),
+            registry_app_profile=environment.registry_app_profile,
+            gcp_conn_id=environment.gcp_conn_id,
+            api_conn_id=environment.api_conn_id,
+        )
+
+    def dag(self) -> DAG:
+        """Open a version; train and judge a model; predict; export; test; promote."""
+        pipeline, environment = self._pipeline, self._environment
+        with DAG(
+            dag_id=f"refresh_{pipeline.model}",
+            description=pipeline.description,
+            schedule=pipeline.schedule if environment.scheduled else None,
+            catchup=False,
+            max_active_runs=1,
+            params=_PARAMS,
+            tags=["foreserve", pipeline.entity_type],
+            default_args={
+                "owner": pipeline.owner,
+                "retries": environment.retries,
+                "retry_delay": timedelta(seconds=environment.retry_delay_seconds),
+            },
+            user_defined_macros={"sql": Statements(self._folder, pipeline, environment.project)},
+        ) as dag:
+            self._chain()
+        return dag
+
+    def _chain(self) -> None:
+        pipeline, cloud = self._pipeline, self._cloud
+        open_version = OpenVersion(
+            task_id="open_version",
+            cloud=cloud,
+            initial=ModelState(pipeline.model, pipeline.entity_type, pipeline.row_keys, pipeline.keep_versions),
+            dataset=f"{self._environment.project}.{self._environment.dataset}",
+            create_tables=self._environment.create_tables,
+        )
+        on_version: dict[str, Any] = {"cloud": cloud, "refresh": open_version.output}
+
+        retrain = BranchPythonOperator(
+            task_id="retrain",
+            python_callable=lambda params: "train" if params["retrain"] else "predict",
+        )
+        train = self._query("train", f"sql.train({_REFRESH})")
+        evaluate = self._query("evaluate", f"sql.evaluate({_REFRESH})")
+        quality_gate = CheckQuality(task_id="quality_gate", gate=pipeline.quality_gate, **on_version)
+        predict = self._query(
+            "predict",
+            f"sql.predict({_REFRESH}, ti.xcom_pull(task_ids='quality_gate'))",
+            trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        )
+        check = self._query("check", f"sql.check({_REFRESH})", retries=0)
+        changes = self._query("changes", f"sql.changes({_REFRESH}, params.export)")
+        prepare_export = PrepareExport(
+            task_id="prepare_export",
+            model=quality_gate.output,
+            purge_task_id="purge",
+            export_task_id="export",
+            **on_version,
+        )
+        purge = self._beam_job("purge", "purge_stale_cells")
+        export = self._beam_job(
+            "export",
+            "export_predictions",
+            {"source_table": f"{{{{ {_REFRESH}.dataset }}}}.{pipeline.model}_changes_{{{{ {_REFRESH}.version }}}}"},
+            trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        )
+        wait_for_replication = WaitForReplication(
+            task_id="wait_for_replication",
+            entity_type=pipeline.entity_type,
+            poll_seconds=self._environment.poll_seconds,
+            **on_version,
+        )
+        smoke_test = SmokeTest(
+            task_id="smoke_test",
+            load=Load(pipeline.smoke_test.requests, pipeline.smoke_test.rate),
+            objective_p99_ms=pipeline.smoke_test.objective_p99_ms,
+            **on_version,
+        )
+        may_promote = ShortCircuitOperator(task_id="may_promote", python_callable=lambda params: params["promote"])
+        promote = Promote(task_id="promote", **on_version)
+        confirm = ConfirmServed(task_id="confirm", **on_version)
+        clean_up = CleanUp(task_id="clean_up", **on_version)
+        abandon = AbandonVersion(task_id="abandon", trigger_rule=TriggerRule.ONE_FAILED, **on_version)
+
+        open_version >> retrain >> train >> evaluate >> quality_gate >> predict
+        retrain >> predict >> check >> changes >> prepare_export >> purge >> export
+        prepare_export >> export >> wait_for_replication >> smoke_test >> may_promote >> promote >> confirm >> clean_up
+        (
+            [
+                open_version,
+                retrain,
+                train,
+                evaluate,
+                quality_gate,
+                predict,
+                check,
+                changes,
+                prepare_export,
+                purge,
+                export,
+            ]
+            >> abandon
+        )
+        [wait_for_replication, smoke_test, may_promote, promote, confirm] >> abandon
+
+    def _query(self, task_id: str, statement: str, **kwargs: Any) -> BigQueryInsertJobOperator:
+        """A BigQuery job that waits in the triggerer."""
+        return BigQueryInsertJobOperator(
+            task_id=task_id,
+            configuration={"query": {"query": f"{{{{ {statement} }}}}", "useLegacySql": False}},
+            project_id=self._environment.project,
+            location=self._environment.location,
+            gcp_conn_id=self._environment.gcp_conn_id,
+            deferrable=True,
+            poll_interval=self._environment.poll_seconds,
+            **kwargs,
+        )
+
+    def _beam_job(
+        self, task_id: str, module: str, options: dict[str, str] | None = None, **kwargs: Any
+    ) -> BeamRunPythonPipelineOperator:
+        """A job of `beam_jobs`: in this environment, or on Dataflow."""
+        environment = self._environment
+        spec = importlib.util.find_spec("beam_jobs")
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError("beam_jobs is not on the Python path; deploy it beside the DAGs")
+        return BeamRunPythonPipelineOperator(
+            task_id=task_id,
+            py_file=str(Path(spec.origin).parent / f"{module}.py"),
+            py_interpreter=environment.python,
+            runner=environment.beam_runner,
+            pipeline_options={
+                **environment.beam_options,
+                "bigtable_project": environment.project,
+                "bigtable_instance": environment.bigtable_instance,
+                "export_app_profile": environment.export_app_profile,
+                "registry_app_profile": environment.registry_app_profile,
+                "model": self._pipeline.model,
+                "version": f"{{{{ {_REFRESH}.version }}}}",
+                **(options or {}),
+            },
+            gcp_conn_id=environment.gcp_conn_id,
+            execution_timeout=timedelta(hours=6),
+            **kwargs,
+        )

@@ -1,0 +1,31 @@
+"""Where the DAGs run, from environment variables that start with `FORESERVE_`."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Environment(BaseSettings):
+    """The Google Cloud project that the refreshes work in, or the local stack that stands in for it."""
+
+    model_config = SettingsConfigDict(env_prefix="FORESERVE_")
+
+    project: str = Field(description="project of BigQuery and Bigtable")
+    dataset: str = Field(default="foreserve", description="BigQuery dataset for models and predictions")
+    location: str = Field(default="US", description="location of the BigQuery jobs")
+    bigtable_instance: str = Field(description="id of the Bigtable instance")
+    export_app_profile: str = Field(default="", description="app profile of the export: single cluster, low priority")
+    registry_app_profile: str = Field(default="", description="app profile of the registry: single-row transactions")
+    create_tables: bool = Field(default=False, description="whether refreshes create missing Bigtable tables")
+    scheduled: bool = Field(default=True, description="whether schedules apply; else DAGs are triggered by hand")
+    beam_runner: Literal["DataflowRunner", "FnApiRunner"] = "DataflowRunner"
+    beam_options: dict[str, Any] = Field(
+        default_factory=dict, description="JSON: further pipeline options, such as region and temp_location"
+    )
+    python: str = Field(default="python3", description="interpreter that has apache-beam, for launching the jobs")
+    poll_seconds: float = Field(default=10.0, gt=0, description="how often to ask for the state of a BigQuery job")
+    retries: int = Field(default=2, ge=0, description="how often a failed task is tried again")
+    retry_delay_seconds: float = Field(default=60.0, ge=0)
+    gcp_conn_id: str = "google_cloud_default"
+    api_conn_id: str = Field(default="prediction_api", description="Airflow connection of the look-up service")

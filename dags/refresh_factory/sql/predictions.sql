@@ -1,0 +1,8 @@
+{# Every prediction, as JSON that is ready to be served. #}
+CREATE OR REPLACE TABLE `{{ refresh.predictions_table }}` AS
+SELECT
+  CAST(entity_id AS STRING) AS entity_id,
+  TO_JSON_STRING(prediction) AS payload
+FROM (
+{{ query | indent(2, first=true) }}
+)

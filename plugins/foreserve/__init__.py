@@ -1,0 +1,1 @@
+"""Airflow operators that turn a BigQuery ML model into served predictions."""

@@ -1,0 +1,46 @@
+"""Where a refresh works: BigQuery, Bigtable, the look-up service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery
+
+    from prediction_store.instance import Instance
+    from prediction_store.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """Where BigQuery, Bigtable and the look-up service are."""
+
+    project: str
+    location: str
+    bigtable: Instance
+    registry_app_profile: str
+    gcp_conn_id: str
+    api_conn_id: str
+
+    def bigquery(self) -> bigquery.Client:
+        """A BigQuery client."""
+        from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+
+        hook = BigQueryHook(gcp_conn_id=self.gcp_conn_id, location=self.location, use_legacy_sql=False)
+        return hook.get_client(project_id=self.project, location=self.location)
+
+    def registry(self) -> Registry:
+        """The version registry."""
+        from prediction_store.registry import Registry
+
+        return Registry(self.bigtable, self.registry_app_profile)
+
+    def api_address(self) -> tuple[str, dict[str, str]]:
+        """The base URL of the look-up service, and the headers that its connection asks for."""
+        connection = BaseHook.get_connection(self.api_conn_id)
+        port = f":{connection.port}" if connection.port else ""
+        headers = {"Authorization": f"Bearer {connection.password}"} if connection.password else {}
+        return f"{connection.schema or 'http'}://{connection.host}{port}", headers

@@ -1,0 +1,23 @@
+"""The tasks of a refresh that BigQuery and Beam do not do.
+
+What is heavy to import (Google's clients, httpx) is imported by the tasks that need it: a DAG file imports these
+modules every time it is parsed.
+"""
+
+from foreserve.operators.export import PrepareExport, WaitForReplication
+from foreserve.operators.quality import CheckQuality
+from foreserve.operators.serving import ConfirmServed, SmokeTest
+from foreserve.operators.versions import AbandonVersion, CleanUp, OpenVersion, Promote, RollBack
+
+__all__ = [
+    "AbandonVersion",
+    "CheckQuality",
+    "CleanUp",
+    "ConfirmServed",
+    "OpenVersion",
+    "PrepareExport",
+    "Promote",
+    "RollBack",
+    "SmokeTest",
+    "WaitForReplication",
+]

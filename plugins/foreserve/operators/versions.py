@@ -1,0 +1,159 @@
+"""The steps in the life of a version: opened, promoted, cleaned up after, abandoned, rolled back to."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from foreserve.operators.base import CloudOperator, RefreshOperator
+from foreserve.operators.export import expected_receipt
+from foreserve.refresh import Refresh, version_of
+from prediction_store.lifecycle import ModelState, RegistryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+
+class OpenVersion(CloudOperator):
+    """Opens a version in the registry; returns the `Refresh`."""
+
+    def __init__(self, *, initial: ModelState, dataset: str, create_tables: bool, **kwargs: Any) -> None:
+        """Open a version of a model.
+
+        Args:
+            initial: the model's settings, as they stand before its first version.
+            dataset: PROJECT.DATASET for what the refresh makes in BigQuery.
+            create_tables: whether to create missing Bigtable tables and column families (needs a table admin's rights).
+            kwargs: those of every operator.
+        """
+        super().__init__(**kwargs)
+        self.initial = initial
+        self.dataset = dataset
+        self.create_tables = create_tables
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Register the model if it is new, and open a version."""
+        if self.create_tables:
+            self._create_tables()
+        with self.cloud.registry() as registry:
+            registry.register(self.initial)
+            state = registry.update(self.initial.model, lambda state: state.open(time.time_ns() // 1_000_000))
+        champion = state.versions[state.active].details if state.active else {}
+        if not champion and not context["params"]["retrain"]:
+            raise AirflowFailException(
+                f"retrain is false, but {state.model} has no served version whose model could be reused; "
+                "trigger the DAG with retrain: true"
+            )
+        refresh = Refresh(
+            model=state.model,
+            version=state.latest,
+            dataset=self.dataset,
+            active=state.active,
+            champion_model=champion.get("model"),
+            active_predictions_table=champion.get("predictions_table"),
+        )
+        self.log.info("opened version %d; readers are at %s", refresh.version, refresh.active or "none yet")
+        return refresh.to_xcom()
+
+    def _create_tables(self) -> None:
+        from prediction_store.tables import Tables
+
+        tables = Tables(self.cloud.bigtable)
+        tables.ensure_registry()
+        tables.ensure_model(self.initial.entity_type, self.initial.model, self.initial.keep_versions)
+
+
+class Promote(RefreshOperator):
+    """Switches readers to the new version, if it is complete and nothing else was promoted meanwhile."""
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002
+        """Count once more what should have been written, and promote."""
+        refresh = self.current
+        expected = expected_receipt(self.cloud.bigquery(), refresh)
+        try:
+            with self.cloud.registry() as registry:
+                registry.update(
+                    refresh.model,
+                    lambda state: state.promote(refresh.version, expected_active=refresh.active, expected=expected),
+                )
+        except RegistryError as error:
+            raise AirflowFailException(str(error)) from error
+        self.log.info("promoted: readers go from %s to %d", refresh.active or "nothing", refresh.version)
+
+
+class CleanUp(RefreshOperator):
+    """Drops the models and tables of versions that can no longer be served."""
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002
+        """Keep what the active version and those it can be rolled back to need; drop the rest."""
+        refresh = self.current
+        with self.cloud.registry() as registry:
+            state = registry.update(refresh.model, ModelState.forget)
+        kept = {v for v in (state.active, *state.rollback_targets()) if v is not None}
+        kept_models = {state.versions[version].details["model"] for version in kept}
+        client = self.cloud.bigquery()
+        for model in client.list_models(refresh.dataset):
+            name = f"{refresh.dataset}.{model.model_id}"
+            if _is_older(model.model_id, refresh) and name not in kept_models:
+                client.query_and_wait(f"DROP MODEL IF EXISTS `{name}`")
+                self.log.info("dropped model %s", model.model_id)
+        for table in client.list_tables(refresh.dataset):
+            version = version_of(table.table_id, refresh.model)
+            if _is_older(table.table_id, refresh) and version not in kept:
+                client.query_and_wait(f"DROP TABLE IF EXISTS `{refresh.dataset}.{table.table_id}`")
+                self.log.info("dropped table %s", table.table_id)
+
+
+class AbandonVersion(RefreshOperator):
+    """After a failure: readers go back, or stay, where they were before the refresh, and the version is aborted."""
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002
+        """Roll back if the version was promoted; abort it."""
+        if self.refresh is None:
+            self.log.info("no version was opened; nothing to abandon")
+            return
+        refresh = self.current
+
+        def abandon(state: ModelState) -> ModelState:
+            if state.active == refresh.version:
+                if refresh.active is None:
+                    return state  # the first version ever: there is nothing to go back to
+                state = state.roll_back(refresh.active)
+            return state.abort(refresh.version)
+
+        with self.cloud.registry() as registry:
+            state = registry.update(refresh.model, abandon)
+        self.log.info("version %d is abandoned; readers are at %s", refresh.version, state.active or "none yet")
+
+
+class RollBack(CloudOperator):
+    """Makes an earlier version the active one again."""
+
+    template_fields: Sequence[str] = ("model", "version")
+
+    def __init__(self, *, model: str, version: str, **kwargs: Any) -> None:
+        """Roll `model` back to `version`; empty: to the one before the active one."""
+        super().__init__(**kwargs)
+        self.model = model
+        self.version = version
+
+    def execute(self, context: Context) -> int | None:  # noqa: ARG002
+        """Roll back; return the version that is active now."""
+        to = int(self.version) if self.version else None
+        try:
+            with self.cloud.registry() as registry:
+                state = registry.update(self.model, lambda state: state.roll_back(to))
+        except RegistryError as error:
+            raise AirflowFailException(str(error)) from error
+        self.log.info("%s is served from version %s", self.model, state.active)
+        return state.active
+
+
+def _is_older(name: str, refresh: Refresh) -> bool:
+    """Whether a table or model was made by an earlier refresh of the same model."""
+    version = version_of(name, refresh.model)
+    return version is not None and version < refresh.version
