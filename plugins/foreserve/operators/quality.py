@@ -29,7 +29,8 @@ class CheckQuality(RefreshOperator):
         metrics: dict[str, dict[str, float]] = {}
         for row in rows:
             values = dict(row.items())
-            metrics[values.pop("role")] = {name: float(value) for name, value in values.items() if value is not None}
+            role = values.pop("role")
+            metrics[role] = {name: float(value) for name, value in values.items() if value is not None}
         decision = self.gate.decide(metrics["candidate"], metrics.get("champion"))
         champion = refresh.champion_model if self.gate.when_closed == "keep_champion" else None
         model = refresh.candidate_model if decision.accepted else champion

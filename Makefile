@@ -1,0 +1,88 @@
+# The two commands: `make demo` and `make test`. `make` alone lists the others.
+
+PYTHON ?= python3.11
+BIGTABLE ?= auto
+
+VENVS := .venvs
+UV := $(VENVS)/uv/bin/uv
+AIRFLOW := $(VENVS)/airflow/bin
+LOCAL := $(VENVS)/local_stack/bin
+ENVIRONMENTS := $(addprefix $(VENVS)/,airflow/.installed serving_api/.installed local_stack/.installed)
+
+export UV_PYTHON_DOWNLOADS := never
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: install ## Run a whole refresh on this machine, and report
+	@$(LOCAL)/python -m local_stack demo --bigtable $(BIGTABLE)
+
+.PHONY: up
+up: install ## Start the stack and keep it running (BIGTABLE=auto|cbtemulator|embedded)
+	@$(LOCAL)/python -m local_stack up --bigtable $(BIGTABLE)
+
+.PHONY: status
+status: install ## Say what is running, and where
+	@$(LOCAL)/python -m local_stack status
+
+.PHONY: down
+down: install ## Stop the stack
+	@$(LOCAL)/python -m local_stack down
+
+.PHONY: bigquery
+bigquery: install ## Start only BigQuery with BigQuery ML, in the foreground
+	@$(LOCAL)/python -m local_stack.bigquery
+
+.PHONY: test
+test: install lint ## Check and test everything but the whole stack
+	$(AIRFLOW)/python -m pytest --ignore tests/local_stack --ignore tests/end_to_end
+	$(LOCAL)/python -m pytest tests/local_stack
+
+.PHONY: test-e2e
+test-e2e: install ## Test the whole stack: refreshes through Airflow, with failures
+	$(AIRFLOW)/python -m pytest tests/end_to_end
+
+.PHONY: lint
+lint: install ## Check style and types
+	$(AIRFLOW)/ruff check
+	$(AIRFLOW)/ruff format --check
+	MYPYPATH=. $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -p refresh_factory
+	MYPYPATH=. $(AIRFLOW)/mypy --python-executable $(LOCAL)/python -p local_stack
+
+.PHONY: format
+format: install ## Format the code
+	$(AIRFLOW)/ruff check --fix
+	$(AIRFLOW)/ruff format
+
+.PHONY: install
+install: $(ENVIRONMENTS) ## Install what is missing
+
+.PHONY: lock
+lock: $(UV) ## Lock the requirements anew, with the newest versions
+	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 requirements.in -o requirements.txt
+	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 -c requirements.txt \
+		serving_api/requirements.in -o serving_api/requirements.txt
+	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
+		local_stack/requirements.in -o local_stack/requirements.txt
+
+.PHONY: clean
+clean: ## Remove the environments and the stack's state
+	rm -rf $(VENVS) .state
+
+$(VENVS)/airflow/.installed: requirements.txt
+$(VENVS)/serving_api/.installed: serving_api/requirements.txt
+$(VENVS)/local_stack/.installed: local_stack/requirements.txt
+
+$(ENVIRONMENTS): | $(UV)
+	@echo "installing $(@D) from $<"
+	@$(UV) venv -q --clear --python $(PYTHON) $(@D)
+	@$(UV) pip sync -q --python $(@D) $<
+	@touch $@
+
+$(UV):
+	@echo "installing uv"
+	@$(PYTHON) -m venv $(VENVS)/uv
+	@$(VENVS)/uv/bin/pip install -q --disable-pip-version-check uv

@@ -1,0 +1,86 @@
+"""The cloud on one machine: `python -m local_stack up | demo | status | down`."""
+
+import argparse
+import sys
+
+from rich.console import Console
+
+from local_stack import demo, report, supervisor
+from local_stack.airflow_client import AirflowError
+from local_stack.processes import StartError
+
+
+def main() -> int:
+    """Run a command; return the exit code."""
+    arguments = _parser().parse_args()
+    console = Console()
+    try:
+        match arguments.command:
+            case "up":
+                return _up(console, arguments.bigtable)
+            case "demo":
+                return _demo(console, arguments.bigtable)
+            case "status":
+                return _status(console)
+            case _:
+                supervisor.down(console)
+                return 0
+    except (StartError, AirflowError) as error:
+        console.print(f"[red]{error}", markup=True, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local_stack", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    helps = {
+        "up": "start the stack and keep it running",
+        "demo": "run a whole refresh, in the running stack or in one that is stopped afterwards",
+    }
+    for name, text in helps.items():
+        command = commands.add_parser(name, help=text)
+        command.add_argument(
+            "--bigtable",
+            choices=("auto", "cbtemulator", "embedded"),
+            default="auto",
+            help="auto takes Google's emulator where it is installed (default %(default)s)",
+        )
+    commands.add_parser("status", help="say what is running")
+    commands.add_parser("down", help="stop the stack")
+    return parser
+
+
+def _up(console: Console, bigtable: str) -> int:
+    stack = supervisor.up(console, bigtable)
+    supervisor.show(console, stack)
+    report.next_steps(stack, console, keeps_running=True)
+    return 0
+
+
+def _demo(console: Console, bigtable: str) -> int:
+    was_running = supervisor.find() is not None
+    stack = supervisor.up(console, bigtable)
+    try:
+        outcome = demo.refresh(stack, console, params={})
+        report.show(outcome, console)
+    finally:
+        if not was_running:
+            supervisor.down(console)
+    report.next_steps(stack, console, keeps_running=was_running)
+    return 0 if outcome.run.state == "success" else 1
+
+
+def _status(console: Console) -> int:
+    stack = supervisor.find()
+    if stack is None:
+        console.print("the stack is not running; make up starts it")
+        return 1
+    supervisor.show(console, stack)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

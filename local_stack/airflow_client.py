@@ -1,0 +1,111 @@
+"""Triggering a DAG over Airflow's REST API, and following its run."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+_FINAL = frozenset({"success", "failed"})
+_DAG_SECONDS = 120.0
+_POLL_SECONDS = 0.5
+
+
+class AirflowError(Exception):
+    """Airflow does not have the DAG, or does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """One task of a run. `seconds` is None while it has not started."""
+
+    task_id: str
+    state: str
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A run of a DAG, and its tasks in the order in which they started."""
+
+    state: str
+    tasks: list[TaskState]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state in _FINAL
+
+
+class AirflowClient:
+    """A client of an Airflow that asks for no password."""
+
+    def __init__(self, url: str) -> None:
+        """Talk to the Airflow at `url`."""
+        self._http = httpx.Client(base_url=url, timeout=30)
+
+    def wait_for_dag(self, dag_id: str) -> None:
+        """Wait until a DAG has been parsed and can be triggered.
+
+        Raises:
+            AirflowError: it has an import error, or did not appear in two minutes.
+        """
+        token = self._wait_for_answer("GET", "/auth/token").json()["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {token}"
+        deadline = time.monotonic() + _DAG_SECONDS
+        while self._http.get(f"/api/v2/dags/{dag_id}").status_code == httpx.codes.NOT_FOUND:
+            if errors := self._get("/api/v2/importErrors")["import_errors"]:
+                raise AirflowError("\n".join(f"{error['filename']}:\n{error['stack_trace']}" for error in errors))
+            if time.monotonic() >= deadline:
+                raise AirflowError(f"no DAG {dag_id} after {_DAG_SECONDS:g} s; see the log of the DAG processor")
+            time.sleep(_POLL_SECONDS)
+
+    def trigger(self, dag_id: str, params: dict[str, Any]) -> str:
+        """Start a run; return its id."""
+        response = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": params})
+        if not response.is_success:
+            raise AirflowError(f"cannot trigger {dag_id}: HTTP {response.status_code} {response.text}")
+        run_id: str = response.json()["dag_run_id"]
+        return run_id
+
+    def follow(self, dag_id: str, run_id: str) -> Iterator[RunState]:
+        """The state of a run, again and again, until it is final."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
+        while True:
+            run = self._get(path)
+            tasks = self._get(f"{path}/taskInstances", limit=100)["task_instances"]
+            tasks.sort(key=lambda task: (task["start_date"] is None, task["start_date"] or "", task["task_id"]))
+            state = RunState(run["state"], [_task_state(task) for task in tasks])
+            yield state
+            if state.is_final:
+                return
+            time.sleep(_POLL_SECONDS)
+
+    def _get(self, path: str, **params: Any) -> Any:
+        return self._wait_for_answer("GET", path, params=params).json()
+
+    def _wait_for_answer(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """Ask, again for a while if Airflow is starting or busy."""
+        deadline = time.monotonic() + _DAG_SECONDS
+        while True:
+            try:
+                response = self._http.request(method, path, **kwargs)
+                if response.is_success:
+                    return response
+                problem = f"HTTP {response.status_code} {response.text[:200]}"
+            except httpx.TransportError as error:
+                problem = f"{type(error).__name__} {error}"
+            if time.monotonic() >= deadline:
+                raise AirflowError(f"{path}: {problem}")
+            time.sleep(_POLL_SECONDS)
+
+
+def _task_state(task: dict[str, Any]) -> TaskState:
+    seconds = None
+    if task["start_date"] is not None:
+        start = datetime.fromisoformat(task["start_date"])
+        end = datetime.fromisoformat(task["end_date"]) if task["end_date"] else datetime.now(tz=start.tzinfo)
+        seconds = (end - start).total_seconds()
+    return TaskState(task["task_id"], task["state"] or "waiting", seconds)

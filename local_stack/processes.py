@@ -1,0 +1,125 @@
+"""Starting the stack's services in the background, and stopping them whole.
+
+A service runs in a session of its own and outlives the command that started it. Its processes, and all that they start,
+carry the state folder in their environment: so they are found again, whatever became of their parents.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+
+from local_stack.stack import ROOT, Service
+
+_MARK = "FORESERVE_LOCAL_STACK"
+_NAME = "FORESERVE_LOCAL_SERVICE"
+_START_SECONDS = 120.0
+_STOP_SECONDS = 15.0
+_POLL_SECONDS = 0.1
+
+
+class StartError(Exception):
+    """A service did not start. The message says which, why, and where its log is."""
+
+
+def start(service: Service, state: Path) -> subprocess.Popen[bytes]:
+    """Start a service, with its output in the log folder."""
+    log = log_file(service.name, state)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **service.environment}
+    environment |= {_MARK: str(state), _NAME: service.name, "PYTHONUNBUFFERED": "1"}
+    with log.open("wb") as output:
+        return subprocess.Popen(  # noqa: S603  our own commands
+            service.command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def wait_until_ready(service: Service, process: subprocess.Popen[bytes], state: Path) -> None:
+    """Wait until a service answers.
+
+    Raises:
+        StartError: it ended, or did not answer in two minutes.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    log = log_file(service.name, state)
+    with httpx.Client(timeout=2) as client:
+        while not _is_ready(service, client):
+            if process.poll() is not None:
+                problem = f"ended with code {process.returncode}"
+            elif time.monotonic() >= deadline:
+                problem = f"did not answer in {_START_SECONDS:g} s"
+            else:
+                time.sleep(_POLL_SECONDS)
+                continue
+            raise StartError(f"{service.title} {problem}; the end of {log}:\n{_tail(log)}")
+
+
+def running(state: Path) -> dict[str, list[psutil.Process]]:
+    """The processes of the stack that uses this state folder, by service, oldest first."""
+    found: dict[str, list[psutil.Process]] = {}
+    for process in sorted(psutil.process_iter(), key=lambda p: p.pid):
+        try:
+            environment = process.environ()
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        if environment.get(_MARK) == str(state) and process.status() != psutil.STATUS_ZOMBIE:
+            found.setdefault(environment.get(_NAME, "other"), []).append(process)
+    return found
+
+
+def stop(service: Service, state: Path) -> bool:
+    """Stop a service and all that it started; whether there was anything to stop."""
+    processes = running(state).get(service.name, [])
+    if not processes:
+        return False
+    _signal(processes[0], signal.SIGINT if service.interrupt else signal.SIGTERM)
+    _wait_gone(lambda: running(state).get(service.name, []), _STOP_SECONDS)
+    for process in running(state).get(service.name, []):
+        _signal(process, signal.SIGKILL)
+    _wait_gone(lambda: running(state).get(service.name, []), _STOP_SECONDS)
+    return True
+
+
+def log_file(service: str, state: Path) -> Path:
+    """Where the output of a service goes."""
+    return state / "logs" / f"{service}.log"
+
+
+def _is_ready(service: Service, client: httpx.Client) -> bool:
+    if service.ready_url is None:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex(("127.0.0.1", service.port)) == 0
+    try:
+        return client.get(service.ready_url).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _wait_gone(processes: Callable[[], list[psutil.Process]], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while processes() and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,109 @@
+"""The stack as a whole: started, found again, stopped."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from local_stack import processes
+from local_stack.stack import DEFAULT_PORTS, INSTANCE, PROJECT, ROOT, Stack, choose_ports
+from prediction_store.instance import Instance
+from prediction_store.tables import Tables
+
+STATE = ROOT / ".state"
+
+_TITLES = {
+    "api": "Look-up service",
+    "airflow": "Airflow",
+    "bigquery": "BigQuery with BigQuery ML (REST)",
+    "bigquery_storage": "BigQuery Storage Read API",
+    "bigtable": "Bigtable",
+}
+
+
+def find(state: Path = STATE) -> Stack | None:
+    """The stack that was started with this state folder and is still running, if only in part."""
+    record = _record(state)
+    if not record.exists() or not processes.running(state):
+        return None
+    fields = json.loads(record.read_text())
+    return Stack(ports=fields["ports"], bigtable=fields["bigtable"], state=state)
+
+
+def up(console: Console, bigtable: str = "auto", state: Path = STATE) -> Stack:
+    """Start the stack, or what is missing of it.
+
+    Args:
+        console: where to show progress.
+        bigtable: `cbtemulator`, `embedded`, or `auto`: the former where it is installed.
+        state: folder for logs, process records and Airflow's files.
+
+    Raises:
+        StartError: a service did not start; what was started is stopped again.
+    """
+    stack = find(state)
+    if stack is None:
+        _forget(state)
+        stack = Stack(ports=choose_ports(), bigtable=bigtable, state=state)
+        _remember(stack)
+    for name, port in stack.ports.items():
+        if port != DEFAULT_PORTS[name]:
+            console.print(f"[yellow]port {DEFAULT_PORTS[name]} is taken: {name} uses {port}")
+    os.environ.update(stack.client_environment())
+    try:
+        _start_missing(stack, console)
+    except BaseException:  # Ctrl-C too: half a stack is of no use
+        console.print("stopping what was started")
+        down(console, state)
+        raise
+    return stack
+
+
+def down(console: Console, state: Path = STATE) -> None:
+    """Stop every process of the stack; what was in it is gone."""
+    stack = find(state) or Stack(ports=DEFAULT_PORTS, state=state)
+    with console.status("stopping"):
+        stopped = [service.title for service in reversed(stack.services()) if processes.stop(service, state)]
+    _forget(state)
+    console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def show(console: Console, stack: Stack) -> None:
+    """Say where everything listens."""
+    for name, title in _TITLES.items():
+        is_http = name in ("api", "airflow", "bigquery")
+        address = stack.url(name) if is_http else f"127.0.0.1:{stack.ports[name]}"
+        console.print(f"  {title:<34}{address}")
+    console.print(f"  {'Logs':<34}{stack.state / 'logs'}")
+
+
+def _start_missing(stack: Stack, console: Console) -> None:
+    running = processes.running(stack.state)
+    missing = [service for service in stack.services() if service.name not in running]
+    started = [(service, processes.start(service, stack.state)) for service in missing]
+    with console.status("starting") as status:
+        for service, process in started:
+            status.update(f"starting {service.title}")
+            processes.wait_until_ready(service, process, stack.state)
+            if service.name == "bigtable":
+                Tables(Instance(PROJECT, INSTANCE)).ensure_registry()
+            console.print(f"[green]✓[/] {service.title} at 127.0.0.1:{service.port}")
+
+
+def _record(state: Path) -> Path:
+    return state / "stack.json"
+
+
+def _remember(stack: Stack) -> None:
+    stack.state.mkdir(parents=True, exist_ok=True)
+    fields = asdict(stack)
+    _record(stack.state).write_text(json.dumps({name: fields[name] for name in ("ports", "bigtable")}))
+
+
+def _forget(state: Path) -> None:
+    """Remove what belongs to a stack that has stopped: its runs would be taken up again by the next Airflow."""
+    _record(state).unlink(missing_ok=True)
+    shutil.rmtree(state / "airflow", ignore_errors=True)

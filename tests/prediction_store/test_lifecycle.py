@@ -1,0 +1,178 @@
+import pytest
+
+from prediction_store.lifecycle import ModelState, Receipt, RegistryError, Status
+
+RECEIPT = Receipt(10, 2)
+
+
+def exported(state, now=0):
+    """The state after a version was opened and exported."""
+    state = state.open(now)
+    version = state.latest
+    return state.begin_export(version).purged(version).complete_export(version, RECEIPT)
+
+
+def promoted(state, now=0):
+    """The state after a whole refresh."""
+    state = exported(state, now)
+    return state.promote(state.latest, expected_active=state.active, expected=RECEIPT)
+
+
+NEW = ModelState("churn", "customer", keep_versions=2)
+
+
+def test_a_version_is_the_time_it_was_opened():
+    assert NEW.open(1_764_000_000_000).latest == 1_764_000_000_000
+
+
+def test_versions_grow_even_when_the_clock_does_not():
+    state = NEW.open(1000).open(900)
+    assert state.latest == 1001
+
+
+def test_a_complete_version_is_promoted():
+    state = promoted(NEW)
+    assert state.active == state.latest
+    assert state.versions[state.latest].status is Status.PROMOTED
+
+
+def test_promoting_twice_is_promoting_once():
+    state = promoted(NEW)
+    assert state.promote(state.latest, expected_active=None, expected=RECEIPT) == state
+
+
+@pytest.mark.parametrize(
+    ("expected", "message"),
+    [(Receipt(11, 2), "BigQuery has 11 predictions and 2 tombstones"), (Receipt(10, 3), "10 predictions and 3 tomb")],
+)
+def test_an_incomplete_version_is_not_promoted(expected, message):
+    state = exported(NEW)
+    with pytest.raises(RegistryError, match=message):
+        state.promote(state.latest, expected_active=None, expected=expected)
+
+
+def test_without_a_receipt_there_is_no_promotion():
+    state = NEW.open(5).begin_export(5)
+    with pytest.raises(RegistryError, match="no receipt"):
+        state.promote(5, expected_active=None, expected=RECEIPT)
+
+
+def test_a_new_try_of_an_export_needs_a_new_receipt():
+    state = exported(NEW)
+    state = state.begin_export(state.latest)
+    with pytest.raises(RegistryError, match="no receipt"):
+        state.promote(state.latest, expected_active=None, expected=RECEIPT)
+
+
+def test_what_was_computed_against_another_version_is_not_promoted():
+    state = promoted(NEW)
+    first = state.active
+    state = exported(state)
+    with pytest.raises(RegistryError, match=f"{first} is active now"):
+        state.promote(state.latest, expected_active=None, expected=RECEIPT)
+
+
+def test_opening_a_version_shuts_out_earlier_ones():
+    state = exported(NEW)
+    late = state.latest
+    state = state.open(0)
+    for step in (
+        lambda: state.begin_export(late),
+        lambda: state.promote(late, expected_active=None, expected=RECEIPT),
+        lambda: state.complete_export(late, RECEIPT),
+    ):
+        with pytest.raises(RegistryError, match="opened after it"):
+            step()
+
+
+def test_cells_of_an_aborted_export_must_be_purged_before_promotion():
+    state = exported(promoted(NEW))
+    aborted = state.latest
+    state = state.abort(aborted).open(0)
+    version = state.latest
+    state = state.begin_export(version)
+    assert state.stale_versions(version) == [aborted]
+    state = state.complete_export(version, RECEIPT)
+    with pytest.raises(RegistryError, match=rf"versions \[{aborted}\].*purge"):
+        state.promote(version, expected_active=state.active, expected=RECEIPT)
+    assert state.purged(version).promote(version, expected_active=state.active, expected=RECEIPT).active == version
+
+
+def test_a_version_aborted_before_its_export_needs_no_purge():
+    state = promoted(NEW).open(0)
+    state = state.abort(state.latest).open(0)
+    assert state.stale_versions(state.latest) == []
+
+
+def test_a_purged_version_is_gone_for_good():
+    state = exported(NEW)
+    late = state.latest
+    state = state.abort(late).open(0)
+    state = state.begin_export(state.latest).purged(state.latest)
+    assert state.versions[late].status is Status.PURGED
+    assert state.abort(late) == state
+
+
+def test_roll_back_goes_to_the_version_before():
+    state = promoted(promoted(NEW))
+    first, second = sorted(state.versions)
+    state = state.roll_back()
+    assert state.active == first
+    assert state.stale_versions(0) == [second]
+
+
+def test_roll_back_names_what_is_possible():
+    state = promoted(NEW)
+    with pytest.raises(RegistryError, match="possible: none"):
+        state.roll_back()
+    state = promoted(state)
+    with pytest.raises(RegistryError, match=f"to 17; possible: {min(state.versions)}"):
+        state.roll_back(17)
+
+
+def test_versions_that_garbage_collection_takes_expire():
+    state = promoted(promoted(NEW))  # keep_versions is 2
+    first = min(state.versions)
+    state = state.open(0).begin_export(state.latest + 1)
+    assert state.rollback_targets() == [first]
+    state = state.complete_export(state.latest, RECEIPT)
+    state = state.promote(state.latest, expected_active=state.active, expected=RECEIPT)
+    state = state.open(0).begin_export(state.latest + 1)
+    assert state.versions[first].status is Status.EXPIRED
+    assert first not in state.rollback_targets()
+
+
+def test_the_active_version_is_not_aborted():
+    state = promoted(NEW)
+    with pytest.raises(RegistryError, match="roll back before"):
+        state.abort(state.latest)
+
+
+def test_notes_are_kept_with_the_version():
+    state = NEW.open(5).note(5, model="a", rows=1).note(5, rows=2)
+    assert state.versions[5].details == {"model": "a", "rows": 2}
+
+
+def test_forgetting_keeps_what_is_served_and_what_must_be_purged():
+    state = NEW
+    for _ in range(6):
+        state = promoted(state)
+    state = exported(state).abort(state.latest + 1)
+    kept = state.forget()
+    assert kept.active == state.active
+    assert kept.rollback_targets() == state.rollback_targets()
+    assert kept.stale_versions(0) == state.stale_versions(0)
+    assert len(kept.versions) < len(state.versions)
+
+
+def test_a_document_leads_back_to_its_state():
+    state = promoted(exported(NEW).abort(1).note(1, gate={"accepted": True}))
+    assert ModelState.from_json(state.to_json()) == state
+
+
+@pytest.mark.parametrize(
+    "document", [b"", b"[]", b"{}", b'{"versions":{"x":{}}}', b'{"versions":{"1":{"status":"no"}}}']
+)
+def test_a_broken_document_is_an_error(document):
+    with pytest.raises(RegistryError, match="not a registry document"):
+        ModelState.from_json(document)

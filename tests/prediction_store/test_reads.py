@@ -1,0 +1,105 @@
+import pytest
+
+from prediction_store.connection import routing_metadata
+from prediction_store.layout import cell_timestamp
+from prediction_store.protos import MutateRowsRequest, ReadRowsRequest, ReadRowsResponse, mutate_rows, read_rows
+from prediction_store.reads import RowAssembler, prediction_filter, read_request, stale_filter
+from prediction_store.writes import prediction_entry, purge_entry
+
+
+@pytest.fixture
+def write(instance, data_channel):
+    """Writes cells of one version: (model, version, {row key: value})."""
+    table = instance.table("customer")
+
+    def write(model, version, cells):
+        entry, cell = prediction_entry(model, version)
+        request = MutateRowsRequest(table_name=table)
+        for key, value in cells.items():
+            entry.row_key, cell.value = key, value
+            request.entries.append(entry)
+        send(request)
+
+    def send(request):
+        for response in mutate_rows(data_channel)(request, metadata=(routing_metadata(table, ""),)):
+            assert all(answer.status.code == 0 for answer in response.entries)
+
+    write.send = send
+    write.table = table
+    return write
+
+
+@pytest.fixture
+def read(instance, data_channel):
+    """Reads row keys through a filter: {row key: {family: value}}."""
+    table = instance.table("customer")
+
+    def read(keys, row_filter):
+        assembler = RowAssembler()
+        request = read_request(table, "", keys, row_filter)
+        responses = read_rows(data_channel)(request, metadata=(routing_metadata(table, ""),))
+        return dict(row for response in responses for row in assembler.feed(response))
+
+    return read
+
+
+def test_a_version_reads_the_newest_cell_that_is_not_newer(model, write, read):
+    write(model, 10, {b"a": b"1", b"b": b"1"})
+    write(model, 20, {b"a": b"2"})
+    assert read([b"a", b"b"], prediction_filter({model: 20})) == {b"a": {model: b"2"}, b"b": {model: b"1"}}
+    assert read([b"a", b"b"], prediction_filter({model: 19})) == {b"a": {model: b"1"}, b"b": {model: b"1"}}
+    assert read([b"a"], prediction_filter({model: 9})) == {}
+
+
+def test_a_tombstone_hides_the_prediction_from_its_version_on(model, write, read):
+    write(model, 10, {b"a": b"1"})
+    write(model, 20, {b"a": b""})
+    assert read([b"a"], prediction_filter({model: 10})) == {b"a": {model: b"1"}}
+    assert read([b"a"], prediction_filter({model: 20})) == {b"a": {model: b""}}
+
+
+def test_one_read_returns_several_models_each_at_its_version(model, tables, write, read):
+    other = f"{model}b"
+    tables.ensure_model("customer", other, 2)
+    for version in (10, 20):
+        write(model, version, {b"a": f"m{version}".encode()})
+        write(other, version, {b"a": f"o{version}".encode()})
+    assert read([b"a"], prediction_filter({model: 10, other: 20})) == {b"a": {model: b"m10", other: b"o20"}}
+
+
+def test_values_that_come_in_pieces_are_put_together(model, write, read):
+    value = bytes(range(256)) * 20_000  # 5 MB
+    write(model, 10, {b"a": value, b"b": b"small"})
+    assert read([b"a", b"b"], prediction_filter({model: 10})) == {b"a": {model: value}, b"b": {model: b"small"}}
+
+
+def test_a_row_that_is_taken_back_is_forgotten():
+    chunk = ReadRowsResponse.CellChunk
+    family = {"value": "m"}
+    responses = [
+        ReadRowsResponse(chunks=[chunk(row_key=b"a", family_name=family, value=b"half", value_size=9)]),
+        ReadRowsResponse(chunks=[chunk(reset_row=True)]),
+        ReadRowsResponse(chunks=[chunk(row_key=b"a", family_name=family, value=b"whole", commit_row=True)]),
+    ]
+    assembler = RowAssembler()
+    assert [row for r in responses for row in assembler.feed(r)] == [(b"a", {"m": b"whole"})]
+
+
+def test_stale_cells_are_found_without_their_values_and_purged(model, write, read, data_channel):
+    write(model, 10, {b"a": b"1", b"b": b"1"})
+    write(model, 20, {b"a": b"2"})
+    request = ReadRowsRequest(table_name=write.table, filter=stale_filter(model, 10))
+    assembler = RowAssembler()
+    responses = read_rows(data_channel)(request, metadata=(routing_metadata(write.table, ""),))
+    assert [row for response in responses for row in assembler.feed(response)] == [(b"a", {model: b""})]
+
+    entry = purge_entry(model, 10)
+    entry.row_key = b"a"
+    write.send(MutateRowsRequest(table_name=write.table, entries=[entry]))
+    assert read([b"a", b"b"], prediction_filter({model: 99})) == {b"a": {model: b"1"}, b"b": {model: b"1"}}
+
+
+def test_the_timestamp_of_a_version_is_within_its_own_range():
+    row_filter = prediction_filter({"m": 17})
+    end = row_filter.chain.filters[2].timestamp_range_filter.end_timestamp_micros
+    assert cell_timestamp(17) < end <= cell_timestamp(18)

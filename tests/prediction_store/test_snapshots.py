@@ -1,0 +1,172 @@
+"""Whatever happens to versions, readers see one whole snapshot: exports, failures, purges, promotions, rollbacks."""
+
+import uuid
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from prediction_store.connection import routing_metadata
+from prediction_store.layout import TOMBSTONE, row_key
+from prediction_store.lifecycle import ModelState, Receipt, RegistryError
+from prediction_store.protos import MutateRowsRequest, ReadRowsRequest, mutate_rows, read_rows
+from prediction_store.reads import RowAssembler, prediction_filter, read_request, stale_filter
+from prediction_store.writes import prediction_entry, purge_entry
+
+ENTITIES = ["a", "b", "c", "d"]
+KEEP_VERSIONS = 2
+
+snapshots = st.dictionaries(st.sampled_from(ENTITIES), st.sampled_from(["1", "2", "3"]))
+
+
+class Versions(RuleBasedStateMachine):
+    """The store beside a plain dictionary of snapshots by version."""
+
+    instance, registry, tables, channel = (None,) * 4  # set by the test
+
+    def __init__(self):
+        super().__init__()
+        self.model = f"s{uuid.uuid4().hex[:12]}"
+        self.table = self.instance.table("customer")
+        self.metadata = (routing_metadata(self.table, ""),)
+        self.tables.ensure_model("customer", self.model, KEEP_VERSIONS)
+        self.state = self.registry.register(ModelState(self.model, "customer", keep_versions=KEEP_VERSIONS))
+        self.snapshots = {}  # of complete versions
+        self.candidate = None  # the snapshot of the open version
+        self.computed_against = None
+
+    def step(self, transition):
+        self.state = self.registry.update(self.model, transition)
+
+    def mutate(self, entries):
+        if entries:
+            request = MutateRowsRequest(table_name=self.table, entries=entries)
+            for response in mutate_rows(self.channel)(request, metadata=self.metadata):
+                assert all(answer.status.code == 0 for answer in response.entries)
+
+    def read(self, version):
+        assembler = RowAssembler()
+        keys = [row_key(entity, "plain") for entity in ENTITIES]
+        request = read_request(self.table, "", keys, prediction_filter({self.model: version}))
+        rows = [
+            r for response in read_rows(self.channel)(request, metadata=self.metadata) for r in assembler.feed(response)
+        ]
+        return {key.decode(): cells[self.model].decode() for key, cells in rows if cells[self.model] != TOMBSTONE}
+
+    def purge_if_stale(self, version):
+        if not self.state.stale_versions(version):
+            return
+        request = ReadRowsRequest(table_name=self.table, filter=stale_filter(self.model, self.state.active or 0))
+        assembler = RowAssembler()
+        entries = []
+        for response in read_rows(self.channel)(request, metadata=self.metadata):
+            for key, _ in assembler.feed(response):
+                entry = purge_entry(self.model, self.state.active or 0)
+                entry.row_key = key
+                entries.append(entry)
+        self.mutate(entries)
+        self.step(lambda state: state.purged(version))
+
+    def changes(self):
+        old, new = self.snapshots.get(self.state.active, {}), self.candidate
+        return {e: new.get(e) for e in sorted(old.keys() | new.keys()) if old.get(e) != new.get(e)}
+
+    def write(self, changes):
+        entries = []
+        for entity, value in changes:
+            entry, cell = prediction_entry(self.model, self.state.latest)
+            entry.row_key = row_key(entity, "plain")
+            cell.value = TOMBSTONE if value is None else value.encode()
+            entries.append(entry)
+        self.mutate(entries)
+
+    @rule(snapshot=snapshots)
+    def open_version(self, snapshot):
+        self.step(lambda state: state.open(0))
+        self.candidate, self.computed_against = snapshot, self.state.active
+
+    @precondition(lambda self: self.can_export())
+    @rule(share=st.floats(0, 1))
+    def export_fails(self, share):
+        version = self.state.latest
+        self.step(lambda state: state.begin_export(version))
+        self.purge_if_stale(version)
+        changes = list(self.changes().items())
+        self.write(changes[: round(share * len(changes))])
+
+    @precondition(lambda self: self.can_export())
+    @rule()
+    def export(self):
+        version = self.state.latest
+        self.step(lambda state: state.begin_export(version))
+        self.purge_if_stale(version)
+        self.write(self.changes().items())
+        self.step(lambda state: state.complete_export(version, self.expected()))
+        assert self.read(version) == self.candidate  # what the smoke test sees
+
+    @precondition(lambda self: self.candidate is not None)
+    @rule()
+    def promote(self):
+        version = self.state.latest
+        try:
+            self.step(
+                lambda state: state.promote(version, expected_active=self.computed_against, expected=self.expected())
+            )
+        except RegistryError:
+            return
+        self.snapshots[version] = self.candidate
+        self.candidate = None
+
+    @rule(snapshot=snapshots)
+    def refresh(self, snapshot):
+        self.open_version(snapshot)
+        self.export()
+        self.promote()
+
+    @precondition(lambda self: self.candidate is not None)
+    @rule()
+    def abort(self):
+        self.step(lambda state: state.abort(state.latest))
+
+    @precondition(lambda self: self.state.rollback_targets())
+    @rule(data=st.data())
+    def roll_back(self, data):
+        to = data.draw(st.sampled_from(self.state.rollback_targets()))
+        self.step(lambda state: state.roll_back(to))
+
+    @rule()
+    def forget(self):
+        self.step(ModelState.forget)
+
+    def can_export(self):
+        return self.candidate is not None and self.state.active == self.computed_against
+
+    def expected(self):
+        tombstones = sum(value is None for value in self.changes().values())
+        return Receipt(len(self.changes()) - tombstones, tombstones)
+
+    @invariant()
+    def readers_see_the_active_snapshot(self):
+        if self.state.active is not None:
+            assert self.read(self.state.active) == self.snapshots[self.state.active]
+
+    @invariant()
+    def every_rollback_target_is_whole(self):
+        for version in self.state.rollback_targets():
+            assert self.read(version) == self.snapshots[version]
+
+
+@pytest.mark.usefixtures("bigtable")
+def test_readers_always_see_one_whole_snapshot(instance, registry, tables, data_channel):
+    attributes = {"instance": instance, "registry": registry, "tables": tables, "channel": data_channel}
+    machine = type("Versions", (Versions,), attributes)
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
