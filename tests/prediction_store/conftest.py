@@ -1,11 +1,24 @@
+import os
 import uuid
 
 import pytest
 
+from local_stack.bigtable import cbtemulator
 from prediction_store.connection import channel
 from prediction_store.instance import Instance
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables
+from tests.servers import BIGTABLE, running
+
+
+@pytest.fixture(scope="session", params=["cbtemulator", "embedded"])
+def bigtable(request):
+    """Google's emulator, where it is installed, and ours."""
+    if request.param == "cbtemulator" and cbtemulator.find(os.environ) is None:
+        pytest.skip("cbtemulator is not installed")
+    with running(*BIGTABLE, "--implementation", request.param) as line, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BIGTABLE_EMULATOR_HOST", line.split()[-1])
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""Bigtable on one machine: the official emulator where it is installed, an embedded one elsewhere."""

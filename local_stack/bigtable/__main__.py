@@ -1,0 +1,74 @@
+"""Serves Bigtable on this machine: `python -m local_stack.bigtable --port 8086`."""
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import AbstractAsyncContextManager
+
+from local_stack.bigtable import cbtemulator
+from local_stack.bigtable.serving import Serving, StartError
+
+
+def main() -> None:
+    """Serves until SIGTERM or SIGINT; exits with a message on stderr if it cannot."""
+    arguments = _parser().parse_args()
+    try:
+        asyncio.run(_run(arguments.implementation, arguments.host, arguments.port))
+    except StartError as error:
+        sys.exit(f"Bigtable: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local_stack.bigtable", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8086, help="0 takes a free one (default %(default)s)")
+    parser.add_argument(
+        "--implementation",
+        choices=("auto", "cbtemulator", "embedded"),
+        default="auto",
+        help="auto takes cbtemulator where it is installed (default %(default)s)",
+    )
+    return parser
+
+
+async def _run(implementation: str, host: str, port: int) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with _serve(implementation, host, port) as serving:
+        sys.stdout.write(f"Bigtable ({serving.implementation}) is serving at {serving.address}\n")
+        sys.stdout.flush()
+        stopped, ended = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(serving.ended())
+        await asyncio.wait((stopped, ended), return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            raise StartError(f"{ended.result()} although nobody asked it to stop")
+        ended.cancel()
+
+
+def _serve(implementation: str, host: str, port: int) -> AbstractAsyncContextManager[Serving]:
+    _refuse_taken(host, port)
+    binary = None if implementation == "embedded" else cbtemulator.find(os.environ)
+    if binary is not None:
+        return cbtemulator.serve(binary, host, port)
+    if implementation == "cbtemulator":
+        raise StartError(
+            "cbtemulator was not found on PATH or below a Google Cloud SDK (CLOUDSDK_ROOT_DIR, gcloud's folder, "
+            "the usual places); install the SDK component 'bigtable' or use --implementation embedded"
+        )
+    from local_stack.bigtable.embedded import server  # noqa: PLC0415 - takes two seconds that cbtemulator need not wait
+
+    return server.serve(host, port)
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
+
+
+if __name__ == "__main__":
+    main()

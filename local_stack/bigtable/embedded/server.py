@@ -1,0 +1,52 @@
+"""Serves the embedded Bigtable over gRPC."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import grpc.aio
+
+from local_stack.bigtable.embedded import admin_api, data_api
+from local_stack.bigtable.embedded.database import Database
+from local_stack.bigtable.serving import Serving, StartError
+
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a partner
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+)
+_STOP_SECONDS = 1.0
+
+
+@asynccontextmanager
+async def serve(host: str, port: int) -> AsyncIterator[Serving]:
+    """Serves an empty database for as long as the context lasts.
+
+    Raises:
+        StartError: the port cannot be listened on.
+    """
+    database = Database()
+    server = grpc.aio.server(options=_OPTIONS)
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(data_api.SERVICE, data_api.DataApi(database).handlers()),
+            grpc.method_handlers_generic_handler(admin_api.SERVICE, admin_api.AdminApi(database).handlers()),
+        )
+    )
+    try:
+        port = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error}") from error
+
+    await server.start()
+    try:
+        yield Serving("embedded", f"{host}:{port}", _never)
+    finally:
+        await server.stop(_STOP_SECONDS)
+
+
+async def _never() -> str:
+    """Waits for ever: what runs in this process does not end before it."""
+    never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    return await never

@@ -1,0 +1,8 @@
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """What the DAGs need to know of where they run."""
+    monkeypatch.setenv("FORESERVE_PROJECT", "demo")
+    monkeypatch.setenv("FORESERVE_BIGTABLE_INSTANCE", "local")

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+from pydantic import ValidationError
+
+from refresh_factory import refresh_dag
+
+DAGS = Path(__file__).parents[2] / "dags"
+FILE = DAGS / "pipelines" / "repeat_purchase" / "dag.py"
+
+
+@pytest.fixture
+def dag():
+    return refresh_dag(str(FILE))
+
+
+def test_airflow_loads_every_dag_of_the_folder():
+    bag = DagBag(DAGS)
+    assert bag.import_errors == {}
+    assert set(bag.dag_ids) == {f"refresh_{path.parent.name}" for path in DAGS.glob("pipelines/*/pipeline.yaml")}
+
+
+def test_a_refresh_chains_training_export_and_smoke_test(dag):
+    assert type(dag.get_task("train")).__name__ == "BigQueryInsertJobOperator"
+    assert type(dag.get_task("export")).__name__ == "BeamRunPythonPipelineOperator"
+    assert dag.get_task("export").task_id in dag.get_task("train").get_flat_relative_ids(upstream=False)
+    assert "smoke_test" in dag.get_task("export").get_flat_relative_ids(upstream=False)
+    assert "promote" in dag.get_task("smoke_test").get_flat_relative_ids(upstream=False)
+
+
+def test_no_promotion_without_every_gate(dag):
+    upstream = dag.get_task("promote").get_flat_relative_ids(upstream=True)
+    assert {"quality_gate", "check", "export", "wait_for_replication", "smoke_test"} <= upstream
+
+
+def test_any_failure_abandons_the_version_and_none_turns_the_run_green(dag):
+    abandon = dag.get_task("abandon")
+    assert abandon.trigger_rule == "one_failed"
+    assert abandon.upstream_task_ids == set(dag.task_ids) - {"abandon", "clean_up"}
+    assert "clean_up" not in abandon.get_flat_relative_ids(upstream=True)
+
+
+def test_the_dag_serialises(dag):
+    assert DagSerialization.to_dict(dag)["dag"]["dag_id"] == "refresh_repeat_purchase"
+
+
+def test_schedules_apply_unless_switched_off(monkeypatch):
+    assert refresh_dag(str(FILE)).schedule == "@weekly"
+    monkeypatch.setenv("FORESERVE_SCHEDULED", "false")
+    assert refresh_dag(str(FILE)).schedule is None
+
+
+def test_a_missing_environment_variable_is_named(monkeypatch):
+    monkeypatch.delenv("FORESERVE_PROJECT")
+    with pytest.raises(ValidationError, match="project"):
+        refresh_dag(str(FILE))

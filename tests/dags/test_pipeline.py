@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from refresh_factory.pipeline import PipelineError, load_pipeline
+
+GOOD = "model: churn\nentity_type: customer\nquality_gate: {metrics: {roc_auc: {minimum: 0.7}}}\n"
+PIPELINES = Path(__file__).parents[2] / "dags" / "pipelines"
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Loads a pipeline from the text of its YAML file."""
+    for name in ("train.sql", "evaluate.sql", "predict.sql"):
+        (tmp_path / name).write_text("SELECT 1")
+
+    def load(yaml):
+        (tmp_path / "pipeline.yaml").write_text(yaml)
+        return load_pipeline(tmp_path)
+
+    return load
+
+
+def test_the_defaults_are_those_of_the_design(load):
+    pipeline = load(GOOD)
+    assert (pipeline.keep_versions, pipeline.row_keys, pipeline.schedule) == (4, "plain", None)
+    assert pipeline.smoke_test.objective_p99_ms == 100
+
+
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        (GOOD + "entity: x\n", r"pipeline.yaml: entity: no such field"),
+        ("entity_type: customer\n", r"pipeline.yaml: model: the field is missing"),
+        (GOOD.replace("churn", "Churn-1"), r"pipeline.yaml: model: 'Churn-1' is no name"),
+        (GOOD + "row_keys: salted\n", r"row_keys: 'salted': Input should be 'plain' or 'hashed'"),
+        (GOOD + "keep_versions: 0\n", r"keep_versions: 0: Input should be greater than or equal to 1"),
+        (GOOD + "smoke_test: {rate: fast}\n", r"smoke_test.rate: 'fast': .*valid number"),
+        (GOOD.replace("minimum: 0.7", "min: 0.7"), r"quality_gate.metrics.roc_auc.min: no such field"),
+        (GOOD.replace("minimum: 0.7", ""), r"quality_gate.metrics.roc_auc: .*give at least one of minimum"),
+        ("model: [", r"pipeline.yaml: not YAML: .*line 1"),
+        ("just text", r"pipeline.yaml: expected fields such as"),
+    ],
+)
+def test_an_error_names_file_field_and_fix(load, yaml, message):
+    with pytest.raises(PipelineError, match=message):
+        load(yaml)
+
+
+def test_all_errors_are_reported_at_once(load):
+    with pytest.raises(PipelineError) as caught:
+        load("entity_type: customer\nrow_keys: salted\n")
+    assert str(caught.value).count("pipeline.yaml: ") == 3
+
+
+def test_a_missing_sql_file_is_named(load, tmp_path):
+    (tmp_path / "predict.sql").unlink()
+    with pytest.raises(PipelineError, match=r"predict\.sql: the file is missing"):
+        load(GOOD)
+
+
+@pytest.mark.parametrize("folder", [path for path in PIPELINES.iterdir() if path.is_dir()], ids=lambda path: path.name)
+def test_every_pipeline_of_the_project_loads(folder):
+    assert load_pipeline(folder).model == folder.name

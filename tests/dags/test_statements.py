@@ -1,0 +1,134 @@
+"""What Foreserve puts around the data team's SQL, run by a real BigQuery emulator."""
+
+import pytest
+from google.api_core.exceptions import BadRequest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery as bq
+from jinja2 import UndefinedError
+
+from foreserve.refresh import Refresh
+from refresh_factory.pipeline import Pipeline
+from refresh_factory.statements import Statements
+
+DATASET = "demo.statements"
+
+
+@pytest.fixture(scope="module")
+def client(bigquery):
+    client = bq.Client("demo", credentials=AnonymousCredentials())
+    client.create_dataset(DATASET)
+    return client
+
+
+@pytest.fixture
+def statements(tmp_path):
+    """Makes the statements of a pipeline whose prediction query is given."""
+
+    def make(query="SELECT 1 AS entity_id, STRUCT(0.5 AS p) AS prediction", **fields):
+        (tmp_path / "predict.sql").write_text(query)
+        pipeline = Pipeline.model_validate(
+            {
+                "model": "churn",
+                "entity_type": "customer",
+                "quality_gate": {"metrics": {"roc_auc": {"minimum": 0.5}}},
+                **fields,
+            }
+        )
+        return Statements(tmp_path, pipeline, "demo")
+
+    return make
+
+
+@pytest.fixture
+def refresh(client):
+    """A refresh that nothing else uses."""
+    refresh.version = getattr(refresh, "version", 0) + 1
+    return Refresh("churn", refresh.version, DATASET)
+
+
+def rows_sql(rows):
+    structs = ", ".join(f"STRUCT({entity!r} AS id, {payload} AS value)" for entity, payload in rows)
+    return f"SELECT id AS entity_id, STRUCT(value AS p) AS prediction FROM UNNEST([{structs}])"
+
+
+def test_predictions_become_ids_and_json(client, statements, refresh):
+    client.query_and_wait(statements().predict(refresh.to_xcom(), "m"))
+    rows = client.query_and_wait(f"SELECT * FROM `{refresh.predictions_table}`")
+    assert [tuple(row) for row in rows] == [("1", '{"p":0.5}')]
+
+
+def test_files_see_project_dataset_model_and_variables(statements, refresh):
+    made = statements("{{ project }} {{ dataset }} {{ model }} {{ variables.x }} -- end ;", variables={"x": 3})
+    assert f"demo `{DATASET}` `a.b.c` 3 -- end" in made.predict(refresh.to_xcom(), "a.b.c")
+    assert "`champ`" in made.predict(Refresh("churn", 1, DATASET, champion_model="champ").to_xcom(), None)
+
+
+def test_an_undefined_name_is_an_error(statements, refresh):
+    with pytest.raises(UndefinedError, match="'modle' is undefined"):
+        statements("{{ modle }}").predict(refresh.to_xcom(), "m")
+
+
+def predict(client, statements, refresh, rows, **fields):
+    made = statements(rows_sql(rows), **fields)
+    client.query_and_wait(made.predict(refresh.to_xcom(), "m"))
+    return made
+
+
+def test_the_first_changes_are_all_predictions(client, statements, refresh):
+    made = predict(client, statements, refresh, [("a", 1), ("b", 2)])
+    client.query_and_wait(made.changes(refresh.to_xcom(), "changes"))
+    assert changes(client, refresh) == {"a": '{"p":1}', "b": '{"p":2}'}
+
+
+def changes(client, refresh):
+    return {row.entity_id: row.payload for row in client.query_and_wait(f"SELECT * FROM `{refresh.changes_table}`")}
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        ("changes", {"b": '{"p":3}', "c": None, "d": '{"p":4}'}),
+        ("full", {"a": '{"p":1}', "b": '{"p":3}', "c": None, "d": '{"p":4}'}),
+    ],
+)
+def test_changes_are_what_differs_and_what_vanished(client, statements, refresh, scope, expected):
+    predict(client, statements, refresh, [("a", 1), ("b", 2), ("c", 2)])
+    following = Refresh("churn", refresh.version + 100, DATASET, active_predictions_table=refresh.predictions_table)
+    made = predict(client, statements, following, [("a", 1), ("b", 3), ("d", 4)])
+    client.query_and_wait(made.changes(following.to_xcom(), scope))
+    assert changes(client, following) == expected
+
+
+def test_good_predictions_pass_the_check(client, statements, refresh):
+    made = predict(client, statements, refresh, [("a", 1), ("b", 2)])
+    assert [row.outcome for row in client.query_and_wait(made.check(refresh.to_xcom()))] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("SELECT 'a' AS entity_id, STRUCT(1 AS p) AS prediction LIMIT 0", "there are no predictions"),
+        ("SELECT CAST(NULL AS STRING) AS entity_id, STRUCT(1 AS p) AS prediction", "1 predictions have no entity_id"),
+        (rows_sql([("a", 1), ("a", 2), ("b", 1)]), "1 rows repeat the entity_id of another"),
+        (rows_sql([("", 1)]), "the shortest here has 0"),
+        (rows_sql([("x" * 4092, 1)]), "the longest 4092"),
+        ("SELECT 'a' AS entity_id, REPEAT('x', 200) AS prediction", "max_payload_bytes is 100; .*has 202"),
+    ],
+)
+def test_what_cannot_be_served_fails_the_check(client, statements, refresh, query, message):
+    made = statements(query, checks={"max_payload_bytes": 100})
+    client.query_and_wait(made.predict(refresh.to_xcom(), "m"))
+    with pytest.raises(BadRequest, match=message):
+        client.query_and_wait(made.check(refresh.to_xcom()))
+
+
+@pytest.mark.parametrize(("limit", "passes"), [(0.2, False), (0.5, True), (None, True)])
+def test_the_number_of_predictions_may_change_within_limits(client, statements, refresh, limit, passes):
+    predict(client, statements, refresh, [("a", 1), ("b", 2), ("c", 2)])
+    following = Refresh("churn", refresh.version + 200, DATASET, active_predictions_table=refresh.predictions_table)
+    made = predict(client, statements, following, [("a", 1), ("b", 2)], checks={"max_row_change": limit})
+    if passes:
+        client.query_and_wait(made.check(following.to_xcom()))
+    else:
+        with pytest.raises(BadRequest, match="there are 2 predictions, the served version has 3"):
+            client.query_and_wait(made.check(following.to_xcom()))

@@ -1,0 +1,42 @@
+import pytest
+from pydantic import ValidationError
+
+from foreserve.gate import QualityGate
+
+GATE = QualityGate.model_validate(
+    {"metrics": {"roc_auc": {"minimum": 0.75, "max_drop": 0.02}, "log_loss": {"maximum": 0.6, "max_rise": 0.1}}}
+)
+
+
+def test_a_first_model_need_only_be_good_enough():
+    assert GATE.decide({"roc_auc": 0.75, "log_loss": 0.6}, None).accepted
+
+
+@pytest.mark.parametrize(
+    ("candidate", "champion", "reason"),
+    [
+        ({"roc_auc": 0.7, "log_loss": 0.3}, None, "roc_auc is 0.7000, below the minimum 0.75"),
+        ({"roc_auc": 0.8, "log_loss": 0.7}, None, "log_loss is 0.7000, above the maximum 0.6"),
+        ({"roc_auc": 0.8, "log_loss": 0.3}, {"roc_auc": 0.83}, "roc_auc is 0.8000, more than 0.02 below 0.8300"),
+        ({"roc_auc": 0.8, "log_loss": 0.3}, {"log_loss": 0.1}, "log_loss is 0.3000, more than 0.1 above 0.1000"),
+        ({"roc_auc": float("nan"), "log_loss": 0.3}, None, "roc_auc is nan, below the minimum 0.75"),
+    ],
+)
+def test_a_breach_is_named_with_its_numbers(candidate, champion, reason):
+    decision = GATE.decide(candidate, champion)
+    assert not decision.accepted
+    assert decision.reasons == [reason]
+
+
+def test_a_small_regression_is_accepted():
+    assert GATE.decide({"roc_auc": 0.82, "log_loss": 0.3}, {"roc_auc": 0.83, "log_loss": 0.25}).accepted
+
+
+def test_a_metric_that_the_evaluation_lacks_is_named():
+    with pytest.raises(ValueError, match="no metric 'log_loss'; it has roc_auc"):
+        GATE.decide({"roc_auc": 0.9}, None)
+
+
+def test_a_rule_must_say_something():
+    with pytest.raises(ValidationError, match="at least one of minimum"):
+        QualityGate.model_validate({"metrics": {"roc_auc": {}}})

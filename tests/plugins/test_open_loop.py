@@ -1,0 +1,157 @@
+"""The open-loop load, against a real HTTP server that misbehaves on request."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from foreserve.open_loop import Expectation, Load, measure
+
+VERSION = 7
+NO_PREDICTION = {"type": "urn:problem-type:foreserve:no-prediction", "title": "No prediction", "status": 404}
+
+
+@asynccontextmanager
+async def service(answer):
+    """A service whose `answer` (entity id -> status, body, seconds) decides what it says."""
+
+    async def serve(reader, writer):
+        while line := await reader.readline():
+            path = line.split()[1].decode()
+            while (await reader.readline()).strip():
+                pass
+            assert path.endswith(f"?version={VERSION}")
+            status, body, seconds = answer(path.split("/")[-1].split("?")[0])
+            await asyncio.sleep(seconds)
+            content = json.dumps(body).encode()
+            writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(content), content))
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        yield client
+    server.close()
+
+
+def run(answer, expectations, load=None):
+    async def go():
+        async with service(answer) as client:
+            return await measure(client, "churn", VERSION, expectations, load or Load(requests=100, rate=500))
+
+    return asyncio.run(go())
+
+
+def right(_):
+    return 200, {"version": VERSION, "prediction": {"p": 0.5}}, 0
+
+
+EXPECTED = Expectation("a", '{"p": 0.50}')
+
+
+def test_right_answers_are_counted_and_timed():
+    report = run(right, [EXPECTED])
+    assert (report.requests, report.errors, report.mismatches, report.examples) == (100, 0, 0, [])
+    assert 0 < report.p50_ms <= report.p95_ms <= report.p99_ms <= report.max_ms
+
+
+def test_a_wrong_prediction_is_a_mismatch():
+    report = run(right, [Expectation("a", '{"p": 0.51}')])
+    assert (report.errors, report.mismatches) == (0, 100)
+    assert "another prediction than BigQuery's" in report.examples[0]
+    assert len(report.examples) == 5
+
+
+def test_another_version_is_a_mismatch():
+    report = run(lambda _: (200, {"version": 6, "prediction": {"p": 0.5}}, 0), [EXPECTED])
+    assert report.mismatches == 100
+    assert "version 6 instead of 7" in report.examples[0]
+
+
+def test_a_tombstone_is_no_prediction():
+    report = run(lambda _: (404, NO_PREDICTION, 0), [Expectation("a", None)])
+    assert (report.errors, report.mismatches) == (0, 0)
+
+
+def test_a_missing_prediction_is_a_mismatch():
+    report = run(lambda _: (404, NO_PREDICTION, 0), [EXPECTED])
+    assert report.mismatches == 100
+
+
+def test_a_prediction_that_should_be_gone_is_a_mismatch():
+    report = run(right, [Expectation("a", None)])
+    assert report.mismatches == 100
+
+
+def test_an_unknown_model_is_an_error_even_where_no_prediction_is_expected():
+    report = run(lambda _: (404, {"type": "urn:problem-type:foreserve:unknown-model"}, 0), [Expectation("a", None)])
+    assert report.errors == 100
+
+
+def test_errors_count_by_entity():
+    report = run(lambda id_: right(id_) if id_ == "a" else (503, {}, 0), [EXPECTED, Expectation("b", "{}")])
+    assert (report.errors, report.mismatches) == (50, 0)
+    assert "HTTP 503" in report.examples[0]
+
+
+def test_ids_are_escaped():
+    report = run(
+        lambda id_: right(id_) if id_ == "a%2Fb%3F%20%C3%A9" else (400, {}, 0), [Expectation("a/b? é", '{"p":0.5}')]
+    )
+    assert report.errors == 0
+
+
+def test_a_stall_shows_in_every_request_that_fell_into_it():
+    """One slow connection handler stalls nothing else here; a stalled service delays all that were due meanwhile."""
+    stalled = asyncio.Event()
+
+    async def go():
+        loop = asyncio.get_running_loop()
+
+        def answer(_):
+            if not stalled.is_set() and loop.time() - start > 0.1:
+                stalled.set()
+                until = loop.time() + 0.5
+                while loop.time() < until:  # the whole service stands still
+                    pass
+            return right(_)
+
+        async with service(answer) as client:
+            start = loop.time()
+            return await measure(client, "churn", VERSION, [EXPECTED], Load(requests=200, rate=200))
+
+    report = asyncio.run(go())
+    assert report.p95_ms > 350  # of the second that the load takes, half was due during the stall
+    assert report.p50_ms > 0
+
+
+def test_a_request_that_takes_too_long_is_an_error():
+    slow = lambda id_: (*right(id_)[:2], 0.5 if id_ == "b" else 0)  # noqa: E731
+    load = Load(requests=100, rate=1000, timeout=0.3)
+    report = run(slow, [EXPECTED] * 99 + [Expectation("b", '{"p":0.5}')], load)
+    assert report.errors == 1
+    assert "ReadTimeout" in report.examples[0]
+
+
+def test_a_service_that_is_away_is_an_error():
+    async def go():
+        async with httpx.AsyncClient(base_url="http://127.0.0.1:1") as client:
+            return await measure(client, "churn", VERSION, [EXPECTED], Load(requests=100, rate=1000))
+
+    report = asyncio.run(go())
+    assert report.errors == 100
+    assert "ConnectError" in report.examples[0]
+
+
+@pytest.mark.parametrize("requests", [100, 250])
+def test_the_load_leaves_at_its_rate(requests):
+    async def go():
+        async with service(right) as client:
+            start = asyncio.get_running_loop().time()
+            await measure(client, "churn", VERSION, [EXPECTED], Load(requests=requests, rate=500))
+            return asyncio.get_running_loop().time() - start
+
+    assert asyncio.run(go()) >= (requests - 1) / 500

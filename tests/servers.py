@@ -1,0 +1,29 @@
+"""Running the servers that tests talk to."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LOCAL_STACK_PYTHON = ROOT / ".venvs" / "local_stack" / "bin" / "python"
+
+BIGTABLE = (sys.executable, "-m", "local_stack.bigtable", "--port", "0")
+BIGQUERY = (LOCAL_STACK_PYTHON, "-m", "local_stack.bigquery", "--port", "0", "--storage-port", "0")
+
+
+@contextmanager
+def running(*command: str | Path) -> Iterator[str]:
+    """Run a server that says on its first line of output where it listens; yield that line."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, f"{command} ended with code {process.wait()}"
+            yield line
+        finally:
+            process.terminate()
+            process.wait(20)
