@@ -1,0 +1,103 @@
+import itertools
+import uuid
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery as bq
+
+from prediction_store.connection import channel, routing_metadata
+from prediction_store.instance import Instance
+from prediction_store.layout import entity_id
+from prediction_store.lifecycle import ModelState
+from prediction_store.protos import ReadRowsRequest, read_rows
+from prediction_store.reads import RowAssembler, prediction_filter
+from prediction_store.registry import Registry
+from prediction_store.tables import Tables
+
+DATASET = "demo.exports"
+
+
+@pytest.fixture(scope="session")
+def instance(bigtable):
+    instance = Instance("demo", "beam")
+    Tables(instance).ensure_registry()
+    return instance
+
+
+@pytest.fixture(scope="session")
+def registry(instance):
+    with Registry(instance) as registry:
+        yield registry
+
+
+@pytest.fixture(scope="session")
+def client(bigquery):
+    client = bq.Client("demo", credentials=AnonymousCredentials())
+    client.create_dataset(DATASET)
+    return client
+
+
+@pytest.fixture
+def source_table(client):
+    """Makes a table of changes from (entity id, payload) pairs; its name."""
+    numbers = itertools.count()
+    prefix = uuid.uuid4().hex[:8]
+
+    def make(rows):
+        name = f"{DATASET}.t{prefix}_{next(numbers)}"
+        schema = [bq.SchemaField("entity_id", "STRING"), bq.SchemaField("payload", "STRING")]
+        client.create_table(bq.Table(name, schema))
+        if rows:
+            records = [{"entity_id": entity, "payload": payload} for entity, payload in rows]
+            client.load_table_from_json(records, name, job_config=bq.LoadJobConfig(schema=schema)).result()
+        return name
+
+    return make
+
+
+@pytest.fixture
+def new_model(instance, registry):
+    """Registers a model that nothing else uses; its name."""
+
+    def new_model(**settings):
+        name = f"m{uuid.uuid4().hex[:12]}"
+        Tables(instance).ensure_model("customer", name, 4)
+        registry.register(ModelState(name, "customer", **settings))
+        return name
+
+    return new_model
+
+
+@pytest.fixture
+def arguments(instance):
+    """The options of a job on a version of a model."""
+
+    def arguments(model, version, **options):
+        options = {
+            "runner": "FnApiRunner",
+            "bigtable_project": instance.project,
+            "bigtable_instance": instance.instance,
+            "model": model,
+            "version": version,
+            "write_deadline_seconds": 5,
+            **options,
+        }
+        return [f"--{name}={value}" for name, value in options.items()]
+
+    return arguments
+
+
+@pytest.fixture
+def stored(instance):
+    """What a model predicts at a version, from a scan of the whole table: {entity id: payload}."""
+    table = instance.table("customer")
+
+    def stored(model, version, row_keys="plain"):
+        with channel() as opened:
+            assembler = RowAssembler()
+            request = ReadRowsRequest(table_name=table, filter=prediction_filter({model: version}))
+            responses = read_rows(opened)(request, metadata=(routing_metadata(table, ""),))
+            rows = [row for response in responses for row in assembler.feed(response)]
+        return {entity_id(key, row_keys): cells[model].decode() for key, cells in rows}
+
+    return stored

@@ -1,0 +1,171 @@
+"""Bulk writes against a server that answers MutateRows as each test says."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+
+from beam_jobs import bulk_writer
+from beam_jobs.bulk_writer import BulkWriter, Target, WriteError
+from prediction_store.protos import MutateRowsRequest, MutateRowsResponse
+from prediction_store.writes import prediction_entry
+
+OK, ABORTED, NOT_FOUND = 0, grpc.StatusCode.ABORTED.value[0], grpc.StatusCode.NOT_FOUND.value[0]
+
+
+class Server:
+    """Answers each request by `answer` (request, context) -> statuses by index; keeps what was written."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.requests = []
+        self.written = {}
+
+    def mutate_rows(self, request, context):
+        self.requests.append(request)
+        statuses = self.answer(len(self.requests), request, context)
+        for index, code in statuses.items():
+            if code == OK:
+                entry = request.entries[index]
+                self.written[entry.row_key] = entry.mutations[0].set_cell.value
+            answer = MutateRowsResponse.Entry(index=index, status={"code": code, "message": "as the test says"})
+            yield MutateRowsResponse(entries=[answer])
+
+
+@pytest.fixture
+def serve():
+    """Starts a server; yields it and a function that writes rows to it."""
+    servers = []
+
+    def serve(answer, deadline_seconds=5.0):
+        server = Server(answer)
+        handler = grpc.unary_stream_rpc_method_handler(
+            server.mutate_rows,
+            request_deserializer=MutateRowsRequest.FromString,
+            response_serializer=MutateRowsResponse.SerializeToString,
+        )
+        grpc_server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)])
+        service = grpc.method_handlers_generic_handler("google.bigtable.v2.Bigtable", {"MutateRows": handler})
+        grpc_server.add_generic_rpc_handlers((service,))
+        port = grpc_server.add_insecure_port("127.0.0.1:0")
+        grpc_server.start()
+        channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        servers.append((grpc_server, channel))
+        return server, BulkWriter(channel, Target("projects/p/instances/i/tables/t", "batch", deadline_seconds))
+
+    yield serve
+    for grpc_server, channel in servers:
+        channel.close()
+        grpc_server.stop(None)
+
+
+def write(writer, rows):
+    entry, cell = prediction_entry("m", 5)
+    for key, value in rows.items():
+        entry.row_key, cell.value = key, value
+        writer.add(entry)
+    writer.flush()
+
+
+def all_ok(_number, request, _context):
+    return dict.fromkeys(range(len(request.entries)), OK)
+
+
+ROWS = {b"%d" % n: b"v%d" % n for n in range(10)}
+
+
+def test_every_row_is_written_once(serve):
+    server, writer = serve(all_ok)
+    write(writer, ROWS)
+    assert server.written == ROWS
+    assert [len(request.entries) for request in server.requests] == [10]
+    assert (server.requests[0].table_name, server.requests[0].app_profile_id) == (
+        "projects/p/instances/i/tables/t",
+        "batch",
+    )
+
+
+def test_nothing_to_write_sends_nothing(serve):
+    server, writer = serve(all_ok)
+    writer.flush()
+    assert server.requests == []
+
+
+def test_requests_are_bounded_in_entries(serve):
+    server, writer = serve(all_ok)
+    rows = {b"%d" % n: b"v" for n in range(2 * bulk_writer.MAX_ENTRIES + 1)}
+    write(writer, rows)
+    assert sorted(len(request.entries) for request in server.requests) == [1, *[bulk_writer.MAX_ENTRIES] * 2]
+    assert server.written == rows
+
+
+def test_requests_are_bounded_in_bytes(serve):
+    server, writer = serve(all_ok)
+    rows = {b"%d" % n: b"x" * 3_000_000 for n in range(7)}
+    write(writer, rows)
+    assert max(request.ByteSize() for request in server.requests) < bulk_writer.MAX_BYTES + 3_100_000
+    assert server.written == rows
+
+
+def test_only_the_entries_that_failed_are_sent_again(serve):
+    def second_fails_once(number, request, _context):
+        return {i: ABORTED if number == 1 and i == 1 else OK for i in range(len(request.entries))}
+
+    server, writer = serve(second_fails_once)
+    write(writer, ROWS)
+    assert server.written == ROWS
+    assert [[entry.row_key for entry in request.entries] for request in server.requests[1:]] == [[b"1"]]
+    assert writer.retries == 1
+
+
+def test_entries_without_an_answer_are_sent_again(serve):
+    def half_an_answer(number, request, context):
+        if number == 1:
+            return {0: OK}
+        return all_ok(number, request, context)
+
+    server, writer = serve(half_an_answer)
+    write(writer, ROWS)
+    assert server.written == ROWS
+    assert len(server.requests[1].entries) == 9
+
+
+def test_a_connection_that_breaks_is_tried_again(serve):
+    def unavailable_once(number, request, context):
+        if number == 1:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "moving tablets")
+        return all_ok(number, request, context)
+
+    server, writer = serve(unavailable_once)
+    write(writer, ROWS)
+    assert server.written == ROWS
+
+
+def test_a_row_that_bigtable_refuses_fails_with_its_key_and_reason(serve):
+    def refuse_third(_number, request, _context):
+        return {i: NOT_FOUND if i == 3 else OK for i in range(len(request.entries))}
+
+    server, writer = serve(refuse_third)
+    with pytest.raises(WriteError, match="Bigtable refused 1 rows, the first: b'3': NOT_FOUND as the test says"):
+        write(writer, ROWS)
+    assert len(server.requests) == 1
+
+
+def test_a_request_that_bigtable_refuses_fails_at_once(serve):
+    def denied(_number, _request, context):
+        context.abort(grpc.StatusCode.PERMISSION_DENIED, "no rights")
+
+    server, writer = serve(denied)
+    with pytest.raises(WriteError, match="refused 10 rows, the first: b'0': PERMISSION_DENIED no rights"):
+        write(writer, ROWS)
+    assert len(server.requests) == 1
+
+
+def test_after_the_deadline_it_gives_up(serve):
+    def never(_number, request, _context):
+        return dict.fromkeys(range(len(request.entries)), ABORTED)
+
+    server, writer = serve(never, deadline_seconds=0.3)
+    with pytest.raises(WriteError, match=r"did not take within 0.3 s 10 rows"):
+        write(writer, ROWS)
+    assert len(server.requests) > 2

@@ -1,0 +1,104 @@
+"""The export job, from a real BigQuery emulator to a real Bigtable emulator."""
+
+import pytest
+
+from beam_jobs import export_predictions
+from prediction_store.lifecycle import ModelState, Receipt, RegistryError
+
+
+@pytest.fixture
+def begin_export(registry):
+    """Opens a version and begins its export; the version."""
+
+    def begin_export(model):
+        version = registry.update(model, lambda state: state.open(0)).latest
+        registry.update(model, lambda state: state.begin_export(version))
+        return version
+
+    return begin_export
+
+
+@pytest.fixture
+def export(arguments, begin_export, source_table):
+    """Exports rows as a new version of a model; the version."""
+
+    def export(model, rows):
+        version = begin_export(model)
+        export_predictions.run(arguments(model, version, source_table=source_table(rows)))
+        return version
+
+    return export
+
+
+def receipt(registry, model, version):
+    return registry.get(model).versions[version].receipt
+
+
+def test_predictions_and_tombstones_are_written_and_counted(export, new_model, registry, stored):
+    model = new_model()
+    version = export(model, [("a", '{"p":1}'), ("b", '{"p":2}'), ("c", None)])
+    assert stored(model, version) == {"a": '{"p":1}', "b": '{"p":2}', "c": ""}
+    assert receipt(registry, model, version) == Receipt(predictions=2, tombstones=1)
+
+
+def test_an_empty_table_leaves_the_receipt_of_an_empty_export(export, new_model, registry, stored):
+    model = new_model()
+    version = export(model, [])
+    assert stored(model, version) == {}
+    assert receipt(registry, model, version) == Receipt(0, 0)
+
+
+def test_many_rows_take_several_requests(export, new_model, registry, stored):
+    model = new_model()
+    rows = [(f"{number:06}", f'{{"n":{number}}}') for number in range(12_345)]
+    version = export(model, rows)
+    assert stored(model, version) == dict(rows)
+    assert receipt(registry, model, version) == Receipt(12_345, 0)
+
+
+def test_any_id_and_large_payloads_arrive_whole(export, new_model, stored):
+    model = new_model()
+    rows = [("é/ü ☃", "1"), ("x" * 4000, "2"), ("large", '"' + "x" * 3_000_000 + '"'), ("\U0001f600", '{"a":[]}')]
+    version = export(model, rows)
+    assert stored(model, version) == dict(rows)
+
+
+def test_hashed_row_keys(export, new_model, stored):
+    model = new_model(row_keys="hashed")
+    version = export(model, [("00001", "1"), ("00002", "2")])
+    assert stored(model, version, "hashed") == {"00001": "1", "00002": "2"}
+
+
+def test_exporting_again_writes_the_same_cells(arguments, begin_export, new_model, registry, source_table, stored):
+    model = new_model()
+    version = begin_export(model)
+    table = source_table([("a", "1"), ("b", None)])
+    for _ in range(2):
+        export_predictions.run(arguments(model, version, source_table=table))
+        assert stored(model, version) == {"a": "1", "b": ""}
+        assert receipt(registry, model, version) == Receipt(1, 1)
+
+
+def test_only_a_version_whose_export_has_begun_is_exported(arguments, new_model, registry, source_table):
+    model = new_model()
+    version = registry.update(model, lambda state: state.open(0)).latest
+    options = arguments(model, version, source_table=source_table([("a", "1")]))
+    with pytest.raises(RegistryError, match=f"version {version} is open; begin its export first"):
+        export_predictions.run(options)
+
+
+def test_rows_that_bigtable_refuses_leave_no_receipt(arguments, begin_export, instance, registry, source_table):
+    model = "unheard_of"
+    registry.register(ModelState(model, "customer"))  # no column family of that name
+    version = begin_export(model)
+    with pytest.raises(Exception, match=r"Bigtable refused 1 rows, the first: b'a': .*unheard_of"):
+        export_predictions.run(arguments(model, version, source_table=source_table([("a", "1")])))
+    assert receipt(registry, model, version) is None
+
+
+def test_an_id_that_does_not_fit_leaves_no_receipt(arguments, begin_export, new_model, registry, source_table):
+    model = new_model()
+    version = begin_export(model)
+    with pytest.raises(Exception, match="an entity id has 1 to"):
+        export_predictions.run(arguments(model, version, source_table=source_table([("a", "1"), ("", "2")])))
+    assert receipt(registry, model, version) is None

@@ -1,0 +1,74 @@
+import pytest
+
+from beam_jobs import purge_stale_cells
+from beam_jobs.bulk_writer import BulkWriter, Target
+from prediction_store.connection import channel
+from prediction_store.lifecycle import Receipt, RegistryError, Status
+from prediction_store.writes import prediction_entry
+
+
+@pytest.fixture
+def write(instance):
+    """Writes cells of a version."""
+
+    def write(model, version, cells):
+        with channel() as opened:
+            writer = BulkWriter(opened, Target(instance.table("customer"), "", 5))
+            entry, cell = prediction_entry(model, version)
+            for key, value in cells.items():
+                entry.row_key, cell.value = key.encode(), value.encode()
+                writer.add(entry)
+            writer.flush()
+
+    return write
+
+
+@pytest.fixture
+def stale_model(new_model, registry, write):
+    """A model with an active version, the cells of an aborted one above it, and an open version."""
+    model = new_model()
+    registry.update(model, lambda state: state.open(10))
+    registry.update(model, lambda state: state.begin_export(10))
+    write(model, 10, {f"{n:05}": "active" for n in range(3000)})
+    registry.update(model, lambda state: state.complete_export(10, Receipt(3000, 0)))
+    registry.update(model, lambda state: state.promote(10, expected_active=None, expected=Receipt(3000, 0)))
+    registry.update(model, lambda state: state.open(20))
+    registry.update(model, lambda state: state.begin_export(20))
+    write(model, 20, {f"{n:05}": "stale" for n in range(1000, 6000)})
+    registry.update(model, lambda state: state.abort(20))
+    registry.update(model, lambda state: state.open(30))
+    return model
+
+
+def test_stale_cells_are_deleted_and_active_ones_are_not(arguments, registry, stale_model, stored):
+    purge_stale_cells.run(arguments(stale_model, 30))
+    assert stored(stale_model, 99) == {f"{n:05}": "active" for n in range(3000)}
+    state = registry.get(stale_model)
+    assert state.stale_versions(30) == []
+    assert state.versions[20].status is Status.PURGED
+
+
+def test_purging_twice_is_purging_once(arguments, registry, stale_model, stored):
+    for _ in range(2):
+        purge_stale_cells.run(arguments(stale_model, 30))
+    assert len(stored(stale_model, 99)) == 3000
+
+
+def test_other_models_of_the_table_are_left_alone(arguments, new_model, stale_model, stored, write):
+    other = new_model()
+    write(other, 99, {"00001": "kept"})
+    purge_stale_cells.run(arguments(stale_model, 30))
+    assert stored(other, 99) == {"00001": "kept"}
+
+
+@pytest.mark.parametrize("version", [10, 20, 31])
+def test_only_the_version_to_be_exported_next_may_purge(arguments, stale_model, stored, version):
+    with pytest.raises(RegistryError, match=f"version {version} is not about to be exported"):
+        purge_stale_cells.run(arguments(stale_model, version))
+    assert len(stored(stale_model, 99)) == 6000
+
+
+def test_a_version_that_is_exported_already_is_not_purged(arguments, registry, stale_model):
+    registry.update(stale_model, lambda state: state.begin_export(30).complete_export(30, Receipt(0, 0)))
+    with pytest.raises(RegistryError, match="exported already"):
+        purge_stale_cells.run(arguments(stale_model, 30))

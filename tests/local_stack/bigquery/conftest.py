@@ -1,0 +1,143 @@
+"""A real gateway and emulator, started once for all tests of a session."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pyarrow as pa
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
+from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
+
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True)
+class LocalBigQuery:
+    """A running `python -m local_stack.bigquery`."""
+
+    process: subprocess.Popen[str]
+    rest: str
+    storage: str
+
+    def client(self) -> bigquery.Client:
+        return bigquery.Client(
+            project="demo", credentials=AnonymousCredentials(), client_options={"api_endpoint": self.rest}
+        )
+
+    def read(self, table: str) -> pa.Table:
+        """Read `dataset.table` through the Storage Read API."""
+        dataset, name = table.split(".")
+        with grpc.insecure_channel(self.storage) as channel:
+            reader = BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
+            session = reader.create_read_session(
+                parent="projects/demo",
+                read_session=types.ReadSession(
+                    table=f"projects/demo/datasets/{dataset}/tables/{name}", data_format=types.DataFormat.ARROW
+                ),
+                max_stream_count=1,
+            )
+            schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
+            batches = [
+                pa.ipc.read_record_batch(pa.py_buffer(message.arrow_record_batch.serialized_record_batch), schema)
+                for message in reader.read_rows(session.streams[0].name)
+            ]
+            return pa.Table.from_batches(batches, schema)
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[LocalBigQuery]:
+    command = [sys.executable, "-m", "local_stack.bigquery", "--port", "0", "--storage-port", "0", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            match = re.fullmatch(r"BigQuery is ready: REST (http://\S+) Storage (\S+) project demo\n", line)
+            assert match, f"unexpected first line {line!r}"
+            yield LocalBigQuery(process, match[1], match[2])
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[..., object]:
+    """Starts another one, with command line arguments, as a context manager."""
+    return running
+
+
+@pytest.fixture(scope="session")
+def local_bigquery() -> Iterator[LocalBigQuery]:
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def client(local_bigquery: LocalBigQuery) -> bigquery.Client:
+    return local_bigquery.client()
+
+
+@pytest.fixture(scope="session")
+def rows(client: bigquery.Client) -> Callable[..., list[dict[str, object]]]:
+    """Runs SQL, and returns the rows as dictionaries; keyword arguments are query parameters."""
+
+    def run(sql: str, **parameters: object) -> list[dict[str, object]]:
+        types_ = {bool: "BOOL", int: "INT64", float: "FLOAT64", str: "STRING"}
+        config = bigquery.QueryJobConfig(
+            query_parameters=[
+                bigquery.ScalarQueryParameter(name, types_[type(value)], value) for name, value in parameters.items()
+            ]
+        )
+        return [dict(row) for row in client.query(sql, job_config=config).result()]
+
+    return run
+
+
+@pytest.fixture
+def dataset(client: bigquery.Client) -> Iterator[str]:
+    """The name of a new dataset."""
+    name = f"d_{uuid.uuid4().hex[:8]}"
+    client.create_dataset(name)
+    yield name
+    client.delete_dataset(name, delete_contents=True)
+
+
+# 1,200 customers; `bought` depends on the numbers and the city, and on what no model can see. All comes from the id.
+CUSTOMERS = """
+SELECT
+  id,
+  MOD(id * 7919, 97) / 10 AS recency,
+  IF(MOD(id, 11) = 0, NULL, MOD(id * 104729, 31)) AS frequency,
+  IF(MOD(id, 7) = 0, NULL, CONCAT('city', CAST(MOD(id, 5) AS STRING))) AS city,
+  MOD(id, 2) = 0 AS member,
+  CAST(MOD(id * 7919, 97) + MOD(id * 31, 53) + 9 * MOD(id, 5) < 75 AS INT64) AS bought
+FROM UNNEST(GENERATE_ARRAY(1, 1200)) AS id
+"""
+
+
+@pytest.fixture(scope="session")
+def customers(client: bigquery.Client) -> Iterator[str]:
+    """The name of a table of customers with a label, which no test changes."""
+    client.create_dataset("shared")
+    client.query(f"CREATE TABLE shared.customers AS {CUSTOMERS}").result()
+    yield "shared.customers"
+    client.delete_dataset("shared", delete_contents=True)
+
+
+@pytest.fixture(scope="session")
+def model(client: bigquery.Client, customers: str) -> str:
+    """The name of a logistic regression on the customers, which no test changes."""
+    client.query(
+        "CREATE MODEL shared.buys OPTIONS(model_type='LOGISTIC_REG', input_label_cols=['bought'], "
+        f"data_split_method='NO_SPLIT') AS SELECT * EXCEPT(id) FROM {customers}"
+    ).result()
+    return "shared.buys"

@@ -1,0 +1,101 @@
+"""What the gateway does not do itself reaches the emulator, unharmed and one at a time."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from google.api_core.exceptions import NotFound
+from google.cloud import bigquery
+
+
+def test_datasets_and_tables(client, dataset):
+    schema = [bigquery.SchemaField("x", "INT64"), bigquery.SchemaField("y", "STRING")]
+    client.create_table(bigquery.Table(f"demo.{dataset}.t", schema=schema))
+    assert client.get_table(f"{dataset}.t").schema == schema
+    assert client.insert_rows_json(f"{dataset}.t", [{"x": 1, "y": "a"}]) == []
+    assert [dict(row) for row in client.list_rows(f"{dataset}.t")] == [{"x": 1, "y": "a"}]
+    assert dataset in [item.dataset_id for item in client.list_datasets()]
+    client.delete_table(f"{dataset}.t")
+    with pytest.raises(NotFound):
+        client.get_table(f"{dataset}.t")
+
+
+def test_files_are_loaded_in_both_ways_of_uploading(client, dataset):
+    table = f"demo.{dataset}.t"
+    schema = [bigquery.SchemaField("x", "INTEGER")]
+    client.load_table_from_json([{"x": 1}], table, job_config=bigquery.LoadJobConfig(schema=schema)).result()
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"x": pa.array([2, 3], pa.int64())}), buffer)
+    config = bigquery.LoadJobConfig(schema=schema, source_format="PARQUET", write_disposition="WRITE_APPEND")
+    job = client.load_table_from_file(buffer, table, rewind=True, job_config=config)
+    job.result()
+    assert sorted(row["x"] for row in client.list_rows(table)) == [1, 2, 3]
+    assert client.get_job(job.job_id).job_type == "load"
+
+
+def test_copy_and_extract_jobs_run_in_the_background_too(client, rows, dataset, tmp_path):
+    rows(f"CREATE TABLE {dataset}.t AS SELECT 1 AS x")
+    client.copy_table(f"demo.{dataset}.t", f"demo.{dataset}.u").result()
+    assert rows(f"SELECT * FROM {dataset}.u") == [{"x": 1}]
+    config = bigquery.ExtractJobConfig(destination_format="PARQUET")
+    client.extract_table(f"demo.{dataset}.u", f"file://{tmp_path}/u.parquet", job_config=config).result()
+    assert pq.read_table(tmp_path / "u.parquet").to_pylist() == [{"x": 1}]
+    with pytest.raises(NotFound):
+        client.copy_table(f"demo.{dataset}.absent", f"demo.{dataset}.v").result()
+
+
+def test_tables_are_read_through_the_storage_api(local_bigquery, rows, dataset):
+    rows(f"CREATE TABLE {dataset}.t AS SELECT CAST(x AS STRING) AS id FROM UNNEST(GENERATE_ARRAY(1, 70000)) AS x")
+    table = local_bigquery.read(f"{dataset}.t")
+    assert table.num_rows == 70_000
+    assert set(table["id"].to_pylist()) == {str(x) for x in range(1, 70_001)}
+
+
+def test_an_absent_table_is_not_found_through_the_storage_api(local_bigquery, dataset):
+    with pytest.raises(NotFound):
+        local_bigquery.read(f"{dataset}.absent")
+
+
+def test_concurrent_calls_get_their_own_answers(local_bigquery, rows, dataset):
+    """The emulator alone mixes up results when queries, tabledata.list and the Storage API meet."""
+    for value in range(3):
+        rows(f"CREATE TABLE {dataset}.t{value} AS SELECT {value} AS v{value}")
+
+    columns = [bigquery.SchemaField("v1", "INT64")]
+
+    def query(client):
+        return [dict(row) for row in client.query(f"SELECT v0 FROM {dataset}.t0").result()] == [{"v0": 0}]
+
+    def list_rows(client):
+        return [tuple(row) for row in client.list_rows(f"{dataset}.t1", selected_fields=columns)] == [(1,)]
+
+    def read(_client):
+        return local_bigquery.read(f"{dataset}.t2").to_pylist() == [{"v2": 2}]
+
+    def repeat(call):
+        client = local_bigquery.client()
+        return sum(call(client) for _ in range(60))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(repeat, (query, list_rows, list_rows, read))) == [60] * 4
+
+
+@pytest.mark.skipif(shutil.which("bq") is None, reason="the bq command is not installed")
+def test_the_bq_command(local_bigquery, customers, model, tmp_path):
+    installed = Path(shutil.which("bq")).resolve().parents[1]
+    command = [
+        "bq", "--api", local_bigquery.rest, "--project_id", "demo", "--oauth_access_token=none", "--format", "json",
+        "--discovery_file", str(installed / "platform/bq/discovery_next/bigquery.json"),
+        "query", "--nouse_legacy_sql", f"SELECT COUNT(*) AS n FROM ML.PREDICT(MODEL {model}, TABLE {customers})",
+    ]  # fmt: skip
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert result.stdout.strip().endswith('[{"n":"1200"}]'), result
