@@ -17,8 +17,8 @@ from local_stack.stack import PROJECT, Stack
 
 MODEL = "repeat_purchase"
 DAG_ID = f"refresh_{MODEL}"
-CUSTOMERS = ("00001", "00499", "14048")
-"""A customer who bought once, one in between, and one of the most frequent."""
+CUSTOMERS = ("00001", "00003", "00499")
+"""Customers who bought once, six times and 44 times."""
 
 _STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "running": "cyan", "deferred": "cyan"}
 

@@ -10,7 +10,6 @@ from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobO
 from airflow.providers.standard.operators.python import BranchPythonOperator, ShortCircuitOperator
 from airflow.sdk import DAG, Param, TriggerRule
 
-from foreserve.cloud import Cloud
 from foreserve.open_loop import Load
 from foreserve.operators import (
     AbandonVersion,
@@ -23,7 +22,6 @@ from foreserve.operators import (
     SmokeTest,
     WaitForReplication,
 )
-from prediction_store.instance import Instance
 from prediction_store.lifecycle import ModelState
 from refresh_factory.environment import Environment
 from refresh_factory.pipeline import Pipeline, load_pipeline
@@ -62,14 +60,7 @@ class _Builder:
         self._folder = folder
         self._pipeline = pipeline
         self._environment = environment
-        self._cloud = Cloud(
-            project=environment.project,
-            location=environment.location,
-            bigtable=Instance(environment.project, environment.bigtable_instance),
-            registry_app_profile=environment.registry_app_profile,
-            gcp_conn_id=environment.gcp_conn_id,
-            api_conn_id=environment.api_conn_id,
-        )
+        self._cloud = environment.cloud()
 
     def dag(self) -> DAG:
         """Open a version; train and judge a model; predict; export; test; promote."""
@@ -145,7 +136,9 @@ class _Builder:
         )
         may_promote = ShortCircuitOperator(task_id="may_promote", python_callable=lambda params: params["promote"])
         promote = Promote(task_id="promote", **on_version)
-        confirm = ConfirmServed(task_id="confirm", **on_version)
+        confirm = ConfirmServed(
+            task_id="confirm", cloud=cloud, model=pipeline.model, version=f"{{{{ {_REFRESH}.version }}}}"
+        )
         clean_up = CleanUp(task_id="clean_up", **on_version)
         abandon = AbandonVersion(task_id="abandon", trigger_rule=TriggerRule.ONE_FAILED, **on_version)
 

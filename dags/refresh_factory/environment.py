@@ -5,6 +5,9 @@ from typing import Any, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from foreserve.cloud import Cloud
+from prediction_store.instance import Instance
+
 
 class Environment(BaseSettings):
     """The Google Cloud project that the refreshes work in, or the local stack that stands in for it."""
@@ -29,3 +32,14 @@ class Environment(BaseSettings):
     retry_delay_seconds: float = Field(default=60.0, ge=0)
     gcp_conn_id: str = "google_cloud_default"
     api_conn_id: str = Field(default="prediction_api", description="Airflow connection of the look-up service")
+
+    def cloud(self) -> Cloud:
+        """What the operators need to know of it."""
+        return Cloud(
+            project=self.project,
+            location=self.location,
+            bigtable=Instance(self.project, self.bigtable_instance),
+            registry_app_profile=self.registry_app_profile,
+            gcp_conn_id=self.gcp_conn_id,
+            api_conn_id=self.api_conn_id,
+        )

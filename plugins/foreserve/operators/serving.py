@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from foreserve.operators.base import RefreshOperator
+from foreserve.operators.base import CloudOperator, RefreshOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from foreserve.open_loop import Expectation, Load
     from foreserve.refresh import Refresh
+
+_POLL_SECONDS = 0.5
 
 
 class SmokeTest(RefreshOperator):
@@ -75,30 +77,32 @@ class SmokeTest(RefreshOperator):
         return [Expectation(entity_id, payload) for entity_id, payload in rows]
 
 
-class ConfirmServed(RefreshOperator):
-    """Waits until the service answers from the promoted version."""
+class ConfirmServed(CloudOperator):
+    """Waits until the service answers from a version."""
 
-    def __init__(self, *, timeout_seconds: float = 60, **kwargs: Any) -> None:
-        """Fail after `timeout_seconds`."""
+    template_fields: Sequence[str] = ("model", "version")
+
+    def __init__(self, *, model: str, version: Any, timeout_seconds: float = 60, **kwargs: Any) -> None:
+        """Wait for `version` of `model`; fail after `timeout_seconds`."""
         super().__init__(**kwargs)
+        self.model = model
+        self.version = version
         self.timeout_seconds = timeout_seconds
 
     def execute(self, context: Context) -> None:  # noqa: ARG002
-        """Ask the service for its active version until it is the promoted one."""
+        """Ask the service for its active version until it is the one."""
         import httpx
 
-        refresh = self.current
+        version = int(self.version)
         url, headers = self.cloud.api_address()
         deadline = time.monotonic() + self.timeout_seconds
         with httpx.Client(base_url=url, headers=headers, timeout=5) as client:
-            while (served := _served_version(client, refresh.model)) != refresh.version:
+            while (served := _served_version(client, self.model)) != version:
                 if time.monotonic() >= deadline:
-                    raise AirflowFailException(
-                        f"after {self.timeout_seconds:g} s {url} serves {refresh.model} from {served}, not from "
-                        f"{refresh.version}"
-                    )
-                time.sleep(0.5)
-        self.log.info("%s serves %s from version %d", url, refresh.model, refresh.version)
+                    problem = f"after {self.timeout_seconds:g} s {url} serves {self.model} from {served}"
+                    raise AirflowFailException(f"{problem}, not from {version}")
+                time.sleep(_POLL_SECONDS)
+        self.log.info("%s serves %s from version %d", url, self.model, version)
 
 
 def _random_rows(client: bigquery.Client, table: str, rows: int) -> list[tuple[str, str | None]]:

@@ -1,0 +1,27 @@
+"""The Airflow DAG by which a person takes the readers of a model back to an earlier version."""
+
+from airflow.sdk import DAG, Param
+
+from foreserve.operators import ConfirmServed, RollBack
+from refresh_factory.environment import Environment
+
+_CLOUD = Environment().cloud()
+
+with DAG(
+    dag_id="roll_back",
+    description="Take readers back to an earlier version of a model.",
+    schedule=None,
+    tags=["foreserve"],
+    params={
+        "model": Param(type="string", title="Model", description="Such as repeat_purchase."),
+        "version": Param(
+            default="",
+            type="string",
+            title="Version",
+            pattern="^[0-9]*$",
+            description="Empty: the one before the active one. /v1/models/MODEL of the look-up service lists them.",
+        ),
+    },
+):
+    roll_back = RollBack(task_id="roll_back", cloud=_CLOUD, model="{{ params.model }}", version="{{ params.version }}")
+    ConfirmServed(task_id="confirm", cloud=_CLOUD, model="{{ params.model }}", version=roll_back.output)
