@@ -43,7 +43,7 @@ test: install lint ## Check and test everything but the whole stack
 
 .PHONY: test-e2e
 test-e2e: install ## Test the whole stack: refreshes through Airflow, with failures
-	$(AIRFLOW)/python -m pytest tests/end_to_end
+	$(LOCAL)/python -m pytest tests/end_to_end
 
 .PHONY: lint
 lint: install ## Check style and types

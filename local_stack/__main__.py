@@ -2,28 +2,31 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from rich.console import Console
 
 from local_stack import demo, report, supervisor
 from local_stack.airflow_client import AirflowError
 from local_stack.processes import StartError
+from local_stack.stack import ROOT
 
 
 def main() -> int:
     """Run a command; return the exit code."""
     arguments = _parser().parse_args()
     console = Console()
+    state: Path = arguments.state.resolve()
     try:
         match arguments.command:
             case "up":
-                return _up(console, arguments.bigtable)
+                return _up(console, arguments.bigtable, state)
             case "demo":
-                return _demo(console, arguments.bigtable)
+                return _demo(console, arguments.bigtable, state)
             case "status":
-                return _status(console)
+                return _status(console, state)
             case _:
-                supervisor.down(console)
+                supervisor.down(console, state)
                 return 0
     except (StartError, AirflowError) as error:
         console.print(f"[red]{error}", markup=True, soft_wrap=True)
@@ -35,6 +38,9 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local_stack", description=__doc__)
+    parser.add_argument(
+        "--state", type=Path, default=ROOT / ".state", help="folder of the stack's files and logs (default %(default)s)"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     helps = {
         "up": "start the stack and keep it running",
@@ -53,28 +59,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _up(console: Console, bigtable: str) -> int:
-    stack = supervisor.up(console, bigtable)
+def _up(console: Console, bigtable: str, state: Path) -> int:
+    stack = supervisor.up(console, bigtable, state)
     supervisor.show(console, stack)
     report.next_steps(stack, console, keeps_running=True)
     return 0
 
 
-def _demo(console: Console, bigtable: str) -> int:
-    was_running = supervisor.find() is not None
-    stack = supervisor.up(console, bigtable)
+def _demo(console: Console, bigtable: str, state: Path) -> int:
+    was_running = supervisor.find(state) is not None
+    stack = supervisor.up(console, bigtable, state)
     try:
         outcome = demo.refresh(stack, console, params={})
         report.show(outcome, console)
     finally:
         if not was_running:
-            supervisor.down(console)
+            supervisor.down(console, state)
     report.next_steps(stack, console, keeps_running=was_running)
     return 0 if outcome.run.state == "success" else 1
 
 
-def _status(console: Console) -> int:
-    stack = supervisor.find()
+def _status(console: Console, state: Path) -> int:
+    stack = supervisor.find(state)
     if stack is None:
         console.print("the stack is not running; make up starts it")
         return 1

@@ -9,11 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from local_stack import processes
-from local_stack.stack import DEFAULT_PORTS, INSTANCE, PROJECT, ROOT, Stack, choose_ports
+from local_stack.stack import DEFAULT_PORTS, INSTANCE, PROJECT, Stack, choose_ports
 from prediction_store.instance import Instance
 from prediction_store.tables import Tables
-
-STATE = ROOT / ".state"
 
 _TITLES = {
     "api": "Look-up service",
@@ -24,7 +22,7 @@ _TITLES = {
 }
 
 
-def find(state: Path = STATE) -> Stack | None:
+def find(state: Path) -> Stack | None:
     """The stack that was started with this state folder and is still running, if only in part."""
     record = _record(state)
     if not record.exists() or not processes.running(state):
@@ -33,7 +31,7 @@ def find(state: Path = STATE) -> Stack | None:
     return Stack(ports=fields["ports"], bigtable=fields["bigtable"], state=state)
 
 
-def up(console: Console, bigtable: str = "auto", state: Path = STATE) -> Stack:
+def up(console: Console, bigtable: str, state: Path) -> Stack:
     """Start the stack, or what is missing of it.
 
     Args:
@@ -62,7 +60,7 @@ def up(console: Console, bigtable: str = "auto", state: Path = STATE) -> Stack:
     return stack
 
 
-def down(console: Console, state: Path = STATE) -> None:
+def down(console: Console, state: Path) -> None:
     """Stop every process of the stack; what was in it is gone."""
     stack = find(state) or Stack(ports=DEFAULT_PORTS, state=state)
     with console.status("stopping"):

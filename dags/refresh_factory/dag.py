@@ -22,12 +22,14 @@ from foreserve.operators import (
     SmokeTest,
     WaitForReplication,
 )
+from foreserve.refresh import Refresh
 from prediction_store.lifecycle import ModelState
 from refresh_factory.environment import Environment
 from refresh_factory.pipeline import Pipeline, load_pipeline
 from refresh_factory.statements import Statements
 
-_REFRESH = "ti.xcom_pull(task_ids='open_version')"
+_XCOM = "ti.xcom_pull(task_ids='open_version')"
+_REFRESH = f"refresh({_XCOM})"  # in a template
 
 _PARAMS = {
     "retrain": Param(default=True, type="boolean", title="Retrain", description="No: predict with the model in use."),
@@ -78,12 +80,15 @@ class _Builder:
                 "retries": environment.retries,
                 "retry_delay": timedelta(seconds=environment.retry_delay_seconds),
             },
-            user_defined_macros={"sql": Statements(self._folder, pipeline, environment.project)},
+            user_defined_macros={
+                "refresh": Refresh.from_xcom,
+                "sql": Statements(self._folder, pipeline, environment.project),
+            },
         ) as dag:
-            self._chain()
+            self._chain(dag)
         return dag
 
-    def _chain(self) -> None:
+    def _chain(self, dag: DAG) -> None:
         pipeline, cloud = self._pipeline, self._cloud
         open_version = OpenVersion(
             task_id="open_version",
@@ -92,7 +97,7 @@ class _Builder:
             dataset=f"{self._environment.project}.{self._environment.dataset}",
             create_tables=self._environment.create_tables,
         )
-        on_version: dict[str, Any] = {"cloud": cloud, "refresh": open_version.output}
+        on_version: dict[str, Any] = {"cloud": cloud, "refresh": f"{{{{ {_XCOM} | tojson }}}}"}
 
         retrain = BranchPythonOperator(
             task_id="retrain",
@@ -110,7 +115,7 @@ class _Builder:
         changes = self._query("changes", f"sql.changes({_REFRESH}, params.export)")
         prepare_export = PrepareExport(
             task_id="prepare_export",
-            model=quality_gate.output,
+            model="{{ ti.xcom_pull(task_ids='quality_gate') or '' }}",
             purge_task_id="purge",
             export_task_id="export",
             **on_version,
@@ -119,7 +124,7 @@ class _Builder:
         export = self._beam_job(
             "export",
             "export_predictions",
-            {"source_table": f"{{{{ {_REFRESH}.dataset }}}}.{pipeline.model}_changes_{{{{ {_REFRESH}.version }}}}"},
+            {"source_table": f"{{{{ {_REFRESH}.changes_table }}}}"},
             trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         )
         wait_for_replication = WaitForReplication(
@@ -145,23 +150,7 @@ class _Builder:
         open_version >> retrain >> train >> evaluate >> quality_gate >> predict
         retrain >> predict >> check >> changes >> prepare_export >> purge >> export
         prepare_export >> export >> wait_for_replication >> smoke_test >> may_promote >> promote >> confirm >> clean_up
-        (
-            [
-                open_version,
-                retrain,
-                train,
-                evaluate,
-                quality_gate,
-                predict,
-                check,
-                changes,
-                prepare_export,
-                purge,
-                export,
-            ]
-            >> abandon
-        )
-        [wait_for_replication, smoke_test, may_promote, promote, confirm] >> abandon
+        [task for task in dag.tasks if task not in (clean_up, abandon)] >> abandon
 
     def _query(self, task_id: str, statement: str, **kwargs: Any) -> BigQueryInsertJobOperator:
         """A BigQuery job that waits in the triggerer."""

@@ -13,8 +13,7 @@ from refresh_factory.pipeline import Pipeline
 class Statements:
     """Renders each statement of a refresh.
 
-    Methods take the XCom of `OpenVersion`, so that Airflow's templates can call them. The data team's files see
-    `project`, `dataset` and `model` (the latter two as back-quoted names), and `variables`.
+    The data team's files see `project`, `dataset` and `model` (the latter two as back-quoted names), and `variables`.
     """
 
     def __init__(self, folder: Path, pipeline: Pipeline, project: str) -> None:
@@ -24,32 +23,27 @@ class Statements:
         self._files = _templates(folder)
         self._wrappers = _templates(Path(__file__).parent / "sql")
 
-    def train(self, refresh: dict[str, Any]) -> str:
+    def train(self, refresh: Refresh) -> str:
         """Train the candidate: the data team's CREATE MODEL."""
-        current = Refresh.from_xcom(refresh)
-        return self._file("train.sql", current, current.candidate_model)
+        return self._file("train.sql", refresh, refresh.candidate_model)
 
-    def evaluate(self, refresh: dict[str, Any]) -> str:
+    def evaluate(self, refresh: Refresh) -> str:
         """Evaluate the candidate and the champion on the same held-out rows."""
-        current = Refresh.from_xcom(refresh)
-        return self._wrap("evaluation.sql", current, held_out=self._file("evaluate.sql", current))
+        return self._wrap("evaluation.sql", refresh, held_out=self._file("evaluate.sql", refresh))
 
-    def predict(self, refresh: dict[str, Any], model: str | None) -> str:
+    def predict(self, refresh: Refresh, model: str | None) -> str:
         """Predict for every entity, with `model` or else the champion."""
-        current = Refresh.from_xcom(refresh)
         return self._wrap(
-            "predictions.sql", current, query=self._file("predict.sql", current, model or current.champion_model)
+            "predictions.sql", refresh, query=self._file("predict.sql", refresh, model or refresh.champion_model)
         )
 
-    def check(self, refresh: dict[str, Any]) -> str:
+    def check(self, refresh: Refresh) -> str:
         """Fail unless the predictions can be served."""
-        return self._wrap(
-            "check.sql", Refresh.from_xcom(refresh), checks=self._pipeline.checks, max_id_bytes=MAX_ENTITY_ID_BYTES
-        )
+        return self._wrap("check.sql", refresh, checks=self._pipeline.checks, max_id_bytes=MAX_ENTITY_ID_BYTES)
 
-    def changes(self, refresh: dict[str, Any], scope: str) -> str:
+    def changes(self, refresh: Refresh, scope: str) -> str:
         """Select what is to be written: `changes` against the served version, or `full`: every prediction."""
-        return self._wrap("changes.sql", Refresh.from_xcom(refresh), scope=scope)
+        return self._wrap("changes.sql", refresh, scope=scope)
 
     def _file(self, name: str, refresh: Refresh, model: str | None = None) -> str:
         rendered = self._files.get_template(name).render(

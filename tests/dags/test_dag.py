@@ -43,6 +43,11 @@ def test_any_failure_abandons_the_version_and_none_turns_the_run_green(dag):
     assert "clean_up" not in abandon.get_flat_relative_ids(upstream=True)
 
 
+def test_each_task_follows_only_from_the_one_before(dag):
+    assert dag.get_task("promote").upstream_task_ids == {"may_promote"}
+    assert dag.get_task("smoke_test").upstream_task_ids == {"wait_for_replication"}
+
+
 def test_the_dag_serialises(dag):
     assert DagSerialization.to_dict(dag)["dag"]["dag_id"] == "refresh_repeat_purchase"
 

@@ -52,31 +52,31 @@ def rows_sql(rows):
 
 
 def test_predictions_become_ids_and_json(client, statements, refresh):
-    client.query_and_wait(statements().predict(refresh.to_xcom(), "m"))
+    client.query_and_wait(statements().predict(refresh, "m"))
     rows = client.query_and_wait(f"SELECT * FROM `{refresh.predictions_table}`")
     assert [tuple(row) for row in rows] == [("1", '{"p":0.5}')]
 
 
 def test_files_see_project_dataset_model_and_variables(statements, refresh):
     made = statements("{{ project }} {{ dataset }} {{ model }} {{ variables.x }} -- end ;", variables={"x": 3})
-    assert f"demo `{DATASET}` `a.b.c` 3 -- end" in made.predict(refresh.to_xcom(), "a.b.c")
-    assert "`champ`" in made.predict(Refresh("churn", 1, DATASET, champion_model="champ").to_xcom(), None)
+    assert f"demo `{DATASET}` `a.b.c` 3 -- end" in made.predict(refresh, "a.b.c")
+    assert "`champ`" in made.predict(Refresh("churn", 1, DATASET, champion_model="champ"), None)
 
 
 def test_an_undefined_name_is_an_error(statements, refresh):
     with pytest.raises(UndefinedError, match="'modle' is undefined"):
-        statements("{{ modle }}").predict(refresh.to_xcom(), "m")
+        statements("{{ modle }}").predict(refresh, "m")
 
 
 def predict(client, statements, refresh, rows, **fields):
     made = statements(rows_sql(rows), **fields)
-    client.query_and_wait(made.predict(refresh.to_xcom(), "m"))
+    client.query_and_wait(made.predict(refresh, "m"))
     return made
 
 
 def test_the_first_changes_are_all_predictions(client, statements, refresh):
     made = predict(client, statements, refresh, [("a", 1), ("b", 2)])
-    client.query_and_wait(made.changes(refresh.to_xcom(), "changes"))
+    client.query_and_wait(made.changes(refresh, "changes"))
     assert changes(client, refresh) == {"a": '{"p":1}', "b": '{"p":2}'}
 
 
@@ -95,13 +95,13 @@ def test_changes_are_what_differs_and_what_vanished(client, statements, refresh,
     predict(client, statements, refresh, [("a", 1), ("b", 2), ("c", 2)])
     following = Refresh("churn", refresh.version + 100, DATASET, active_predictions_table=refresh.predictions_table)
     made = predict(client, statements, following, [("a", 1), ("b", 3), ("d", 4)])
-    client.query_and_wait(made.changes(following.to_xcom(), scope))
+    client.query_and_wait(made.changes(following, scope))
     assert changes(client, following) == expected
 
 
 def test_good_predictions_pass_the_check(client, statements, refresh):
     made = predict(client, statements, refresh, [("a", 1), ("b", 2)])
-    assert [row.outcome for row in client.query_and_wait(made.check(refresh.to_xcom()))] == ["ok"]
+    assert [row.outcome for row in client.query_and_wait(made.check(refresh))] == ["ok"]
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_good_predictions_pass_the_check(client, statements, refresh):
 )
 def test_what_cannot_be_served_fails_the_check(client, statements, refresh, query, message):
     made = statements(query, checks={"max_payload_bytes": 100})
-    client.query_and_wait(made.predict(refresh.to_xcom(), "m"))
+    client.query_and_wait(made.predict(refresh, "m"))
     with pytest.raises(BadRequest, match=message):
-        client.query_and_wait(made.check(refresh.to_xcom()))
+        client.query_and_wait(made.check(refresh))
 
 
 @pytest.mark.parametrize(("limit", "passes"), [(0.2, False), (0.5, True), (None, True)])
@@ -128,7 +128,7 @@ def test_the_number_of_predictions_may_change_within_limits(client, statements, 
     following = Refresh("churn", refresh.version + 200, DATASET, active_predictions_table=refresh.predictions_table)
     made = predict(client, statements, following, [("a", 1), ("b", 2)], checks={"max_row_change": limit})
     if passes:
-        client.query_and_wait(made.check(following.to_xcom()))
+        client.query_and_wait(made.check(following))
     else:
         with pytest.raises(BadRequest, match="there are 2 predictions, the served version has 3"):
-            client.query_and_wait(made.check(following.to_xcom()))
+            client.query_and_wait(made.check(following))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -24,16 +25,16 @@ class CloudOperator(BaseOperator):
 
 
 class RefreshOperator(CloudOperator):
-    """A task on an open version, given as the XCom of `OpenVersion`."""
+    """A task on an open version."""
 
     template_fields: Sequence[str] = ("refresh",)
 
-    def __init__(self, *, refresh: Any, **kwargs: Any) -> None:
-        """Work on `refresh`."""
+    def __init__(self, *, refresh: str, **kwargs: Any) -> None:
+        """Work on `refresh`: a template that gives the XCom of `OpenVersion` as JSON."""
         super().__init__(**kwargs)
         self.refresh = refresh
 
     @property
     def current(self) -> Refresh:
         """The refresh, once the task runs."""
-        return Refresh.from_xcom(self.refresh)
+        return Refresh.from_xcom(json.loads(self.refresh))

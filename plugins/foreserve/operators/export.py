@@ -23,8 +23,8 @@ class PrepareExport(RefreshOperator, BaseBranchOperator):
 
     template_fields: Sequence[str] = ("refresh", "model")
 
-    def __init__(self, *, model: Any, purge_task_id: str, export_task_id: str, **kwargs: Any) -> None:
-        """Prepare the export of what `model` (the name of a BigQuery ML model; None: the champion) predicted."""
+    def __init__(self, *, model: str, purge_task_id: str, export_task_id: str, **kwargs: Any) -> None:
+        """Prepare the export of what `model` (the name of a BigQuery ML model; empty: the champion) predicted."""
         super().__init__(**kwargs)
         self.model = model
         self.purge_task_id = purge_task_id

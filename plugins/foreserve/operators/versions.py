@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,7 @@ class AbandonVersion(RefreshOperator):
 
     def execute(self, context: Context) -> None:  # noqa: ARG002
         """Roll back if the version was promoted; abort it."""
-        if self.refresh is None:
+        if json.loads(self.refresh) is None:
             self.log.info("no version was opened; nothing to abandon")
             return
         refresh = self.current

@@ -1,0 +1,66 @@
+"""The commands of the local stack, as a person runs them."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+
+from local_stack import processes
+from local_stack.stack import DEFAULT_PORTS, ROOT, choose_ports
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Starts a command of the stack with a state folder of its own."""
+
+    def command(*words):
+        return subprocess.Popen(
+            [sys.executable, "-m", "local_stack", "--state", str(tmp_path), *words],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    yield command
+    assert processes.running(tmp_path) == {}
+
+
+def test_a_demo_on_the_embedded_bigtable_reports_and_leaves_nothing_running(command):
+    demo = command("demo", "--bigtable", "embedded")
+    report, _ = demo.communicate()
+    assert demo.returncode == 0, report
+    assert "Quality gate: candidate accepted" in report
+    assert "23,570 of 23,570 predictions written" in report
+    assert report.count("GET /v1/models/repeat_purchase/predictions/") == 3
+    assert "p99" in report
+
+
+def test_an_interrupted_start_leaves_nothing_running(command, tmp_path):
+    up = command("up")
+    while not processes.running(tmp_path):
+        time.sleep(0.05)
+    time.sleep(2)
+    up.send_signal(signal.SIGINT)
+    output, _ = up.communicate(timeout=60)
+    assert up.returncode == 130, output
+
+
+def test_down_and_status_say_that_nothing_runs(command):
+    down = command("down")
+    assert "nothing was running" in down.communicate()[0]
+    assert down.returncode == 0
+    status = command("status")
+    assert "not running; make up starts it" in status.communicate()[0]
+    assert status.returncode == 1
+
+
+def test_a_taken_port_is_replaced_by_a_free_one():
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        chosen = choose_ports({"api": port, "airflow": DEFAULT_PORTS["airflow"]})
+    assert chosen["api"] not in (port, chosen["airflow"])

@@ -1,0 +1,58 @@
+"""Rules that hold for the repository as a whole."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+MAY_IMPORT = {
+    "prediction_store": set(),
+    "beam_jobs": {"prediction_store"},
+    "serving_api": {"prediction_store"},
+    "plugins/foreserve": {"prediction_store"},
+    "dags": {"foreserve", "prediction_store"},
+    "local_stack": {"prediction_store", "foreserve"},  # foreserve: to warm Airflow's processes up
+}
+OURS = {"prediction_store", "beam_jobs", "serving_api", "foreserve", "refresh_factory", "local_stack", "tests"}
+
+
+def imported(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_imports_go_one_way(folder):
+    own = {"refresh_factory"} if folder == "dags" else {Path(folder).name}
+    for file in (ROOT / folder).rglob("*.py"):
+        forbidden = set(imported(file)) & OURS - own - MAY_IMPORT[folder]
+        assert not forbidden, f"{file.relative_to(ROOT)} imports {forbidden}"
+
+
+def test_a_dag_file_does_not_import_googles_clients_when_it_is_parsed():
+    for file in (ROOT / "plugins").rglob("*.py"):
+        top = ast.parse(file.read_text()).body
+        names = {node.module.split(".")[0] for node in top if isinstance(node, ast.ImportFrom) and node.module}
+        assert not names & {"google", "grpc"}, file
+
+
+def pins(lock):
+    lines = (ROOT / lock).read_text().splitlines()
+    return dict(line.split(" ")[0].split("==") for line in lines if "==" in line and not line.startswith((" ", "#")))
+
+
+def test_what_the_tests_of_the_service_ran_with_is_what_serves():
+    assert pins("serving_api/requirements.txt").items() <= pins("requirements.txt").items()
+
+
+@pytest.mark.parametrize("folder", [".", "serving_api", "local_stack"])
+def test_a_lock_has_what_its_source_asks_for(folder):
+    locked = {name.split("[")[0] for name in pins(f"{folder}/requirements.txt")}
+    lines = (ROOT / folder / "requirements.in").read_text().splitlines()
+    asked = {line.split("#")[0].split("=")[0].split(">")[0].split("[")[0].strip() for line in lines}
+    assert asked - {""} <= locked
