@@ -1,7 +1,9 @@
-"""Row keys, the column and the cell timestamps of predictions.
+"""Row keys, columns and cell timestamps.
 
 One table per entity type, one row per entity, one column family per model, one column. A *version* of a model's
 predictions is a number of milliseconds since the Unix epoch, and the timestamp of the cells that were written by it.
+
+The registry is a table of its own, with a row per model.
 """
 
 import hashlib
@@ -11,6 +13,11 @@ RowKeyFormat = Literal["plain", "hashed"]
 
 COLUMN = b"p"
 TOMBSTONE = b""
+
+REGISTRY_TABLE = "prediction_versions"
+REGISTRY_FAMILY = "state"
+REGISTRY_DOCUMENT = b"document"
+REGISTRY_REVISION = b"revision"
 
 MAX_ENTITY_ID_BYTES = 4096 - 5
 """Bigtable's limit of 4 KiB on a row key, less what the hashed format puts in front of the id."""

@@ -4,6 +4,7 @@ The prediction of an entity by a model at a version is the newest cell of the mo
 most the version; no such cell, or a tombstone, means that there is none.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -29,7 +30,7 @@ def _model_filter(model: str, version: int) -> Any:
     return RowFilter(
         chain=RowFilter.Chain(
             filters=[
-                RowFilter(family_name_regex_filter=model),
+                RowFilter(family_name_regex_filter=re.escape(model)),
                 RowFilter(column_qualifier_regex_filter=COLUMN),
                 RowFilter(timestamp_range_filter={"end_timestamp_micros": end}),
                 RowFilter(cells_per_column_limit_filter=1),
@@ -44,7 +45,7 @@ def stale_filter(model: str, active: int) -> Any:
     return RowFilter(
         chain=RowFilter.Chain(
             filters=[
-                RowFilter(family_name_regex_filter=model),
+                RowFilter(family_name_regex_filter=re.escape(model)),
                 RowFilter(column_qualifier_regex_filter=COLUMN),
                 RowFilter(timestamp_range_filter={"start_timestamp_micros": start}),
                 RowFilter(cells_per_row_limit_filter=1),

@@ -19,12 +19,8 @@ from google.cloud.bigtable.data.row_filters import (
 )
 
 from prediction_store.instance import Instance
+from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY, REGISTRY_REVISION, REGISTRY_TABLE
 from prediction_store.lifecycle import ModelState, RegistryError
-
-TABLE = "prediction_versions"
-FAMILY = "state"
-DOCUMENT = b"document"
-REVISION = b"revision"
 
 _NEWEST = CellsColumnLimitFilter(1)
 _ATTEMPTS = 10
@@ -44,7 +40,7 @@ class Registry:
                 conditional writes through any other.
         """
         self._client = BigtableDataClient(project=instance.project)
-        self._table = self._client.get_table(instance.instance, TABLE, app_profile_id=app_profile or None)
+        self._table = self._client.get_table(instance.instance, REGISTRY_TABLE, app_profile_id=app_profile or None)
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +56,7 @@ class Registry:
     def models(self) -> Iterator[ModelState]:
         """The state of every model."""
         for row in self._table.read_rows_stream(ReadRowsQuery(row_filter=_NEWEST)):
-            yield ModelState.from_json(row.get_cells(FAMILY, DOCUMENT)[0].value)
+            yield ModelState.from_json(row.get_cells(REGISTRY_FAMILY, REGISTRY_DOCUMENT)[0].value)
 
     def find(self, model: str) -> ModelState | None:
         """The state of a model; None if the registry does not have it."""
@@ -124,16 +120,20 @@ class Registry:
         if row is None:
             return None, 0
         return (
-            ModelState.from_json(row.get_cells(FAMILY, DOCUMENT)[0].value),
-            int(row.get_cells(FAMILY, REVISION)[0].value),
+            ModelState.from_json(row.get_cells(REGISTRY_FAMILY, REGISTRY_DOCUMENT)[0].value),
+            int(row.get_cells(REGISTRY_FAMILY, REGISTRY_REVISION)[0].value),
         )
 
     def _write(self, state: ModelState, revision: int) -> bool:
         """Write a state if the row is still at `revision` (0: there is none); whether it was."""
-        newest_revision = [FamilyNameRegexFilter(FAMILY), ColumnQualifierRegexFilter(REVISION), _NEWEST]
+        newest_revision = [
+            FamilyNameRegexFilter(REGISTRY_FAMILY),
+            ColumnQualifierRegexFilter(REGISTRY_REVISION),
+            _NEWEST,
+        ]
         mutations: list[Mutation] = [
-            SetCell(FAMILY, DOCUMENT, state.to_json()),
-            SetCell(FAMILY, REVISION, str(revision + 1).encode()),
+            SetCell(REGISTRY_FAMILY, REGISTRY_DOCUMENT, state.to_json()),
+            SetCell(REGISTRY_FAMILY, REGISTRY_REVISION, str(revision + 1).encode()),
         ]
         if revision == 0:
             found = self._table.check_and_mutate_row(

@@ -12,8 +12,8 @@ from google.cloud.bigtable_admin_v2.services.bigtable_table_admin.transports imp
 )
 from google.cloud.bigtable_admin_v2.types import ColumnFamily, GcRule, ModifyColumnFamiliesRequest, Table
 
-from prediction_store import registry
 from prediction_store.instance import Instance
+from prediction_store.layout import REGISTRY_FAMILY, REGISTRY_TABLE
 
 
 class Tables:
@@ -25,7 +25,7 @@ class Tables:
 
     def ensure_registry(self) -> None:
         """Create the registry's table if it is missing."""
-        self._ensure_table(registry.TABLE, {registry.FAMILY: 1})
+        self._ensure_table(REGISTRY_TABLE, {REGISTRY_FAMILY: 1})
 
     def ensure_model(self, entity_type: str, model: str, keep_versions: int) -> None:
         """Create the entity's table and the model's column family if missing; set how many cells it keeps.

@@ -132,7 +132,7 @@ class _Run:
 
 def _is_no_prediction(response: httpx.Response) -> bool:
     """Whether a 404 is about the entity, and not about an unknown model or version."""
-    return bool(response.json().get("type") == "urn:problem-type:foreserve:no-prediction")
+    return bool(response.json().get("type") == "/problems/no-prediction")
 
 
 def _mismatch(url: str, answer: dict[str, Any], expectation: Expectation, version: int) -> str | None:

@@ -79,7 +79,7 @@ def predictions(api):
     """What the service predicts for some customers, at the active version or at another."""
 
     def predictions(version=None):
-        ids = [f"{number:05}" for number in range(1, 500)]
+        ids = [f"{number:05}" for number in range(501, 1500)]
         body = {"entity_ids": ids} | ({"version": version} if version else {})
         answer = api.post(f"/v1/models/{MODEL}/predictions:batchGet", json=body).raise_for_status().json()
         return answer["version"], answer["predictions"]

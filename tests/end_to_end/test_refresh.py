@@ -20,20 +20,26 @@ def test_a_first_refresh_trains_exports_and_serves(run, model, newest, predictio
     assert details["smoke_test"]["p99_ms"] < details["smoke_test"]["objective_p99_ms"] == 100
 
     _, served = predictions()
-    rows = warehouse.query_and_wait(f"SELECT * FROM `{details['predictions_table']}` WHERE entity_id < '00500'")
+    rows = warehouse.query_and_wait(
+        f"SELECT * FROM `{details['predictions_table']}` WHERE entity_id BETWEEN '00501' AND '01499'"
+    )
     assert served == {row.entity_id: json.loads(row.payload) for row in rows}
-    assert len(served) == 499
+    assert len(served) == 999
 
 
 def test_a_second_refresh_writes_only_what_changed(run, model, newest, predictions, warehouse):
     first, before = predictions()
     assert sample_data.next_week(warehouse).rows > 0
+    warehouse.query_and_wait("DELETE FROM shop.transactions WHERE customer_id BETWEEN '00001' AND '01000'")
     assert run()[0] == "success"
-    counts = newest()["details"]["counts"]
+    details = newest()["details"]
+    counts = details["counts"]
+    assert (counts["predictions"], counts["tombstones"]) == (22_570, 1000)
     assert 0 < counts["written"] < counts["unchanged"] + counts["written"] == counts["predictions"]
+    assert (details["smoke_test"]["errors"], details["smoke_test"]["mismatches"]) == (0, 0)
     second, after = predictions()
     assert second == model()["active_version"] > first
-    assert after != before
+    assert {id_ for id_, prediction in after.items() if prediction is None} == {id_ for id_ in before if id_ <= "01000"}
     assert predictions(version=first) == (first, before)
 
 
@@ -42,7 +48,7 @@ def test_a_version_that_is_not_to_be_promoted_can_only_be_previewed(run, newest,
     state, tasks = run(retrain=False, promote=False, export="full")
     assert (state, tasks["train"], tasks["promote"]) == ("success", "skipped", "skipped")
     record = newest()
-    assert record["details"]["counts"]["written"] == 23_570
+    assert record["details"]["counts"]["written"] == 22_570
     assert predictions() == (active, before)
     assert predictions(version=record["version"]) == (record["version"], before)  # the same model on the same data
 

@@ -10,7 +10,7 @@ import pytest
 from foreserve.open_loop import Expectation, Load, measure
 
 VERSION = 7
-NO_PREDICTION = {"type": "urn:problem-type:foreserve:no-prediction", "title": "No prediction", "status": 404}
+NO_PREDICTION = {"type": "/problems/no-prediction", "title": "No prediction", "status": 404}
 
 
 @asynccontextmanager
@@ -87,7 +87,7 @@ def test_a_prediction_that_should_be_gone_is_a_mismatch():
 
 
 def test_an_unknown_model_is_an_error_even_where_no_prediction_is_expected():
-    report = run(lambda _: (404, {"type": "urn:problem-type:foreserve:unknown-model"}, 0), [Expectation("a", None)])
+    report = run(lambda _: (404, {"type": "/problems/unknown-model"}, 0), [Expectation("a", None)])
     assert report.errors == 100
 
 

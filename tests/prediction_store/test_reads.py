@@ -67,6 +67,14 @@ def test_one_read_returns_several_models_each_at_its_version(model, tables, writ
     assert read([b"a"], prediction_filter({model: 10, other: 20})) == {b"a": {model: b"m10", other: b"o20"}}
 
 
+def test_a_dot_in_a_models_name_matches_only_itself(model, tables, write, read):
+    dotted, other = f"{model}.b", f"{model}xb"
+    for name in (dotted, other):
+        tables.ensure_model("customer", name, 2)
+        write(name, 10, {b"a": name.encode()})
+    assert read([b"a"], prediction_filter({dotted: 10})) == {b"a": {dotted: dotted.encode()}}
+
+
 def test_values_that_come_in_pieces_are_put_together(model, write, read):
     value = bytes(range(256)) * 20_000  # 5 MB
     write(model, 10, {b"a": value, b"b": b"small"})

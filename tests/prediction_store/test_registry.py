@@ -3,8 +3,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from google.cloud.bigtable.data import BigtableDataClient, DeleteAllFromRow, SetCell
 
+from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY, REGISTRY_REVISION, REGISTRY_TABLE
 from prediction_store.lifecycle import ModelState, RegistryError
-from prediction_store.registry import DOCUMENT, FAMILY, REVISION, TABLE, Registry
+from prediction_store.registry import Registry
 
 
 def test_a_model_is_found_once_it_is_registered(registry, model):
@@ -59,12 +60,15 @@ def test_steps_that_race_are_all_made(instance, registry, model):
 
 def test_a_document_that_was_tampered_with_is_named(instance, registry, model):
     client = BigtableDataClient(project=instance.project)
-    with client.get_table(instance.instance, TABLE) as table:
-        table.mutate_row(model, [SetCell(FAMILY, DOCUMENT, b"{}"), SetCell(FAMILY, REVISION, b"1")])
+    with client.get_table(instance.instance, REGISTRY_TABLE) as table:
+        table.mutate_row(
+            model,
+            [SetCell(REGISTRY_FAMILY, REGISTRY_DOCUMENT, b"{}"), SetCell(REGISTRY_FAMILY, REGISTRY_REVISION, b"1")],
+        )
     try:
         with pytest.raises(RegistryError, match="not a registry document"):
             registry.get(model)
     finally:
-        with client.get_table(instance.instance, TABLE) as table:
+        with client.get_table(instance.instance, REGISTRY_TABLE) as table:
             table.mutate_row(model, DeleteAllFromRow())
         client.close()

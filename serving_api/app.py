@@ -1,0 +1,46 @@
+"""The application: routes, errors, metrics, and the service that lives as long as it does."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from serving_api import models, operations, predictions, problems
+from serving_api.body_limit import BodyLimitMiddleware
+from serving_api.logs import configure_logs
+from serving_api.metrics import Metrics, MetricsMiddleware
+from serving_api.service import Service
+from serving_api.settings import Settings
+
+_MAX_BODY_BYTES = 8 << 20  # a thousand of the longest ids take half of it
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application, which connects to Bigtable when it starts."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with Service.run(settings, metrics) as service:
+            app.state.service = service
+            yield
+
+    app = FastAPI(
+        title="Foreserve",
+        summary="Looks up the predictions of models, by entity.",
+        version="1",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.add_middleware(BodyLimitMiddleware, max_bytes=_MAX_BODY_BYTES)
+    app.add_middleware(MetricsMiddleware, metrics=metrics)
+    problems.install(app)
+    for routes in (predictions, models, operations):
+        app.include_router(routes.router)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """The application in a process of its own, set up by the environment."""
+    configure_logs()
+    return create_app(Settings.from_environment())

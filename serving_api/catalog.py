@@ -1,0 +1,217 @@
+"""The models and their versions, as the registry has them: polled, and kept as immutable snapshots."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Any, Self
+
+import grpc.aio
+import structlog
+
+from prediction_store.connection import routing_metadata
+from prediction_store.instance import Instance
+from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY, REGISTRY_TABLE, RowKeyFormat
+from prediction_store.lifecycle import ModelState, RegistryError, Status
+from prediction_store.protos import ReadRowsRequest, RowFilter, read_rows
+from prediction_store.reads import RowAssembler
+
+_log = structlog.get_logger(__name__)
+
+_READ_TIMEOUT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a look-up reads: a table, and the version to read of each of some models."""
+
+    table: str
+    versions: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A version of a model's predictions, and where it is read."""
+
+    model: str
+    version: int
+    created_at: str
+    row_keys: RowKeyFormat
+    source: Source
+
+    @classmethod
+    def of(cls, state: ModelState, version: int) -> Self:
+        """A version of a model."""
+        source = Source(state.entity_type, ((state.model, version),))
+        return cls(state.model, version, iso_time(version), state.row_keys, source)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model: its state in the registry, the version that is served, and all versions that can be read."""
+
+    state: ModelState
+    active: ModelVersion | None
+    readable: Mapping[int, ModelVersion]
+
+    @classmethod
+    def of(cls, state: ModelState) -> Self:
+        """The model in a state. Cells of an expired version may be gone, so that it cannot be read."""
+        readable = {
+            version: ModelVersion.of(state, version)
+            for version, record in state.versions.items()
+            if version == state.active or (record.has_cells and record.status is not Status.EXPIRED)
+        }
+        return cls(state, None if state.active is None else readable[state.active], MappingProxyType(readable))
+
+
+@dataclass(frozen=True, slots=True)
+class EntityType:
+    """An entity type: the active versions of its models, and the source that has them all."""
+
+    active: tuple[ModelVersion, ...]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the registry said at one time.
+
+    `broken` says what is wrong with the documents that could not be understood. Their models are in `models` as they
+    were last understood, if they ever were.
+    """
+
+    models: Mapping[str, Model]
+    broken: Mapping[str, str]
+    entity_types: Mapping[str, EntityType] = field(init=False)
+
+    def __post_init__(self) -> None:
+        active = [model.active for model in self.models.values() if model.active]
+        by_table = attrgetter("source.table")
+        entity_types: dict[str, EntityType] = {}
+        for table, group in groupby(sorted(active, key=by_table), key=by_table):
+            versions = tuple(group)
+            source = Source(table, tuple((version.model, version.version) for version in versions))
+            entity_types[table] = EntityType(versions, source)
+        object.__setattr__(self, "entity_types", MappingProxyType(entity_types))
+
+
+class Catalog:
+    """Keeps a snapshot of the registry up to date; the last one, if the registry cannot be read."""
+
+    def __init__(self, channel: grpc.aio.Channel, instance: Instance, app_profile: str, poll_seconds: float) -> None:
+        """Read the registry of an instance.
+
+        Args:
+            channel: to Bigtable.
+            instance: where the registry table is.
+            app_profile: the app profile to read through; empty: the default one.
+            poll_seconds: the time between two reads.
+        """
+        self._read_rows = read_rows(channel)
+        table = instance.table(REGISTRY_TABLE)
+        self._request = ReadRowsRequest(table_name=table, app_profile_id=app_profile, filter=_document_filter())
+        self._metadata = (routing_metadata(table, app_profile),)
+        self._poll_seconds = poll_seconds
+        self._snapshot: Snapshot | None = None
+        self._read_at: float | None = None
+        self._understood: dict[bytes, Model | RegistryError] = {}
+        self._failure: str | None = None
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The last snapshot; None if the registry has never been read."""
+        return self._snapshot
+
+    @property
+    def age_seconds(self) -> float | None:
+        """The time since the registry was last read; None if it never was."""
+        return None if self._read_at is None else time.monotonic() - self._read_at
+
+    async def poll(self) -> None:
+        """Read the registry again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Read the registry once. If that fails, say so in the log and keep the last snapshot."""
+        try:
+            documents = await self._documents()
+        except grpc.aio.AioRpcError as error:
+            failure = error.code().name
+            if failure != self._failure:
+                _log.error("the registry cannot be read; keeping the last state", code=failure, reason=error.details())
+            self._failure = failure
+            return
+        if self._failure:
+            _log.info("the registry can be read again")
+        self._failure = None
+        self._read_at = time.monotonic()
+        self._take(documents)
+
+    async def _documents(self) -> dict[str, bytes]:
+        """The document of every model."""
+        assembler = RowAssembler()
+        documents: dict[str, bytes] = {}
+        async for response in self._read_rows(self._request, timeout=_READ_TIMEOUT_SECONDS, metadata=self._metadata):
+            documents.update(
+                (key.decode(errors="replace"), cells[REGISTRY_FAMILY]) for key, cells in assembler.feed(response)
+            )
+        return documents
+
+    def _take(self, documents: Mapping[str, bytes]) -> None:
+        """Make the documents the new snapshot. Those that did not change are not parsed again."""
+        last = self._snapshot.models if self._snapshot else {}
+        models: dict[str, Model] = {}
+        broken: dict[str, str] = {}
+        understood: dict[bytes, Model | RegistryError] = {}
+        for name, document in documents.items():
+            result = understood[document] = self._understood.get(document) or _understand(name, document)
+            if isinstance(result, Model):
+                models[name] = result
+                continue
+            broken[name] = str(result)
+            if name in last:
+                models[name] = last[name]
+        self._understood = understood
+        self._snapshot = Snapshot(MappingProxyType(models), MappingProxyType(broken))
+        for name, model in models.items():
+            if name not in last or last[name].active != model.active:
+                _log.info("serving", model=name, version=model.active and model.active.version)
+
+
+def iso_time(version: int) -> str:
+    """The time of a version, which counts milliseconds since the epoch, in ISO 8601 and UTC."""
+    seconds, milliseconds = divmod(version, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z"
+
+
+def _understand(name: str, document: bytes) -> Model | RegistryError:
+    """The model that a document describes, or what is wrong with it."""
+    try:
+        model = Model.of(ModelState.from_json(document))
+    except (RegistryError, TypeError, ValueError, KeyError, OverflowError) as error:
+        reason = str(error)
+    else:
+        if model.state.model == name:
+            return model
+        reason = f"it describes {model.state.model}"
+    _log.error("the registry has a broken document; keeping the model's last state", model=name, reason=reason)
+    return RegistryError(f"{name}: {reason}")
+
+
+def _document_filter() -> Any:
+    return RowFilter(
+        chain=RowFilter.Chain(
+            filters=[
+                RowFilter(family_name_regex_filter=REGISTRY_FAMILY),
+                RowFilter(column_qualifier_regex_filter=REGISTRY_DOCUMENT),
+                RowFilter(cells_per_column_limit_filter=1),
+            ]
+        )
+    )

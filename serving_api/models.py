@@ -1,0 +1,78 @@
+"""The routes that tell what is known of the models."""
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from prediction_store.lifecycle import Receipt
+from serving_api.catalog import Model, iso_time
+from serving_api.problems import OPENAPI_RESPONSE
+from serving_api.resolution import ModelName, known_models, named_model
+from serving_api.service import running
+
+router = APIRouter(prefix="/v1", tags=["models"], responses={"default": OPENAPI_RESPONSE})
+
+
+class VersionView(BaseModel):
+    """A version of a model's predictions."""
+
+    version: int
+    created_at: str
+    status: str
+    receipt: Receipt | None = Field(description="what its export wrote")
+    details: dict[str, Any] = Field(description="what the refresh noted of it")
+
+
+class ModelView(BaseModel):
+    """A model, and its versions, newest first."""
+
+    model: str
+    entity_type: str
+    active_version: int | None
+    created_at: str | None = Field(description="the time of the active version")
+    age_seconds: float | None = Field(description="the age of the active version")
+    versions: list[VersionView]
+    rollback_targets: list[int]
+
+
+class ModelsView(BaseModel):
+    """All models."""
+
+    models: list[ModelView]
+
+
+@router.get("/models")
+async def list_models(request: Request) -> ModelsView:
+    """List the models and their versions."""
+    snapshot = known_models(running(request).catalog)
+    return ModelsView(models=[_view(model) for _, model in sorted(snapshot.models.items())])
+
+
+@router.get("/models/{model}")
+async def get_model(request: Request, model: ModelName) -> ModelView:
+    """Get a model and its versions."""
+    return _view(named_model(known_models(running(request).catalog), model))
+
+
+def _view(model: Model) -> ModelView:
+    state = model.state
+    return ModelView(
+        model=state.model,
+        entity_type=state.entity_type,
+        active_version=state.active,
+        created_at=None if state.active is None else iso_time(state.active),
+        age_seconds=None if state.active is None else round(time.time() - state.active / 1000, 3),
+        versions=[
+            VersionView(
+                version=version,
+                created_at=iso_time(version),
+                status=record.status,
+                receipt=record.receipt,
+                details=dict(record.details),
+            )
+            for version, record in sorted(state.versions.items(), reverse=True)
+        ],
+        rollback_targets=state.rollback_targets(),
+    )

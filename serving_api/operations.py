@@ -1,0 +1,67 @@
+"""The routes for those who run the service: is it alive, is it ready, what does it measure, what does it look like."""
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from pydantic import BaseModel, Field
+
+from serving_api.problems import OPENAPI_RESPONSE, ProblemError
+from serving_api.service import running
+
+router = APIRouter(tags=["operations"])
+
+_PAGE = Path(__file__).with_name("page.html").read_bytes()
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: str = "alive"
+
+
+class Ready(BaseModel):
+    """The service can answer look-ups."""
+
+    status: str = "ready"
+    registry_age_seconds: float = Field(description="time since the registry was last read")
+    models: dict[str, int | None] = Field(description="active version by model")
+    broken: dict[str, str] = Field(description="what is wrong with registry documents that are not understood")
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> Response:
+    """A page to look at the models, and to look predictions up."""
+    return Response(_PAGE, media_type="text/html")
+
+
+@router.get("/healthz")
+async def healthz() -> Alive:
+    """Whether the process is alive. Says nothing of Bigtable, which restarting the process would not bring back."""
+    return Alive()
+
+
+@router.get("/readyz", responses={503: OPENAPI_RESPONSE})
+async def readyz(request: Request) -> Ready:
+    """Whether Bigtable has answered a read of the registry lately, so that look-ups can be expected to work."""
+    service = running(request)
+    age, snapshot = service.catalog.age_seconds, service.catalog.snapshot
+    if age is None or snapshot is None:
+        raise ProblemError(503, "Not ready", "The registry has not been read yet.", registry_age_seconds=None)
+    known: dict[str, Any] = {
+        "registry_age_seconds": round(age, 3),
+        "models": {name: model.state.active for name, model in snapshot.models.items()},
+        "broken": dict(snapshot.broken),
+    }
+    limit = service.settings.registry_stale_seconds
+    if age >= limit:
+        raise ProblemError(503, "Not ready", f"The registry was last read {age:.1f} s ago; limit: {limit} s.", **known)
+    return Ready(**known)
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request) -> Response:
+    """What the service measures, for Prometheus."""
+    service = running(request)
+    return Response(service.metrics.exposition(service.catalog), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -1,0 +1,131 @@
+"""The routes that look predictions up."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from prediction_store.layout import row_key
+from serving_api import responses
+from serving_api.problems import OPENAPI_RESPONSE, ProblemError, invalid
+from serving_api.resolution import (
+    ENTITY_ID,
+    MODEL,
+    VERSION,
+    EntityId,
+    ModelName,
+    entity_row_key,
+    known_models,
+    named_model,
+    queried_version,
+    readable_version,
+)
+from serving_api.service import running
+
+router = APIRouter(prefix="/v1", tags=["predictions"], responses={"default": OPENAPI_RESPONSE})
+
+_JSON = "application/json"
+
+_PREDICTION_PARAMETERS = [
+    {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}, "description": MODEL},
+    {"name": "entity_id", "in": "path", "required": True, "schema": {"type": "string"}, "description": ENTITY_ID},
+    {"name": "version", "in": "query", "required": False, "schema": {"type": "integer"}, "description": VERSION},
+]
+
+
+class BatchGet(BaseModel):
+    """Which predictions to get."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    entity_ids: list[str] = Field(min_length=1, description="ids that are repeated are answered once")
+    version: int | None = Field(None, description=VERSION)
+
+
+@router.get(
+    "/models/{model}/predictions/{entity_id:entity_id}",
+    response_class=Response,
+    responses={200: {"model": responses.Prediction}},
+    openapi_extra={"parameters": _PREDICTION_PARAMETERS},
+)
+async def get_prediction(request: Request) -> Response:
+    """Get the prediction of a model for an entity.
+
+    The one route that is called for every look-up takes its parameters from the request itself: having them taken
+    and validated by their types would cost as much as all the rest.
+    """
+    model, entity_id = request.path_params["model"], request.path_params["entity_id"]
+    service = running(request)
+    read = readable_version(named_model(known_models(service.catalog), model), queried_version(request))
+    key = entity_row_key(request, entity_id, read.row_keys)
+    rows = await service.lookups.look_up(read.source, (key,))
+    payload = rows[key].get(model) if key in rows else None
+    if not payload:
+        raise ProblemError(
+            404,
+            "No prediction",
+            f"Version {read.version} of {model} has no prediction for this entity.",
+            model=model,
+            version=read.version,
+            entity_id=entity_id,
+        )
+    return Response(responses.prediction(read, entity_id, payload), media_type=_JSON)
+
+
+@router.post(
+    "/models/{model}/predictions:batchGet",
+    response_class=Response,
+    responses={200: {"model": responses.Predictions}},
+)
+async def batch_get_predictions(request: Request, model: ModelName, body: BatchGet) -> Response:
+    """Get the predictions of one version of a model for many entities."""
+    service = running(request)
+    if len(body.entity_ids) > service.settings.max_batch:
+        raise invalid(
+            "entity_ids", f"{len(body.entity_ids)} ids; send at most {service.settings.max_batch} in one request"
+        )
+    read = readable_version(named_model(known_models(service.catalog), model), body.version)
+    keys: dict[str, bytes] = {}
+    for position, entity_id in enumerate(body.entity_ids):
+        try:
+            keys[entity_id] = row_key(entity_id, read.row_keys)
+        except ValueError as error:
+            raise invalid(f"entity_ids[{position}]", str(error)) from None
+    rows = await service.lookups.look_up(read.source, keys.values())
+    payloads = ((entity_id, rows.get(key, {}).get(model)) for entity_id, key in keys.items())
+    return Response(responses.predictions(read, payloads), media_type=_JSON)
+
+
+@router.get(
+    "/entities/{entity_type}/{entity_id:entity_id}/predictions",
+    response_class=Response,
+    responses={200: {"model": responses.EntityPredictions}},
+)
+async def get_entity_predictions(
+    request: Request, entity_type: Annotated[str, Path(description="the type of the entity")], entity_id: EntityId
+) -> Response:
+    """Get the predictions of all models for an entity."""
+    service = running(request)
+    snapshot = known_models(service.catalog)
+    if entity_type not in snapshot.entity_types:
+        known = ", ".join(sorted(snapshot.entity_types)) or "none"
+        raise ProblemError(
+            404, "Unknown entity type", f"No model serves {entity_type!r}; entity types with models: {known}."
+        )
+    entity = snapshot.entity_types[entity_type]
+    keys = {version.row_keys: entity_row_key(request, entity_id, version.row_keys) for version in entity.active}
+    rows = await service.lookups.look_up(entity.source, keys.values())
+    payloads = {
+        version: payload
+        for version in entity.active
+        if (payload := rows.get(keys[version.row_keys], {}).get(version.model))
+    }
+    if not payloads:
+        raise ProblemError(
+            404,
+            "No prediction",
+            f"No model of {entity_type} has a prediction for this entity.",
+            entity_type=entity_type,
+            entity_id=entity_id,
+        )
+    return Response(responses.entity_predictions(entity_type, entity_id, payloads), media_type=_JSON)

@@ -1,0 +1,145 @@
+"""Errors as RFC 9457 problem documents."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from serving_api.lookups import DeadlineError, OverloadedError, UnavailableError
+
+MEDIA_TYPE = "application/problem+json"
+
+OPENAPI_RESPONSE: dict[str, Any] = {
+    "description": "What went wrong, as a problem document (RFC 9457)",
+    "content": {
+        MEDIA_TYPE: {
+            "schema": {
+                "title": "Problem",
+                "type": "object",
+                "properties": {
+                    "type": {"type": "string", "format": "uri-reference"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                    "model": {"type": "string", "description": "the model that the problem is about"},
+                    "errors": {
+                        "type": "array",
+                        "description": "what is wrong with the request, field by field",
+                        "items": {
+                            "type": "object",
+                            "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+                            "required": ["field", "message"],
+                        },
+                    },
+                },
+                "required": ["type", "title", "status", "detail"],
+                "additionalProperties": True,
+            }
+        }
+    },
+}
+"""The response of a route that fails, for OpenAPI."""
+
+RETRY = {"Retry-After": "1"}
+"""The headers of a problem that passes by itself."""
+
+_MAX_ECHO = 60
+
+
+class ProblemError(Exception):
+    """A request that cannot be answered as asked, and why."""
+
+    def __init__(
+        self, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any
+    ) -> None:
+        """Describe a problem.
+
+        Args:
+            status: the HTTP status.
+            title: the kind of problem, in a few words that do not vary; its type is made of them.
+            detail: what is wrong this time, and how to put it right.
+            headers: headers of the answer.
+            members: further members of the document.
+        """
+        super().__init__(detail)
+        self.status = status
+        self.title = title
+        self.headers = headers
+        self.members = members
+
+    def response(self) -> Response:
+        """The problem as an answer."""
+        document = {
+            "type": f"/problems/{self.title.lower().replace(' ', '-')}",
+            "title": self.title,
+            "status": self.status,
+            "detail": str(self),
+            **self.members,
+        }
+        return Response(json.dumps(document), self.status, self.headers, MEDIA_TYPE)
+
+
+def invalid(field: str, message: str) -> ProblemError:
+    """A problem with one field of the request."""
+    return ProblemError(422, "Invalid request", f"{field}: {message}", errors=[{"field": field, "message": message}])
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of an application with a problem document."""
+
+    @app.exception_handler(ProblemError)
+    async def on_problem(_: Request, error: ProblemError) -> Response:
+        return error.response()
+
+    @app.exception_handler(OverloadedError)
+    async def on_overload(_request: Request, _error: OverloadedError) -> Response:
+        detail = "Too many look-ups are in flight; try again in a second, or ask another replica."
+        return ProblemError(503, "Overloaded", detail, RETRY).response()
+
+    @app.exception_handler(UnavailableError)
+    async def on_unavailable(_: Request, error: UnavailableError) -> Response:
+        return ProblemError(503, "Store unavailable", f"Bigtable answered {error}; try again.", RETRY).response()
+
+    @app.exception_handler(DeadlineError)
+    async def on_deadline(_request: Request, _error: DeadlineError) -> Response:
+        detail = "Bigtable did not answer within the deadline; try again."
+        return ProblemError(504, "Deadline exceeded", detail).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(_: Request, error: RequestValidationError) -> Response:
+        errors = [{"field": _field(e), "message": _message(e)} for e in error.errors()]
+        detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+        return ProblemError(422, "Invalid request", detail, errors=errors).response()
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        title = HTTPStatus(error.status_code).phrase
+        reason = title if error.detail == title else error.detail
+        detail = f"{request.method} {request.url.path}: {reason}; /docs has the routes."
+        return ProblemError(error.status_code, title, detail, error.headers).response()
+
+    @app.exception_handler(Exception)
+    async def on_bug(_request: Request, _error: Exception) -> Response:
+        return ProblemError(500, "Internal error", "The service failed; its log says why.").response()
+
+
+def _field(error: Mapping[str, Any]) -> str:
+    """The field that an error is about: `entity_ids[3]` for the location `("body", "entity_ids", 3)`."""
+    part, *names = error["loc"]
+    if not names or error["type"] == "json_invalid":
+        return str(part)
+    return "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in names).removeprefix(".")
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    """What is wrong with a field, and the value it has."""
+    if error["type"] == "json_invalid":
+        return f"not JSON: {error['ctx']['error']} (character {error['loc'][-1]})"
+    if error["type"] == "missing":
+        return "missing"
+    value = repr(error["input"])
+    return f"{error['msg']}, not {value if len(value) <= _MAX_ECHO else value[:_MAX_ECHO] + '...'}"

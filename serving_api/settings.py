@@ -1,0 +1,77 @@
+"""What the operator of the service may set, by environment variables that start with `SERVING_`."""
+
+from typing import Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_PREFIX = "SERVING_"
+
+
+class Settings(BaseSettings):
+    """The settings of one process; `SERVING_PROJECT` sets `project`, and so on."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True)
+
+    project: str = Field(min_length=1, description="Google Cloud project of the Bigtable instance")
+    instance: str = Field(min_length=1, description="id of the Bigtable instance")
+    app_profile: str = Field(default="", description="Bigtable app profile to read through; empty: the default one")
+    registry_poll_seconds: float = Field(
+        default=1.0, gt=0, allow_inf_nan=False, description="seconds between two reads of the registry"
+    )
+    registry_stale_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="age in seconds of the last registry read from which the service is not ready",
+    )
+    deadline_seconds: float = Field(
+        default=1.0, gt=0, allow_inf_nan=False, description="seconds that a request may take"
+    )
+    max_in_flight: int = Field(default=4000, ge=1, description="entities being looked up at a time, in all requests")
+    max_batch: int = Field(default=1000, ge=1, description="entities in one batch request")
+    max_keys_per_read: int = Field(default=500, ge=1, description="rows in one Bigtable read")
+    max_reads_per_lane: int = Field(default=3, ge=1, description="Bigtable reads in flight of one table and version")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.max_batch > self.max_in_flight:
+            raise ValueError(
+                f"SERVING_MAX_BATCH ({self.max_batch}) is above SERVING_MAX_IN_FLIGHT ({self.max_in_flight}), so the "
+                "largest batches could never be served; raise the latter"
+            )
+        if self.registry_stale_seconds <= self.registry_poll_seconds:
+            raise ValueError(
+                f"SERVING_REGISTRY_STALE_SECONDS ({self.registry_stale_seconds}) must be above "
+                f"SERVING_REGISTRY_POLL_SECONDS ({self.registry_poll_seconds})"
+            )
+        return self
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings in the environment variables.
+
+        Raises:
+            ValueError: some are missing or wrong; the message has a line for each.
+        """
+        try:
+            return cls.model_validate({})
+        except ValidationError as error:
+            raise ValueError("\n".join(_lines(error))) from None
+
+
+def _lines(error: ValidationError) -> list[str]:
+    """What is wrong with each setting."""
+    lines: list[str] = []
+    for problem in error.errors():
+        if not problem["loc"]:  # about several settings, which the message names
+            lines.append(problem["msg"].removeprefix("Value error, "))
+            continue
+        name = str(problem["loc"][0])
+        meaning = Settings.model_fields[name].description
+        variable = f"{_PREFIX}{name.upper()}"
+        if problem["type"] == "missing":
+            lines.append(f"{variable} is not set; set it to the {meaning}")
+        else:
+            lines.append(f"{variable} ({meaning}) is {problem['input']!r}: {problem['msg'].lower()}")
+    return lines

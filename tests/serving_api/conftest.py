@@ -1,0 +1,288 @@
+"""A real Bigtable emulator with predictions in it, a stand-in for what it cannot be made to do, and the service."""
+
+import asyncio
+import itertools
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from contextlib import asynccontextmanager, contextmanager
+from urllib.parse import quote
+
+import grpc
+import httpx
+import pytest
+import uvicorn
+from prometheus_client.parser import text_string_to_metric_families
+
+from prediction_store import layout, protos
+from prediction_store.connection import channel
+from prediction_store.instance import Instance
+from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY
+from prediction_store.lifecycle import ModelState, Receipt, Status, VersionRecord
+from prediction_store.registry import Registry
+from prediction_store.tables import Tables
+from prediction_store.writes import prediction_entry
+from serving_api.app import create_app
+from serving_api.settings import Settings
+
+INSTANCE = Instance("test-project", "test-instance")
+VERSION = 1_750_000_000_123
+
+
+@contextmanager
+def bigtable_process(port=0):
+    """An emulator; yields its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local_stack.bigtable", "--port", str(port)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        announced = process.stdout.readline()
+        assert announced, f"no Bigtable: exit code {process.wait()}"
+        yield announced.split()[-1]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=10)
+        process.stdout.close()
+
+
+class Store:
+    """Fills an emulator the way refreshes do."""
+
+    def __init__(self, address):
+        self.address = address
+        self._names = (f"m{n}" for n in itertools.count(1))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BIGTABLE_EMULATOR_HOST", address)
+            self._channel = channel()
+            self.registry = Registry(INSTANCE)
+            self._tables = Tables(INSTANCE)
+        self._tables.ensure_registry()
+
+    def close(self):
+        self.registry.close()
+        self._channel.close()
+
+    def model(self, entity_type=None, **settings):
+        """Register a model; its name, which is new."""
+        name = next(self._names)
+        state = self.registry.register(ModelState(name, entity_type or f"entity_{name}", **settings))
+        self._tables.ensure_model(state.entity_type, name, state.keep_versions)
+        return name
+
+    def export(self, model, predictions):
+        """Write a new version, {entity id: payload or None}, without promoting it."""
+        state = self.registry.update(model, lambda s: s.open(int(time.time() * 1000)))
+        version = state.latest
+        self.registry.update(model, lambda s: s.begin_export(version))
+        entry, cell = prediction_entry(model, version)
+        request = protos.MutateRowsRequest(table_name=INSTANCE.table(state.entity_type))
+        for entity_id, payload in predictions.items():
+            entry.row_key = layout.row_key(entity_id, state.row_keys)
+            cell.value = layout.TOMBSTONE if payload is None else payload
+            request.entries.append(entry)
+        for response in protos.mutate_rows(self._channel)(request):
+            assert all(written.status.code == 0 for written in response.entries)
+        self.registry.update(model, lambda s: s.complete_export(version, _receipt(predictions)))
+        return version
+
+    def promote(self, model, version, predictions):
+        self.registry.update(
+            model, lambda s: s.promote(version, expected_active=s.active, expected=_receipt(predictions))
+        )
+
+    def refresh(self, model, predictions):
+        """Write a new version and promote it."""
+        version = self.export(model, predictions)
+        self.promote(model, version, predictions)
+        return version
+
+
+def _receipt(predictions):
+    tombstones = sum(payload is None for payload in predictions.values())
+    return Receipt(len(predictions) - tombstones, tombstones)
+
+
+@pytest.fixture(scope="session")
+def bigtable():
+    """Starts emulators: `with bigtable(port) as address`."""
+    return bigtable_process
+
+
+@pytest.fixture(scope="session")
+def store():
+    with bigtable_process() as address:
+        store = Store(address)
+        yield store
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def open_store():
+    return Store
+
+
+class Wire:
+    """Speaks ReadRows, and can be told to wait, to fail, and what was asked of it. Serves one model, `m`, of `things`.
+
+    Every row that is asked for and whose key does not start with `absent` exists.
+    """
+
+    def __init__(self):
+        self.documents = {
+            "m": ModelState("m", "things", active=VERSION, latest=VERSION, versions=_promoted()).to_json()
+        }
+        self.reads = []
+        self.gates = defaultdict(_open_gate)
+        self.failing = {}
+        self._changed = asyncio.Condition()
+
+    async def saw(self, reads):
+        """Wait until so many reads have come."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.reads) >= reads)
+
+    async def read_rows(self, request, context):
+        if request.table_name == INSTANCE.table("prediction_versions"):
+            for name, document in self.documents.items():
+                yield _row(name.encode(), REGISTRY_FAMILY, REGISTRY_DOCUMENT, document)
+            return
+        keys = list(request.rows.row_keys)
+        async with self._changed:
+            self.reads.append(keys)
+            self._changed.notify_all()
+        for key in sorted(keys):
+            await self.gates[key].wait()
+            if key in self.failing:
+                await context.abort(self.failing[key], "told to")
+            if not key.startswith(b"absent"):
+                yield _row(key, "m", layout.COLUMN, payload_of(key))
+
+    @asynccontextmanager
+    async def listening(self, port=0):
+        """Serve; yields the port."""
+        method = grpc.unary_stream_rpc_method_handler(
+            self.read_rows,
+            protos.ReadRowsRequest.FromString,
+            protos.ReadRowsResponse.SerializeToString,
+        )
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        service = grpc.method_handlers_generic_handler("google.bigtable.v2.Bigtable", {"ReadRows": method})
+        server.add_generic_rpc_handlers((service,))
+        port = server.add_insecure_port(f"127.0.0.1:{port}")
+        await server.start()
+        try:
+            yield port
+        finally:
+            await server.stop(grace=None)
+
+    def hold(self, *keys):
+        for key in keys:
+            self.gates[key].clear()
+
+    def release(self, *keys):
+        for key in keys:
+            self.gates[key].set()
+
+
+def payload_of(key):
+    return b'{"of":"%b"}' % key
+
+
+def _open_gate():
+    gate = asyncio.Event()
+    gate.set()
+    return gate
+
+
+def _promoted():
+    return {VERSION: VersionRecord(Status.PROMOTED, has_cells=True, receipt=Receipt(1, 0))}
+
+
+def _row(key, family, column, value):
+    chunk = protos.ReadRowsResponse.CellChunk(row_key=key, value=value, commit_row=True)
+    chunk.family_name.value = family
+    chunk.qualifier.value = column
+    return protos.ReadRowsResponse(chunks=[chunk])
+
+
+@pytest.fixture
+def wire():
+    return Wire()
+
+
+async def eventually(condition):
+    """Wait until a condition holds."""
+    async with asyncio.timeout(8):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.01)
+
+
+class Client(httpx.AsyncClient):
+    """A client of one service."""
+
+    async def metric(self, name, **labels):
+        """The value of a metric, 0 if there is none; summed over the labels that are not given."""
+        families = text_string_to_metric_families((await self.get("/metrics")).text)
+        samples = [s for family in families for s in family.samples if s.name == name]
+        return sum(s.value for s in samples if labels.items() <= s.labels.items())
+
+    async def until(self, path, status):
+        """Ask again and again until the answer has a status."""
+
+        async def answered():
+            return (await self.get(path)).status_code == status
+
+        await eventually(answered)
+        return await self.get(path)
+
+    async def until_metric(self, name, value):
+        """Wait until a metric has a value."""
+
+        async def reached():
+            return await self.metric(name) == value
+
+        await eventually(reached)
+
+    async def look_up(self, model, entity_id, **params):
+        return await self.get(f"/v1/models/{model}/predictions/{quote(entity_id, safe='')}", params=params or None)
+
+    async def batch(self, model, entity_ids, **fields):
+        return await self.post(f"/v1/models/{model}/predictions:batchGet", json={"entity_ids": entity_ids, **fields})
+
+
+@pytest.fixture
+def serve():
+    """Serves the application at a free port: `async with serve(bigtable_address, **settings) as client`."""
+
+    @asynccontextmanager
+    async def serving(address, **settings):
+        values = {"project": INSTANCE.project, "instance": INSTANCE.instance, "registry_poll_seconds": 0.05, **settings}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BIGTABLE_EMULATOR_HOST", address)
+            listener = socket.create_server(("127.0.0.1", 0))
+            server = uvicorn.Server(uvicorn.Config(create_app(Settings(**values)), log_config=None, access_log=False))
+            running = asyncio.create_task(server.serve(sockets=[listener]))
+
+            async def started():
+                assert not running.done(), "the service did not start"
+                return server.started
+
+            await eventually(started)
+        limits = httpx.Limits(max_connections=None)
+        base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with Client(base_url=base_url, timeout=10, limits=limits) as client:
+            yield client
+        server.should_exit = True
+        await running
+
+    return serving
+
+
+@pytest.fixture(name="eventually")
+def eventually_fixture():
+    return eventually

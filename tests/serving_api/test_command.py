@@ -1,0 +1,112 @@
+"""The command, in a process of its own."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import httpx
+import pytest
+
+COMMAND = [sys.executable, "-m", "serving_api"]
+SETTINGS = {"SERVING_PROJECT": "test-project", "SERVING_INSTANCE": "test-instance"}
+
+
+def environment(**variables):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
+    return {**kept, "BIGTABLE_EMULATOR_HOST": "127.0.0.1:1", **SETTINGS, **variables}
+
+
+@asynccontextmanager
+async def running(*arguments, **variables):
+    """The service in a process; yields the process, a client, and the lines it logged until it listened."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "--port", "0", *arguments, env=environment(**variables), stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        listening = json.loads(await process.stderr.readline())
+        assert listening["message"] == "listening"
+        async with httpx.AsyncClient(base_url=listening["url"], timeout=20) as client:
+            yield process, client
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.communicate()
+
+
+@pytest.mark.asyncio
+async def test_sigterm_drains(wire, eventually):
+    wire.hold(b"secret-id")
+    async with wire.listening() as port:
+        variables = {"BIGTABLE_EMULATOR_HOST": f"127.0.0.1:{port}", "SERVING_DEADLINE_SECONDS": "20"}
+        async with running(**variables) as (process, client):
+            asking = asyncio.create_task(client.get("/v1/models/m/predictions/secret-id"))
+            await wire.saw(1)
+            process.terminate()
+            await eventually(partial(_refuses, client.base_url))
+            wire.release(b"secret-id")
+            assert (await asking).json()["prediction"] == {"of": "secret-id"}
+            _, logs = await process.communicate()
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in logs.splitlines()]
+    assert {"message": "serving", "model": "m", "severity": "INFO"}.items() <= lines[2].items()
+    assert b"secret-id" not in logs
+
+
+@pytest.mark.asyncio
+async def test_several_workers_share_their_metrics(wire):
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(wire.listening())
+        service = running("--workers", "2", BIGTABLE_EMULATOR_HOST=f"127.0.0.1:{port}")
+        process, client = await stack.enter_async_context(service)
+        for _ in range(2):
+            while b"Application startup complete" not in await process.stderr.readline():
+                pass
+        one_each = {"connection": "close"}  # so that either worker may get it
+        for _ in range(5):
+            look_ups = (client.get(f"/v1/models/m/predictions/{n}", headers=one_each) for n in range(10))
+            assert {answer.status_code for answer in await asyncio.gather(*look_ups)} == {200}
+        for _ in range(5):
+            metrics = (await client.get("/metrics", headers=one_each)).text
+            assert "foreserve_read_keys_sum 50.0" in metrics
+            assert 'foreserve_served_version{model="m"}' in metrics
+        process.terminate()
+        _, logs = await process.communicate()
+    assert process.returncode == 0
+    assert b"Traceback" not in logs
+
+
+def test_a_port_that_is_taken_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = _run("--port", str(port))
+    assert result.returncode == 1
+    assert f"cannot listen on 127.0.0.1 port {port}" in result.stderr
+    assert "--port" in result.stderr
+
+
+def test_bad_settings_are_named():
+    result = _run("--port", "0", SERVING_DEADLINE_SECONDS="soon", SERVING_INSTANCE="")
+    assert result.returncode == 1
+    assert "SERVING_DEADLINE_SECONDS (seconds that a request may take) is 'soon'" in result.stderr
+    assert "SERVING_INSTANCE" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def _run(*arguments, **variables):
+    return subprocess.run(
+        [*COMMAND, *arguments], env=environment(**variables), capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+async def _refuses(url):
+    try:
+        _, writer = await asyncio.open_connection(url.host, url.port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False

@@ -1,0 +1,42 @@
+"""The settings, and what is said of bad ones."""
+
+import pytest
+
+from serving_api.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    monkeypatch.setenv("SERVING_PROJECT", "p")
+    monkeypatch.setenv("SERVING_INSTANCE", "i")
+    return monkeypatch
+
+
+def test_the_environment_sets_them(environment):
+    environment.setenv("SERVING_MAX_BATCH", "10")
+    settings = Settings.from_environment()
+    assert (settings.project, settings.instance, settings.app_profile, settings.max_batch) == ("p", "i", "", 10)
+
+
+def test_what_is_missing_is_named(environment):
+    environment.delenv("SERVING_PROJECT")
+    environment.delenv("SERVING_INSTANCE")
+    with pytest.raises(ValueError, match="SERVING_PROJECT is not set; set it to the Google Cloud project") as error:
+        Settings.from_environment()
+    assert "SERVING_INSTANCE is not set" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("SERVING_DEADLINE_SECONDS", "0", "SERVING_DEADLINE_SECONDS .* is '0': input should be greater than 0"),
+        ("SERVING_DEADLINE_SECONDS", "inf", "SERVING_DEADLINE_SECONDS .* is 'inf': .*finite"),
+        ("SERVING_MAX_IN_FLIGHT", "many", "SERVING_MAX_IN_FLIGHT .* is 'many': .* integer"),
+        ("SERVING_MAX_BATCH", "5000", r"SERVING_MAX_BATCH \(5000\) is above SERVING_MAX_IN_FLIGHT"),
+        ("SERVING_REGISTRY_STALE_SECONDS", "1", "SERVING_REGISTRY_STALE_SECONDS .* must be above"),
+    ],
+)
+def test_bad_values_are_named(environment, variable, value, message):
+    environment.setenv(variable, value)
+    with pytest.raises(ValueError, match=message):
+        Settings.from_environment()
