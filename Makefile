@@ -10,6 +10,7 @@ LOCAL := $(VENVS)/local_stack/bin
 ENVIRONMENTS := $(addprefix $(VENVS)/,airflow/.installed serving_api/.installed local_stack/.installed)
 
 export UV_PYTHON_DOWNLOADS := never
+export UV_COMPILE_BYTECODE := 1
 .DEFAULT_GOAL := help
 
 .PHONY: help

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from local_stack import sample_data
 from local_stack.airflow_client import AirflowClient, RunState
-from local_stack.stack import PROJECT, Stack
+from local_stack.stack import Stack
 
 MODEL = "repeat_purchase"
 DAG_ID = f"refresh_{MODEL}"
@@ -36,7 +34,6 @@ class LookUp:
 class Outcome:
     """What there is to report of a refresh."""
 
-    arrival: sample_data.Arrival
     run: RunState
     model: dict[str, Any]
     look_ups: list[LookUp]
@@ -49,16 +46,16 @@ class Outcome:
 
 
 def refresh(stack: Stack, console: Console, params: dict[str, Any]) -> Outcome:
-    """Load purchases, run the refresh DAG, and look customers up.
+    """Load a week of purchases, run the refresh DAG, and look customers up.
 
     Args:
         stack: a stack that is up.
         console: where to show progress.
         params: of the DAG run.
     """
-    with console.status("loading purchases into BigQuery"):
-        arrival = sample_data.next_week(bigquery.Client(PROJECT, credentials=AnonymousCredentials()))
-    console.print(f"[green]✓[/] {arrival.rows:,} purchases loaded; BigQuery has those through {arrival.through}")
+    with console.status("loading another week of purchases"):
+        arrival = sample_data.next_week(sample_data.warehouse())
+    console.print(f"[green]✓[/] {arrival}")
     airflow = AirflowClient(stack.url("airflow"))
     with console.status("waiting for Airflow to parse the DAG"):
         airflow.wait_for_dag(DAG_ID)
@@ -68,7 +65,7 @@ def refresh(stack: Stack, console: Console, params: dict[str, Any]) -> Outcome:
     with httpx.Client(base_url=stack.url("api"), timeout=10) as api:
         model = api.get(f"/v1/models/{MODEL}").raise_for_status().json()
         look_ups = [_look_up(api, customer) for customer in CUSTOMERS] if model["active_version"] else []
-    return Outcome(arrival, run, model, look_ups)
+    return Outcome(run, model, look_ups)
 
 
 def _watch(airflow: AirflowClient, run_id: str, console: Console) -> RunState:

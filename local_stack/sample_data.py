@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from local_stack.stack import DATASET, PROJECT
@@ -31,20 +32,31 @@ class Arrival:
     rows: int
     through: date
 
+    def __str__(self) -> str:
+        return f"{self.rows:,} purchases loaded; BigQuery has those through {self.through}"
 
-def next_week(client: bigquery.Client) -> Arrival:
-    """Add a week of purchases to the table; the first time, everything up to two weeks before the end."""
+
+def warehouse() -> bigquery.Client:
+    """A client of the local BigQuery, found by `BIGQUERY_EMULATOR_HOST`."""
+    return bigquery.Client(PROJECT, credentials=AnonymousCredentials())
+
+
+def first_purchases(client: bigquery.Client) -> Arrival:
+    """Create the datasets and the table, and fill the table up to two weeks before the end, if it is empty."""
     for dataset in (DATASET, "shop"):
         client.create_dataset(f"{PROJECT}.{dataset}", exists_ok=True)
     schema = [bigquery.SchemaField(name, kind) for name, (kind, _) in _COLUMNS.items()]
     client.create_table(bigquery.Table(_TABLE, schema), exists_ok=True)
-    known = _last_day(client)
-    through = _FIRST_LOAD_THROUGH if known is None else known + timedelta(days=7)
-    rows = _purchases(after=known, through=through)
-    if rows.num_rows == 0:
-        return Arrival(0, known or through)
-    _load(client, rows)
-    return Arrival(rows.num_rows, pc.max(rows["order_date"]).as_py())
+    if (known := _last_day(client)) is not None:
+        return Arrival(0, known)
+    return _load(client, _purchases(after=date.min, through=_FIRST_LOAD_THROUGH))
+
+
+def next_week(client: bigquery.Client) -> Arrival:
+    """Add the purchases of the week after the last one in the table; none when the log has ended."""
+    known = _last_day(client) or _FIRST_LOAD_THROUGH
+    rows = _purchases(after=known, through=known + timedelta(days=7))
+    return _load(client, rows) if rows.num_rows else Arrival(0, known)
 
 
 def _last_day(client: bigquery.Client) -> date | None:
@@ -53,19 +65,18 @@ def _last_day(client: bigquery.Client) -> date | None:
     return day
 
 
-def _purchases(*, after: date | None, through: date) -> pa.Table:
+def _purchases(*, after: date, through: date) -> pa.Table:
     types = {name: arrow_type for name, (_, arrow_type) in _COLUMNS.items()}
     table = pyarrow.csv.read_csv(_FILE, convert_options=pyarrow.csv.ConvertOptions(column_types=types))
-    wanted = pc.less_equal(table["order_date"], pa.scalar(through))
-    if after is not None:
-        wanted = pc.and_(wanted, pc.greater(table["order_date"], pa.scalar(after)))
-    return table.filter(wanted)
+    days = table["order_date"]
+    return table.filter(pc.and_(pc.greater(days, pa.scalar(after)), pc.less_equal(days, pa.scalar(through))))
 
 
-def _load(client: bigquery.Client, rows: pa.Table) -> None:
+def _load(client: bigquery.Client, rows: pa.Table) -> Arrival:
     file = io.BytesIO()
     pyarrow.parquet.write_table(rows, file)
     config = bigquery.LoadJobConfig(
         source_format=bigquery.SourceFormat.PARQUET, write_disposition=bigquery.WriteDisposition.WRITE_APPEND
     )
     client.load_table_from_file(file, _TABLE, rewind=True, job_config=config).result()
+    return Arrival(rows.num_rows, pc.max(rows["order_date"]).as_py())

@@ -9,9 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from local_stack import processes
-from local_stack.stack import DEFAULT_PORTS, INSTANCE, PROJECT, Stack, choose_ports
-from prediction_store.instance import Instance
-from prediction_store.tables import Tables
+from local_stack.prepare import prepare
+from local_stack.stack import DEFAULT_PORTS, Stack, choose_ports
 
 _TITLES = {
     "api": "Look-up service",
@@ -86,9 +85,9 @@ def _start_missing(stack: Stack, console: Console) -> None:
         for service, process in started:
             status.update(f"starting {service.title}")
             processes.wait_until_ready(service, process, stack.state)
-            if service.name == "bigtable":
-                Tables(Instance(PROJECT, INSTANCE)).ensure_registry()
             console.print(f"[green]✓[/] {service.title} at 127.0.0.1:{service.port}")
+            if service.name == "bigquery":  # Bigtable has started before it
+                console.print(f"[green]✓[/] {prepare()}")
 
 
 def _record(state: Path) -> Path:

@@ -61,7 +61,11 @@ class EmulatorProcess:
         ]  # fmt: skip
         command += ["--persistent", "--data-dir", str(directory / "tables")] if persistent else ["--ephemeral"]
         # Avro is the one extension that it would download; without it only Avro files cannot be loaded.
-        environment = os.environ | {"HOME": str(home), "BQEMU_ENABLE_FORMAT_EXTENSIONS": "false"}
+        environment = os.environ | {
+            "HOME": str(home),
+            "BQEMU_ENABLE_FORMAT_EXTENSIONS": "false",
+            "BQEMU_UPLOAD_STAGING_DIR": str(directory / "uploads"),  # by default one that all users share
+        }
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 -- a fixed program from this environment
                 command, env=environment, cwd=directory, stdout=output, stderr=output, start_new_session=True

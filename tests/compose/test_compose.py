@@ -222,6 +222,6 @@ def test_prepare_creates_the_registry_and_loads_purchases(bigtable, bigquery):
     client = bigquery_client.Client(PROJECT, credentials=AnonymousCredentials())
     rows = next(iter(client.query_and_wait("SELECT COUNT(*) FROM shop.transactions")))[0]
     assert rows > 0
-    assert output.startswith(f"{rows} purchases loaded")
+    assert output.startswith(f"{rows:,} purchases loaded")
     with Registry(Instance(PROJECT, INSTANCE)) as registry:
         assert registry.find("a_model_without_versions") is None

@@ -6,14 +6,11 @@ import time
 
 import httpx
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery
 from rich.console import Console
 
 from local_stack import processes, sample_data, supervisor
 from local_stack.airflow_client import AirflowClient
 from local_stack.demo import DAG_ID, MODEL
-from local_stack.stack import PROJECT
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +28,7 @@ def stack(tmp_path_factory, console):
 
 @pytest.fixture(scope="session")
 def warehouse(stack):
-    client = bigquery.Client(PROJECT, credentials=AnonymousCredentials())
-    sample_data.next_week(client)
-    return client
+    return sample_data.warehouse()
 
 
 @pytest.fixture(scope="session")
