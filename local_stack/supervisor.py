@@ -80,6 +80,8 @@ def show(console: Console, stack: Stack) -> None:
 def _start_missing(stack: Stack, console: Console) -> None:
     running = processes.running(stack.state)
     missing = [service for service in stack.services() if service.name not in running]
+    if not missing:
+        console.print("everything is running already")
     started = [(service, processes.start(service, stack.state)) for service in missing]
     with console.status("starting") as status:
         for service, process in started:

@@ -50,6 +50,19 @@ def test_an_interrupted_start_leaves_nothing_running(command, tmp_path):
     assert up.returncode == 130, output
 
 
+def test_up_and_down_work_twice_in_a_row(command, tmp_path):
+    first = command("up")
+    output, _ = first.communicate()
+    assert first.returncode == 0, output
+    before = {process.pid for found in processes.running(tmp_path).values() for process in found}
+    second = command("up")
+    output, _ = second.communicate()
+    assert (second.returncode, "running already" in output) == (0, True), output
+    assert before <= {process.pid for found in processes.running(tmp_path).values() for process in found}
+    assert "stopped: Airflow, Look-up service" in command("down").communicate()[0]
+    assert "nothing was running" in command("down").communicate()[0]
+
+
 def test_down_and_status_say_that_nothing_runs(command):
     down = command("down")
     assert "nothing was running" in down.communicate()[0]
