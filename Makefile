@@ -15,7 +15,7 @@ export UV_COMPILE_BYTECODE := 1
 
 .PHONY: help
 help: ## List the commands
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: install ## Run a whole refresh on this machine, and report
@@ -70,7 +70,8 @@ lock: $(UV) ## Lock the requirements anew, with the newest versions
 		local_stack/requirements.in -o local_stack/requirements.txt
 
 .PHONY: clean
-clean: ## Remove the environments and the stack's state
+clean: ## Stop the stack; remove it and the environments
+	@if [ -x $(LOCAL)/python ]; then $(LOCAL)/python -m local_stack down; fi
 	rm -rf $(VENVS) .state
 
 $(VENVS)/airflow/.installed: requirements.txt

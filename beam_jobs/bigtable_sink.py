@@ -10,6 +10,7 @@ import pyarrow as pa
 from apache_beam.metrics.metric import Metrics
 
 from beam_jobs.bulk_writer import BulkWriter, Target
+from beam_jobs.registered_version import RegisteredVersion
 from prediction_store.connection import channel
 from prediction_store.layout import TOMBSTONE, RowKeyFormat, row_key
 from prediction_store.lifecycle import Receipt
@@ -24,12 +25,12 @@ class WritePredictions(beam.DoFn):
     """Writes batches of `entity_id` and `payload` as cells of a version; yields what it wrote of each batch.
 
     A bundle ends when all its cells are written, so the counts of bundles that failed and were retried do not count.
+    Now and then it looks whether the export is still wanted: a job that outlives its refresh must not go on writing.
     """
 
-    def __init__(self, target: Target, model: str, version: int, row_keys: RowKeyFormat) -> None:
-        """Write to `target`."""
+    def __init__(self, target: Target, version: RegisteredVersion, row_keys: RowKeyFormat) -> None:
+        """Write `version` to `target`."""
         self._target = target
-        self._model = model
         self._version = version
         self._row_keys: RowKeyFormat = row_keys
         self._predictions = Metrics.counter("export", "predictions")
@@ -43,12 +44,17 @@ class WritePredictions(beam.DoFn):
         self._reported = time.monotonic()
 
     def start_bundle(self) -> None:
-        """Start with an empty writer: what a failed bundle left is sent again by its retry."""
+        """Start with an empty writer: what a failed bundle left is sent again by its retry.
+
+        Raises:
+            RegistryError: the registry does not expect this export any more.
+        """
+        self._require_wanted()
         self._writer = BulkWriter(self._channel, self._target)
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Receipt]:
         """Write one record batch."""
-        entry, cell = prediction_entry(self._model, self._version)
+        entry, cell = prediction_entry(self._version.model, self._version.version)
         tombstones = 0
         entity_ids, payloads = (batch.column(name).to_pylist() for name in ("entity_id", "payload"))
         for entity_id, payload in zip(entity_ids, payloads, strict=True):
@@ -76,5 +82,9 @@ class WritePredictions(beam.DoFn):
     def _report_progress(self, rows: int) -> None:
         self._rows += rows
         if time.monotonic() - self._reported >= _PROGRESS_SECONDS:
-            _log.info("%s version %d: %d rows written by this worker", self._model, self._version, self._rows)
+            self._require_wanted()
+            _log.info("version %d: %d rows written by this worker", self._version.version, self._rows)
             self._reported = time.monotonic()
+
+    def _require_wanted(self) -> None:
+        self._version.state().require_exporting(self._version.version)

@@ -13,10 +13,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.bigquery_source import ReadTable
 from beam_jobs.bigtable_sink import WritePredictions
+from beam_jobs.launch import launch
 from beam_jobs.options import ExportOptions
 from beam_jobs.receipts import AddReceipts, WriteReceipt
-from prediction_store.lifecycle import ModelState, RegistryError, Status
-from prediction_store.registry import Registry
+from prediction_store.lifecycle import ModelState
 
 
 def build(pipeline: beam.Pipeline, options: ExportOptions, state: ModelState) -> None:
@@ -27,14 +27,13 @@ def build(pipeline: beam.Pipeline, options: ExportOptions, state: ModelState) ->
         options: what to export, and where to.
         state: the model's state in the registry, for the entity's table and row keys.
     """
-    write = WritePredictions(options.target(state.entity_type), state.model, options.version, state.row_keys)
-    receipt = WriteReceipt(options.instance(), options.registry_app_profile, state.model, options.version)
+    version = options.registered_version()
     (
         pipeline
         | "Read changes" >> ReadTable(options.source_table, ["entity_id", "payload"])
-        | "Write cells" >> beam.ParDo(write)
+        | "Write cells" >> beam.ParDo(WritePredictions(options.target(state.entity_type), version, state.row_keys))
         | "Add up" >> beam.CombineGlobally(AddReceipts())
-        | "Write receipt" >> beam.ParDo(receipt)
+        | "Write receipt" >> beam.ParDo(WriteReceipt(version))
     )
 
 
@@ -45,14 +44,11 @@ def run(arguments: Sequence[str]) -> None:
         RegistryError: the registry does not expect an export of this version.
     """
     options = PipelineOptions(arguments, save_main_session=False).view_as(ExportOptions)
-    with Registry(options.instance(), options.registry_app_profile) as registry:
-        state = registry.get(options.model)
-    record = state.versions.get(options.version)
-    if record is None or record.status is not Status.EXPORTING:
-        status = record.status if record else "unknown"
-        raise RegistryError(f"{state.model}: version {options.version} is {status}; begin its export first")
-    with beam.Pipeline(options=options) as pipeline:
-        build(pipeline, options, state)
+    state = options.registered_version().state()
+    state.require_exporting(options.version)
+    pipeline = beam.Pipeline(options=options)
+    build(pipeline, options, state)
+    launch(pipeline)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from argparse import ArgumentParser
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.bulk_writer import Target
+from beam_jobs.registered_version import RegisteredVersion
 from prediction_store.instance import Instance
 
 
@@ -26,6 +27,10 @@ class BigtableOptions(PipelineOptions):
     def instance(self) -> Instance:
         """The Bigtable instance."""
         return Instance(self.bigtable_project, self.bigtable_instance)
+
+    def registered_version(self) -> RegisteredVersion:
+        """The version that is being exported."""
+        return RegisteredVersion(self.instance(), self.registry_app_profile, self.model, self.version)
 
     def target(self, table: str) -> Target:
         """How to write to a table of the instance."""

@@ -1,4 +1,4 @@
-"""Delete the cells above a model's active version, which aborted exports and rollbacks leave.
+"""Delete the cells that aborted exports and rollbacks leave above a model's active version.
 
 Usage: python -m beam_jobs.purge_stale_cells --model=M --version=V --bigtable_project=P --bigtable_instance=I
 [--runner=...], where V is the version to be exported next.
@@ -13,13 +13,13 @@ import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.bulk_writer import BulkWriter, Target
+from beam_jobs.launch import launch
 from beam_jobs.options import BigtableOptions
 from beam_jobs.receipts import MarkPurged
 from prediction_store.connection import channel, routing_metadata
 from prediction_store.lifecycle import ModelState, RegistryError
 from prediction_store.protos import ReadRowsRequest, SampleRowKeysRequest, read_rows, sample_row_keys
 from prediction_store.reads import RowAssembler, stale_filter
-from prediction_store.registry import Registry
 from prediction_store.writes import purge_entry
 
 KeyRange = tuple[bytes, bytes]
@@ -45,13 +45,14 @@ class SplitTable(beam.DoFn):
 
 
 class PurgeRange(beam.DoFn):
-    """Deletes the cells newer than the active version in a key range; yields the number of rows that had some."""
+    """Deletes the stale cells in a key range; yields the number of rows that had some."""
 
-    def __init__(self, target: Target, model: str, active: int) -> None:
-        """Purge `target` of the cells of `model` above version `active`."""
+    def __init__(self, target: Target, model: str, active: int, version: int) -> None:
+        """Purge `target` of the cells of `model` above version `active` and below `version`."""
         self._target = target
         self._model = model
         self._active = active
+        self._version = version
 
     def setup(self) -> None:
         """Connect to Bigtable, once per worker thread."""
@@ -62,13 +63,13 @@ class PurgeRange(beam.DoFn):
         start, end = key_range
         table, app_profile = self._target.table, self._target.app_profile
         request = ReadRowsRequest(
-            table_name=table, app_profile_id=app_profile, filter=stale_filter(self._model, self._active)
+            table_name=table, app_profile_id=app_profile, filter=stale_filter(self._model, self._active, self._version)
         )
         row_range = request.rows.row_ranges.add(start_key_closed=start)
         if end:
             row_range.end_key_open = end
         writer = BulkWriter(self._channel, self._target)
-        entry = purge_entry(self._model, self._active)
+        entry = purge_entry(self._model, self._active, self._version)
         assembler = RowAssembler()
         rows = 0
         for response in read_rows(self._channel)(request, metadata=(routing_metadata(table, app_profile),)):
@@ -93,13 +94,15 @@ def build(pipeline: beam.Pipeline, options: BigtableOptions, state: ModelState) 
         state: the model's state in the registry, for the entity's table and the active version.
     """
     target = options.target(state.entity_type)
-    mark = MarkPurged(options.instance(), options.registry_app_profile, state.model, options.version)
+    active = state.active or 0
+    purge = PurgeRange(target, state.model, active, options.version)
+    mark = MarkPurged(options.registered_version(), active)
     (
         pipeline
         | "Table" >> beam.Create([target.table])
         | "Split by keys" >> beam.ParDo(SplitTable(options.export_app_profile))
         | "Spread ranges" >> beam.Reshuffle()
-        | "Delete cells" >> beam.ParDo(PurgeRange(target, state.model, state.active or 0))
+        | "Delete cells" >> beam.ParDo(purge)
         | "Add up" >> beam.CombineGlobally(sum)
         | "Mark purged" >> beam.ParDo(mark)
     )
@@ -109,20 +112,18 @@ def run(arguments: Sequence[str]) -> None:
     """Run the job, or submit it to Dataflow.
 
     Raises:
-        RegistryError: the version is not about to be exported, so its cells could be deleted with the stale ones.
+        RegistryError: the version is not about to be exported.
     """
     options = PipelineOptions(arguments, save_main_session=False).view_as(BigtableOptions)
-    with Registry(options.instance(), options.registry_app_profile) as registry:
-        state = registry.get(options.model)
+    state = options.registered_version().state()
     if options.version != state.latest or options.version == state.active:
         raise RegistryError(
             f"{state.model}: version {options.version} is not about to be exported: latest is {state.latest}, active "
             f"is {state.active}; purge as part of a refresh"
         )
-    if state.versions[options.version].receipt is not None:
-        raise RegistryError(f"{state.model}: version {options.version} is exported already; begin its export again")
-    with beam.Pipeline(options=options) as pipeline:
-        build(pipeline, options, state)
+    pipeline = beam.Pipeline(options=options)
+    build(pipeline, options, state)
+    launch(pipeline)
 
 
 if __name__ == "__main__":

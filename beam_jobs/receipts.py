@@ -5,9 +5,8 @@ from collections.abc import Iterable
 
 import apache_beam as beam
 
-from prediction_store.instance import Instance
+from beam_jobs.registered_version import RegisteredVersion
 from prediction_store.lifecycle import Receipt
-from prediction_store.registry import Registry
 
 _log = logging.getLogger(__name__)
 
@@ -33,36 +32,31 @@ class AddReceipts(beam.CombineFn):
         return accumulator
 
 
-class _RegistryStep(beam.DoFn):
-    def __init__(self, instance: Instance, app_profile: str, model: str, version: int) -> None:
-        """Tell the registry about `version` of `model`."""
-        self._instance = instance
-        self._app_profile = app_profile
-        self._model = model
-        self._version = version
-
-    def _registry(self) -> Registry:
-        return Registry(self._instance, self._app_profile)
-
-
-class WriteReceipt(_RegistryStep):
+class WriteReceipt(beam.DoFn):
     """Keeps the receipt of the whole export in the registry."""
+
+    def __init__(self, exported: RegisteredVersion) -> None:
+        """Keep the receipt of `exported`."""
+        self._exported = exported
 
     def process(self, receipt: Receipt) -> None:
         """Write the receipt; again with the same outcome if the step is retried."""
-        with self._registry() as registry:
-            registry.update(self._model, lambda state: state.complete_export(self._version, receipt))
+        self._exported.update(lambda state: state.complete_export(self._exported.version, receipt))
         _log.info(
             "%s version %d: exported %d predictions and %d tombstones",
-            *(self._model, self._version, receipt.predictions, receipt.tombstones),
+            *(self._exported.model, self._exported.version, receipt.predictions, receipt.tombstones),
         )
 
 
-class MarkPurged(_RegistryStep):
+class MarkPurged(beam.DoFn):
     """Says in the registry that no stale cells are left."""
+
+    def __init__(self, following: RegisteredVersion, active: int) -> None:
+        """Say so of the versions above `active` and below `following`."""
+        self._following = following
+        self._active = active
 
     def process(self, rows: int) -> None:
         """Mark the stale versions as purged, whatever the number of `rows` that had cells of them."""
-        with self._registry() as registry:
-            registry.update(self._model, lambda state: state.purged(self._version))
-        _log.info("%s: deleted stale cells of %d rows", self._model, rows)
+        self._following.update(lambda state: state.purged(self._following.version, above=self._active))
+        _log.info("%s: deleted stale cells of %d rows", self._following.model, rows)

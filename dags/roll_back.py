@@ -2,7 +2,7 @@
 
 from airflow.sdk import DAG, Param
 
-from foreserve.operators import ConfirmServed, RollBack
+from foreserve.operators import ChooseRollback, ConfirmServed, RollBack
 from refresh_factory.environment import Environment
 
 _CLOUD = Environment().cloud()
@@ -23,5 +23,7 @@ with DAG(
         ),
     },
 ):
-    roll_back = RollBack(task_id="roll_back", cloud=_CLOUD, model="{{ params.model }}", version="{{ params.version }}")
-    ConfirmServed(task_id="confirm", cloud=_CLOUD, model="{{ params.model }}", version=roll_back.output)
+    choose = ChooseRollback(task_id="choose", cloud=_CLOUD, model="{{ params.model }}", version="{{ params.version }}")
+    roll_back = RollBack(task_id="roll_back", cloud=_CLOUD, model="{{ params.model }}", version=choose.output)
+    confirm = ConfirmServed(task_id="confirm", cloud=_CLOUD, model="{{ params.model }}", version=choose.output)
+    roll_back >> confirm

@@ -1,6 +1,7 @@
 """The cloud on one machine: `python -m local_stack up | demo | status | down`."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from local_stack.stack import ROOT
 
 def main() -> int:
     """Run a command; return the exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # as Ctrl-C: stop what was started
     arguments = _parser().parse_args()
     console = Console()
     state: Path = arguments.state.resolve()
@@ -29,7 +32,7 @@ def main() -> int:
                 supervisor.down(console, state)
                 return 0
     except (StartError, AirflowError) as error:
-        console.print(f"[red]{error}", markup=True, soft_wrap=True)
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("interrupted")

@@ -18,6 +18,7 @@ DAG_ID = f"refresh_{MODEL}"
 CUSTOMERS = ("00001", "00003", "00499")
 """Customers who bought once, six times and 44 times."""
 
+_REGISTRY_POLL_SECONDS = 2  # the service asks the registry every second
 _STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "running": "cyan", "deferred": "cyan"}
 
 
@@ -32,17 +33,15 @@ class LookUp:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What there is to report of a refresh."""
+    """What there is to report of a refresh.
+
+    `record` is what the registry has of its version, None if none was opened; `active` is the version that is served.
+    """
 
     run: RunState
-    model: dict[str, Any]
+    record: dict[str, Any] | None
+    active: int | None
     look_ups: list[LookUp]
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The newest version that the registry has."""
-        newest: dict[str, Any] = max(self.model["versions"], key=lambda version: version["version"])
-        return newest
 
 
 def refresh(stack: Stack, console: Console, params: dict[str, Any]) -> Outcome:
@@ -59,13 +58,27 @@ def refresh(stack: Stack, console: Console, params: dict[str, Any]) -> Outcome:
     airflow = AirflowClient(stack.url("airflow"))
     with console.status("waiting for Airflow to parse the DAG"):
         airflow.wait_for_dag(DAG_ID)
-    run_id = airflow.trigger(DAG_ID, params)
-    console.print(f"[green]✓[/] {DAG_ID} triggered: {stack.url('airflow')}/dags/{DAG_ID}/runs/{run_id}")
-    run = _watch(airflow, run_id, console)
     with httpx.Client(base_url=stack.url("api"), timeout=10) as api:
-        model = api.get(f"/v1/models/{MODEL}").raise_for_status().json()
-        look_ups = [_look_up(api, customer) for customer in CUSTOMERS] if model["active_version"] else []
-    return Outcome(run, model, look_ups)
+        known = {version["version"] for version in _model(api)["versions"]}
+        run_id = airflow.trigger(DAG_ID, params)
+        url = f"{stack.url('airflow')}/dags/{DAG_ID}/runs/{run_id}"
+        console.print(f"[green]✓[/] {DAG_ID} triggered: {url}", soft_wrap=True)
+        run = _watch(airflow, run_id, console)
+        time.sleep(_REGISTRY_POLL_SECONDS)
+        model = _model(api)
+        opened = [version for version in model["versions"] if version["version"] not in known]
+        active = model["active_version"]
+        look_ups = [_look_up(api, customer) for customer in CUSTOMERS] if active else []
+    return Outcome(run, opened[-1] if opened else None, active, look_ups)
+
+
+def _model(api: httpx.Client) -> dict[str, Any]:
+    """What the service says of the model; of one that it does not know yet, that it has no versions."""
+    response = api.get(f"/v1/models/{MODEL}")
+    if response.status_code == httpx.codes.NOT_FOUND:
+        return {"versions": [], "active_version": None}
+    answer: dict[str, Any] = response.raise_for_status().json()
+    return answer
 
 
 def _watch(airflow: AirflowClient, run_id: str, console: Console) -> RunState:

@@ -12,8 +12,12 @@ from local_stack.stack import Stack
 
 def show(outcome: Outcome, console: Console) -> None:
     """Print what the refresh did, what it measured, and what is served now."""
-    details = outcome.record["details"]
-    console.rule(f"{MODEL}, version {outcome.record['version']}: {outcome.record['status']}")
+    if outcome.record is None:
+        console.rule(f"{MODEL}: no version was opened")
+        details = {}
+    else:
+        console.rule(f"{MODEL}, version {outcome.record['version']}: {outcome.record['status']}")
+        details = outcome.record["details"]
     console.print(task_table(outcome.run))
     if "metrics" in details:
         console.print(_metrics(details["metrics"], details["gate"]))
@@ -25,7 +29,7 @@ def show(outcome: Outcome, console: Console) -> None:
         )
     if "smoke_test" in details:
         console.print(_smoke_test(details["smoke_test"]))
-    console.print(f"Readers are at version [b]{outcome.model['active_version']}[/]")
+    console.print(f"Readers are at version [b]{outcome.active or 'none yet'}[/]")
     for look_up in outcome.look_ups:
         prediction = json.dumps(look_up.answer.get("prediction", look_up.answer))
         console.print(f"  GET {look_up.path}  [b]{look_up.milliseconds:.1f} ms[/]  {prediction}", soft_wrap=True)

@@ -33,6 +33,8 @@ class Arrival:
     through: date
 
     def __str__(self) -> str:
+        if not self.rows:
+            return f"no purchases to load: BigQuery has those through {self.through}"
         return f"{self.rows:,} purchases loaded; BigQuery has those through {self.through}"
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from local_stack import processes
 from local_stack.prepare import prepare
-from local_stack.stack import DEFAULT_PORTS, Stack, choose_ports
+from local_stack.stack import DEFAULT_PORTS, Service, Stack, choose_ports
 
 _TITLES = {
     "api": "Look-up service",
@@ -43,28 +43,30 @@ def up(console: Console, bigtable: str, state: Path) -> Stack:
     """
     stack = find(state)
     if stack is None:
-        _forget(state)
+        _clear(Stack(ports=DEFAULT_PORTS, state=state))
         stack = Stack(ports=choose_ports(), bigtable=bigtable, state=state)
         _remember(stack)
     for name, port in stack.ports.items():
         if port != DEFAULT_PORTS[name]:
             console.print(f"[yellow]port {DEFAULT_PORTS[name]} is taken: {name} uses {port}")
     os.environ.update(stack.client_environment())
+    missing = _missing(stack)
+    if not missing:
+        console.print("everything is running already")
     try:
-        _start_missing(stack, console)
-    except BaseException:  # Ctrl-C too: half a stack is of no use
+        _start(missing, stack, console)
+    except BaseException:  # Ctrl-C too
         console.print("stopping what was started")
-        down(console, state)
+        for service in missing:
+            processes.stop(service, state)
         raise
     return stack
 
 
 def down(console: Console, state: Path) -> None:
     """Stop every process of the stack; what was in it is gone."""
-    stack = find(state) or Stack(ports=DEFAULT_PORTS, state=state)
     with console.status("stopping"):
-        stopped = [service.title for service in reversed(stack.services()) if processes.stop(service, state)]
-    _forget(state)
+        stopped = _clear(find(state) or Stack(ports=DEFAULT_PORTS, state=state))
     console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
 
 
@@ -77,12 +79,20 @@ def show(console: Console, stack: Stack) -> None:
     console.print(f"  {'Logs':<34}{stack.state / 'logs'}")
 
 
-def _start_missing(stack: Stack, console: Console) -> None:
+def _missing(stack: Stack) -> list[Service]:
+    """The services that are not running. Without one of its stores the rest is of no use: then all of them."""
     running = processes.running(stack.state)
-    missing = [service for service in stack.services() if service.name not in running]
-    if not missing:
-        console.print("everything is running already")
-    started = [(service, processes.start(service, stack.state)) for service in missing]
+    services = stack.services()
+    if not {"bigtable", "bigquery"} <= running.keys():
+        for service in reversed(services):
+            processes.stop(service, stack.state)
+        return services
+    return [service for service in services if service.name not in running]
+
+
+def _start(services: list[Service], stack: Stack, console: Console) -> None:
+    """Start services, wait until each is ready, and prepare the stores when they are."""
+    started = [(service, processes.start(service, stack.state)) for service in services]
     with console.status("starting") as status:
         for service, process in started:
             status.update(f"starting {service.title}")
@@ -90,6 +100,18 @@ def _start_missing(stack: Stack, console: Console) -> None:
             console.print(f"[green]✓[/] {service.title} at 127.0.0.1:{service.port}")
             if service.name == "bigquery":  # Bigtable has started before it
                 console.print(f"[green]✓[/] {prepare()}")
+
+
+def _clear(stack: Stack) -> list[str]:
+    """Stop every process of a stack, and remove its files: its runs would be taken up again by the next Airflow.
+
+    Returns:
+        What was stopped.
+    """
+    stopped = [service.title for service in reversed(stack.services()) if processes.stop(service, stack.state)]
+    _record(stack.state).unlink(missing_ok=True)
+    shutil.rmtree(stack.state / "airflow", ignore_errors=True)
+    return stopped
 
 
 def _record(state: Path) -> Path:
@@ -100,9 +122,3 @@ def _remember(stack: Stack) -> None:
     stack.state.mkdir(parents=True, exist_ok=True)
     fields = asdict(stack)
     _record(stack.state).write_text(json.dumps({name: fields[name] for name in ("ports", "bigtable")}))
-
-
-def _forget(state: Path) -> None:
-    """Remove what belongs to a stack that has stopped: its runs would be taken up again by the next Airflow."""
-    _record(state).unlink(missing_ok=True)
-    shutil.rmtree(state / "airflow", ignore_errors=True)

@@ -45,3 +45,14 @@ def entity_id(row_key: bytes, row_keys: RowKeyFormat) -> str:
 def cell_timestamp(version: int) -> int:
     """The timestamp in microseconds of the cells of a version, which counts in milliseconds."""
     return version * 1000
+
+
+def stale_range(active: int, version: int) -> dict[str, int]:
+    """The timestamps above the active version and below the one to be exported, as fields of a TimestampRange.
+
+    Bounded on both sides: a purge that runs on after its time deletes nothing of a newer export.
+    """
+    return {
+        "start_timestamp_micros": cell_timestamp(active + 1),
+        "end_timestamp_micros": cell_timestamp(version),  # exclusive
+    }

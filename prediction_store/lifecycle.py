@@ -44,6 +44,7 @@ class VersionRecord:
 
     status: Status
     has_cells: bool = False
+    confirmed: bool = False  # the service was seen to answer from it
     receipt: Receipt | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -64,6 +65,19 @@ class ModelState:
     latest: int = 0
     versions: Mapping[int, VersionRecord] = field(default_factory=dict)
 
+    def configure(self, settings: "ModelState") -> "ModelState":
+        """Take over the settings of another state: entity type, row keys, versions to keep.
+
+        Raises:
+            RegistryError: the entity type or the row keys would change although versions exist.
+        """
+        if self.latest and (self.entity_type, self.row_keys) != (settings.entity_type, settings.row_keys):
+            raise RegistryError(
+                f"{self.model}: entity_type and row_keys cannot change from {self.entity_type!r}, "
+                f"{self.row_keys!r} once versions exist; give the model a new name"
+            )
+        return replace(settings, active=self.active, latest=self.latest, versions=self.versions)._expire()
+
     def open(self, now: int) -> "ModelState":
         """Open a version, `latest` of the result: `now` in milliseconds, or just above the latest if that is newer.
 
@@ -77,6 +91,17 @@ class ModelState:
         record = self._record(version)
         return self._with(version, replace(record, details={**record.details, **details}))
 
+    def require_unexported(self, version: int) -> None:
+        """Make sure that what a version is computed from may still be replaced.
+
+        Raises:
+            RegistryError: cells of it may exist, or a newer version was opened.
+        """
+        if self._latest_record(version, "be computed again").has_cells:
+            raise RegistryError(
+                f"{self.model}: version {version} cannot be computed again: its export has begun; start a new refresh"
+            )
+
     def begin_export(self, version: int) -> "ModelState":
         """Say that cells of a version are about to be written; forget the receipt of an earlier try.
 
@@ -84,30 +109,41 @@ class ModelState:
         others expire here.
         """
         record = self._latest_record(version, "be exported")
-        expiring = [v for v in self._promoted() if v <= (self.active or 0)][self.keep_versions :]
-        expired = {v: replace(self.versions[v], status=Status.EXPIRED) for v in expiring}
-        exporting = replace(record, status=Status.EXPORTING, has_cells=True, receipt=None)
-        return replace(self, versions={**self.versions, **expired, version: exporting})
+        return self._expire()._with(version, replace(record, status=Status.EXPORTING, has_cells=True, receipt=None))
 
     def stale_versions(self, version: int) -> list[int]:
         """The versions, other than this one, whose cells may lie above the active version and would be read."""
         floor = self.active or 0
         return sorted(v for v, r in self.versions.items() if v > floor and v != version and r.has_cells)
 
-    def purged(self, version: int) -> "ModelState":
-        """Say that all cells above the active version have been deleted, except those of `version`."""
+    def purged(self, version: int, above: int) -> "ModelState":
+        """Say that all cells between version `above` and `version` have been deleted.
+
+        Raises:
+            RegistryError: `above` is not the active version (0: none): the purge began before a promotion or rollback.
+        """
+        if above != (self.active or 0):
+            raise RegistryError(f"{self.model}: purged above {above}, but {self.active} is active now; purge again")
         purged = {
             v: replace(self.versions[v], status=Status.PURGED, has_cells=False, receipt=None)
             for v in self.stale_versions(version)
         }
         return replace(self, versions={**self.versions, **purged})
 
-    def complete_export(self, version: int, receipt: Receipt) -> "ModelState":
-        """Keep the receipt of a finished export."""
-        record = self._latest_record(version, "be completed")
+    def require_exporting(self, version: int) -> None:
+        """Make sure that an export of a version is expected.
+
+        Raises:
+            RegistryError: its export has not begun, or it was aborted, or a newer version was opened.
+        """
+        record = self._latest_record(version, "be exported")
         if record.status is not Status.EXPORTING:
             raise RegistryError(f"{self.model}: version {version} is {record.status}; begin its export first")
-        return self._with(version, replace(record, receipt=receipt))
+
+    def complete_export(self, version: int, receipt: Receipt) -> "ModelState":
+        """Keep the receipt of a finished export."""
+        self.require_exporting(version)
+        return self._with(version, replace(self._record(version), receipt=receipt))
 
     def promote(self, version: int, *, expected_active: int | None, expected: Receipt) -> "ModelState":
         """Make a version the active one.
@@ -144,30 +180,38 @@ class ModelState:
         """The versions that can be rolled back to, newest first."""
         return [v for v in self._promoted() if v < (self.active or 0)]
 
-    def roll_back(self, to: int | None = None) -> "ModelState":
-        """Make an earlier promoted version the active one again: `to`, or the newest before the active one."""
+    def roll_back(self, to: int) -> "ModelState":
+        """Make an earlier promoted version the active one again."""
+        if to == self.active:
+            return self
         targets = self.rollback_targets()
-        if not targets or (to is not None and to not in targets):
-            raise RegistryError(
-                f"{self.model}: cannot roll back from {self.active} to {to or 'an earlier version'}; "
-                f"possible: {', '.join(map(str, targets)) or 'none'}"
-            )
-        return replace(self, active=to or targets[0])
+        if to not in targets:
+            possible = ", ".join(map(str, targets)) or "none"
+            raise RegistryError(f"{self.model}: cannot roll back from {self.active} to {to}; possible: {possible}")
+        return replace(self, active=to)
 
-    def abort(self, version: int) -> "ModelState":
-        """Give up a version that is not active. Its cells, if any, stay until the next purge."""
-        if version == self.active:
-            raise RegistryError(f"{self.model}: version {version} is active; roll back before aborting it")
+    def confirm(self, version: int) -> "ModelState":
+        """Say that the service was seen to answer from a version."""
+        return self._with(version, replace(self._record(version), confirmed=True))
+
+    def abandon(self, version: int, previous: int | None) -> "ModelState":
+        """Give up a version whose refresh failed; its cells, if any, stay until the next purge.
+
+        Readers go back to the version before it (`previous`) if it is served and was never confirmed. A promoted
+        version that was confirmed, or has been succeeded, is left alone: it is not what failed.
+        """
         record = self._record(version)
         if record.status in (Status.PURGED, Status.EXPIRED):
             return self
-        return self._with(version, replace(record, status=Status.ABORTED, receipt=None))
+        if record.status is Status.PROMOTED:
+            if self.active != version or record.confirmed or previous is None:
+                return self
+            return self.roll_back(previous)._with(version, replace(record, status=Status.ABORTED))
+        return self._with(version, replace(record, status=Status.ABORTED))
 
     def forget(self) -> "ModelState":
-        """Drop the records of versions that can neither be read nor be promoted, except the newest `keep_versions`."""
-        dead = [
-            v for v, r in self.versions.items() if r.status in _DEAD and not (r.has_cells and v > (self.active or 0))
-        ]
+        """Drop the records of versions that can neither be read nor be exported, but for the last `keep_versions`."""
+        dead = [v for v, r in self.versions.items() if v != self.latest and not self._matters(v, r)]
         dropped = set(sorted(dead, reverse=True)[self.keep_versions :])
         return replace(self, versions={v: r for v, r in self.versions.items() if v not in dropped})
 
@@ -188,6 +232,16 @@ class ModelState:
             return cls(versions=versions, **fields)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RegistryError(f"not a registry document ({error}): {document[:200]!r}") from error
+
+    def _matters(self, version: int, record: VersionRecord) -> bool:
+        """Whether a version can be served, or has cells that must be purged."""
+        return record.status is Status.PROMOTED or (record.has_cells and version > (self.active or 0))
+
+    def _expire(self) -> "ModelState":
+        """Expire what garbage collection may take: all but the newest `keep_versions` versions up to the active one."""
+        expiring = [v for v in self._promoted() if v <= (self.active or 0)][self.keep_versions :]
+        expired = {v: replace(self.versions[v], status=Status.EXPIRED) for v in expiring}
+        return replace(self, versions={**self.versions, **expired})
 
     def _promoted(self) -> list[int]:
         """The versions that were promoted and can still be read, newest first."""
@@ -211,14 +265,12 @@ class ModelState:
         return replace(self, versions={**self.versions, version: record})
 
 
-_DEAD = (Status.EXPIRED, Status.ABORTED, Status.PURGED)
-
-
 def _record_from(fields: dict[str, Any]) -> VersionRecord:
     receipt = fields["receipt"]
     return VersionRecord(
         status=Status(fields["status"]),
         has_cells=fields["has_cells"],
+        confirmed=fields["confirmed"],
         receipt=None if receipt is None else Receipt(**receipt),
         details=fields["details"],
     )

@@ -11,6 +11,7 @@ MutateRowsResponse: Any = bigtable.MutateRowsResponse.pb()
 SampleRowKeysRequest: Any = bigtable.SampleRowKeysRequest.pb()
 SampleRowKeysResponse: Any = bigtable.SampleRowKeysResponse.pb()
 RowFilter: Any = data.RowFilter.pb()
+TimestampRange: Any = data.TimestampRange.pb()
 
 
 def read_rows(channel: Any) -> Any:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from prediction_store.layout import COLUMN, cell_timestamp
+from prediction_store.layout import COLUMN, cell_timestamp, stale_range
 from prediction_store.protos import ReadRowsRequest, RowFilter
 
 Row = tuple[bytes, dict[str, bytes]]
@@ -39,15 +39,20 @@ def _model_filter(model: str, version: int) -> Any:
     )
 
 
-def stale_filter(model: str, active: int) -> Any:
-    """The filter that leaves one cell, without its value, of each row that has cells above the active version."""
-    start = cell_timestamp(active) + 1000
+def stale_filter(model: str, active: int, version: int) -> Any:
+    """The filter that leaves one cell, without its value, of each row with cells between two versions.
+
+    Args:
+        model: whose cells.
+        active: the active version; 0: none.
+        version: the version to be exported next.
+    """
     return RowFilter(
         chain=RowFilter.Chain(
             filters=[
                 RowFilter(family_name_regex_filter=re.escape(model)),
                 RowFilter(column_qualifier_regex_filter=COLUMN),
-                RowFilter(timestamp_range_filter={"start_timestamp_micros": start}),
+                RowFilter(timestamp_range_filter=stale_range(active, version)),
                 RowFilter(cells_per_row_limit_filter=1),
                 RowFilter(strip_value_transformer=True),
             ]

@@ -6,7 +6,6 @@ those that race are made one after the other.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Self
 
 from google.cloud.bigtable.data import BigtableDataClient, Mutation, ReadRowsQuery, SetCell
@@ -73,28 +72,13 @@ class Registry:
             raise RegistryError(f"{model}: the registry does not have this model; run its refresh first")
         return state
 
-    def register(self, initial: ModelState) -> ModelState:
-        """Add a model, or take over the settings (entity type, row keys, versions to keep) of one that is there.
+    def register(self, settings: ModelState) -> ModelState:
+        """Add a model, or take over its settings (entity type, row keys, versions to keep) if it is there.
 
         Raises:
-            RegistryError: the entity type or the row keys of a model that has versions would change.
+            RegistryError: the settings do not fit the versions that exist.
         """
-        while True:
-            current, revision = self._read(initial.model)
-            if current is None:
-                following = initial
-            elif (current.entity_type, current.row_keys) != (
-                initial.entity_type,
-                initial.row_keys,
-            ) and current.latest:
-                raise RegistryError(
-                    f"{initial.model}: entity_type and row_keys cannot change from {current.entity_type!r}, "
-                    f"{current.row_keys!r} once versions exist; give the model a new name"
-                )
-            else:
-                following = replace(initial, active=current.active, latest=current.latest, versions=current.versions)
-            if following == current or self._write(following, revision):
-                return following
+        return self._change(settings.model, lambda state: settings if state is None else state.configure(settings))
 
     def update(self, model: str, step: Step) -> ModelState:
         """Make one step in the life of a model's versions, and return the state that follows.
@@ -106,10 +90,17 @@ class Registry:
         Raises:
             RegistryError: the step is not allowed, or the model is unknown, or writers kept being faster.
         """
+
+        def known(state: ModelState | None) -> ModelState:
+            if state is None:
+                raise RegistryError(f"{model}: the registry does not have this model; run its refresh first")
+            return step(state)
+
+        return self._change(model, known)
+
+    def _change(self, model: str, step: Callable[[ModelState | None], ModelState]) -> ModelState:
         for _ in range(_ATTEMPTS):
             current, revision = self._read(model)
-            if current is None:
-                raise RegistryError(f"{model}: the registry does not have this model; run its refresh first")
             following = step(current)
             if following == current or self._write(following, revision):
                 return following
@@ -131,9 +122,10 @@ class Registry:
             ColumnQualifierRegexFilter(REGISTRY_REVISION),
             _NEWEST,
         ]
+        timestamp = (revision + 1) * 1000  # not a clock's: the newest cell must be that of the last revision
         mutations: list[Mutation] = [
-            SetCell(REGISTRY_FAMILY, REGISTRY_DOCUMENT, state.to_json()),
-            SetCell(REGISTRY_FAMILY, REGISTRY_REVISION, str(revision + 1).encode()),
+            SetCell(REGISTRY_FAMILY, REGISTRY_DOCUMENT, state.to_json(), timestamp),
+            SetCell(REGISTRY_FAMILY, REGISTRY_REVISION, str(revision + 1).encode(), timestamp),
         ]
         if revision == 0:
             found = self._table.check_and_mutate_row(

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from prediction_store.layout import COLUMN, cell_timestamp
-from prediction_store.protos import MutateRowsRequest
+from prediction_store.layout import COLUMN, cell_timestamp, stale_range
+from prediction_store.protos import MutateRowsRequest, TimestampRange
 
 
 def prediction_entry(model: str, version: int) -> tuple[Any, Any]:
@@ -20,11 +20,14 @@ def prediction_entry(model: str, version: int) -> tuple[Any, Any]:
     return entry, cell
 
 
-def purge_entry(model: str, active: int) -> Any:
-    """An entry that deletes a model's cells above the active version; its `row_key` is to be set for each row."""
+def purge_entry(model: str, active: int, version: int) -> Any:
+    """An entry that deletes a model's cells above the active version and below the one to be exported.
+
+    Its `row_key` is to be set for each row.
+    """
     entry = MutateRowsRequest.Entry()
     deletion = entry.mutations.add().delete_from_column
     deletion.family_name = model
     deletion.column_qualifier = COLUMN
-    deletion.time_range.start_timestamp_micros = cell_timestamp(active) + 1000
+    deletion.time_range.MergeFrom(TimestampRange(**stale_range(active, version)))
     return entry

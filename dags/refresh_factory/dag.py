@@ -21,6 +21,7 @@ from foreserve.operators import (
     Promote,
     SmokeTest,
     WaitForReplication,
+    require_unexported,
 )
 from foreserve.refresh import Refresh
 from prediction_store.lifecycle import ModelState
@@ -33,6 +34,12 @@ _REFRESH = f"refresh({_XCOM})"  # in a template
 
 _PARAMS = {
     "retrain": Param(default=True, type="boolean", title="Retrain", description="No: predict with the model in use."),
+    "compare": Param(
+        default=True,
+        type="boolean",
+        title="Compare",
+        description="No: judge the new model alone, when the one in use cannot read the new features.",
+    ),
     "promote": Param(default=True, type="boolean", title="Promote", description="No: stop after the smoke test."),
     "export": Param(
         "changes",
@@ -104,7 +111,7 @@ class _Builder:
             python_callable=lambda params: "train" if params["retrain"] else "predict",
         )
         train = self._query("train", f"sql.train({_REFRESH})")
-        evaluate = self._query("evaluate", f"sql.evaluate({_REFRESH})")
+        evaluate = self._query("evaluate", f"sql.evaluate({_REFRESH}, params.compare)")
         quality_gate = CheckQuality(task_id="quality_gate", gate=pipeline.quality_gate, **on_version)
         predict = self._query(
             "predict",
@@ -160,6 +167,7 @@ class _Builder:
             project_id=self._environment.project,
             location=self._environment.location,
             gcp_conn_id=self._environment.gcp_conn_id,
+            pre_execute=require_unexported(self._cloud, "open_version"),
             deferrable=True,
             poll_interval=self._environment.poll_seconds,
             **kwargs,
@@ -188,6 +196,7 @@ class _Builder:
                 "version": f"{{{{ {_REFRESH}.version }}}}",
                 **(options or {}),
             },
+            dataflow_config={"location": environment.region, "project_id": environment.project},
             gcp_conn_id=environment.gcp_conn_id,
             execution_timeout=timedelta(hours=6),
             **kwargs,

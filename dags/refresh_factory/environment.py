@@ -23,8 +23,9 @@ class Environment(BaseSettings):
     create_tables: bool = Field(default=False, description="whether refreshes create missing Bigtable tables")
     scheduled: bool = Field(default=True, description="whether schedules apply; else DAGs are triggered by hand")
     beam_runner: Literal["DataflowRunner", "FnApiRunner"] = "DataflowRunner"
+    region: str = Field(default="us-central1", description="region of the Dataflow jobs")
     beam_options: dict[str, Any] = Field(
-        default_factory=dict, description="JSON: further pipeline options, such as region and temp_location"
+        default_factory=dict, description="JSON: further pipeline options, such as temp_location"
     )
     python: str = Field(default="python3", description="interpreter that has apache-beam, for launching the jobs")
     poll_seconds: float = Field(default=10.0, gt=0, description="how often to ask for the state of a BigQuery job")

@@ -27,9 +27,10 @@ class Statements:
         """Train the candidate: the data team's CREATE MODEL."""
         return self._file("train.sql", refresh, refresh.candidate_model)
 
-    def evaluate(self, refresh: Refresh) -> str:
-        """Evaluate the candidate and the champion on the same held-out rows."""
-        return self._wrap("evaluation.sql", refresh, held_out=self._file("evaluate.sql", refresh))
+    def evaluate(self, refresh: Refresh, compare: bool) -> str:  # noqa: FBT001  from a template
+        """Evaluate the candidate and, to `compare`, the champion on the same held-out rows."""
+        champion = refresh.champion_model if compare else None
+        return self._wrap("evaluation.sql", refresh, held_out=self._file("evaluate.sql", refresh), champion=champion)
 
     def predict(self, refresh: Refresh, model: str | None) -> str:
         """Predict for every entity, with `model` or else the champion."""

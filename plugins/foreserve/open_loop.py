@@ -123,16 +123,15 @@ class _Run:
             response = await self._client.get(url, params={"version": self._version}, timeout=self._load.timeout)
         except httpx.HTTPError as error:
             return f"{url}: {type(error).__name__} {error}", False
-        if response.status_code == httpx.codes.NOT_FOUND and _is_no_prediction(response):
+        try:
+            answer = response.json()
+        except ValueError:
+            return f"{url}: HTTP {response.status_code}, not JSON: {response.text[:200]}", False
+        if response.status_code == httpx.codes.NOT_FOUND and answer.get("type") == "/problems/no-prediction":
             return (None if expectation.payload is None else f"{url}: no prediction, expected one"), True
         if response.status_code != httpx.codes.OK:
             return f"{url}: HTTP {response.status_code} {response.text[:200]}", False
-        return _mismatch(url, response.json(), expectation, self._version), True
-
-
-def _is_no_prediction(response: httpx.Response) -> bool:
-    """Whether a 404 is about the entity, and not about an unknown model or version."""
-    return bool(response.json().get("type") == "/problems/no-prediction")
+        return _mismatch(url, answer, expectation, self._version), True
 
 
 def _mismatch(url: str, answer: dict[str, Any], expectation: Expectation, version: int) -> str | None:

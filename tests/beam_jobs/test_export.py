@@ -1,8 +1,12 @@
 """The export job, from a real BigQuery emulator to a real Bigtable emulator."""
 
+import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs import export_predictions
+from beam_jobs.launch import launch
+from beam_jobs.options import ExportOptions
 from prediction_store.lifecycle import ModelState, Receipt, RegistryError
 
 
@@ -102,3 +106,18 @@ def test_an_id_that_does_not_fit_leaves_no_receipt(arguments, begin_export, new_
     with pytest.raises(Exception, match="an entity id has 1 to"):
         export_predictions.run(arguments(model, version, source_table=source_table([("a", "1"), ("", "2")])))
     assert receipt(registry, model, version) is None
+
+
+def test_an_export_that_is_not_wanted_any_more_stops(
+    arguments, begin_export, new_model, registry, source_table, stored
+):
+    """As when its refresh was abandoned after the job was submitted."""
+    model = new_model()
+    version = begin_export(model)
+    options = PipelineOptions(arguments(model, version, source_table=source_table([("a", "1")]))).view_as(ExportOptions)
+    pipeline = beam.Pipeline(options=options)
+    export_predictions.build(pipeline, options, registry.get(model))
+    registry.update(model, lambda state: state.abandon(version, None))
+    with pytest.raises(Exception, match=f"version {version} is aborted"):
+        launch(pipeline)
+    assert stored(model, version) == {}

@@ -1,7 +1,11 @@
+import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs import purge_stale_cells
 from beam_jobs.bulk_writer import BulkWriter, Target
+from beam_jobs.launch import launch
+from beam_jobs.options import BigtableOptions
 from prediction_store.connection import channel
 from prediction_store.lifecycle import Receipt, RegistryError, Status
 from prediction_store.writes import prediction_entry
@@ -35,7 +39,7 @@ def stale_model(new_model, registry, write):
     registry.update(model, lambda state: state.open(20))
     registry.update(model, lambda state: state.begin_export(20))
     write(model, 20, {f"{n:05}": "stale" for n in range(1000, 6000)})
-    registry.update(model, lambda state: state.abort(20))
+    registry.update(model, lambda state: state.abandon(20, 10))
     registry.update(model, lambda state: state.open(30))
     return model
 
@@ -68,7 +72,20 @@ def test_only_the_version_to_be_exported_next_may_purge(arguments, stale_model, 
     assert len(stored(stale_model, 99)) == 6000
 
 
-def test_a_version_that_is_exported_already_is_not_purged(arguments, registry, stale_model):
-    registry.update(stale_model, lambda state: state.begin_export(30).complete_export(30, Receipt(0, 0)))
-    with pytest.raises(RegistryError, match="exported already"):
-        purge_stale_cells.run(arguments(stale_model, 30))
+def test_a_purge_deletes_nothing_of_the_version_to_be_exported(arguments, stale_model, stored, write):
+    write(stale_model, 30, {"00001": "new"})
+    purge_stale_cells.run(arguments(stale_model, 30))
+    assert stored(stale_model, 99)["00001"] == "new"
+
+
+def test_a_rollback_during_the_purge_fails_it(arguments, registry, stale_model):
+    """The version that the rollback leaves behind was not purged."""
+    before = registry.get(stale_model)
+    exported = before.begin_export(30).purged(30, above=10).complete_export(30, Receipt(0, 0))
+    when_it_began = exported.promote(30, expected_active=10, expected=Receipt(0, 0)).open(40)
+    options = PipelineOptions(arguments(stale_model, 40)).view_as(BigtableOptions)
+    pipeline = beam.Pipeline(options=options)
+    purge_stale_cells.build(pipeline, options, when_it_began)
+    with pytest.raises(Exception, match="purged above 30, but 10 is active now; purge again"):
+        launch(pipeline)
+    assert registry.get(stale_model) == before

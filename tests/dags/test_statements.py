@@ -1,13 +1,17 @@
 """What Foreserve puts around the data team's SQL, run by a real BigQuery emulator."""
 
+import re
+from pathlib import Path
+
 import pytest
 from google.api_core.exceptions import BadRequest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 from jinja2 import UndefinedError
+from sqlglot.dialects.bigquery import BigQuery
 
 from foreserve.refresh import Refresh
-from refresh_factory.pipeline import Pipeline
+from refresh_factory.pipeline import Pipeline, load_pipeline
 from refresh_factory.statements import Statements
 
 DATASET = "demo.statements"
@@ -132,3 +136,28 @@ def test_the_number_of_predictions_may_change_within_limits(client, statements, 
     else:
         with pytest.raises(BadRequest, match="there are 2 predictions, the served version has 3"):
             client.query_and_wait(made.check(following))
+
+
+@pytest.mark.parametrize("compare", [True, False])
+def test_the_champion_is_evaluated_where_a_comparison_is_wanted(statements, tmp_path, compare):
+    (tmp_path / "evaluate.sql").write_text("SELECT 1")
+    champion = Refresh("churn", 9, DATASET, 5, "p.d.champion")
+    assert ("p.d.champion" in statements().evaluate(champion, compare)) is compare
+    assert "champion" not in statements().evaluate(Refresh("churn", 9, DATASET), compare)
+
+
+def test_no_alias_is_a_reserved_word():
+    """BigQuery refuses them; the emulator does not."""
+    folder = Path(__file__).parents[2] / "dags"
+    for pipeline in folder.glob("pipelines/*"):
+        made = Statements(pipeline, load_pipeline(pipeline), "demo")
+        refresh = Refresh(pipeline.name, 9, DATASET, 5, "demo.d.champion", "demo.d.served")
+        for sql in (
+            made.train(refresh),
+            made.evaluate(refresh, compare=True),
+            made.predict(refresh, None),
+            made.check(refresh),
+            made.changes(refresh, "changes"),
+        ):
+            aliases = {alias.lower() for alias in re.findall(r"(?i)\bAS\s+(\w+)", sql)} - {"string", "select", "with"}
+            assert not aliases & BigQuery.Generator.RESERVED_KEYWORDS

@@ -3,8 +3,10 @@
 import io
 import threading
 import time
+from contextlib import suppress
 
 import httpx
+import psutil
 import pytest
 from rich.console import Console
 
@@ -88,8 +90,9 @@ def killing(stack):
     """Kills every process of the stack whose command line has `words`, as long as the block lasts."""
 
     class Killing:
-        def __init__(self, *words):
+        def __init__(self, *words, after=5):
             self.words = words
+            self.after = after
             self.killed = 0
             self._stop = threading.Event()
             self._thread = threading.Thread(target=self._kill)
@@ -106,11 +109,11 @@ def killing(stack):
             while not self._stop.is_set():
                 for found in processes.running(stack.state).values():
                     for process in found:
-                        command = " ".join(process.cmdline())
-                        if all(word in command for word in self.words):
-                            time.sleep(5)  # in the middle of its work, not before it
-                            process.kill()
-                            self.killed += 1
+                        with suppress(psutil.NoSuchProcess):
+                            if all(word in " ".join(process.cmdline()) for word in self.words):
+                                time.sleep(self.after)  # in the middle of its work, not before it
+                                process.kill()
+                                self.killed += 1
                 time.sleep(0.2)
 
     return Killing

@@ -1,6 +1,7 @@
 """Refreshes through Airflow, one after another in the same stack: each test goes on where the one before ended."""
 
 import json
+import time
 
 import httpx
 import pytest
@@ -108,12 +109,17 @@ def test_after_a_failed_export_readers_are_where_they_were(run, model, newest, p
     assert predictions(version=active) == (active, before)
 
 
-def test_a_service_that_dies_in_the_smoke_test_fails_the_refresh(run, stack, console, killing, predictions):
+def test_a_service_that_dies_in_the_smoke_test_fails_the_refresh(airflow, stack, console, killing, predictions):
     before = predictions()
-    with killing("serving_api", "--port"):
-        state, tasks = run()
-    assert (state, tasks["smoke_test"]) == ("failed", "failed")
+    run_id = airflow.trigger("refresh_repeat_purchase", {})
+    states = airflow.follow("refresh_repeat_purchase", run_id)
+    next(state for state in states if ("smoke_test", "running") in {(t.task_id, t.state) for t in state.tasks})
+    with killing("serving_api", "--port", after=3) as kill:
+        *_, final = states
+    assert kill.killed
+    assert (final.state, {t.task_id: t.state for t in final.tasks}["smoke_test"]) == ("failed", "failed")
     supervisor.up(console, "auto", stack.state)  # starts what is missing
+    time.sleep(2)
     assert predictions() == before
 
 

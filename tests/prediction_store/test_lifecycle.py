@@ -9,7 +9,7 @@ def exported(state, now=0):
     """The state after a version was opened and exported."""
     state = state.open(now)
     version = state.latest
-    return state.begin_export(version).purged(version).complete_export(version, RECEIPT)
+    return state.begin_export(version).purged(version, above=state.active or 0).complete_export(version, RECEIPT)
 
 
 def promoted(state, now=0):
@@ -88,43 +88,74 @@ def test_opening_a_version_shuts_out_earlier_ones():
 def test_cells_of_an_aborted_export_must_be_purged_before_promotion():
     state = exported(promoted(NEW))
     aborted = state.latest
-    state = state.abort(aborted).open(0)
+    state = state.abandon(aborted, state.active).open(0)
     version = state.latest
     state = state.begin_export(version)
     assert state.stale_versions(version) == [aborted]
     state = state.complete_export(version, RECEIPT)
     with pytest.raises(RegistryError, match=rf"versions \[{aborted}\].*purge"):
         state.promote(version, expected_active=state.active, expected=RECEIPT)
-    assert state.purged(version).promote(version, expected_active=state.active, expected=RECEIPT).active == version
+    assert (
+        state.purged(version, above=state.active)
+        .promote(version, expected_active=state.active, expected=RECEIPT)
+        .active
+        == version
+    )
 
 
 def test_a_version_aborted_before_its_export_needs_no_purge():
     state = promoted(NEW).open(0)
-    state = state.abort(state.latest).open(0)
+    state = state.abandon(state.latest, state.active).open(0)
     assert state.stale_versions(state.latest) == []
 
 
 def test_a_purged_version_is_gone_for_good():
     state = exported(NEW)
     late = state.latest
-    state = state.abort(late).open(0)
-    state = state.begin_export(state.latest).purged(state.latest)
+    state = state.abandon(late, None).open(0)
+    state = state.begin_export(state.latest).purged(state.latest, above=0)
     assert state.versions[late].status is Status.PURGED
-    assert state.abort(late) == state
+    assert state.abandon(late, None) == state
 
 
-def test_roll_back_goes_to_the_version_before():
+def test_a_purge_that_began_before_a_rollback_does_not_count():
     state = promoted(promoted(NEW))
     first, second = sorted(state.versions)
-    state = state.roll_back()
+    state = state.open(0).begin_export(state.latest + 1).roll_back(first)
+    with pytest.raises(RegistryError, match=f"purged above {second}, but {first} is active"):
+        state.purged(state.latest, above=second)
+
+
+def test_what_an_export_was_computed_from_is_not_computed_again():
+    state = NEW.open(5)
+    state.require_unexported(5)
+    state.abandon(5, None).require_unexported(5)
+    with pytest.raises(RegistryError, match="5 cannot be computed again: its export has begun"):
+        state.begin_export(5).require_unexported(5)
+    with pytest.raises(RegistryError, match="cannot be computed again: it is promoted"):
+        promoted(NEW).require_unexported(promoted(NEW).latest)
+
+
+def test_only_an_export_that_has_begun_is_expected():
+    state = NEW.open(5).begin_export(5)
+    state.require_exporting(5)
+    with pytest.raises(RegistryError, match="5 is aborted; begin its export first"):
+        state.abandon(5, None).require_exporting(5)
+
+
+def test_roll_back_makes_an_earlier_version_active():
+    state = promoted(promoted(NEW))
+    first, second = sorted(state.versions)
+    state = state.roll_back(first)
     assert state.active == first
     assert state.stale_versions(0) == [second]
+    assert state.roll_back(first) == state
 
 
 def test_roll_back_names_what_is_possible():
     state = promoted(NEW)
     with pytest.raises(RegistryError, match="possible: none"):
-        state.roll_back()
+        state.roll_back(3)
     state = promoted(state)
     with pytest.raises(RegistryError, match=f"to 17; possible: {min(state.versions)}"):
         state.roll_back(17)
@@ -142,10 +173,33 @@ def test_versions_that_garbage_collection_takes_expire():
     assert first not in state.rollback_targets()
 
 
-def test_the_active_version_is_not_aborted():
-    state = promoted(NEW)
-    with pytest.raises(RegistryError, match="roll back before"):
-        state.abort(state.latest)
+def test_fewer_versions_to_keep_expire_the_others_at_once():
+    state = promoted(promoted(promoted(ModelState("churn", "customer", keep_versions=4))))
+    assert len(state.rollback_targets()) == 2
+    assert state.configure(ModelState("churn", "customer", keep_versions=1)).rollback_targets() == []
+
+
+def test_abandoning_an_unconfirmed_version_takes_readers_back():
+    state = promoted(promoted(NEW))
+    first, second = sorted(state.versions)
+    state = state.abandon(second, first)
+    assert (state.active, state.versions[second].status) == (first, Status.ABORTED)
+    assert state.stale_versions(0) == [second]
+
+
+def test_abandoning_leaves_a_confirmed_or_succeeded_version_alone():
+    confirmed = promoted(NEW)
+    confirmed = confirmed.confirm(confirmed.active)
+    assert confirmed.abandon(confirmed.active, None) == confirmed
+    later = promoted(confirmed).confirm(confirmed.latest + 1)
+    assert later.abandon(confirmed.active, None) == later
+    assert later.abandon(later.active, confirmed.active) == later
+
+
+def test_an_abandoned_version_can_still_be_promoted_when_its_tests_pass_after_all():
+    state = exported(NEW)
+    state = state.abandon(state.latest, None)
+    assert state.promote(state.latest, expected_active=None, expected=RECEIPT).active == state.latest
 
 
 def test_notes_are_kept_with_the_version():
@@ -157,7 +211,9 @@ def test_forgetting_keeps_what_is_served_and_what_must_be_purged():
     state = NEW
     for _ in range(6):
         state = promoted(state)
-    state = exported(state).abort(state.latest + 1)
+    state = exported(state).abandon(state.latest + 1, state.active)
+    for _ in range(9):
+        state = state.open(0)
     kept = state.forget()
     assert kept.active == state.active
     assert kept.rollback_targets() == state.rollback_targets()
@@ -166,7 +222,7 @@ def test_forgetting_keeps_what_is_served_and_what_must_be_purged():
 
 
 def test_a_document_leads_back_to_its_state():
-    state = promoted(exported(NEW).abort(1).note(1, gate={"accepted": True}))
+    state = promoted(exported(NEW).abandon(1, None).note(1, gate={"accepted": True}))
     assert ModelState.from_json(state.to_json()) == state
 
 

@@ -96,15 +96,18 @@ def test_a_row_that_is_taken_back_is_forgotten():
 def test_stale_cells_are_found_without_their_values_and_purged(model, write, read, data_channel):
     write(model, 10, {b"a": b"1", b"b": b"1"})
     write(model, 20, {b"a": b"2"})
-    request = ReadRowsRequest(table_name=write.table, filter=stale_filter(model, 10))
+    write(model, 30, {b"c": b"3"})
+    request = ReadRowsRequest(table_name=write.table, filter=stale_filter(model, 10, 30))
     assembler = RowAssembler()
     responses = read_rows(data_channel)(request, metadata=(routing_metadata(write.table, ""),))
     assert [row for response in responses for row in assembler.feed(response)] == [(b"a", {model: b""})]
 
-    entry = purge_entry(model, 10)
-    entry.row_key = b"a"
-    write.send(MutateRowsRequest(table_name=write.table, entries=[entry]))
-    assert read([b"a", b"b"], prediction_filter({model: 99})) == {b"a": {model: b"1"}, b"b": {model: b"1"}}
+    entry = purge_entry(model, 10, 30)
+    for key in (b"a", b"b", b"c"):
+        entry.row_key = key
+        write.send(MutateRowsRequest(table_name=write.table, entries=[entry]))
+    left = read([b"a", b"b", b"c"], prediction_filter({model: 99}))
+    assert left == {b"a": {model: b"1"}, b"b": {model: b"1"}, b"c": {model: b"3"}}
 
 
 def test_the_timestamp_of_a_version_is_within_its_own_range():

@@ -1,3 +1,4 @@
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -41,8 +42,18 @@ def test_a_refused_step_changes_nothing(registry, model):
     registry.register(ModelState(model, "customer"))
     before = registry.update(model, lambda state: state.open(7))
     with pytest.raises(RegistryError):
-        registry.update(model, lambda state: state.roll_back())
+        registry.update(model, lambda state: state.roll_back(3))
     assert registry.get(model) == before
+
+
+def test_the_last_step_counts_even_after_one_by_a_machine_whose_clock_is_ahead(instance, registry, model, monkeypatch):
+    registry.register(ModelState(model, "customer"))
+    with monkeypatch.context() as ahead:
+        now = time.time_ns()
+        ahead.setattr(time, "time_ns", lambda: now + 3_600_000_000_000)
+        registry.update(model, lambda state: state.open(7))
+    registry.update(model, lambda state: state.open(8))
+    assert registry.get(model).latest == 8
 
 
 def test_steps_that_race_are_all_made(instance, registry, model):

@@ -57,16 +57,17 @@ class Versions(RuleBasedStateMachine):
     def purge_if_stale(self, version):
         if not self.state.stale_versions(version):
             return
-        request = ReadRowsRequest(table_name=self.table, filter=stale_filter(self.model, self.state.active or 0))
+        active = self.state.active or 0
+        request = ReadRowsRequest(table_name=self.table, filter=stale_filter(self.model, active, version))
         assembler = RowAssembler()
         entries = []
         for response in read_rows(self.channel)(request, metadata=self.metadata):
             for key, _ in assembler.feed(response):
-                entry = purge_entry(self.model, self.state.active or 0)
+                entry = purge_entry(self.model, active, version)
                 entry.row_key = key
                 entries.append(entry)
         self.mutate(entries)
-        self.step(lambda state: state.purged(version))
+        self.step(lambda state: state.purged(version, above=active))
 
     def changes(self):
         old, new = self.snapshots.get(self.state.active, {}), self.candidate
@@ -126,8 +127,19 @@ class Versions(RuleBasedStateMachine):
 
     @precondition(lambda self: self.candidate is not None)
     @rule()
-    def abort(self):
-        self.step(lambda state: state.abort(state.latest))
+    def abandon(self):
+        self.step(lambda state: state.abandon(state.latest, self.computed_against))
+
+    @precondition(lambda self: self.state.active is not None)
+    @rule()
+    def confirm(self):
+        self.step(lambda state: state.confirm(state.active))
+
+    @rule(keep_versions=st.integers(1, KEEP_VERSIONS))
+    def configure(self, keep_versions):
+        self.registry.register(ModelState(self.model, "customer", keep_versions=keep_versions))
+        self.tables.ensure_model("customer", self.model, keep_versions)
+        self.state = self.registry.get(self.model)
 
     @precondition(lambda self: self.state.rollback_targets())
     @rule(data=st.data())

@@ -2,13 +2,13 @@
 CREATE OR REPLACE TABLE `{{ refresh.changes_table }}` AS
 {% if refresh.active_predictions_table %}
 SELECT
-  COALESCE(new.entity_id, old.entity_id) AS entity_id,
-  new.payload AS payload
-FROM `{{ refresh.predictions_table }}` AS new
-FULL OUTER JOIN `{{ refresh.active_predictions_table }}` AS old
-  ON new.entity_id = old.entity_id
+  COALESCE(candidate.entity_id, served.entity_id) AS entity_id,
+  candidate.payload AS payload
+FROM `{{ refresh.predictions_table }}` AS candidate
+FULL OUTER JOIN `{{ refresh.active_predictions_table }}` AS served
+  ON candidate.entity_id = served.entity_id
 {% if scope == "changes" %}
-WHERE new.payload IS DISTINCT FROM old.payload
+WHERE candidate.payload IS DISTINCT FROM served.payload
 {% endif %}
 {% else %}
 SELECT entity_id, payload

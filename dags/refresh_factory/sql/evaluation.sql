@@ -4,10 +4,10 @@ SELECT 'candidate' AS role, *
 FROM ML.EVALUATE(MODEL `{{ refresh.candidate_model }}`, (
 {{ held_out | indent(2, first=true) }}
 ))
-{% if refresh.champion_model %}
+{% if champion %}
 UNION ALL
 SELECT 'champion' AS role, *
-FROM ML.EVALUATE(MODEL `{{ refresh.champion_model }}`, (
+FROM ML.EVALUATE(MODEL `{{ champion }}`, (
 {{ held_out | indent(2, first=true) }}
 ))
 {% endif %}

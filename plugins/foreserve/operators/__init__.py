@@ -7,11 +7,20 @@ modules every time it is parsed.
 from foreserve.operators.export import PrepareExport, WaitForReplication
 from foreserve.operators.quality import CheckQuality
 from foreserve.operators.serving import ConfirmServed, SmokeTest
-from foreserve.operators.versions import AbandonVersion, CleanUp, OpenVersion, Promote, RollBack
+from foreserve.operators.versions import (
+    AbandonVersion,
+    ChooseRollback,
+    CleanUp,
+    OpenVersion,
+    Promote,
+    RollBack,
+    require_unexported,
+)
 
 __all__ = [
     "AbandonVersion",
     "CheckQuality",
+    "ChooseRollback",
     "CleanUp",
     "ConfirmServed",
     "OpenVersion",
@@ -20,4 +29,5 @@ __all__ = [
     "RollBack",
     "SmokeTest",
     "WaitForReplication",
+    "require_unexported",
 ]

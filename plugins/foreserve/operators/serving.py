@@ -102,6 +102,8 @@ class ConfirmServed(CloudOperator):
                     problem = f"after {self.timeout_seconds:g} s {url} serves {self.model} from {served}"
                     raise AirflowFailException(f"{problem}, not from {version}")
                 time.sleep(_POLL_SECONDS)
+        with self.cloud.registry() as registry:
+            registry.update(self.model, lambda state: state.confirm(version))
         self.log.info("%s serves %s from version %d", url, self.model, version)
 
 

@@ -14,9 +14,11 @@ from foreserve.refresh import Refresh, version_of
 from prediction_store.lifecycle import ModelState, RegistryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow.sdk import Context
+
+    from foreserve.cloud import Cloud
 
 
 class OpenVersion(CloudOperator):
@@ -39,16 +41,18 @@ class OpenVersion(CloudOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Register the model if it is new, and open a version."""
         if self.create_tables:
-            self._create_tables()
+            self._create_registry()
         with self.cloud.registry() as registry:
-            registry.register(self.initial)
+            state = registry.register(self.initial)
+            champion = state.versions[state.active].details if state.active else {}
+            if not champion and not context["params"]["retrain"]:
+                raise AirflowFailException(
+                    f"retrain is false, but {state.model} has no served version whose model could be reused; "
+                    "trigger the DAG with retrain: true"
+                )
+            if self.create_tables:
+                self._create_tables()
             state = registry.update(self.initial.model, lambda state: state.open(time.time_ns() // 1_000_000))
-        champion = state.versions[state.active].details if state.active else {}
-        if not champion and not context["params"]["retrain"]:
-            raise AirflowFailException(
-                f"retrain is false, but {state.model} has no served version whose model could be reused; "
-                "trigger the DAG with retrain: true"
-            )
         refresh = Refresh(
             model=state.model,
             version=state.latest,
@@ -60,12 +64,40 @@ class OpenVersion(CloudOperator):
         self.log.info("opened version %d; readers are at %s", refresh.version, refresh.active or "none yet")
         return refresh.to_xcom()
 
-    def _create_tables(self) -> None:
+    def _create_registry(self) -> None:
         from prediction_store.tables import Tables
 
-        tables = Tables(self.cloud.bigtable)
-        tables.ensure_registry()
-        tables.ensure_model(self.initial.entity_type, self.initial.model, self.initial.keep_versions)
+        Tables(self.cloud.bigtable).ensure_registry()
+
+    def _create_tables(self) -> None:
+        """After the registry has let versions expire that a smaller `keep_versions` gives to garbage collection."""
+        from prediction_store.tables import Tables
+
+        Tables(self.cloud.bigtable).ensure_model(
+            self.initial.entity_type, self.initial.model, self.initial.keep_versions
+        )
+
+
+def require_unexported(cloud: Cloud, open_task_id: str) -> Callable[[Context], None]:
+    """A check before a task replaces what a version is computed from.
+
+    Once its export has begun, a table of a version must not change any more: what was written is its difference from
+    the served version, and what the next version is compared with.
+
+    Args:
+        cloud: where the registry is.
+        open_task_id: the task that opened the version.
+    """
+
+    def check(context: Context) -> None:
+        refresh = Refresh.from_xcom(context["ti"].xcom_pull(task_ids=open_task_id))
+        try:
+            with cloud.registry() as registry:
+                registry.get(refresh.model).require_unexported(refresh.version)
+        except RegistryError as error:
+            raise AirflowFailException(str(error)) from error
+
+    return check
 
 
 class Promote(RefreshOperator):
@@ -110,25 +142,43 @@ class CleanUp(RefreshOperator):
 
 
 class AbandonVersion(RefreshOperator):
-    """After a failure: readers go back, or stay, where they were before the refresh, and the version is aborted."""
+    """After a failure: readers stay, or go back, where they were before the refresh, and the version is aborted."""
 
     def execute(self, context: Context) -> None:  # noqa: ARG002
-        """Roll back if the version was promoted; abort it."""
+        """Abort the version; roll back if it is served and was never confirmed."""
         if json.loads(self.refresh) is None:
             self.log.info("no version was opened; nothing to abandon")
             return
         refresh = self.current
 
-        def abandon(state: ModelState) -> ModelState:
-            if state.active == refresh.version:
-                if refresh.active is None:
-                    return state  # the first version ever: there is nothing to go back to
-                state = state.roll_back(refresh.active)
-            return state.abort(refresh.version)
-
         with self.cloud.registry() as registry:
-            state = registry.update(refresh.model, abandon)
-        self.log.info("version %d is abandoned; readers are at %s", refresh.version, state.active or "none yet")
+            state = registry.update(refresh.model, lambda state: state.abandon(refresh.version, refresh.active))
+        self.log.info(
+            "version %d is %s; readers are at %s",
+            *(refresh.version, state.versions[refresh.version].status, state.active or "none yet"),
+        )
+
+
+class ChooseRollback(CloudOperator):
+    """Chooses the version to roll back to; returns it."""
+
+    template_fields: Sequence[str] = ("model", "version")
+
+    def __init__(self, *, model: str, version: str, **kwargs: Any) -> None:
+        """Choose `version` of `model`; empty: the one before the active one."""
+        super().__init__(**kwargs)
+        self.model = model
+        self.version = version
+
+    def execute(self, context: Context) -> int:  # noqa: ARG002
+        """Ask the registry what is possible."""
+        with self.cloud.registry() as registry:
+            targets = registry.get(self.model).rollback_targets()
+        if self.version:
+            return int(self.version)
+        if not targets:
+            raise AirflowFailException(f"{self.model} has no earlier version to roll back to")
+        return targets[0]
 
 
 class RollBack(CloudOperator):
@@ -136,22 +186,20 @@ class RollBack(CloudOperator):
 
     template_fields: Sequence[str] = ("model", "version")
 
-    def __init__(self, *, model: str, version: str, **kwargs: Any) -> None:
-        """Roll `model` back to `version`; empty: to the one before the active one."""
+    def __init__(self, *, model: str, version: Any, **kwargs: Any) -> None:
+        """Roll `model` back to `version`."""
         super().__init__(**kwargs)
         self.model = model
         self.version = version
 
-    def execute(self, context: Context) -> int | None:  # noqa: ARG002
-        """Roll back; return the version that is active now."""
-        to = int(self.version) if self.version else None
+    def execute(self, context: Context) -> None:  # noqa: ARG002
+        """Roll back."""
         try:
             with self.cloud.registry() as registry:
-                state = registry.update(self.model, lambda state: state.roll_back(to))
+                state = registry.update(self.model, lambda state: state.roll_back(int(self.version)))
         except RegistryError as error:
             raise AirflowFailException(str(error)) from error
         self.log.info("%s is served from version %s", self.model, state.active)
-        return state.active
 
 
 def _is_older(name: str, refresh: Refresh) -> bool:

@@ -1,0 +1,74 @@
+"""The operators' cloud: the local BigQuery and Bigtable, and a run of a refresh up to where a test needs it."""
+
+import json
+import uuid
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery as bq
+
+from foreserve.cloud import Cloud
+from foreserve.operators import OpenVersion
+from foreserve.refresh import Refresh
+from prediction_store.instance import Instance
+from prediction_store.lifecycle import ModelState
+
+DATASET = "demo.operators"
+
+
+@pytest.fixture(scope="session")
+def cloud(bigtable, bigquery):
+    with pytest.MonkeyPatch.context() as environment:
+        google = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": "demo"}}
+        environment.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(google))
+        yield Cloud(
+            project="demo",
+            location="US",
+            bigtable=Instance("demo", "operators"),
+            registry_app_profile="",
+            gcp_conn_id="google_cloud_default",
+            api_conn_id="prediction_api",
+        )
+
+
+@pytest.fixture(scope="session")
+def warehouse(bigquery):
+    client = bq.Client("demo", credentials=AnonymousCredentials())
+    client.create_dataset(DATASET)
+    return client
+
+
+@pytest.fixture
+def registry(cloud):
+    with cloud.registry() as registry:
+        yield registry
+
+
+@pytest.fixture
+def open_version(cloud, warehouse):
+    """Opens a version of a model that nothing else uses; the refresh."""
+    model = f"m{uuid.uuid4().hex[:12]}"
+
+    def open_version(*, retrain=True, keep_versions=4):
+        operator = OpenVersion(
+            task_id="open_version",
+            cloud=cloud,
+            initial=ModelState(model, "customer", keep_versions=keep_versions),
+            dataset=DATASET,
+            create_tables=True,
+        )
+        return Refresh.from_xcom(operator.execute({"params": {"retrain": retrain}}))
+
+    return open_version
+
+
+@pytest.fixture
+def task(cloud):
+    """Makes an operator that works on a refresh."""
+
+    def task(operator, refresh, **arguments):
+        return operator(
+            task_id=operator.__name__.lower(), cloud=cloud, refresh=json.dumps(refresh.to_xcom()), **arguments
+        )
+
+    return task
