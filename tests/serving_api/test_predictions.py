@@ -7,7 +7,6 @@ from urllib.parse import quote
 import pytest
 
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
-from prediction_store.lifecycle import ModelState
 
 pytestmark = pytest.mark.asyncio
 
@@ -294,7 +293,8 @@ async def test_every_request_is_of_one_version_while_versions_change(store, serv
             await asyncio.to_thread(refresh, number)
             await eventually(current_seen)
         assert set(seen) == set(contents)
-        await asyncio.to_thread(store.registry.update, model, ModelState.roll_back)
+        before = sorted(contents)[-2]
+        await asyncio.to_thread(store.registry.update, model, lambda state: state.roll_back(before))
         seen.clear()
         await eventually(current_seen)
         done.set()
