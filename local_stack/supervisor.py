@@ -82,12 +82,11 @@ def show(console: Console, stack: Stack) -> None:
 def _missing(stack: Stack) -> list[Service]:
     """The services that are not running. Without one of its stores the rest is of no use: then all of them."""
     running = processes.running(stack.state)
-    services = stack.services()
     if not {"bigtable", "bigquery"} <= running.keys():
-        for service in reversed(services):
-            processes.stop(service, stack.state)
-        return services
-    return [service for service in services if service.name not in running]
+        _clear(stack)
+        _remember(stack)
+        return stack.services()
+    return [service for service in stack.services() if service.name not in running]
 
 
 def _start(services: list[Service], stack: Stack, console: Console) -> None:

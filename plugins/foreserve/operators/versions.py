@@ -150,7 +150,6 @@ class AbandonVersion(RefreshOperator):
             self.log.info("no version was opened; nothing to abandon")
             return
         refresh = self.current
-
         with self.cloud.registry() as registry:
             state = registry.update(refresh.model, lambda state: state.abandon(refresh.version, refresh.active))
         self.log.info(
