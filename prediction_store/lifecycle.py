@@ -53,8 +53,7 @@ class VersionRecord:
 class ModelState:
     """Everything the registry knows of one model. Immutable: every step returns the state that follows.
 
-    `keep_versions` versions (the active one among them) stay readable; the column family keeps one cell more, for
-    the version that is being exported.
+    `keep_versions` versions (the active one among them) stay readable.
     """
 
     model: str
@@ -64,6 +63,16 @@ class ModelState:
     active: int | None = None
     latest: int = 0
     versions: Mapping[int, VersionRecord] = field(default_factory=dict)
+
+    @property
+    def cells_per_row(self) -> int:
+        """How many cells garbage collection must leave in a row.
+
+        One for each version that stays readable, one for the version that is being exported, and one for each version
+        above the active one: the cells of those are newer, and must not push out what is read.
+        """
+        above = [v for v, r in self.versions.items() if v > (self.active or 0) and r.has_cells]
+        return self.keep_versions + 1 + len(above)
 
     def configure(self, settings: "ModelState") -> "ModelState":
         """Take over the settings of another state: entity type, row keys, versions to keep.

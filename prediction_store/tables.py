@@ -14,6 +14,7 @@ from google.cloud.bigtable_admin_v2.types import ColumnFamily, GcRule, ModifyCol
 
 from prediction_store.instance import Instance
 from prediction_store.layout import REGISTRY_FAMILY, REGISTRY_TABLE
+from prediction_store.lifecycle import ModelState
 
 
 class Tables:
@@ -27,13 +28,9 @@ class Tables:
         """Create the registry's table if it is missing."""
         self._ensure_table(REGISTRY_TABLE, {REGISTRY_FAMILY: 1})
 
-    def ensure_model(self, entity_type: str, model: str, keep_versions: int) -> None:
-        """Create the entity's table and the model's column family if missing; set how many cells it keeps.
-
-        One cell more than `keep_versions`: the version that is being exported must not push out one that can be read.
-        """
-        self._ensure_table(entity_type, {})
-        self._ensure_family(entity_type, model, keep_versions + 1)
+    def ensure_model(self, state: ModelState) -> None:
+        """Create the entity's table and the model's column family if missing; set how many cells it keeps."""
+        self._ensure_table(state.entity_type, {state.model: state.cells_per_row})
 
     def wait_for_replication(self, table: str, poll_seconds: float) -> None:
         """Wait until every cluster has what was written to a table. At once where there is one cluster."""

@@ -61,8 +61,7 @@ def new_model(instance, registry):
 
     def new_model(**settings):
         name = f"m{uuid.uuid4().hex[:12]}"
-        Tables(instance).ensure_model("customer", name, 4)
-        registry.register(ModelState(name, "customer", **settings))
+        Tables(instance).ensure_model(registry.register(ModelState(name, "customer", **settings)))
         return name
 
     return new_model

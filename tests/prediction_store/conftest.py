@@ -6,6 +6,7 @@ import pytest
 from local_stack.bigtable import cbtemulator
 from prediction_store.connection import channel
 from prediction_store.instance import Instance
+from prediction_store.lifecycle import ModelState
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables
 from tests.servers import BIGTABLE, running
@@ -50,5 +51,5 @@ def registry(instance, tables):
 def model(tables):
     """The name of a model that nothing else uses; its column family keeps three cells."""
     name = f"m{uuid.uuid4().hex[:12]}"
-    tables.ensure_model("customer", name, 2)
+    tables.ensure_model(ModelState(name, "customer", keep_versions=2))
     return name

@@ -179,6 +179,13 @@ def test_fewer_versions_to_keep_expire_the_others_at_once():
     assert state.configure(ModelState("churn", "customer", keep_versions=1)).rollback_targets() == []
 
 
+def test_cells_above_the_active_version_do_not_push_out_what_is_read():
+    state = promoted(promoted(promoted(ModelState("churn", "customer", keep_versions=4))))
+    assert state.cells_per_row == 5
+    rolled_back = state.roll_back(min(state.versions)).configure(ModelState("churn", "customer", keep_versions=1))
+    assert rolled_back.cells_per_row == 4  # two above, the active one, the next one
+
+
 def test_abandoning_an_unconfirmed_version_takes_readers_back():
     state = promoted(promoted(NEW))
     first, second = sorted(state.versions)

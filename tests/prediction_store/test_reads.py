@@ -2,6 +2,7 @@ import pytest
 
 from prediction_store.connection import routing_metadata
 from prediction_store.layout import cell_timestamp
+from prediction_store.lifecycle import ModelState
 from prediction_store.protos import MutateRowsRequest, ReadRowsRequest, ReadRowsResponse, mutate_rows, read_rows
 from prediction_store.reads import RowAssembler, prediction_filter, read_request, stale_filter
 from prediction_store.writes import prediction_entry, purge_entry
@@ -60,7 +61,7 @@ def test_a_tombstone_hides_the_prediction_from_its_version_on(model, write, read
 
 def test_one_read_returns_several_models_each_at_its_version(model, tables, write, read):
     other = f"{model}b"
-    tables.ensure_model("customer", other, 2)
+    tables.ensure_model(ModelState(other, "customer"))
     for version in (10, 20):
         write(model, version, {b"a": f"m{version}".encode()})
         write(other, version, {b"a": f"o{version}".encode()})
@@ -70,7 +71,7 @@ def test_one_read_returns_several_models_each_at_its_version(model, tables, writ
 def test_a_dot_in_a_models_name_matches_only_itself(model, tables, write, read):
     dotted, other = f"{model}.b", f"{model}xb"
     for name in (dotted, other):
-        tables.ensure_model("customer", name, 2)
+        tables.ensure_model(ModelState(name, "customer"))
         write(name, 10, {b"a": name.encode()})
     assert read([b"a"], prediction_filter({dotted: 10})) == {b"a": {dotted: dotted.encode()}}
 

@@ -30,8 +30,8 @@ class Versions(RuleBasedStateMachine):
         self.model = f"s{uuid.uuid4().hex[:12]}"
         self.table = self.instance.table("customer")
         self.metadata = (routing_metadata(self.table, ""),)
-        self.tables.ensure_model("customer", self.model, KEEP_VERSIONS)
         self.state = self.registry.register(ModelState(self.model, "customer", keep_versions=KEEP_VERSIONS))
+        self.tables.ensure_model(self.state)
         self.snapshots = {}  # of complete versions
         self.candidate = None  # the snapshot of the open version
         self.computed_against = None
@@ -137,9 +137,8 @@ class Versions(RuleBasedStateMachine):
 
     @rule(keep_versions=st.integers(1, KEEP_VERSIONS))
     def configure(self, keep_versions):
-        self.registry.register(ModelState(self.model, "customer", keep_versions=keep_versions))
-        self.tables.ensure_model("customer", self.model, keep_versions)
-        self.state = self.registry.get(self.model)
+        self.state = self.registry.register(ModelState(self.model, "customer", keep_versions=keep_versions))
+        self.tables.ensure_model(self.state)
 
     @precondition(lambda self: self.state.rollback_targets())
     @rule(data=st.data())

@@ -69,7 +69,7 @@ class Store:
         """Register a model; its name, which is new."""
         name = next(self._names)
         state = self.registry.register(ModelState(name, entity_type or f"entity_{name}", **settings))
-        self._tables.ensure_model(state.entity_type, name, state.keep_versions)
+        self._tables.ensure_model(state)
         return name
 
     def export(self, model, predictions):

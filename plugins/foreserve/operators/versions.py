@@ -51,7 +51,7 @@ class OpenVersion(CloudOperator):
                     "trigger the DAG with retrain: true"
                 )
             if self.create_tables:
-                self._create_tables()
+                self._create_tables(state)
             state = registry.update(self.initial.model, lambda state: state.open(time.time_ns() // 1_000_000))
         refresh = Refresh(
             model=state.model,
@@ -69,13 +69,11 @@ class OpenVersion(CloudOperator):
 
         Tables(self.cloud.bigtable).ensure_registry()
 
-    def _create_tables(self) -> None:
+    def _create_tables(self, state: ModelState) -> None:
         """After the registry has let versions expire that a smaller `keep_versions` gives to garbage collection."""
         from prediction_store.tables import Tables
 
-        Tables(self.cloud.bigtable).ensure_model(
-            self.initial.entity_type, self.initial.model, self.initial.keep_versions
-        )
+        Tables(self.cloud.bigtable).ensure_model(state)
 
 
 def require_unexported(cloud: Cloud, open_task_id: str) -> Callable[[Context], None]:
