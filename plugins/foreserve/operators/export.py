@@ -30,7 +30,7 @@ class PrepareExport(RefreshOperator, BaseBranchOperator):
         self.purge_task_id = purge_task_id
         self.export_task_id = export_task_id
 
-    def choose_branch(self, context: Context) -> str:  # noqa: ARG002
+    def choose_branch(self, context: Context) -> str:
         """Count the changes, announce the export, and purge only if stale cells could be read with it."""
         refresh = self.current
         client = self.cloud.bigquery()
@@ -65,7 +65,7 @@ class WaitForReplication(RefreshOperator):
         self.entity_type = entity_type
         self.poll_seconds = poll_seconds
 
-    def execute(self, context: Context) -> None:  # noqa: ARG002
+    def execute(self, context: Context) -> None:
         """Ask Bigtable for a consistency token, and wait until it is consistent."""
         from prediction_store.tables import Tables
 

@@ -22,7 +22,7 @@ class CheckQuality(RefreshOperator):
         super().__init__(**kwargs)
         self.gate = gate
 
-    def execute(self, context: Context) -> str:  # noqa: ARG002  Airflow's signature
+    def execute(self, context: Context) -> str:
         """Decide, and record the decision with its numbers."""
         refresh = self.current
         rows = self.cloud.bigquery().query_and_wait(f"SELECT * FROM `{refresh.evaluation_table}`")

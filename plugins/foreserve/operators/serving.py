@@ -34,7 +34,7 @@ class SmokeTest(RefreshOperator):
         self.load = load
         self.objective_p99_ms = objective_p99_ms
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+    def execute(self, context: Context) -> dict[str, Any]:
         """Measure, record, and judge."""
         refresh = self.current
         expectations = self._sample(refresh)
@@ -89,7 +89,7 @@ class ConfirmServed(CloudOperator):
         self.version = version
         self.timeout_seconds = timeout_seconds
 
-    def execute(self, context: Context) -> None:  # noqa: ARG002
+    def execute(self, context: Context) -> None:
         """Ask the service for its active version until it is the one."""
         import httpx
 

@@ -101,7 +101,7 @@ def require_unexported(cloud: Cloud, open_task_id: str) -> Callable[[Context], N
 class Promote(RefreshOperator):
     """Switches readers to the new version, if it is complete and nothing else was promoted meanwhile."""
 
-    def execute(self, context: Context) -> None:  # noqa: ARG002
+    def execute(self, context: Context) -> None:
         """Count once more what should have been written, and promote."""
         refresh = self.current
         expected = expected_receipt(self.cloud.bigquery(), refresh)
@@ -119,7 +119,7 @@ class Promote(RefreshOperator):
 class CleanUp(RefreshOperator):
     """Drops the models and tables of versions that can no longer be served."""
 
-    def execute(self, context: Context) -> None:  # noqa: ARG002
+    def execute(self, context: Context) -> None:
         """Keep what the active version and those it can be rolled back to need; drop the rest."""
         refresh = self.current
         with self.cloud.registry() as registry:
@@ -142,7 +142,7 @@ class CleanUp(RefreshOperator):
 class AbandonVersion(RefreshOperator):
     """After a failure: readers stay, or go back, where they were before the refresh, and the version is aborted."""
 
-    def execute(self, context: Context) -> None:  # noqa: ARG002
+    def execute(self, context: Context) -> None:
         """Abort the version; roll back if it is served and was never confirmed."""
         if json.loads(self.refresh) is None:
             self.log.info("no version was opened; nothing to abandon")
@@ -167,7 +167,7 @@ class ChooseRollback(CloudOperator):
         self.model = model
         self.version = version
 
-    def execute(self, context: Context) -> int:  # noqa: ARG002
+    def execute(self, context: Context) -> int:
         """Ask the registry what is possible."""
         with self.cloud.registry() as registry:
             targets = registry.get(self.model).rollback_targets()
@@ -189,7 +189,7 @@ class RollBack(CloudOperator):
         self.model = model
         self.version = version
 
-    def execute(self, context: Context) -> None:  # noqa: ARG002
+    def execute(self, context: Context) -> None:
         """Roll back."""
         try:
             with self.cloud.registry() as registry:
