@@ -1,11 +1,15 @@
 """Reading a BigQuery table as Arrow record batches, through the Storage Read API."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 import grpc
 import pyarrow as pa
+from apache_beam.coders import Coder
+from apache_beam.coders.typecoders import registry
+from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 from google.cloud.bigquery_storage import ArrowSerializationOptions, BigQueryReadClient, DataFormat, ReadSession
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
@@ -38,8 +42,36 @@ class ReadTable(beam.PTransform):
 def _client() -> BigQueryReadClient:
     """A client of the Storage Read API, or of the emulator at `BIGQUERY_STORAGE_EMULATOR_HOST`."""
     if host := os.environ.get("BIGQUERY_STORAGE_EMULATOR_HOST"):
-        return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=grpc.insecure_channel(host)))
+        channel = grpc.insecure_channel(host, options=[("grpc.max_receive_message_length", -1)])  # as Google's client
+        return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
     return BigQueryReadClient()
+
+
+class _RecordBatchCoder(Coder):
+    """Record batches as Arrow streams. Beam wants to know the size of some elements, and would else pickle them."""
+
+    def encode(self, value: pa.RecordBatch) -> bytes:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, value.schema) as writer:
+            writer.write_batch(value)
+        encoded: bytes = sink.getvalue().to_pybytes()
+        return encoded
+
+    def decode(self, encoded: bytes) -> pa.RecordBatch:
+        return pa.ipc.open_stream(encoded).read_next_batch()
+
+    def estimate_size(self, value: pa.RecordBatch) -> int:
+        size: int = value.nbytes
+        return size
+
+    def is_deterministic(self) -> bool:
+        return False
+
+    def to_type_hint(self) -> Any:
+        return pa.RecordBatch
+
+
+registry.register_coder(pa.RecordBatch, _RecordBatchCoder)
 
 
 class _OpenSession(beam.DoFn):
@@ -47,7 +79,7 @@ class _OpenSession(beam.DoFn):
         self._columns = columns
 
     def process(self, table: str) -> Iterator[Stream]:
-        project, dataset, name = table.split(".")
+        project, dataset, name = table.rsplit(".", 2)  # a project may have a domain in front
         options = ReadSession.TableReadOptions(
             selected_fields=self._columns,
             arrow_serialization_options=ArrowSerializationOptions(
@@ -67,11 +99,15 @@ class _OpenSession(beam.DoFn):
 
 
 class _ReadStream(beam.DoFn):
+    def __init__(self) -> None:
+        self._rows = Metrics.counter("export", "rows_read")
+
     def setup(self) -> None:
         self._client = _client()
 
-    def process(self, stream: Stream) -> Iterable[pa.RecordBatch]:
+    def process(self, stream: Stream) -> Iterator[pa.RecordBatch]:
         name, serialized_schema = stream
         schema = pa.ipc.read_schema(pa.py_buffer(serialized_schema))
         for response in self._client.read_rows(name):  # resumes at its offset when the connection breaks
+            self._rows.inc(response.row_count)
             yield pa.ipc.read_record_batch(pa.py_buffer(response.arrow_record_batch.serialized_record_batch), schema)

@@ -8,13 +8,16 @@ import apache_beam as beam
 import grpc
 import pyarrow as pa
 from apache_beam.metrics.metric import Metrics
+from apache_beam.utils.shared import Shared
 
-from beam_jobs.bulk_writer import BulkWriter, Target
+from beam_jobs.bulk_writer import CHANNEL_OPTIONS, BulkWriter, Target
+from beam_jobs.flow_control import FlowControl
+from beam_jobs.mutations import encode_row_keys, prediction_entries
 from beam_jobs.registered_version import RegisteredVersion
+from beam_jobs.write_metrics import WriteMetrics
 from prediction_store.connection import channel
-from prediction_store.layout import TOMBSTONE, RowKeyFormat, row_key
+from prediction_store.layout import RowKeyFormat
 from prediction_store.lifecycle import Receipt
-from prediction_store.writes import prediction_entry
 
 _PROGRESS_SECONDS = 10.0
 
@@ -33,13 +36,15 @@ class WritePredictions(beam.DoFn):
         self._target = target
         self._version = version
         self._row_keys: RowKeyFormat = row_keys
+        self._shared_flow_control = Shared()
         self._predictions = Metrics.counter("export", "predictions")
         self._tombstones = Metrics.counter("export", "tombstones")
-        self._retries = Metrics.counter("export", "retries")
+        self._writes = WriteMetrics("export")
 
     def setup(self) -> None:
         """Connect to Bigtable, once per worker thread."""
-        self._channel: grpc.Channel = channel()
+        self._channel: grpc.Channel = channel(CHANNEL_OPTIONS)
+        self._flow_control = self._shared_flow_control.acquire(lambda: FlowControl(self._target.max_rows_per_second))
         self._rows = 0
         self._reported = time.monotonic()
 
@@ -50,30 +55,24 @@ class WritePredictions(beam.DoFn):
             RegistryError: the registry does not expect this export any more.
         """
         self._require_wanted()
-        self._writer = BulkWriter(self._channel, self._target)
+        self._writer = BulkWriter(self._channel, self._target, self._flow_control)
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Receipt]:
         """Write one record batch."""
-        entry, cell = prediction_entry(self._version.model, self._version.version)
-        tombstones = 0
-        entity_ids, payloads = (batch.column(name).to_pylist() for name in ("entity_id", "payload"))
-        for entity_id, payload in zip(entity_ids, payloads, strict=True):
-            entry.row_key = row_key(entity_id, self._row_keys)
-            if payload is None:
-                cell.value = TOMBSTONE
-                tombstones += 1
-            else:
-                cell.value = payload.encode()
-            self._writer.add(entry)
+        keys = encode_row_keys(batch.column("entity_id"), self._row_keys)
+        payloads = batch.column("payload")
+        self._writer.add(prediction_entries(keys, payloads, self._version.model, self._version.version))
+        receipt = Receipt(len(payloads) - payloads.null_count, payloads.null_count)
+        self._predictions.inc(receipt.predictions)
+        self._tombstones.inc(receipt.tombstones)
+        self._writes.count(self._writer)
         self._report_progress(batch.num_rows)
-        self._tombstones.inc(tombstones)
-        self._predictions.inc(batch.num_rows - tombstones)
-        yield Receipt(batch.num_rows - tombstones, tombstones)
+        yield receipt
 
     def finish_bundle(self) -> None:
         """Wait for every write of the bundle."""
         self._writer.flush()
-        self._retries.inc(self._writer.retries)
+        self._writes.count(self._writer)
 
     def teardown(self) -> None:
         """Disconnect."""

@@ -1,6 +1,7 @@
 """Command-line options of the jobs, beside Beam's own."""
 
-from argparse import ArgumentParser
+import re
+from argparse import ArgumentParser, ArgumentTypeError
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -21,7 +22,12 @@ class BigtableOptions(PipelineOptions):
         parser.add_argument("--model", required=True, help="name of the model in the registry")
         parser.add_argument("--version", required=True, type=int, help="version that is being exported")
         parser.add_argument(
-            "--write_deadline_seconds", type=float, default=300, help="how long a failing write is tried again"
+            "--write_deadline_seconds", type=_positive, default=300, help="how long a failing write is tried again"
+        )
+        parser.add_argument(
+            "--max_rows_per_second",
+            type=_positive,
+            help="cap on what one worker process writes; by default only the limit that Bigtable asks for",
         )
 
     def instance(self) -> Instance:
@@ -34,7 +40,12 @@ class BigtableOptions(PipelineOptions):
 
     def target(self, table: str) -> Target:
         """How to write to a table of the instance."""
-        return Target(self.instance().table(table), self.export_app_profile, self.write_deadline_seconds)
+        return Target(
+            self.instance().table(table),
+            self.export_app_profile,
+            self.write_deadline_seconds,
+            self.max_rows_per_second,
+        )
 
 
 class ExportOptions(BigtableOptions):
@@ -45,6 +56,29 @@ class ExportOptions(BigtableOptions):
         parser.add_argument(
             "--source_table",
             required=True,
+            type=_table,
             help="BigQuery table PROJECT.DATASET.TABLE with the columns entity_id STRING and payload STRING (NULL: the "
             "entity has no prediction any more)",
         )
+        parser.add_argument(
+            "--connectors",
+            choices=("native", "beam"),
+            default="native",
+            help="beam: read and write with Beam's own BigQueryIO and BigtableIO, as a reference. They leave the same "
+            "cells, but many times slower; writes use the instance's default app profile, are tried again for ten "
+            "minutes whatever --write_deadline_seconds says, and are slowed down neither by Bigtable nor by "
+            "--max_rows_per_second; counters are Beam's own; a refused write names neither rows nor reasons",
+        )
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise ArgumentTypeError(f"{text} is not greater than 0")
+    return number
+
+
+def _table(text: str) -> str:
+    if not re.fullmatch(r"[^`\s]+\.\w+\.[^`.]+", text):
+        raise ArgumentTypeError(f"{text!r} is not a table's full name; write PROJECT.DATASET.TABLE")
+    return text

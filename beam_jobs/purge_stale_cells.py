@@ -6,83 +6,16 @@ Usage: python -m beam_jobs.purge_stale_cells --model=M --version=V --bigtable_pr
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import apache_beam as beam
-import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_jobs.bulk_writer import BulkWriter, Target
 from beam_jobs.launch import launch
 from beam_jobs.options import BigtableOptions
 from beam_jobs.receipts import MarkPurged
-from prediction_store.connection import channel, routing_metadata
+from beam_jobs.stale_cells import DeleteStaleCells, SplitTable
 from prediction_store.lifecycle import ModelState, RegistryError
-from prediction_store.protos import ReadRowsRequest, SampleRowKeysRequest, read_rows, sample_row_keys
-from prediction_store.reads import RowAssembler, stale_filter
-from prediction_store.writes import purge_entry
-
-KeyRange = tuple[bytes, bytes]
-"""First row key, and the row key at which to stop (not included; empty: the table's end)."""
-
-
-class SplitTable(beam.DoFn):
-    """Yields the key ranges of a table's tablets."""
-
-    def __init__(self, app_profile: str) -> None:
-        """Call with `app_profile`."""
-        self._app_profile = app_profile
-
-    def process(self, table: str) -> Iterator[KeyRange]:
-        """Split `table` (its full name)."""
-        with channel() as opened:
-            samples = sample_row_keys(opened)(
-                SampleRowKeysRequest(table_name=table, app_profile_id=self._app_profile),
-                metadata=(routing_metadata(table, self._app_profile),),
-            )
-            ends = sorted({sample.row_key for sample in samples} - {b""})
-        yield from zip([b"", *ends], [*ends, b""], strict=True)
-
-
-class PurgeRange(beam.DoFn):
-    """Deletes the stale cells in a key range; yields the number of rows that had some."""
-
-    def __init__(self, target: Target, model: str, active: int, version: int) -> None:
-        """Purge `target` of the cells of `model` above version `active` and below `version`."""
-        self._target = target
-        self._model = model
-        self._active = active
-        self._version = version
-
-    def setup(self) -> None:
-        """Connect to Bigtable, once per worker thread."""
-        self._channel: grpc.Channel = channel()
-
-    def process(self, key_range: KeyRange) -> Iterator[int]:
-        """Purge one key range: read the keys (values are stripped by the server), and delete."""
-        start, end = key_range
-        table, app_profile = self._target.table, self._target.app_profile
-        request = ReadRowsRequest(
-            table_name=table, app_profile_id=app_profile, filter=stale_filter(self._model, self._active, self._version)
-        )
-        row_range = request.rows.row_ranges.add(start_key_closed=start)
-        if end:
-            row_range.end_key_open = end
-        writer = BulkWriter(self._channel, self._target)
-        entry = purge_entry(self._model, self._active, self._version)
-        assembler = RowAssembler()
-        rows = 0
-        for response in read_rows(self._channel)(request, metadata=(routing_metadata(table, app_profile),)):
-            for key, _ in assembler.feed(response):
-                entry.row_key = key
-                writer.add(entry)
-                rows += 1
-        writer.flush()
-        yield rows
-
-    def teardown(self) -> None:
-        """Disconnect."""
-        self._channel.close()
 
 
 def build(pipeline: beam.Pipeline, options: BigtableOptions, state: ModelState) -> None:
@@ -95,14 +28,14 @@ def build(pipeline: beam.Pipeline, options: BigtableOptions, state: ModelState) 
     """
     target = options.target(state.entity_type)
     active = state.active or 0
-    purge = PurgeRange(target, state.model, active, options.version)
+    delete = DeleteStaleCells(target, state.model, active, options.version)
     mark = MarkPurged(options.registered_version(), active)
     (
         pipeline
         | "Table" >> beam.Create([target.table])
         | "Split by keys" >> beam.ParDo(SplitTable(options.export_app_profile))
         | "Spread ranges" >> beam.Reshuffle()
-        | "Delete cells" >> beam.ParDo(purge)
+        | "Delete cells" >> beam.ParDo(delete)
         | "Add up" >> beam.CombineGlobally(sum)
         | "Mark purged" >> beam.ParDo(mark)
     )

@@ -24,11 +24,11 @@ def routing_metadata(table: str, app_profile: str) -> tuple[str, str]:
     return header
 
 
-def channel() -> grpc.Channel:
+def channel(options: Sequence[tuple[str, int]] = ()) -> grpc.Channel:
     """A channel for blocking calls, with the default credentials."""
     if host := os.environ.get("BIGTABLE_EMULATOR_HOST"):
-        return grpc.insecure_channel(host, options=_OPTIONS)
-    opened: grpc.Channel = grpc_helpers.create_channel(_ENDPOINT, default_scopes=_SCOPES, options=_OPTIONS)
+        return grpc.insecure_channel(host, options=(*_OPTIONS, *options))
+    opened: grpc.Channel = grpc_helpers.create_channel(_ENDPOINT, default_scopes=_SCOPES, options=(*_OPTIONS, *options))
     return opened
 
 

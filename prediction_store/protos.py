@@ -24,12 +24,8 @@ def read_rows(channel: Any) -> Any:
 
 
 def mutate_rows(channel: Any) -> Any:
-    """The MutateRows method on a channel: request -> stream of responses."""
-    return channel.unary_stream(
-        "/google.bigtable.v2.Bigtable/MutateRows",
-        MutateRowsRequest.SerializeToString,
-        MutateRowsResponse.FromString,
-    )
+    """The MutateRows method on a channel: *serialized* request -> stream of responses."""
+    return channel.unary_stream("/google.bigtable.v2.Bigtable/MutateRows", None, MutateRowsResponse.FromString)
 
 
 def sample_row_keys(channel: Any) -> Any:

@@ -59,12 +59,24 @@ def source_table(client):
 def new_model(instance, registry):
     """Registers a model that nothing else uses; its name."""
 
-    def new_model(**settings):
+    def new_model(entity_type="customer", **settings):
         name = f"m{uuid.uuid4().hex[:12]}"
-        Tables(instance).ensure_model(registry.register(ModelState(name, "customer", **settings)))
+        Tables(instance).ensure_model(registry.register(ModelState(name, entity_type, **settings)))
         return name
 
     return new_model
+
+
+@pytest.fixture
+def begin_export(registry):
+    """Opens a version and begins its export; the version."""
+
+    def begin_export(model):
+        version = registry.update(model, lambda state: state.open(0)).latest
+        registry.update(model, lambda state: state.begin_export(version))
+        return version
+
+    return begin_export
 
 
 @pytest.fixture
@@ -87,11 +99,11 @@ def arguments(instance):
 
 
 @pytest.fixture
-def stored(instance):
+def stored(instance, registry):
     """What a model predicts at a version, from a scan of the whole table: {entity id: payload}."""
-    table = instance.table("customer")
 
     def stored(model, version, row_keys="plain"):
+        table = instance.table(registry.get(model).entity_type)
         with channel() as opened:
             assembler = RowAssembler()
             request = ReadRowsRequest(table_name=table, filter=prediction_filter({model: version}))

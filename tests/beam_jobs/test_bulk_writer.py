@@ -3,12 +3,14 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+import pyarrow as pa
 import pytest
 
 from beam_jobs import bulk_writer
 from beam_jobs.bulk_writer import BulkWriter, Target, WriteError
+from beam_jobs.flow_control import FlowControl
+from beam_jobs.mutations import prediction_entries
 from prediction_store.protos import MutateRowsRequest, MutateRowsResponse
-from prediction_store.writes import prediction_entry
 
 OK, ABORTED, NOT_FOUND = 0, grpc.StatusCode.ABORTED.value[0], grpc.StatusCode.NOT_FOUND.value[0]
 
@@ -49,9 +51,10 @@ def serve():
         grpc_server.add_generic_rpc_handlers((service,))
         port = grpc_server.add_insecure_port("127.0.0.1:0")
         grpc_server.start()
-        channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        channel = grpc.insecure_channel(f"127.0.0.1:{port}", bulk_writer.CHANNEL_OPTIONS)
         servers.append((grpc_server, channel))
-        return server, BulkWriter(channel, Target("projects/p/instances/i/tables/t", "batch", deadline_seconds))
+        target = Target("projects/p/instances/i/tables/t", "batch", deadline_seconds)
+        return server, BulkWriter(channel, target, FlowControl())
 
     yield serve
     for grpc_server, channel in servers:
@@ -59,11 +62,12 @@ def serve():
         grpc_server.stop(None)
 
 
+def entries(rows):
+    return prediction_entries(pa.array(rows.keys(), pa.binary()), pa.array(rows.values(), pa.binary()), "m", 5)
+
+
 def write(writer, rows):
-    entry, cell = prediction_entry("m", 5)
-    for key, value in rows.items():
-        entry.row_key, cell.value = key, value
-        writer.add(entry)
+    writer.add(entries(rows))
     writer.flush()
 
 
@@ -103,8 +107,25 @@ def test_requests_are_bounded_in_bytes(serve):
     server, writer = serve(all_ok)
     rows = {b"%d" % n: b"x" * 3_000_000 for n in range(7)}
     write(writer, rows)
-    assert max(request.ByteSize() for request in server.requests) < bulk_writer.MAX_BYTES + 3_100_000
+    assert max(request.ByteSize() for request in server.requests) <= bulk_writer.MAX_BYTES + 100  # and the table's name
     assert server.written == rows
+
+
+def test_a_row_larger_than_a_request_goes_out_alone(serve):
+    server, writer = serve(all_ok)
+    rows = {b"0": b"v", b"1": b"x" * (bulk_writer.MAX_BYTES + 1), b"2": b"v"}
+    write(writer, rows)
+    assert [len(request.entries) for request in server.requests] == [1, 1, 1]
+    assert server.written == rows
+
+
+def test_small_batches_share_a_request(serve):
+    server, writer = serve(all_ok)
+    for key, value in ROWS.items():
+        writer.add(entries({key: value}))
+    writer.flush()
+    assert server.written == ROWS
+    assert len(server.requests) == 1
 
 
 def test_only_the_entries_that_failed_are_sent_again(serve):
@@ -115,7 +136,7 @@ def test_only_the_entries_that_failed_are_sent_again(serve):
     write(writer, ROWS)
     assert server.written == ROWS
     assert [[entry.row_key for entry in request.entries] for request in server.requests[1:]] == [[b"1"]]
-    assert writer.retries == 1
+    assert writer.take_tally().retries == 1
 
 
 def test_entries_without_an_answer_are_sent_again(serve):

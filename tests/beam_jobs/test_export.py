@@ -11,18 +11,6 @@ from prediction_store.lifecycle import ModelState, Receipt, RegistryError
 
 
 @pytest.fixture
-def begin_export(registry):
-    """Opens a version and begins its export; the version."""
-
-    def begin_export(model):
-        version = registry.update(model, lambda state: state.open(0)).latest
-        registry.update(model, lambda state: state.begin_export(version))
-        return version
-
-    return begin_export
-
-
-@pytest.fixture
 def export(arguments, begin_export, source_table):
     """Exports rows as a new version of a model; the version."""
 
@@ -62,7 +50,7 @@ def test_many_rows_take_several_requests(export, new_model, registry, stored):
 
 def test_any_id_and_large_payloads_arrive_whole(export, new_model, stored):
     model = new_model()
-    rows = [("é/ü ☃", "1"), ("x" * 4000, "2"), ("large", '"' + "x" * 3_000_000 + '"'), ("\U0001f600", '{"a":[]}')]
+    rows = [("é/ü ☃", "1"), ("x" * 4000, "2"), ("large", '"' + "x" * 5_000_000 + '"'), ("\U0001f600", '{"a":[]}')]
     version = export(model, rows)
     assert stored(model, version) == dict(rows)
 
@@ -121,3 +109,19 @@ def test_an_export_that_is_not_wanted_any_more_stops(
     with pytest.raises(Exception, match=f"version {version} is aborted"):
         launch(pipeline)
     assert stored(model, version) == {}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [
+        ("source_table", "exports.t", "'exports.t' is not a table's full name; write PROJECT.DATASET.TABLE"),
+        ("max_rows_per_second", "0", "0 is not greater than 0"),
+        ("write_deadline_seconds", "-1", "-1 is not greater than 0"),
+        ("version", "latest", "invalid int value: 'latest'"),
+    ],
+)
+def test_wrong_options_are_named(arguments, capsys, option, value, problem):
+    wanted = {"source_table": "demo.exports.t", option: value}
+    with pytest.raises(SystemExit):
+        export_predictions.run(arguments("m", wanted.pop("version", 5), **wanted))
+    assert f"--{option}: {problem}" in capsys.readouterr().err

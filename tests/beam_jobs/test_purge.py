@@ -1,14 +1,16 @@
 import apache_beam as beam
+import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs import purge_stale_cells
 from beam_jobs.bulk_writer import BulkWriter, Target
+from beam_jobs.flow_control import FlowControl
 from beam_jobs.launch import launch
+from beam_jobs.mutations import prediction_entries
 from beam_jobs.options import BigtableOptions
 from prediction_store.connection import channel
 from prediction_store.lifecycle import Receipt, RegistryError, Status
-from prediction_store.writes import prediction_entry
 
 
 @pytest.fixture
@@ -17,11 +19,9 @@ def write(instance):
 
     def write(model, version, cells):
         with channel() as opened:
-            writer = BulkWriter(opened, Target(instance.table("customer"), "", 5))
-            entry, cell = prediction_entry(model, version)
-            for key, value in cells.items():
-                entry.row_key, cell.value = key.encode(), value.encode()
-                writer.add(entry)
+            writer = BulkWriter(opened, Target(instance.table("customer"), "", 5), FlowControl())
+            keys, payloads = pa.array(cells.keys(), pa.binary()), pa.array(cells.values(), pa.binary())
+            writer.add(prediction_entries(keys, payloads, model, version))
             writer.flush()
 
     return write

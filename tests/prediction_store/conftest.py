@@ -9,7 +9,7 @@ from prediction_store.instance import Instance
 from prediction_store.lifecycle import ModelState
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables
-from tests.servers import BIGTABLE, running
+from local_stack.servers import BIGTABLE, running
 
 
 @pytest.fixture(scope="session", params=["cbtemulator", "embedded"])

@@ -22,7 +22,7 @@ def write(instance, data_channel):
         send(request)
 
     def send(request):
-        for response in mutate_rows(data_channel)(request, metadata=(routing_metadata(table, ""),)):
+        for response in mutate_rows(data_channel)(request.SerializeToString(), metadata=(routing_metadata(table, ""),)):
             assert all(answer.status.code == 0 for answer in response.entries)
 
     write.send = send

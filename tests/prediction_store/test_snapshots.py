@@ -42,7 +42,7 @@ class Versions(RuleBasedStateMachine):
     def mutate(self, entries):
         if entries:
             request = MutateRowsRequest(table_name=self.table, entries=entries)
-            for response in mutate_rows(self.channel)(request, metadata=self.metadata):
+            for response in mutate_rows(self.channel)(request.SerializeToString(), metadata=self.metadata):
                 assert all(answer.status.code == 0 for answer in response.entries)
 
     def read(self, version):

@@ -83,7 +83,7 @@ class Store:
             entry.row_key = layout.row_key(entity_id, state.row_keys)
             cell.value = layout.TOMBSTONE if payload is None else payload
             request.entries.append(entry)
-        for response in protos.mutate_rows(self._channel)(request):
+        for response in protos.mutate_rows(self._channel)(request.SerializeToString()):
             assert all(written.status.code == 0 for written in response.entries)
         self.registry.update(model, lambda s: s.complete_export(version, _receipt(predictions)))
         return version

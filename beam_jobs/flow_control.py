@@ -1,0 +1,91 @@
+"""How fast a worker writes: as fast as Bigtable lets it, if it says so, and no faster than a cap.
+
+Batch write flow control of Bigtable: a client that declares the feature is told, in answers to MutateRows, by which
+factor to change its load, and for how long to leave it then. The app profile has to route to a single cluster.
+The constants are those of Google's Java client, whose unit is a request: here they are requests of 2,000 rows.
+"""
+
+import base64
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from google.cloud.bigtable_v2.types import FeatureFlags
+
+FEATURES = (
+    "bigtable-features",
+    base64.urlsafe_b64encode(
+        FeatureFlags.serialize(FeatureFlags(mutate_rows_rate_limit=True, mutate_rows_rate_limit2=True))
+    ).decode(),
+)
+"""The header that declares that this client follows the rate limit."""
+
+_FIRST_RATE = 20_000.0  # rows/s
+_SLOWEST, _FASTEST = 200.0, 200_000_000.0  # rows/s
+_SMALLEST_FACTOR, _LARGEST_FACTOR = 0.7, 1.3
+_SECONDS_AFTER_ERROR = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class FlowControl:
+    """The pace of all writers of one process, in rows a second. Thread-safe."""
+
+    def __init__(
+        self,
+        max_rows_per_second: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Start without a limit, but for `max_rows_per_second`; `clock` counts seconds."""
+        self._cap = max_rows_per_second
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._asked: float | None = None  # the rate that Bigtable asks for
+        self._next_change = 0.0
+        self._next_start = 0.0
+
+    def acquire(self, rows: int) -> float:
+        """Wait until `rows` may be sent; return for how many seconds."""
+        with self._lock:
+            rate = self._rate()
+            if rate is None:
+                return 0.0
+            now = self._clock()
+            start = max(now, self._next_start)
+            self._next_start = start + rows / rate
+        if start > now:
+            self._sleep(start - now)
+        return start - now
+
+    def follow(self, response: Any) -> None:
+        """Take the rate limit out of an answer; an answer without one, after the last has run out, lifts the limit."""
+        info = response.rate_limit_info
+        period = info.period.ToMilliseconds() / 1000
+        with self._lock:
+            if info.factor and period:
+                self._change(info.factor, period)
+            elif self._clock() >= self._next_change:
+                self._asked = None
+
+    def back_off(self) -> None:
+        """Go slower, where Bigtable limits the rate, because it is overloaded."""
+        with self._lock:
+            if self._asked is not None:
+                self._change(_SMALLEST_FACTOR, _SECONDS_AFTER_ERROR)
+
+    def _change(self, factor: float, period: float) -> None:
+        now = self._clock()
+        if self._asked is not None and now < self._next_change:
+            return
+        capped = min(max(factor, _SMALLEST_FACTOR), _LARGEST_FACTOR)
+        self._asked = min(max((self._asked or _FIRST_RATE) * capped, _SLOWEST), _FASTEST)
+        self._next_change = now + period
+        _log.info("Bigtable asks to change the load by %.2f: %.0f rows/s from this worker", factor, self._asked)
+
+    def _rate(self) -> float | None:
+        limits = [limit for limit in (self._cap, self._asked) if limit is not None]
+        return min(limits, default=None)

@@ -1,0 +1,166 @@
+"""The export job when BigQuery and Bigtable misbehave: real servers, behind proxies that break or slow what passes."""
+
+import itertools
+import os
+import threading
+import time
+import uuid
+from contextlib import ExitStack
+
+import apache_beam as beam
+import grpc
+import pytest
+from apache_beam.metrics.metric import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
+from google.cloud.bigquery_storage_v1.types import ReadRowsRequest
+
+from beam_jobs import export_predictions
+from beam_jobs.flow_control import FEATURES
+from beam_jobs.options import ExportOptions
+from prediction_store.lifecycle import Receipt
+from prediction_store.protos import MutateRowsRequest, MutateRowsResponse
+from tests.beam_jobs.proxy import proxy
+
+ROWS = 70_000  # two messages of BigQuery
+
+
+@pytest.fixture(scope="module")
+def large_table(client):
+    """A table of changes, and its rows."""
+    name = "demo.exports.large"
+    client.query_and_wait(
+        f"CREATE TABLE {name} AS SELECT CONCAT('customer-', CAST(n AS STRING)) AS entity_id, "
+        f"IF(MOD(n, 10) = 0, NULL, CAST(n * n AS STRING)) AS payload FROM UNNEST(GENERATE_ARRAY(1, {ROWS})) AS n"
+    )
+    return name, {f"customer-{n}": "" if n % 10 == 0 else str(n * n) for n in range(1, ROWS + 1)}
+
+
+@pytest.fixture
+def export(arguments, begin_export, large_table, new_model, registry, stored):
+    """Exports the large table; the counters of the job. Whatever happened, cells and receipt must be right."""
+
+    def export(**options):
+        model = new_model(f"customer_{uuid.uuid4().hex[:8]}")  # small tables are scanned faster
+        version = begin_export(model)
+        table, expected = large_table
+        parsed = PipelineOptions(arguments(model, version, source_table=table, **options)).view_as(ExportOptions)
+        pipeline = beam.Pipeline(options=parsed)
+        export_predictions.build(pipeline, parsed, registry.get(model))
+        result = pipeline.run()
+        result.wait_until_finish()
+        assert stored(model, version) == expected
+        assert registry.get(model).versions[version].receipt == Receipt(ROWS - ROWS // 10, ROWS // 10)
+        counters = result.metrics().query(MetricsFilter().with_namespace("export"))["counters"]
+        return {counter.key.metric.name: counter.committed for counter in counters}
+
+    return export
+
+
+@pytest.fixture
+def through():
+    """Puts a proxy in front of the server that an environment variable names, until the test ends."""
+    with pytest.MonkeyPatch.context() as environment, ExitStack() as proxies:
+
+        def through(variable, **changes):
+            environment.setenv(variable, proxies.enter_context(proxy(os.environ[variable], **changes)))
+
+        yield through
+
+
+def test_the_counters_of_an_undisturbed_export(export):
+    counters = export()
+    assert counters.pop("bytes") > 40 * ROWS
+    assert counters == {
+        "rows_read": ROWS,
+        "predictions": ROWS - ROWS // 10,
+        "tombstones": ROWS // 10,
+        "retries": 0,
+        "cumulativeThrottlingSeconds": 0,
+    }
+
+
+def test_a_stream_that_breaks_is_read_on_from_where_it_broke(export, through):
+    offsets = []
+
+    def break_after_one_message(context, request, answers):
+        offsets.append(ReadRowsRequest.deserialize(request).offset)
+        yield from itertools.islice(answers(), 1)
+        if len(offsets) < 2:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
+
+    through("BIGQUERY_STORAGE_EMULATOR_HOST", ReadRows=break_after_one_message)
+    assert export()["rows_read"] == ROWS
+    assert offsets == [0, 65_536]
+
+
+def test_rows_that_fail_for_a_passing_reason_are_written_and_counted_once(export, through):
+    """Of every third request, the server says of some rows that they failed, whether it wrote them or not."""
+    numbers = itertools.count()
+
+    def fail_some(context, request, answers):
+        for answer in answers():
+            response = MutateRowsResponse.FromString(answer)
+            if next(numbers) % 3 == 0:
+                for entry in response.entries[::100]:
+                    entry.status.code = grpc.StatusCode.UNAVAILABLE.value[0]
+            yield response.SerializeToString()
+
+    through("BIGTABLE_EMULATOR_HOST", MutateRows=fail_some)
+    assert export()["retries"] > 0
+
+
+def test_an_export_that_failed_half_way_is_exported_again(export, through):
+    numbers = itertools.count()
+
+    def refuse_later(context, request, answers):
+        if next(numbers) == 20:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "not any more")
+        yield from answers()
+
+    through("BIGTABLE_EMULATOR_HOST", MutateRows=refuse_later)
+    with pytest.raises(Exception, match=r"refused 2000 rows, the first: .* PERMISSION_DENIED not any more"):
+        export()
+    export()
+
+
+class Overseer:
+    """Asks clients that follow the rate limit to send `target` rows a second."""
+
+    period = 0.25  # seconds
+
+    def __init__(self, target):
+        self.target = target
+        self.arrivals = []  # (time, rows)
+        self.flags = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, context, request, answers):
+        metadata = dict(context.invocation_metadata())
+        self.flags.add(metadata["bigtable-features"])
+        with self._lock:
+            self.arrivals.append((time.monotonic(), len(MutateRowsRequest.FromString(request).entries)))
+        for answer in answers():
+            response = MutateRowsResponse.FromString(answer)
+            response.rate_limit_info.factor = self.target / self.load(self.period)
+            response.rate_limit_info.period.FromMilliseconds(int(self.period * 1000))
+            yield response.SerializeToString()
+
+    def load(self, seconds):
+        """Rows a second that came during the last seconds."""
+        now = time.monotonic()
+        with self._lock:
+            return sum(rows for arrival, rows in self.arrivals if arrival > now - seconds) / seconds or 1.0
+
+
+def test_the_job_writes_as_fast_as_bigtable_asks_it_to(export, through):
+    overseer = Overseer(target=30_000)
+    through("BIGTABLE_EMULATOR_HOST", MutateRows=overseer)
+    assert export()["cumulativeThrottlingSeconds"] >= 1
+    assert overseer.flags == {FEATURES[1]}
+    second_half = overseer.arrivals[len(overseer.arrivals) // 2 :]
+    rows = sum(rows for _, rows in second_half[1:])
+    assert rows / (second_half[-1][0] - second_half[0][0]) < 1.5 * overseer.target
+
+
+def test_a_cap_holds_where_bigtable_asks_for_nothing(export):
+    assert export(max_rows_per_second=25_000)["cumulativeThrottlingSeconds"] >= 1

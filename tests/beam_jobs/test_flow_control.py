@@ -1,0 +1,130 @@
+"""The rules of Bigtable's batch write flow control, by a clock that the tests set."""
+
+import base64
+
+import pytest
+from google.cloud.bigtable_v2.types import FeatureFlags
+
+from beam_jobs.flow_control import FEATURES, FlowControl
+from prediction_store.protos import MutateRowsResponse
+
+
+class Clock:
+    """Seconds that pass only by sleeping."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def limit(factor, seconds=10.0):
+    answer = MutateRowsResponse()
+    answer.rate_limit_info.factor = factor
+    answer.rate_limit_info.period.FromMilliseconds(int(seconds * 1000))
+    return answer
+
+
+def rate(flow_control, clock, rows=2_000, requests=100):
+    """Rows a second that are let through."""
+    flow_control.acquire(rows)
+    start = clock.now
+    for _ in range(requests):
+        flow_control.acquire(rows)
+    return rows * requests / (clock.now - start) if clock.now > start else None
+
+
+def test_the_feature_is_declared():
+    name, value = FEATURES
+    flags = FeatureFlags.deserialize(base64.urlsafe_b64decode(value))
+    assert name == "bigtable-features"
+    assert flags.mutate_rows_rate_limit
+    assert flags.mutate_rows_rate_limit2
+
+
+def test_nothing_waits_without_a_limit(clock):
+    flow_control = FlowControl(clock=clock, sleep=clock.sleep)
+    flow_control.follow(MutateRowsResponse())
+    assert rate(flow_control, clock) is None
+
+
+def test_a_cap_holds_from_the_start(clock):
+    assert rate(FlowControl(5_000, clock, clock.sleep), clock) == pytest.approx(5_000)
+
+
+def test_what_was_waited_is_returned(clock):
+    flow_control = FlowControl(1_000, clock, clock.sleep)
+    assert [flow_control.acquire(500) for _ in range(3)] == [0, 0.5, 0.5]
+
+
+def test_time_that_passed_unused_is_not_made_up_for(clock):
+    flow_control = FlowControl(1_000, clock, clock.sleep)
+    flow_control.acquire(1_000)
+    clock.sleep(60)
+    assert [flow_control.acquire(1_000) for _ in range(2)] == [0, 1]
+
+
+def test_the_first_limit_starts_at_ten_requests_a_second(clock):
+    flow_control = FlowControl(clock=clock, sleep=clock.sleep)
+    flow_control.follow(limit(1.0))
+    assert rate(flow_control, clock) == pytest.approx(20_000)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(0.8, 16_000), (1.2, 24_000), (0.01, 14_000), (50, 26_000)])
+def test_a_factor_changes_the_rate_within_bounds(clock, factor, expected):
+    flow_control = FlowControl(clock=clock, sleep=clock.sleep)
+    flow_control.follow(limit(factor))
+    assert rate(flow_control, clock) == pytest.approx(expected)
+
+
+def test_the_rate_is_left_alone_for_the_period(clock):
+    flow_control = FlowControl(clock=clock, sleep=clock.sleep)
+    flow_control.follow(limit(1.0, seconds=10))
+    clock.sleep(9)
+    flow_control.follow(limit(0.7))
+    assert rate(flow_control, clock, requests=2) == pytest.approx(20_000)
+    clock.sleep(1)
+    flow_control.follow(limit(0.7))
+    assert rate(flow_control, clock) == pytest.approx(14_000)
+
+
+def test_an_overloaded_server_is_given_rest_if_it_limits_the_rate(clock):
+    flow_control = FlowControl(clock=clock, sleep=clock.sleep)
+    flow_control.back_off()
+    assert rate(flow_control, clock) is None
+    flow_control.follow(limit(1.0, seconds=1))
+    clock.sleep(1)
+    flow_control.back_off()
+    assert rate(flow_control, clock) == pytest.approx(14_000)
+
+
+def test_the_limit_is_lifted_when_answers_come_without_one_for_a_period(clock):
+    flow_control = FlowControl(clock=clock, sleep=clock.sleep)
+    flow_control.follow(limit(1.0, seconds=10))
+    flow_control.follow(MutateRowsResponse())
+    assert rate(flow_control, clock, requests=2) == pytest.approx(20_000)
+    clock.sleep(10)
+    flow_control.follow(MutateRowsResponse())
+    assert rate(flow_control, clock) is None
+
+
+def test_the_cap_holds_when_bigtable_asks_for_more(clock):
+    flow_control = FlowControl(5_000, clock, clock.sleep)
+    flow_control.follow(limit(1.3))
+    assert rate(flow_control, clock) == pytest.approx(5_000)
+
+
+def test_all_writers_of_a_process_share_the_rate(clock):
+    """Two that take turns get half each."""
+    flow_control = FlowControl(1_000, clock, clock.sleep)
+    waits = [flow_control.acquire(100) + flow_control.acquire(100) for _ in range(10)]
+    assert sum(waits) == pytest.approx(1.9)
