@@ -1,7 +1,8 @@
 """The Storage Read and Write API: passed on to the emulator, call by call, without looking inside.
 
 What touches the emulator's tables waits its turn with the REST requests (see `Emulator`). Reading the rows of a session
-does not: the emulator has copied them when the session was created.
+does not: the emulator has copied them when the session was created. The emulator always reads a stream from its start, so
+rows before the offset of a request are left out here.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 import grpc.aio
+from google.cloud.bigquery_storage_v1.types import ReadRowsRequest, ReadRowsResponse
 
 from local_stack.bigquery.emulator import Emulator
 
@@ -47,9 +49,15 @@ class StorageProxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ship
         return grpc.unary_unary_rpc_method_handler(unary)
 
     async def _read_rows(self, request: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+        before = ReadRowsRequest.deserialize(request).offset
         async with _errors_passed_back(context):
             async for message in self._channel.unary_stream(_READ_ROWS)(request, metadata=_metadata(context)):
-                yield message
+                if before <= 0:
+                    yield message
+                    continue
+                before -= ReadRowsResponse.deserialize(message).row_count
+                if before < 0:  # clients resume after the messages that they have; BigQuery would resume anywhere
+                    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the offset is not at the end of a message")
 
     async def _append_rows(
         self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext

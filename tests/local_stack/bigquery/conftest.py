@@ -35,8 +35,8 @@ class LocalBigQuery:
             project="demo", credentials=AnonymousCredentials(), client_options={"api_endpoint": self.rest}
         )
 
-    def read(self, table: str) -> pa.Table:
-        """Read `dataset.table` through the Storage Read API."""
+    def read(self, table: str, offset: int = 0) -> pa.Table:
+        """Read `dataset.table` through the Storage Read API, from an offset on."""
         dataset, name = table.split(".")
         with grpc.insecure_channel(self.storage) as channel:
             reader = BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
@@ -50,7 +50,7 @@ class LocalBigQuery:
             schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
             batches = [
                 pa.ipc.read_record_batch(pa.py_buffer(message.arrow_record_batch.serialized_record_batch), schema)
-                for message in reader.read_rows(session.streams[0].name)
+                for message in reader.read_rows(session.streams[0].name, offset)
             ]
             return pa.Table.from_batches(batches, schema)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from google.api_core.exceptions import NotFound
+from google.api_core.exceptions import MethodNotImplemented, NotFound
 from google.cloud import bigquery
 
 
@@ -57,6 +57,15 @@ def test_tables_are_read_through_the_storage_api(local_bigquery, rows, dataset):
     table = local_bigquery.read(f"{dataset}.t")
     assert table.num_rows == 70_000
     assert set(table["id"].to_pylist()) == {str(x) for x in range(1, 70_001)}
+
+
+def test_a_read_resumes_at_its_offset(local_bigquery, rows, dataset):
+    """The emulator alone would start again at the first row. It sends 65,536 rows a message."""
+    rows(f"CREATE TABLE {dataset}.t AS SELECT CAST(x AS STRING) AS id FROM UNNEST(GENERATE_ARRAY(1, 70000)) AS x")
+    whole = local_bigquery.read(f"{dataset}.t")
+    assert local_bigquery.read(f"{dataset}.t", 65_536) == whole.slice(65_536)
+    with pytest.raises(MethodNotImplemented, match="the offset is not at the end of a message"):
+        local_bigquery.read(f"{dataset}.t", 65_000)
 
 
 def test_an_absent_table_is_not_found_through_the_storage_api(local_bigquery, dataset):
