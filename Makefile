@@ -2,6 +2,8 @@
 
 PYTHON ?= python3.11
 BIGTABLE ?= auto
+ROWS ?= 1000000
+RUNS ?= 3
 
 VENVS := .venvs
 UV := $(VENVS)/uv/bin/uv
@@ -46,11 +48,15 @@ test: install lint ## Check and test everything but the whole stack
 test-e2e: install ## Test the whole stack: refreshes through Airflow, with failures
 	$(LOCAL)/python -m pytest tests/end_to_end
 
+.PHONY: bench-export
+bench-export: install ## Measure the export against Beam's own connectors (ROWS=1000000 RUNS=3)
+	$(AIRFLOW)/python -m benchmarks.export --rows $(ROWS) --runs $(RUNS) --bigtable $(BIGTABLE)
+
 .PHONY: lint
 lint: install ## Check style and types
 	$(AIRFLOW)/ruff check
 	$(AIRFLOW)/ruff format --check
-	MYPYPATH=. $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -p refresh_factory
+	MYPYPATH=. $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -p refresh_factory -p benchmarks
 	MYPYPATH=. $(AIRFLOW)/mypy --python-executable $(LOCAL)/python --exclude local_stack/airflow local_stack
 
 .PHONY: format

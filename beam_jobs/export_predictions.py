@@ -16,6 +16,7 @@ from beam_jobs.bigtable_sink import WritePredictions
 from beam_jobs.launch import launch
 from beam_jobs.options import ExportOptions
 from beam_jobs.receipts import AddReceipts, WriteReceipt
+from beam_jobs.stock_connectors import ExportByStockConnectors
 from prediction_store.lifecycle import ModelState
 
 
@@ -28,13 +29,17 @@ def build(pipeline: beam.Pipeline, options: ExportOptions, state: ModelState) ->
         state: the model's state in the registry, for the entity's table and row keys.
     """
     version = options.registered_version()
-    (
-        pipeline
-        | "Read changes" >> ReadTable(options.source_table, ["entity_id", "payload"])
-        | "Write cells" >> beam.ParDo(WritePredictions(options.target(state.entity_type), version, state.row_keys))
-        | "Add up" >> beam.CombineGlobally(AddReceipts())
-        | "Write receipt" >> beam.ParDo(WriteReceipt(version))
-    )
+    if options.connectors == "beam":
+        receipts = pipeline | "Stock connectors" >> ExportByStockConnectors(
+            options.source_table, state.entity_type, version, state.row_keys
+        )
+    else:
+        receipts = (
+            pipeline
+            | "Read changes" >> ReadTable(options.source_table, ["entity_id", "payload"])
+            | "Write cells" >> beam.ParDo(WritePredictions(options.target(state.entity_type), version, state.row_keys))
+        )
+    receipts | "Add up" >> beam.CombineGlobally(AddReceipts()) | "Write receipt" >> beam.ParDo(WriteReceipt(version))
 
 
 def run(arguments: Sequence[str]) -> None:

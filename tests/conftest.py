@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import BIGQUERY, BIGTABLE, running
+from local_stack.servers import BIGQUERY, BIGTABLE, running
 
 
 @pytest.fixture(scope="session")

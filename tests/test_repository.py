@@ -14,8 +14,9 @@ MAY_IMPORT = {
     "plugins/foreserve": {"prediction_store"},
     "dags": {"foreserve", "prediction_store"},
     "local_stack": {"prediction_store", "foreserve"},  # foreserve: to warm Airflow's processes up
+    "benchmarks": {"beam_jobs", "prediction_store", "local_stack"},
 }
-OURS = {"prediction_store", "beam_jobs", "serving_api", "foreserve", "refresh_factory", "local_stack", "tests"}
+OURS = {"prediction_store", "beam_jobs", "serving_api", "foreserve", "refresh_factory", "local_stack", "benchmarks", "tests"}
 
 
 def imported(file):

@@ -4,12 +4,12 @@ import uuid
 import pytest
 
 from local_stack.bigtable import cbtemulator
+from local_stack.servers import BIGTABLE, running
 from prediction_store.connection import channel
 from prediction_store.instance import Instance
 from prediction_store.lifecycle import ModelState
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables
-from local_stack.servers import BIGTABLE, running
 
 
 @pytest.fixture(scope="session", params=["cbtemulator", "embedded"])

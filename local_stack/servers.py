@@ -1,4 +1,4 @@
-"""Running the servers that tests talk to."""
+"""BigQuery and Bigtable for as long as a `with` lasts, on free ports and in memory: for tests and benchmarks."""
 
 import os
 import subprocess
@@ -16,13 +16,17 @@ BIGQUERY = (LOCAL_STACK_PYTHON, "-m", "local_stack.bigquery", "--port", "0", "--
 
 @contextmanager
 def running(*command: str | Path) -> Iterator[str]:
-    """Run a server that says on its first line of output where it listens; yield that line."""
+    """Run a server that says on its first line of output where it listens; yield that line.
+
+    Raises:
+        RuntimeError: it ended before it said so.
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  our own commands
         try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line, f"{command} ended with code {process.wait()}"
+            line = process.stdout.readline() if process.stdout else ""
+            if not line:
+                raise RuntimeError(f"{command} ended with code {process.wait()}")
             yield line
         finally:
             process.terminate()

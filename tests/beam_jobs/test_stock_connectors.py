@@ -1,0 +1,107 @@
+"""Beam's own connectors and ours leave the same table and the same receipt, whatever the rows."""
+
+import uuid
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
+from beam_jobs import export_predictions
+from beam_jobs.launch import launch
+from beam_jobs.options import ExportOptions
+from local_stack.beam_connectors import on_local_stack
+from local_stack.table_scan import all_cells
+from prediction_store.instance import Instance
+from prediction_store.layout import MAX_ENTITY_ID_BYTES, row_key
+from prediction_store.lifecycle import ModelState, Receipt
+from prediction_store.registry import Registry
+from prediction_store.tables import Tables
+
+MODEL = "repeat_purchase"
+VERSION = 1_795_462_342_077
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+IDS = ANY_TEXT | st.integers(1, 10**9).map("{:09}".format) | st.just("x" * MAX_ENTITY_ID_BYTES)
+PAYLOADS = st.none() | st.sampled_from(["1", '{"probability":0.48}']) | ANY_TEXT
+
+
+@pytest.fixture
+def exported(arguments):
+    """Exports a BigQuery table to an instance of its own; the cells and the receipt that this leaves."""
+
+    def exported(connectors, source, row_keys):
+        instance = Instance("demo", f"i{uuid.uuid4().hex[:12]}")
+        tables = Tables(instance)
+        tables.ensure_registry()
+        with Registry(instance) as registry:
+            tables.ensure_model(registry.register(ModelState(MODEL, "customer", row_keys)))
+            registry.update(MODEL, lambda state: state.open(VERSION).begin_export(VERSION))
+            options = {"bigtable_instance": instance.instance, "source_table": source, "connectors": connectors}
+            with on_local_stack():
+                export_predictions.run(arguments(MODEL, VERSION, **options))
+            return list(all_cells(instance.table("customer"))), registry.get(MODEL).versions[VERSION].receipt
+
+    return exported
+
+
+@settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],  # shrinking would take minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(rows=st.dictionaries(IDS, PAYLOADS, max_size=60), row_keys=st.sampled_from(["plain", "hashed"]))
+@example(rows={}, row_keys="plain")
+@example(rows={f"{n:09}": f'{{"n":{n}}}' if n % 100 else None for n in range(5_000)}, row_keys="hashed")
+@example(rows={"small": "1", "large": "é" * 2_000_000, "gone": None, "larger": "x" * 5_000_000}, row_keys="plain")
+def test_both_connectors_leave_the_same_cells_and_receipt(exported, source_table, rows, row_keys):
+    source = source_table(rows.items())
+    native = exported("native", source, row_keys)
+    assert native == exported("beam", source, row_keys)
+    assert native == (
+        sorted((row_key(i, row_keys), MODEL, b"p", VERSION * 1000, (p or "").encode()) for i, p in rows.items()),
+        Receipt(sum(p is not None for p in rows.values()), sum(p is None for p in rows.values())),
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [(("a", ""), "a payload is empty"), (("", "1"), "an entity id has 1 to"), ((None, "1"), "an entity id has 1 to")],
+)
+def test_both_connectors_refuse_the_same_rows(arguments, begin_export, new_model, problem, registry, row, source_table):
+    model = new_model()
+    version = begin_export(model)
+    source = source_table([row])
+    for connectors in ("native", "beam"):
+        with on_local_stack(), pytest.raises(Exception, match=problem):
+            export_predictions.run(arguments(model, version, source_table=source, connectors=connectors))
+    assert registry.get(model).versions[version].receipt is None
+
+
+def test_rows_that_bigtable_refuses_to_stock_connectors_leave_no_receipt(
+    arguments, begin_export, instance, registry, source_table
+):
+    registry.register(ModelState("unknown", "customer"))  # no column family of that name
+    version = begin_export("unknown")
+    options = arguments("unknown", version, source_table=source_table([("a", "1")]), connectors="beam")
+    with on_local_stack(), pytest.raises(Exception, match="Errors in batch mutations"):
+        export_predictions.run(options)
+    assert registry.get("unknown").versions[version].receipt is None
+
+
+def test_stock_connectors_write_nothing_that_is_not_wanted_any_more(
+    arguments, begin_export, new_model, registry, source_table, stored
+):
+    model = new_model()
+    version = begin_export(model)
+    source = source_table([("a", "1")])
+    options = PipelineOptions(arguments(model, version, source_table=source, connectors="beam")).view_as(ExportOptions)
+    pipeline = beam.Pipeline(options=options)
+    export_predictions.build(pipeline, options, registry.get(model))
+    registry.update(model, lambda state: state.abandon(version, None))
+    with on_local_stack(), pytest.raises(Exception, match=f"version {version} is aborted"):
+        launch(pipeline)
+    assert stored(model, version) == {}
