@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> None:
     state.require_exporting(options.version)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, options, state)
-    launch(pipeline)
+    launch(pipeline, "export")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> None:
         )
     pipeline = beam.Pipeline(options=options)
     build(pipeline, options, state)
-    launch(pipeline)
+    launch(pipeline, "purge")
 
 
 if __name__ == "__main__":

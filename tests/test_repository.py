@@ -16,7 +16,16 @@ MAY_IMPORT = {
     "local_stack": {"prediction_store", "foreserve"},  # foreserve: to warm Airflow's processes up
     "benchmarks": {"beam_jobs", "prediction_store", "local_stack"},
 }
-OURS = {"prediction_store", "beam_jobs", "serving_api", "foreserve", "refresh_factory", "local_stack", "benchmarks", "tests"}
+OURS = {
+    "prediction_store",
+    "beam_jobs",
+    "serving_api",
+    "foreserve",
+    "refresh_factory",
+    "local_stack",
+    "benchmarks",
+    "tests",
+}
 
 
 def imported(file):

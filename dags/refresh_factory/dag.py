@@ -13,6 +13,7 @@ from airflow.sdk import DAG, Param, TriggerRule
 from foreserve.open_loop import Load
 from foreserve.operators import (
     AbandonVersion,
+    AwaitDataflowJob,
     CheckQuality,
     CleanUp,
     ConfirmServed,
@@ -31,6 +32,9 @@ from refresh_factory.statements import Statements
 
 _XCOM = "ti.xcom_pull(task_ids='open_version')"
 _REFRESH = f"refresh({_XCOM})"  # in a template
+
+_JOB_TIMEOUT = timedelta(hours=6)
+_PROGRESS_SECONDS = 30  # each look at a job starts a process
 
 _PARAMS = {
     "retrain": Param(default=True, type="boolean", title="Retrain", description="No: predict with the model in use."),
@@ -127,8 +131,8 @@ class _Builder:
             export_task_id="export",
             **on_version,
         )
-        purge = self._beam_job("purge", "purge_stale_cells")
-        export = self._beam_job(
+        purge, await_purge = self._beam_job("purge", "purge_stale_cells")
+        export, await_export = self._beam_job(
             "export",
             "export_predictions",
             {"source_table": f"{{{{ {_REFRESH}.changes_table }}}}"},
@@ -155,8 +159,9 @@ class _Builder:
         abandon = AbandonVersion(task_id="abandon", trigger_rule=TriggerRule.ONE_FAILED, **on_version)
 
         open_version >> retrain >> train >> evaluate >> quality_gate >> predict
-        retrain >> predict >> check >> changes >> prepare_export >> purge >> export
-        prepare_export >> export >> wait_for_replication >> smoke_test >> may_promote >> promote >> confirm >> clean_up
+        retrain >> predict >> check >> changes >> prepare_export >> purge >> await_purge >> export
+        prepare_export >> export >> await_export >> wait_for_replication >> smoke_test >> may_promote >> promote
+        promote >> confirm >> clean_up
         [task for task in dag.tasks if task not in (clean_up, abandon)] >> abandon
 
     def _query(self, task_id: str, statement: str, **kwargs: Any) -> BigQueryInsertJobOperator:
@@ -175,19 +180,23 @@ class _Builder:
 
     def _beam_job(
         self, task_id: str, module: str, options: dict[str, str] | None = None, **kwargs: Any
-    ) -> BeamRunPythonPipelineOperator:
-        """A job of `beam_jobs`: in this environment, or on Dataflow."""
+    ) -> tuple[BeamRunPythonPipelineOperator, AwaitDataflowJob]:
+        """A job of `beam_jobs`: the task that runs it here or submits it to Dataflow, and the one that awaits it there.
+
+        The job has its counters in a namespace of the first task's name.
+        """
         environment = self._environment
         spec = importlib.util.find_spec("beam_jobs")
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError("beam_jobs is not on the Python path; deploy it beside the DAGs")
-        return BeamRunPythonPipelineOperator(
+        start = BeamRunPythonPipelineOperator(
             task_id=task_id,
             py_file=str(Path(spec.origin).parent / f"{module}.py"),
             py_interpreter=environment.python,
             runner=environment.beam_runner,
             pipeline_options={
-                **environment.beam_options,
+                "job_name": None,  # the job's own, instead of one that the operator makes
+                **environment.job_options(),
                 "bigtable_project": environment.project,
                 "bigtable_instance": environment.bigtable_instance,
                 "export_app_profile": environment.export_app_profile,
@@ -196,8 +205,24 @@ class _Builder:
                 "version": f"{{{{ {_REFRESH}.version }}}}",
                 **(options or {}),
             },
-            dataflow_config={"location": environment.region, "project_id": environment.project},
+            dataflow_config={
+                "location": environment.region,
+                "project_id": environment.project,
+                "wait_until_finished": False,
+            },
             gcp_conn_id=environment.gcp_conn_id,
-            execution_timeout=timedelta(hours=6),
+            deferrable=False,
+            execution_timeout=_JOB_TIMEOUT,
             **kwargs,
         )
+        wait = AwaitDataflowJob(
+            task_id=f"await_{task_id}",
+            job_id=f"{{{{ ti.xcom_pull(task_ids='{task_id}', key='dataflow_job_id') or '' }}}}",
+            metrics=task_id,
+            project=environment.project,
+            region=environment.region,
+            gcp_conn_id=environment.gcp_conn_id,
+            poke_interval=_PROGRESS_SECONDS,
+            timeout=_JOB_TIMEOUT.total_seconds(),
+        )
+        return start, wait

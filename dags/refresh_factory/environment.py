@@ -1,12 +1,30 @@
 """Where the DAGs run, from environment variables that start with `FORESERVE_`."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from foreserve.cloud import Cloud
 from prediction_store.instance import Instance
+
+CloudFolder = Annotated[str, StringConstraints(pattern=r"^gs://[a-z0-9]")]
+
+
+class Dataflow(BaseSettings):
+    """How jobs run on Dataflow: Beam's options of the same names. What is not set is left to Beam and Dataflow."""
+
+    model_config = SettingsConfigDict(env_prefix="FORESERVE_DATAFLOW_")
+
+    temp_location: CloudFolder = Field(description="folder for temporary files, best in the jobs' region")
+    staging_location: CloudFolder | None = Field(default=None, description="folder for code; else temp_location")
+    service_account_email: str | None = Field(default=None, description="service account of the workers")
+    machine_type: str | None = Field(default=None, description="machine type of the workers")
+    max_num_workers: int | None = Field(default=None, ge=1, description="how many workers autoscaling may start")
+    subnetwork: str | None = Field(default=None, description="regions/REGION/subnetworks/NAME")
+    use_public_ips: bool | None = Field(default=None, description="no: the subnetwork has Private Google Access")
+    sdk_container_image: str | None = Field(default=None, description="built from beam_jobs/Dockerfile")
+    labels: dict[str, str] = Field(default_factory=dict, description="JSON: labels, beside the model and the version")
 
 
 class Environment(BaseSettings):
@@ -24,9 +42,7 @@ class Environment(BaseSettings):
     scheduled: bool = Field(default=True, description="whether schedules apply; else DAGs are triggered by hand")
     beam_runner: Literal["DataflowRunner", "FnApiRunner"] = "DataflowRunner"
     region: str = Field(default="us-central1", description="region of the Dataflow jobs")
-    beam_options: dict[str, Any] = Field(
-        default_factory=dict, description="JSON: further pipeline options, such as temp_location"
-    )
+    beam_options: dict[str, Any] = Field(default_factory=dict, description="JSON: further options of the Beam jobs")
     python: str = Field(default="python3", description="interpreter that has apache-beam, for launching the jobs")
     poll_seconds: float = Field(default=10.0, gt=0, description="how often to ask for the state of a BigQuery job")
     retries: int = Field(default=2, ge=0, description="how often a failed task is tried again")
@@ -44,3 +60,12 @@ class Environment(BaseSettings):
             gcp_conn_id=self.gcp_conn_id,
             api_conn_id=self.api_conn_id,
         )
+
+    def job_options(self) -> dict[str, Any]:
+        """Beam's own options for the jobs, as Airflow's operator takes them.
+
+        Raises:
+            pydantic.ValidationError: an environment variable that Dataflow needs is missing or wrong.
+        """
+        options = Dataflow().model_dump(exclude_none=True) if self.beam_runner == "DataflowRunner" else {}
+        return options | self.beam_options

@@ -1,8 +1,8 @@
 """The Storage Read and Write API: passed on to the emulator, call by call, without looking inside.
 
 What touches the emulator's tables waits its turn with the REST requests (see `Emulator`). Reading the rows of a session
-does not: the emulator has copied them when the session was created. The emulator always reads a stream from its start, so
-rows before the offset of a request are left out here.
+does not: the emulator has copied them when the session was created. The emulator always reads a stream from its start,
+so rows before the offset of a request are left out here.
 """
 
 from __future__ import annotations

@@ -10,8 +10,11 @@ _NO_LIMIT = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_le
 _NOT_PASSED_ON = {"user-agent", "te"}
 
 Answers = Iterator[bytes]
-Change = Callable[[grpc.ServicerContext, bytes, Callable[[], Answers]], Answers]
-"""What to answer to a request: from the call's context, the request, and the real server's answers, once asked for."""
+Change = Callable[[grpc.ServicerContext, bytes, Callable[..., Answers]], Answers]
+"""What to answer to a request: from the call's context, the request, and the real server's answers, once asked for.
+
+The real server may be asked something else instead.
+"""
 
 
 class _Proxy(grpc.GenericRpcHandler):
@@ -25,9 +28,9 @@ class _Proxy(grpc.GenericRpcHandler):
         def call(request: bytes, context: grpc.ServicerContext) -> Answers:
             metadata = [(key, value) for key, value in context.invocation_metadata() if key not in _NOT_PASSED_ON]
 
-            def answers() -> Answers:
+            def answers(changed: bytes | None = None) -> Answers:
                 try:
-                    yield from self._channel.unary_stream(details.method)(request, metadata=metadata)
+                    yield from self._channel.unary_stream(details.method)(changed or request, metadata=metadata)
                 except grpc.RpcError as error:
                     context.abort(error.code(), error.details())
 

@@ -107,7 +107,7 @@ def test_an_export_that_is_not_wanted_any_more_stops(
     export_predictions.build(pipeline, options, registry.get(model))
     registry.update(model, lambda state: state.abandon(version, None))
     with pytest.raises(Exception, match=f"version {version} is aborted"):
-        launch(pipeline)
+        launch(pipeline, "export")
     assert stored(model, version) == {}
 
 

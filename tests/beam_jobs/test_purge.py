@@ -87,5 +87,5 @@ def test_a_rollback_during_the_purge_fails_it(arguments, registry, stale_model):
     pipeline = beam.Pipeline(options=options)
     purge_stale_cells.build(pipeline, options, when_it_began)
     with pytest.raises(Exception, match="purged above 30, but 10 is active now; purge again"):
-        launch(pipeline)
+        launch(pipeline, "purge")
     assert registry.get(stale_model) == before

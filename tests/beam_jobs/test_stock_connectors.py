@@ -103,5 +103,5 @@ def test_stock_connectors_write_nothing_that_is_not_wanted_any_more(
     export_predictions.build(pipeline, options, registry.get(model))
     registry.update(model, lambda state: state.abandon(version, None))
     with on_local_stack(), pytest.raises(Exception, match=f"version {version} is aborted"):
-        launch(pipeline)
+        launch(pipeline, "export")
     assert stored(model, version) == {}

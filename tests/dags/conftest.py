@@ -6,3 +6,4 @@ def environment(monkeypatch):
     """What the DAGs need to know of where they run."""
     monkeypatch.setenv("FORESERVE_PROJECT", "demo")
     monkeypatch.setenv("FORESERVE_BIGTABLE_INSTANCE", "local")
+    monkeypatch.setenv("FORESERVE_DATAFLOW_TEMP_LOCATION", "gs://demo-temp/jobs")

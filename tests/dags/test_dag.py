@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.serialization.serialized_objects import DagSerialization
+from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import ValidationError
 
 from refresh_factory import refresh_dag
+from refresh_factory.environment import Dataflow
 
 DAGS = Path(__file__).parents[2] / "dags"
 FILE = DAGS / "pipelines" / "repeat_purchase" / "dag.py"
@@ -33,7 +35,49 @@ def test_a_refresh_chains_training_export_and_smoke_test(dag):
 
 def test_no_promotion_without_every_gate(dag):
     upstream = dag.get_task("promote").get_flat_relative_ids(upstream=True)
-    assert {"quality_gate", "check", "export", "wait_for_replication", "smoke_test"} <= upstream
+    assert {"quality_gate", "check", "export", "await_export", "wait_for_replication", "smoke_test"} <= upstream
+
+
+def test_the_export_begins_when_the_purge_has_ended(dag):
+    assert dag.get_task("export").upstream_task_ids == {"prepare_export", "await_purge"}
+    assert dag.get_task("await_purge").upstream_task_ids == {"purge"}
+    assert dag.get_task("wait_for_replication").upstream_task_ids == {"await_export"}
+
+
+def test_waiting_for_a_job_holds_no_worker_slot(dag):
+    for task_id in ("export", "purge"):
+        assert dag.get_task(f"await_{task_id}").mode == "reschedule"
+        start = dag.get_task(task_id)
+        assert (start.dataflow_config["wait_until_finished"], start.deferrable) == (False, False)
+
+
+def test_dataflow_options_are_those_of_beam(monkeypatch):
+    settings = {
+        "SERVICE_ACCOUNT_EMAIL": "workers@demo.iam.gserviceaccount.com",
+        "MAX_NUM_WORKERS": "20",
+        "USE_PUBLIC_IPS": "false",
+        "LABELS": '{"team": "growth"}',
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(f"FORESERVE_DATAFLOW_{name}", value)
+    monkeypatch.setenv("FORESERVE_BEAM_OPTIONS", '{"max_num_workers": 50, "worker_zone": "us-central1-b"}')
+    options = refresh_dag(str(FILE)).get_task("purge").pipeline_options
+    given = {"temp_location", "max_num_workers", "use_public_ips", "worker_zone", "labels", "service_account_email"}
+    assert given <= options.keys()
+    assert (options["max_num_workers"], options["use_public_ips"]) == (50, False)
+    required = {"bigtable_project": "p", "bigtable_instance": "i", "model": "m", "version": 1, "source_table": "p.d.t"}
+    known = set(PipelineOptions([f"--{name}={value}" for name, value in required.items()]).get_all_options())
+    assert given <= known
+    assert set(Dataflow.model_fields) <= known
+
+
+def test_dataflow_needs_a_place_for_temporary_files(monkeypatch):
+    monkeypatch.delenv("FORESERVE_DATAFLOW_TEMP_LOCATION")
+    with pytest.raises(ValidationError, match="temp_location"):
+        refresh_dag(str(FILE))
+    monkeypatch.setenv("FORESERVE_BEAM_RUNNER", "FnApiRunner")
+    options = refresh_dag(str(FILE)).get_task("export").pipeline_options
+    assert not options.keys() & (Dataflow.model_fields.keys() - {"labels"})
 
 
 def test_any_failure_abandons_the_version_and_none_turns_the_run_green(dag):

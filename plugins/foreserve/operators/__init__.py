@@ -4,6 +4,7 @@ What is heavy to import (Google's clients, httpx) is imported by the tasks that 
 modules every time it is parsed.
 """
 
+from foreserve.operators.dataflow import AwaitDataflowJob
 from foreserve.operators.export import PrepareExport, WaitForReplication
 from foreserve.operators.quality import CheckQuality
 from foreserve.operators.serving import ConfirmServed, SmokeTest
@@ -19,6 +20,7 @@ from foreserve.operators.versions import (
 
 __all__ = [
     "AbandonVersion",
+    "AwaitDataflowJob",
     "CheckQuality",
     "ChooseRollback",
     "CleanUp",
