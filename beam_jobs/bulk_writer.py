@@ -1,9 +1,14 @@
 """MutateRows in bulk: several requests in flight, and only the entries that failed sent again."""
 
+import itertools
 import logging
+import math
 import random
+import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -29,17 +34,9 @@ MAX_IN_FLIGHT = 4
 """Requests that wait for their answer at the same time."""
 
 _RETRYABLE = frozenset(
-    code.value[0]
-    for code in (
-        grpc.StatusCode.ABORTED,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.UNAVAILABLE,
-    )
+    code.value[0] for code in (grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 )
-_OVERLOAD = frozenset(
-    (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
-)
+_OVERLOAD = frozenset((grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE))
 _FIRST_DELAY = 0.05
 _LARGEST_DELAY = 10.0
 _REQUEST_TIMEOUT = 60.0
@@ -63,7 +60,7 @@ class Target:
     table: str
     app_profile: str
     deadline_seconds: float
-    max_rows_per_second: float | None = None
+    max_rows_per_second: float = math.inf
 
 
 @dataclass(slots=True)
@@ -74,27 +71,44 @@ class Tally:
     retries: int = 0  # entries sent again
     throttled_seconds: float = 0.0
 
-
-@dataclass(slots=True)
-class _Call:
-    request: bytes
-    rows: int
-    answers: Any
-    deadline: float
-    attempt: int = 0
+    def add(self, other: "Tally") -> None:
+        """Add what another did."""
+        self.bytes += other.bytes
+        self.retries += other.retries
+        self.throttled_seconds += other.throttled_seconds
 
 
 class BulkWriter:
-    """Writes entries to one table. Not thread-safe. Every entry is written when `flush` has returned."""
+    """Writes entries to one table. Not thread-safe. Every entry is written when `flush` has returned.
 
-    def __init__(self, channel: grpc.Channel, target: Target, flow_control: FlowControl) -> None:
-        """Write to `target`, as fast as `flow_control` allows."""
+    Each request has a thread until it is written, so that its answer is read when it comes, whatever the writer's own
+    thread waits for.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        target: Target,
+        flow_control: FlowControl,
+        require_wanted: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Write to `target`.
+
+        Args:
+            channel: to Bigtable.
+            target: where to, and how.
+            flow_control: how fast.
+            require_wanted: called before each request; what it raises ends the writing. Must be thread-safe.
+        """
         self._mutate_rows = mutate_rows(channel)
         self._target = target
         self._flow_control = flow_control
+        self._require_wanted = require_wanted
         self._metadata = (routing_metadata(target.table, target.app_profile), FEATURES)
         self._head = MutateRowsRequest(table_name=target.table, app_profile_id=target.app_profile).SerializeToString()
-        self._in_flight: deque[_Call] = deque()
+        self._pool = ThreadPoolExecutor(MAX_IN_FLIGHT)
+        self._in_flight: deque[Future[Tally]] = deque()
+        self._failed = threading.Event()
         self._tally = Tally()
         self._start_request()
 
@@ -122,7 +136,7 @@ class BulkWriter:
         if self._rows:
             self._send()
         while self._in_flight:
-            self._settle(self._in_flight.popleft())
+            self._settle_oldest()
 
     def take_tally(self) -> Tally:
         """What was done since this was last asked."""
@@ -140,7 +154,9 @@ class BulkWriter:
         stop = int(np.searchsorted(offsets, limit, side="right")) - 1
         if self._rows == 0:
             stop = max(stop, start + 1)
-        return min(stop, start + MAX_ENTRIES - self._rows, len(offsets) - 1)
+        # What may be written in a second, so that no request waits for long.
+        most_rows = int(max(1, min(MAX_ENTRIES, self._flow_control.rows_per_second)))
+        return min(stop, start + max(0, most_rows - self._rows), len(offsets) - 1)
 
     def _append(self, encoded: memoryview, rows: int) -> None:
         self._parts.append(encoded)
@@ -149,50 +165,62 @@ class BulkWriter:
 
     def _send(self) -> None:
         if len(self._in_flight) >= MAX_IN_FLIGHT:
-            self._settle(self._in_flight.popleft())
+            self._settle_oldest()
         request, rows = b"".join(self._parts), self._rows
         self._start_request()
-        answers = self._call(request, rows)
-        self._in_flight.append(_Call(request, rows, answers, time.monotonic() + self._target.deadline_seconds))
-
-    def _call(self, request: bytes, rows: int) -> Any:
         self._tally.throttled_seconds += self._flow_control.acquire(rows)
-        self._tally.bytes += len(request)
-        return self._mutate_rows(request, timeout=_REQUEST_TIMEOUT, metadata=self._metadata)
+        self._require_wanted()
+        self._in_flight.append(self._pool.submit(self._write, request, rows))
 
-    def _settle(self, call: _Call) -> None:
-        """Wait for an answer, and send again what failed for a passing reason, until nothing is left."""
-        while failed := self._failed_entries(call):
+    def _settle_oldest(self) -> None:
+        try:
+            self._tally.add(self._in_flight.popleft().result())
+        except BaseException:
+            self._failed.set()
+            raise
+
+    def _write(self, request: bytes, rows: int) -> Tally:
+        """Send a request, and again what failed for a passing reason, until everything in it is written."""
+        deadline = time.monotonic() + self._target.deadline_seconds
+        tally = Tally(len(request))
+        for attempt in itertools.count():
+            failed = self._failed_entries(request, rows, deadline - time.monotonic())
+            if not failed:
+                break
+            entries = MutateRowsRequest.FromString(request).entries
             if refused := {i: status for i, status in failed.items() if status.code not in _RETRYABLE}:
-                raise WriteError(_describe("Bigtable refused", call, refused))
-            if time.monotonic() >= call.deadline:
+                raise WriteError(_describe("Bigtable refused", entries, refused))
+            delay = min(_LARGEST_DELAY, _FIRST_DELAY * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311  jitter
+            if time.monotonic() + delay >= deadline:
                 problem = f"Bigtable did not take within {self._target.deadline_seconds:g} s"
-                raise WriteError(_describe(problem, call, failed))
-            delay = min(_LARGEST_DELAY, _FIRST_DELAY * 2**call.attempt) * random.uniform(0.5, 1)  # noqa: S311  jitter
-            _log.warning("%s; again in %.2f s", _describe("Bigtable did not take", call, failed), delay)
-            time.sleep(delay)
-            self._tally.retries += len(failed)
-            entries = MutateRowsRequest.FromString(call.request).entries
+                raise WriteError(_describe(problem, entries, failed))
+            _log.warning("%s; again in %.2f s", _describe("Bigtable did not take", entries, failed), delay)
+            if self._failed.wait(delay):
+                raise WriteError("given up, because another request failed")
             request = MutateRowsRequest(entries=[entries[index] for index in failed]).SerializeToString()
-            call.request, call.rows, call.attempt = self._head + request, len(failed), call.attempt + 1
-            call.answers = self._call(call.request, call.rows)
+            request, rows = self._head + request, len(failed)
+            throttled = self._flow_control.acquire(rows)
+            tally.add(Tally(len(request), rows, throttled))
+            self._require_wanted()
+        return tally
 
-    def _failed_entries(self, call: _Call) -> dict[int, "_Status"]:
-        """The status of the entries that were not written, by index."""
+    def _failed_entries(self, request: bytes, rows: int, seconds_left: float) -> dict[int, "_Status"]:
+        """Send a request; the status of the entries that were not written, by index."""
+        timeout = min(_REQUEST_TIMEOUT, seconds_left)
         answers = []
         unanswered = _Status(grpc.StatusCode.UNAVAILABLE.value[0], "the answer ended before this row")
         try:
-            for response in call.answers:
+            for response in self._mutate_rows(request, timeout=timeout, metadata=self._metadata):
                 self._flow_control.follow(response)
                 answers.append(response.entries)
         except grpc.RpcError as error:
             unanswered = _Status(error.code().value[0], error.details() or "")
             if error.code() in _OVERLOAD:
                 self._flow_control.back_off()
-        if sum(map(len, answers)) == call.rows and not any(any(map(_code, entries)) for entries in answers):
+        if sum(map(len, answers)) == rows and not any(any(map(_code, entries)) for entries in answers):
             return {}
         statuses = {e.index: _Status(e.status.code, e.status.message) for entries in answers for e in entries}
-        every = {index: statuses.get(index, unanswered) for index in range(call.rows)}
+        every = {index: statuses.get(index, unanswered) for index in range(rows)}
         return {index: status for index, status in every.items() if status.code != 0}
 
 
@@ -202,11 +230,10 @@ class _Status:
     message: str
 
 
-def _describe(problem: str, call: _Call, failed: dict[int, _Status]) -> str:
+def _describe(problem: str, entries: Any, failed: dict[int, _Status]) -> str:
     names = {code.value[0]: code.name for code in grpc.StatusCode}
-    entries = MutateRowsRequest.FromString(call.request).entries
     first = "; ".join(
         f"{entries[index].row_key[:64]!r}: {names.get(status.code, status.code)} {status.message}"
-        for index, status in list(failed.items())[:3]
+        for index, status in itertools.islice(failed.items(), 3)
     )
     return f"{problem} {len(failed)} rows, the first: {first}"

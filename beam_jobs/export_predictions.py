@@ -14,13 +14,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_jobs.bigquery_source import ReadTable
 from beam_jobs.bigtable_sink import WritePredictions
 from beam_jobs.launch import launch
-from beam_jobs.options import ExportOptions
+from beam_jobs.options import BigtableOptions, ExportOptions, parse
 from beam_jobs.receipts import AddReceipts, WriteReceipt
 from beam_jobs.stock_connectors import ExportByStockConnectors
 from prediction_store.lifecycle import ModelState
 
 
-def build(pipeline: beam.Pipeline, options: ExportOptions, state: ModelState) -> None:
+def build(pipeline: beam.Pipeline, options: PipelineOptions, state: ModelState) -> None:
     """Add the export's steps to a pipeline.
 
     Args:
@@ -28,16 +28,17 @@ def build(pipeline: beam.Pipeline, options: ExportOptions, state: ModelState) ->
         options: what to export, and where to.
         state: the model's state in the registry, for the entity's table and row keys.
     """
-    version = options.registered_version()
-    if options.connectors == "beam":
+    what, where = options.view_as(ExportOptions), options.view_as(BigtableOptions)
+    version = where.registered_version()
+    if what.connectors == "beam":
         receipts = pipeline | "Stock connectors" >> ExportByStockConnectors(
-            options.source_table, state.entity_type, version, state.row_keys
+            what.source_table, state.entity_type, version, state.row_keys
         )
     else:
         receipts = (
             pipeline
-            | "Read changes" >> ReadTable(options.source_table, ["entity_id", "payload"])
-            | "Write cells" >> beam.ParDo(WritePredictions(options.target(state.entity_type), version, state.row_keys))
+            | "Read changes" >> ReadTable(what.source_table, ["entity_id", "payload"])
+            | "Write cells" >> beam.ParDo(WritePredictions(where.target(state.entity_type), version, state.row_keys))
         )
     receipts | "Add up" >> beam.CombineGlobally(AddReceipts()) | "Write receipt" >> beam.ParDo(WriteReceipt(version))
 
@@ -47,10 +48,14 @@ def run(arguments: Sequence[str]) -> None:
 
     Raises:
         RegistryError: the registry does not expect an export of this version.
+        SystemExit: an option is unknown, missing or wrong.
     """
-    options = PipelineOptions(arguments, save_main_session=False).view_as(ExportOptions)
-    state = options.registered_version().state()
-    state.require_exporting(options.version)
+    options = parse(arguments)
+    if options.view_as(ExportOptions).source_table is None:
+        sys.exit("--source_table is missing; give the table of changes as PROJECT.DATASET.TABLE")
+    version = options.view_as(BigtableOptions).registered_version()
+    state = version.state()
+    state.require_exporting(version.version)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, options, state)
     launch(pipeline, "export")

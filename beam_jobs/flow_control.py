@@ -7,6 +7,7 @@ The constants are those of Google's Java client, whose unit is a request: here t
 
 import base64
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -35,7 +36,7 @@ class FlowControl:
 
     def __init__(
         self,
-        max_rows_per_second: float | None = None,
+        max_rows_per_second: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -48,11 +49,16 @@ class FlowControl:
         self._next_change = 0.0
         self._next_start = 0.0
 
+    @property
+    def rows_per_second(self) -> float:
+        """The rate that all writers together may have; infinite without a limit."""
+        return min(self._cap, self._asked or math.inf)
+
     def acquire(self, rows: int) -> float:
         """Wait until `rows` may be sent; return for how many seconds."""
         with self._lock:
-            rate = self._rate()
-            if rate is None:
+            rate = self.rows_per_second
+            if rate == math.inf:
                 return 0.0
             now = self._clock()
             start = max(now, self._next_start)
@@ -85,7 +91,3 @@ class FlowControl:
         self._asked = min(max((self._asked or _FIRST_RATE) * capped, _SLOWEST), _FASTEST)
         self._next_change = now + period
         _log.info("Bigtable asks to change the load by %.2f: %.0f rows/s from this worker", factor, self._asked)
-
-    def _rate(self) -> float | None:
-        limits = [limit for limit in (self._cap, self._asked) if limit is not None]
-        return min(limits, default=None)

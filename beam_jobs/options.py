@@ -1,13 +1,28 @@
 """Command-line options of the jobs, beside Beam's own."""
 
+import math
 import re
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Sequence
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
 from beam_jobs.bulk_writer import Target
 from beam_jobs.registered_version import RegisteredVersion
 from prediction_store.instance import Instance
+
+
+def parse(arguments: Sequence[str]) -> PipelineOptions:
+    """Beam's options and the jobs' own. Beam alone would only warn of options that do not exist.
+
+    Raises:
+        SystemExit: an option is unknown, missing or wrong; standard error has which.
+    """
+    parser = _BeamArgumentParser(allow_abbrev=False)
+    for options in {str(options): options for options in PipelineOptions.__subclasses__()}.values():
+        options._add_argparse_args(parser)  # noqa: SLF001  as Beam itself does
+    parser.parse_args(list(arguments))
+    return PipelineOptions(arguments, save_main_session=False)
 
 
 class BigtableOptions(PipelineOptions):
@@ -44,18 +59,17 @@ class BigtableOptions(PipelineOptions):
             self.instance().table(table),
             self.export_app_profile,
             self.write_deadline_seconds,
-            self.max_rows_per_second,
+            self.max_rows_per_second or math.inf,
         )
 
 
-class ExportOptions(BigtableOptions):
+class ExportOptions(PipelineOptions):
     """What to export."""
 
     @classmethod
     def _add_argparse_args(cls, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--source_table",
-            required=True,
             type=_table,
             help="BigQuery table PROJECT.DATASET.TABLE with the columns entity_id STRING and payload STRING (NULL: the "
             "entity has no prediction any more)",

@@ -9,10 +9,9 @@ import sys
 from collections.abc import Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.launch import launch
-from beam_jobs.options import BigtableOptions
+from beam_jobs.options import BigtableOptions, parse
 from beam_jobs.receipts import MarkPurged
 from beam_jobs.stale_cells import DeleteStaleCells, SplitTable
 from prediction_store.lifecycle import ModelState, RegistryError
@@ -32,8 +31,8 @@ def build(pipeline: beam.Pipeline, options: BigtableOptions, state: ModelState) 
     mark = MarkPurged(options.registered_version(), active)
     (
         pipeline
-        | "Table" >> beam.Create([target.table])
-        | "Split by keys" >> beam.ParDo(SplitTable(options.export_app_profile))
+        | "Table" >> beam.Create([state.entity_type])
+        | "Split by keys" >> beam.ParDo(SplitTable(options.instance(), options.export_app_profile))
         | "Spread ranges" >> beam.Reshuffle()
         | "Delete cells" >> beam.ParDo(delete)
         | "Add up" >> beam.CombineGlobally(sum)
@@ -46,8 +45,9 @@ def run(arguments: Sequence[str]) -> None:
 
     Raises:
         RegistryError: the version is not about to be exported.
+        SystemExit: an option is unknown, missing or wrong.
     """
-    options = PipelineOptions(arguments, save_main_session=False).view_as(BigtableOptions)
+    options = parse(arguments).view_as(BigtableOptions)
     state = options.registered_version().state()
     if options.version != state.latest or options.version == state.active:
         raise RegistryError(

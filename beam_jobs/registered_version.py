@@ -1,5 +1,7 @@
 """The version that a job works for, as the registry has it."""
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,3 +28,27 @@ class RegisteredVersion:
         """Make a step in the registry."""
         with Registry(self.instance, self.app_profile) as registry:
             registry.update(self.model, step)
+
+
+class ExportWatch:
+    """Looks now and then whether the export of a version is still wanted. Thread-safe."""
+
+    _SECONDS = 10.0
+
+    def __init__(self, exported: RegisteredVersion) -> None:
+        """Watch over `exported`."""
+        self._exported = exported
+        self._lock = threading.Lock()
+        self._looked = float("-inf")
+
+    def __call__(self) -> None:
+        """Make sure of it, unless that was done a few seconds ago.
+
+        Raises:
+            RegistryError: the registry does not expect this export any more.
+        """
+        with self._lock:
+            if time.monotonic() - self._looked < self._SECONDS:
+                return
+            self._looked = time.monotonic()
+        self._exported.state().require_exporting(self._exported.version)

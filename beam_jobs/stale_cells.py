@@ -9,16 +9,21 @@ import grpc
 import pyarrow as pa
 from apache_beam.metrics.metric import Metrics
 from apache_beam.utils.shared import Shared
+from google.cloud.bigtable.data import BigtableDataClient
 
 from beam_jobs.bulk_writer import CHANNEL_OPTIONS, BulkWriter, Target
 from beam_jobs.flow_control import FlowControl
 from beam_jobs.mutations import purge_entries
 from beam_jobs.write_metrics import WriteMetrics
 from prediction_store.connection import channel, routing_metadata
-from prediction_store.protos import ReadRowsRequest, SampleRowKeysRequest, read_rows, sample_row_keys
+from prediction_store.instance import Instance
+from prediction_store.protos import ReadRowsRequest, read_rows
 from prediction_store.reads import RowAssembler, stale_filter
 
 _PROGRESS_SECONDS = 10.0
+_READ_TIMEOUT = 600.0
+_RESUME_DELAY = 1.0
+_PASSING = (grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 
 _log = logging.getLogger(__name__)
 
@@ -29,18 +34,18 @@ KeyRange = tuple[bytes, bytes]
 class SplitTable(beam.DoFn):
     """Yields the key ranges of a table's tablets."""
 
-    def __init__(self, app_profile: str) -> None:
-        """Call with `app_profile`."""
+    def __init__(self, instance: Instance, app_profile: str) -> None:
+        """Split tables of `instance`."""
+        self._instance = instance
         self._app_profile = app_profile
 
     def process(self, table: str) -> Iterator[KeyRange]:
-        """Split `table` (its full name)."""
-        with channel() as opened:
-            samples = sample_row_keys(opened)(
-                SampleRowKeysRequest(table_name=table, app_profile_id=self._app_profile),
-                metadata=(routing_metadata(table, self._app_profile),),
-            )
-            ends = sorted({sample.row_key for sample in samples} - {b""})
+        """Split a table, given by its id."""
+        with (
+            BigtableDataClient(project=self._instance.project) as client,
+            client.get_table(self._instance.instance, table, app_profile_id=self._app_profile or None) as opened,
+        ):
+            ends = sorted({row_key for row_key, _ in opened.sample_row_keys()} - {b""})
         yield from zip([b"", *ends], [*ends, b""], strict=True)
 
 
@@ -60,6 +65,8 @@ class DeleteStaleCells(beam.DoFn):
     def setup(self) -> None:
         """Connect to Bigtable, once per worker thread."""
         self._channel: grpc.Channel = channel(CHANNEL_OPTIONS)
+        self._read_rows = read_rows(self._channel)
+        self._metadata = (routing_metadata(self._target.table, self._target.app_profile),)
         self._flow_control = self._shared_flow_control.acquire(lambda: FlowControl(self._target.max_rows_per_second))
 
     def process(self, key_range: KeyRange) -> Iterator[int]:
@@ -79,19 +86,35 @@ class DeleteStaleCells(beam.DoFn):
         yield rows
 
     def _stale_keys(self, key_range: KeyRange) -> Iterator[list[bytes]]:
-        """The keys of the rows that have stale cells. The server strips the values."""
+        """The keys of the rows that have stale cells. The server strips the values.
+
+        A read that breaks off is resumed behind the last key, as long as there was one within the target's deadline.
+        """
         start, end = key_range
-        table, app_profile = self._target.table, self._target.app_profile
         request = ReadRowsRequest(
-            table_name=table, app_profile_id=app_profile, filter=stale_filter(self._model, self._active, self._version)
+            table_name=self._target.table,
+            app_profile_id=self._target.app_profile,
+            filter=stale_filter(self._model, self._active, self._version),
         )
         row_range = request.rows.row_ranges.add(start_key_closed=start)
         if end:
             row_range.end_key_open = end
-        assembler = RowAssembler()
-        for response in read_rows(self._channel)(request, metadata=(routing_metadata(table, app_profile),)):
-            if rows := assembler.feed(response):
-                yield [key for key, _ in rows]
+        advanced = time.monotonic()
+        while True:
+            assembler = RowAssembler()
+            try:
+                for response in self._read_rows(request, timeout=_READ_TIMEOUT, metadata=self._metadata):
+                    if keys := [key for key, _ in assembler.feed(response)]:
+                        row_range.start_key_open = keys[-1]
+                        yield keys
+                        advanced = time.monotonic()
+            except grpc.RpcError as error:
+                if error.code() not in _PASSING or time.monotonic() - advanced >= self._target.deadline_seconds:
+                    raise
+                _log.warning("a read broke off, and is resumed: %s %s", error.code().name, error.details())
+                time.sleep(_RESUME_DELAY)
+            else:
+                return
 
     def teardown(self) -> None:
         """Disconnect."""

@@ -8,8 +8,6 @@ ReadRowsRequest: Any = bigtable.ReadRowsRequest.pb()
 ReadRowsResponse: Any = bigtable.ReadRowsResponse.pb()
 MutateRowsRequest: Any = bigtable.MutateRowsRequest.pb()
 MutateRowsResponse: Any = bigtable.MutateRowsResponse.pb()
-SampleRowKeysRequest: Any = bigtable.SampleRowKeysRequest.pb()
-SampleRowKeysResponse: Any = bigtable.SampleRowKeysResponse.pb()
 RowFilter: Any = data.RowFilter.pb()
 TimestampRange: Any = data.TimestampRange.pb()
 
@@ -26,12 +24,3 @@ def read_rows(channel: Any) -> Any:
 def mutate_rows(channel: Any) -> Any:
     """The MutateRows method on a channel: *serialized* request -> stream of responses."""
     return channel.unary_stream("/google.bigtable.v2.Bigtable/MutateRows", None, MutateRowsResponse.FromString)
-
-
-def sample_row_keys(channel: Any) -> Any:
-    """The SampleRowKeys method on a channel: request -> stream of responses."""
-    return channel.unary_stream(
-        "/google.bigtable.v2.Bigtable/SampleRowKeys",
-        SampleRowKeysRequest.SerializeToString,
-        SampleRowKeysResponse.FromString,
-    )

@@ -1,5 +1,7 @@
 import itertools
+import os
 import uuid
+from contextlib import ExitStack
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
@@ -13,6 +15,7 @@ from prediction_store.protos import ReadRowsRequest, read_rows
 from prediction_store.reads import RowAssembler, prediction_filter
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables
+from tests.beam_jobs.proxy import proxy
 
 DATASET = "demo.exports"
 
@@ -112,3 +115,14 @@ def stored(instance, registry):
         return {entity_id(key, row_keys): cells[model].decode() for key, cells in rows}
 
     return stored
+
+
+@pytest.fixture
+def through():
+    """Puts a proxy in front of the server that an environment variable names, until the test ends."""
+    with pytest.MonkeyPatch.context() as environment, ExitStack() as proxies:
+
+        def through(variable, **changes):
+            environment.setenv(variable, proxies.enter_context(proxy(os.environ[variable], **changes)))
+
+        yield through

@@ -1,5 +1,7 @@
 """Bulk writes against a server that answers MutateRows as each test says."""
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -39,14 +41,14 @@ def serve():
     """Starts a server; yields it and a function that writes rows to it."""
     servers = []
 
-    def serve(answer, deadline_seconds=5.0):
+    def serve(answer, deadline_seconds=5.0, flow_control=None, **options):
         server = Server(answer)
         handler = grpc.unary_stream_rpc_method_handler(
             server.mutate_rows,
             request_deserializer=MutateRowsRequest.FromString,
             response_serializer=MutateRowsResponse.SerializeToString,
         )
-        grpc_server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)])
+        grpc_server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
         service = grpc.method_handlers_generic_handler("google.bigtable.v2.Bigtable", {"MutateRows": handler})
         grpc_server.add_generic_rpc_handlers((service,))
         port = grpc_server.add_insecure_port("127.0.0.1:0")
@@ -54,7 +56,7 @@ def serve():
         channel = grpc.insecure_channel(f"127.0.0.1:{port}", bulk_writer.CHANNEL_OPTIONS)
         servers.append((grpc_server, channel))
         target = Target("projects/p/instances/i/tables/t", "batch", deadline_seconds)
-        return server, BulkWriter(channel, target, FlowControl())
+        return server, BulkWriter(channel, target, flow_control or FlowControl(), **options)
 
     yield serve
     for grpc_server, channel in servers:
@@ -190,3 +192,82 @@ def test_after_the_deadline_it_gives_up(serve):
     with pytest.raises(WriteError, match=r"did not take within 0.3 s 10 rows"):
         write(writer, ROWS)
     assert len(server.requests) > 2
+
+
+def test_four_requests_are_in_flight_and_no_more(serve):
+    together = threading.Barrier(bulk_writer.MAX_IN_FLIGHT)
+    answering = []
+    most = []
+
+    def four_at_a_time(number, request, context):
+        answering.append(number)
+        most.append(len(answering))
+        together.wait(10)
+        answering.remove(number)
+        return all_ok(number, request, context)
+
+    _, writer = serve(four_at_a_time, deadline_seconds=30)
+    write(writer, {b"%d" % n: b"v" for n in range(2 * bulk_writer.MAX_IN_FLIGHT * bulk_writer.MAX_ENTRIES)})
+    assert max(most) == bulk_writer.MAX_IN_FLIGHT
+
+
+def test_an_answer_is_taken_although_the_next_rows_are_long_in_coming(serve):
+    """As when BigQuery stalls, or the rate is limited: longer than a request may take."""
+    server, writer = serve(all_ok, deadline_seconds=0.5)
+    writer.add(entries({b"%d" % n: b"v" for n in range(bulk_writer.MAX_ENTRIES + 1)}))
+    time.sleep(1)
+    writer.flush()
+    assert len(server.requests) == 2
+    assert writer.take_tally().retries == 0
+
+
+def test_a_server_that_never_answers_is_given_up(serve):
+    released = threading.Event()
+
+    def silent(number, request, context):
+        released.wait(60)
+        return all_ok(number, request, context)
+
+    _, writer = serve(silent, deadline_seconds=0.5)
+    try:
+        with pytest.raises(WriteError, match=r"did not take within 0.5 s 10 rows, the first: b'0': DEADLINE_EXCEEDED"):
+            write(writer, ROWS)
+    finally:
+        released.set()
+
+
+def test_an_overloaded_server_is_given_rest(serve):
+    rates = []
+
+    def unavailable_once(number, request, context):
+        rates.append(flow_control.rows_per_second)
+        if number == 1:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "overloaded")
+        return all_ok(number, request, context)
+
+    flow_control = FlowControl()
+    limit = MutateRowsResponse()
+    limit.rate_limit_info.factor = 1
+    limit.rate_limit_info.period.FromMilliseconds(1)
+    flow_control.follow(limit)
+    before = flow_control.rows_per_second
+    time.sleep(0.01)
+    _, writer = serve(unavailable_once, flow_control=flow_control)
+    write(writer, ROWS)
+    assert rates == [before, pytest.approx(0.7 * before)]
+
+
+def test_a_slow_rate_makes_small_requests(serve):
+    server, writer = serve(all_ok, flow_control=FlowControl(max_rows_per_second=40))
+    write(writer, {b"%d" % n: b"v" for n in range(50)})
+    assert [len(request.entries) for request in server.requests] == [40, 10]
+
+
+def test_nothing_is_sent_that_is_not_wanted(serve):
+    def abandoned():
+        raise RuntimeError("abandoned")
+
+    server, writer = serve(all_ok, require_wanted=abandoned)
+    with pytest.raises(RuntimeError, match="abandoned"):
+        write(writer, ROWS)
+    assert server.requests == []

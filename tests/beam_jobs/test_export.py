@@ -118,10 +118,18 @@ def test_an_export_that_is_not_wanted_any_more_stops(
         ("max_rows_per_second", "0", "0 is not greater than 0"),
         ("write_deadline_seconds", "-1", "-1 is not greater than 0"),
         ("version", "latest", "invalid int value: 'latest'"),
+        ("max_row_per_second", "5", "unrecognized arguments: --max_row_per_second=5"),
     ],
 )
 def test_wrong_options_are_named(arguments, capsys, option, value, problem):
     wanted = {"source_table": "demo.exports.t", option: value}
     with pytest.raises(SystemExit):
         export_predictions.run(arguments("m", wanted.pop("version", 5), **wanted))
-    assert f"--{option}: {problem}" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert problem in error
+    assert f"--{option}" in error
+
+
+def test_an_export_needs_a_table(arguments):
+    with pytest.raises(SystemExit, match="--source_table is missing"):
+        export_predictions.run(arguments("m", 5))

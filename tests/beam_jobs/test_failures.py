@@ -1,11 +1,9 @@
 """The export job when BigQuery and Bigtable misbehave: real servers, behind proxies that break or slow what passes."""
 
 import itertools
-import os
 import threading
 import time
 import uuid
-from contextlib import ExitStack
 
 import apache_beam as beam
 import grpc
@@ -19,7 +17,6 @@ from beam_jobs.flow_control import FEATURES
 from beam_jobs.options import ExportOptions
 from prediction_store.lifecycle import Receipt
 from prediction_store.protos import MutateRowsRequest, MutateRowsResponse
-from tests.beam_jobs.proxy import proxy
 
 ROWS = 70_000  # two messages of BigQuery
 
@@ -54,17 +51,6 @@ def export(arguments, begin_export, large_table, new_model, registry, stored):
         return {counter.key.metric.name: counter.committed for counter in counters}
 
     return export
-
-
-@pytest.fixture
-def through():
-    """Puts a proxy in front of the server that an environment variable names, until the test ends."""
-    with pytest.MonkeyPatch.context() as environment, ExitStack() as proxies:
-
-        def through(variable, **changes):
-            environment.setenv(variable, proxies.enter_context(proxy(os.environ[variable], **changes)))
-
-        yield through
 
 
 def test_the_counters_of_an_undisturbed_export(export):
@@ -164,3 +150,20 @@ def test_the_job_writes_as_fast_as_bigtable_asks_it_to(export, through):
 
 def test_a_cap_holds_where_bigtable_asks_for_nothing(export):
     assert export(max_rows_per_second=25_000)["cumulativeThrottlingSeconds"] >= 1
+
+
+def test_an_export_that_is_abandoned_under_way_stops_soon(export, registry, through):
+    """Also in the middle of a record batch: this one takes over 20 seconds to write, at the rate that it may have."""
+    requests = []
+
+    def abandon(context, request, answers):
+        requests.append(request)
+        if len(requests) == 3:
+            family = MutateRowsRequest.FromString(request).entries[0].mutations[0].set_cell.family_name
+            registry.update(family, lambda state: state.abandon(state.latest, None))
+        yield from answers()
+
+    through("BIGTABLE_EMULATOR_HOST", MutateRows=abandon)
+    with pytest.raises(Exception, match="is aborted; begin its export first"):
+        export(max_rows_per_second=3_000)
+    assert sum(len(MutateRowsRequest.FromString(request).entries) for request in requests) < 40_000

@@ -1,4 +1,5 @@
 import apache_beam as beam
+import grpc
 import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -11,6 +12,7 @@ from beam_jobs.mutations import prediction_entries
 from beam_jobs.options import BigtableOptions
 from prediction_store.connection import channel
 from prediction_store.lifecycle import Receipt, RegistryError, Status
+from prediction_store.protos import ReadRowsRequest, ReadRowsResponse
 
 
 @pytest.fixture
@@ -89,3 +91,36 @@ def test_a_rollback_during_the_purge_fails_it(arguments, registry, stale_model):
     with pytest.raises(Exception, match="purged above 30, but 10 is active now; purge again"):
         launch(pipeline, "purge")
     assert registry.get(stale_model) == before
+
+
+def test_a_read_that_breaks_off_is_resumed_behind_the_last_row(arguments, registry, stale_model, stored, through):
+    broken, resumed = [], []
+
+    def break_off(context, request, answers):
+        asked = ReadRowsRequest.FromString(request)
+        purging = asked.table_name.endswith("/customer")
+        if purging and asked.rows.row_ranges[0].start_key_open:
+            resumed.append(asked.rows.row_ranges[0].start_key_open)
+        for answer in answers():
+            yield answer
+            chunks = ReadRowsResponse.FromString(answer).chunks
+            if purging and chunks and len(broken) < 3:
+                broken.append(chunks[-1].row_key)
+                context.abort(grpc.StatusCode.UNAVAILABLE, "a tablet moved")
+
+    through("BIGTABLE_EMULATOR_HOST", ReadRows=break_off)
+    purge_stale_cells.run(arguments(stale_model, 30))
+    assert resumed == broken
+    assert stored(stale_model, 99) == {f"{n:05}": "active" for n in range(3000)}
+
+
+def test_a_read_that_keeps_failing_fails_the_purge(arguments, registry, stale_model, through):
+    def refuse(context, request, answers):
+        if ReadRowsRequest.FromString(request).table_name.endswith("/customer"):
+            context.abort(grpc.StatusCode.UNAVAILABLE, "no tablet")
+        yield from answers()
+
+    through("BIGTABLE_EMULATOR_HOST", ReadRows=refuse)
+    with pytest.raises(Exception, match="no tablet"):
+        purge_stale_cells.run(arguments(stale_model, 30, write_deadline_seconds=1))
+    assert registry.get(stale_model).stale_versions(30) == [20]
