@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
+_KEEP_ALIVE_S = 2.0  # well below the 5 s after which the emulator closes a connection, maybe just as it is used again
+_LOG_END = 2000  # characters of the log that an error quotes
 _LISTENING = {"rest.listen": "rest_port", "grpc.listen": "grpc_port"}
 _SERVER_ERROR = 500
 
@@ -36,6 +38,7 @@ class EmulatorProcess:
     """A running bqemulator on loopback ports that it chose itself."""
 
     process: subprocess.Popen[bytes]
+    log: Path
     rest_port: int
     grpc_port: int
 
@@ -71,11 +74,16 @@ class EmulatorProcess:
                 command, env=environment, cwd=directory, stdout=output, stderr=output, start_new_session=True
             )
         try:
-            return cls(process, **_wait_until_listening(process, log))
+            return cls(process, log, **_wait_until_listening(process, log))
         except BaseException:
             process.kill()
             process.wait()
             raise
+
+    async def watch(self) -> str:
+        """Wait until the process ends by itself, and return what there is to say about it."""
+        await asyncio.to_thread(self.process.wait)
+        return _obituary(self.process, self.log.read_text(errors="replace"))
 
     def stop(self) -> None:
         """Stop the process and wait for its end."""
@@ -110,9 +118,13 @@ def _wait_until_listening(process: subprocess.Popen[bytes], log: Path) -> dict[s
         if len(ports) == len(_LISTENING):
             return ports
         if process.poll() is not None:
-            raise RuntimeError(f"bqemulator ended with exit code {process.returncode}; its log ends:\n{text[-2000:]}")
+            raise RuntimeError(_obituary(process, text))
         time.sleep(0.02)
-    raise RuntimeError(f"bqemulator did not listen within {_START_TIMEOUT_S:.0f} s; its log ends:\n{text[-2000:]}")
+    raise RuntimeError(f"bqemulator did not listen within {_START_TIMEOUT_S:.0f} s; its log ends:\n{text[-_LOG_END:]}")
+
+
+def _obituary(process: subprocess.Popen[bytes], log: str) -> str:
+    return f"bqemulator ended with exit code {process.returncode}; its log ends:\n{log[-_LOG_END:]}"
 
 
 @dataclass(frozen=True)
@@ -134,39 +146,23 @@ class TableName:
         return f"`{self.project}`.`{self.dataset}`.`{self.table}`"
 
 
-class Emulator:
-    """The emulator's REST API, one request at a time.
+class RestClient:
+    """BigQuery's REST API, over something that sends a request and returns the answer."""
 
-    The emulator has one DuckDB connection for all its threads, and a statement that one thread runs can receive the
-    result of another's: what touches tables must go through `exclusively`, the requests here and the gRPC calls alike.
-    """
-
-    def __init__(self, rest_port: int) -> None:
-        self._client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{rest_port}", timeout=None)  # noqa: S113 -- queries take as long as they take
-        self._lock = asyncio.Lock()
-        self._under_way: set[asyncio.Task[Any]] = set()
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-
-    async def exclusively(self, call: Coroutine[Any, Any, T]) -> T:
-        """Await a call to the emulator while no other is under way.
-
-        A caller that is cancelled leaves at once; the call goes on, because the emulator does not stop either.
-        """
-        task = asyncio.create_task(self._locked(call))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(task)
-
-    async def _locked(self, call: Coroutine[Any, Any, T]) -> T:
-        async with self._lock:
-            return await call
+    def __init__(self, send: Callable[..., Awaitable[httpx.Response]]) -> None:
+        self._send = send
 
     async def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """Send a request and return the answer, whatever its status."""
-        return await self.exclusively(self._client.request(method, path, **arguments))
+        """Send a request and return the answer, whatever its status.
+
+        Raises:
+            BigQueryError: If there is no answer, because the emulator has ended.
+        """
+        try:
+            return await self._send(method, path, **arguments)
+        except httpx.TransportError as error:
+            # Not a reason at which clients try again: nothing will answer.
+            raise BigQueryError("invalid", f"The emulator behind the local BigQuery is gone: {error!r}") from error
 
     async def call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """Call a method below `/bigquery/v2/projects/` and return its answer.
@@ -195,6 +191,62 @@ class Emulator:
         if error is not None:
             raise BigQueryError(error["reason"], error["message"], error.get("location"))
         return job
+
+
+class Emulator(RestClient):
+    """The emulator's REST API, one request at a time.
+
+    The emulator has one DuckDB connection for all its threads, and a statement that one thread runs can receive the
+    result of another's: what touches tables must go through `exclusively`, the requests here and the gRPC calls alike.
+
+    Attributes:
+        in_turn: The same API for the inside of a call that is awaited by `exclusively`: several requests that no
+            other comes between.
+    """
+
+    def __init__(self, rest_port: int) -> None:
+        super().__init__(self._send_exclusively)
+        self._rest_port = rest_port
+        self._client = self._new_client()
+        self._lock = asyncio.Lock()
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self.in_turn = RestClient(self._request)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def exclusively(self, call: Coroutine[Any, Any, T]) -> T:
+        """Await a call to the emulator while no other is under way.
+
+        A caller that is cancelled leaves at once; the call goes on, because the emulator does not stop either.
+        """
+        task = asyncio.create_task(self._locked(call))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def _locked(self, call: Coroutine[Any, Any, T]) -> T:
+        async with self._lock:
+            return await call
+
+    async def _send_exclusively(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        return await self.exclusively(self._request(method, path, **arguments))
+
+    async def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        response = await self._client.request(method, path, **arguments)
+        if response.status_code >= _SERVER_ERROR:
+            # After such an answer the emulator closes the connection, without having said so: do not use it again.
+            await self._client.aclose()
+            self._client = self._new_client()
+        return response
+
+    def _new_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self._rest_port}",
+            timeout=None,  # noqa: S113 -- queries take as long as they take
+            limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE_S),
+        )
 
 
 def _error_of(response: httpx.Response) -> BigQueryError:

@@ -9,6 +9,7 @@ from typing import Any
 
 _HTTP_STATUS = {
     "accessDenied": 403,
+    "conditionNotMet": 412,
     "duplicate": 409,
     "invalid": 400,
     "invalidQuery": 400,

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from local_stack.bigquery.destination import Destination, run_into
 from local_stack.bigquery.emulator import Emulator
 from local_stack.bigquery.errors import BigQueryError
 from local_stack.bigquery.execution import QueryJob, QueryRunner
-from local_stack.bigquery.jobs import Job, JobRegistry, JobResource, wait
+from local_stack.bigquery.jobs import Job, JobRegistry, JobResource, Report, wait
+from local_stack.bigquery.models_api import model_routes
+from local_stack.bigquery.references import referenced_tables
+from local_stack.bigquery.registry import ModelRegistry
+from local_stack.bigquery.rest_messages import forward, json_body, json_object, page, passed_back
+from local_stack.bigquery.uploads import Uploads
 
 _PROJECT = "/bigquery/v2/projects/{project}"
 _DEFAULT_TIMEOUT_MS = 10_000  # of jobs.query and jobs.getQueryResults, as documented
 _LONGEST_TIMEOUT_MS = 200_000
 _DEFAULT_JOBS_PAGE = 50
-_NOT_PASSED_ON = {"connection", "content-length", "keep-alive", "transfer-encoding"}
-_NOT_PASSED_BACK = {*_NOT_PASSED_ON, "content-encoding"}  # httpx has decoded the content
+_NOT_FOUND = 404
 _QUERY_REQUEST_ONLY = {
     "kind", "maxResults", "timeoutMs", "formatOptions", "requestId", "location", "dryRun", "labels",
     "jobCreationMode", "jobTimeoutMs",
 }  # fmt: skip
+_IN_QUERY_RESPONSE = (
+    "schema", "statementType", "numDmlAffectedRows", "ddlOperationPerformed", "cacheHit", "totalBytesProcessed",
+)  # fmt: skip
+_NOTHING_PROCESSED = {"totalBytesProcessed": "0", "cacheHit": False}
 
 
-def create_app(emulator: Emulator, jobs: JobRegistry, runner: QueryRunner) -> Starlette:
+def create_app(emulator: Emulator, jobs: JobRegistry, runner: QueryRunner, models: ModelRegistry) -> Starlette:
     """Return the ASGI application."""
     gateway = _Gateway(emulator, jobs, runner)
+    uploads = Uploads(emulator, jobs)
     job = _PROJECT + "/jobs/{job}"
     return Starlette(
         routes=[
@@ -46,7 +54,9 @@ def create_app(emulator: Emulator, jobs: JobRegistry, runner: QueryRunner) -> St
             Route(_PROJECT + "/queries", gateway.query, methods=["POST"]),
             Route(_PROJECT + "/queries/{job}", gateway.get_query_results, methods=["GET"]),
             Route(_PROJECT + "/datasets", gateway.list_datasets, methods=["GET"]),
-            Route("/upload/bigquery/v2/projects/{project}/jobs", gateway.upload, methods=["POST", "PUT"]),
+            Route(_PROJECT + "/datasets/{dataset}", gateway.delete_dataset, methods=["DELETE"]),
+            *model_routes(_PROJECT, models),
+            Route("/upload/bigquery/v2/projects/{project}/jobs", uploads.answer, methods=["POST", "PUT"]),
             Route("/{path:path}", gateway.pass_on, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]),
         ],
         exception_handlers={BigQueryError: _error_response},
@@ -63,12 +73,14 @@ class _Gateway:
 
     async def insert_job(self, request: Request) -> Response:
         """Answer jobs.insert: the job is started, and answered while it is pending."""
-        body = await _json_body(request)
-        configuration = body.get("configuration", {})
-        job_id = body.get("jobReference", {}).get("jobId") or f"job_{uuid.uuid4().hex}"
+        body = await json_body(request)
+        configuration = json_object(body, "configuration")
+        json_object(configuration, "query")
+        job_id = json_object(body, "jobReference").get("jobId") or f"job_{uuid.uuid4().hex}"
+        job = QueryJob(request.path_params["project"], job_id, configuration)
         if configuration.get("dryRun"):
-            return await self._dry_run(request, QueryJob(request.path_params["project"], job_id, configuration))
-        return JSONResponse(self._start(request.path_params["project"], job_id, configuration).resource())
+            return await self.pass_on(request) if "query" not in configuration else await self._dry_run_job(job)
+        return JSONResponse(self._start(job).resource())
 
     async def get_job(self, request: Request) -> Response:
         """Answer jobs.get."""
@@ -79,15 +91,10 @@ class _Gateway:
         query = request.query_params
         states = [state.upper() for state in query.getlist("stateFilter")] or ["PENDING", "RUNNING", "DONE"]
         jobs = [] if "parentJobId" in query else self._jobs.of_project(request.path_params["project"], states)
-        start, size = int(query.get("pageToken", 0)), int(query.get("maxResults", _DEFAULT_JOBS_PAGE))
-        resources = [job.resource() for job in jobs[start : start + size]]
-        answer: dict[str, Any] = {
-            "kind": "bigquery#jobList",
-            "jobs": [{**job, "state": job["status"]["state"]} for job in resources],
-        }
-        if start + size < len(jobs):
-            answer["nextPageToken"] = str(start + size)
-        return JSONResponse(answer)
+        some, token = page(jobs, request, default_size=_DEFAULT_JOBS_PAGE)
+        resources = [job.resource() for job in some]
+        listed = [{**job, "state": job["status"]["state"]} for job in resources]
+        return JSONResponse({"kind": "bigquery#jobList", "jobs": listed, **token})
 
     async def cancel_job(self, request: Request) -> Response:
         """Answer jobs.cancel: at once, as BigQuery does; the job's end follows."""
@@ -106,40 +113,50 @@ class _Gateway:
     def _job(self, request: Request) -> Job:
         return self._jobs.get(request.path_params["project"], request.path_params["job"])
 
-    def _start(self, project: str, job_id: str, configuration: Mapping[str, Any]) -> Job:
-        async def work() -> JobResource:
-            if "query" in configuration:
-                return await self._runner.run(QueryJob(project, job_id, configuration))
-            return await self._emulator.insert_job(project, job_id, configuration)
+    def _start(self, job: QueryJob) -> Job:
+        async def work(report: Report) -> JobResource:
+            if "query" in job.configuration:
+                return await self._run_query(replace(job, report=report))
+            if "sourceModel" in job.configuration.get("extract", {}):
+                raise BigQueryError("invalid", "Models cannot be exported from the local BigQuery ML")
+            return await self._emulator.insert_job(job.project, job.job_id, job.configuration)
 
-        return self._jobs.submit(project, job_id, configuration, work)
+        return self._jobs.submit(job.project, job.job_id, job.configuration, work)
 
-    async def _dry_run(self, request: Request, job: QueryJob) -> Response:
-        """Answer a dry run: BigQuery ML is only parsed, the emulator examines anything else."""
-        if "query" not in job.configuration or job.statements() is None:
-            return await self.pass_on(request)
+    async def _run_query(self, job: QueryJob) -> JobResource:
+        destination = Destination.of(job)
+        if destination is None:
+            return await self._runner.run(job)
+        return await run_into(destination, job, self._runner, self._emulator)
+
+    async def _dry_run_job(self, job: QueryJob) -> Response:
         dry = Job(job.project, job.job_id, job.configuration, state="DONE")
-        dry.statistics = {"totalBytesProcessed": "0", "query": {"totalBytesProcessed": "0", "cacheHit": False}}
+        dry.statistics = {"totalBytesProcessed": "0", "query": await self._dry_run(job)}
         return JSONResponse(dry.resource())
+
+    async def _dry_run(self, job: QueryJob) -> dict[str, Any]:
+        tables = referenced_tables(job.query.get("query", ""), job.project, job.default_dataset)
+        return {**await self._runner.dry_run(job), **_NOTHING_PROCESSED, "referencedTables": tables}
 
     # queries
 
     async def query(self, request: Request) -> Response:
         """Answer jobs.query: start a job, and answer its first results if it ends in time."""
-        body = await _json_body(request)
+        body = await json_body(request)
         project, job_id = request.path_params["project"], f"job_{uuid.uuid4().hex}"
         query = {key: value for key, value in body.items() if key not in _QUERY_REQUEST_ONLY}
         configuration = {"query": query, **({"labels": body["labels"]} if "labels" in body else {})}
+        query_job = QueryJob(project, job_id, configuration)
         if body.get("dryRun"):
-            return await self._dry_run(request, QueryJob(project, job_id, {**configuration, "dryRun": True}))
-        job = self._start(project, job_id, configuration)
+            dry = await self._dry_run(query_job)
+            reference = {"jobReference": {"projectId": project, "location": "US"}, "jobComplete": True}
+            return JSONResponse({"kind": "bigquery#queryResponse", **reference, **_response_part(dry)})
+        job = self._start(query_job)
         rows = {"maxResults": body["maxResults"]} if "maxResults" in body else {}
         results = await self._results(job, body.get("timeoutMs"), rows)
-        statistics = job.statistics.get("query", {})
-        for name in ("statementType", "numDmlAffectedRows", "ddlOperationPerformed", "cacheHit"):
-            if name in statistics:
-                results[name] = statistics[name]
-        return JSONResponse({**results, "kind": "bigquery#queryResponse"})
+        return JSONResponse(
+            {**_response_part(job.statistics.get("query", {})), **results, "kind": "bigquery#queryResponse"}
+        )
 
     async def get_query_results(self, request: Request) -> Response:
         """Answer jobs.getQueryResults: wait for the job, then pass on its rows."""
@@ -152,7 +169,10 @@ class _Gateway:
         Raises:
             BigQueryError: If the job has failed.
         """
-        longest = min(_DEFAULT_TIMEOUT_MS if timeout_ms is None else int(timeout_ms), _LONGEST_TIMEOUT_MS)
+        try:
+            longest = min(_DEFAULT_TIMEOUT_MS if timeout_ms is None else int(timeout_ms), _LONGEST_TIMEOUT_MS)
+        except ValueError as error:
+            raise BigQueryError("invalid", f"timeoutMs must be a number: {error}") from error
         if not await wait(job, longest / 1000):
             return {
                 "kind": "bigquery#getQueryResultsResponse",
@@ -175,48 +195,22 @@ class _Gateway:
             answer["datasets"] = [d for d in datasets if not d["datasetReference"]["datasetId"].startswith("_")]
         return JSONResponse(answer)
 
-    async def upload(self, request: Request) -> Response:
-        """Pass on the upload of a file, and keep the job resource that the last part is answered with."""
-        content = await request.body()
-        if "multipart" in request.query_params.get("uploadType", ""):
-            # The official client calls the file's type "*/*" in multipart uploads, which the emulator refuses.
-            content = content.replace(b"content-type: */*", b"content-type: application/octet-stream", 1)
-        response = await self._forward(request, content)
-        if response.is_success and response.headers.get("content-type", "").startswith("application/json"):
-            self._jobs.adopt(response.json())
-        return _passed_back(response)
+    async def delete_dataset(self, request: Request) -> Response:
+        """Answer datasets.delete; the emulator calls a dataset that still holds something not found."""
+        response = await forward(self._emulator, request, b"")
+        if response.status_code == _NOT_FOUND and "is not empty" in response.text:
+            project, dataset = request.path_params["project"], request.path_params["dataset"]
+            raise BigQueryError("resourceInUse", f"Dataset {project}:{dataset} is still in use")
+        return passed_back(response)
 
     async def pass_on(self, request: Request) -> Response:
         """Pass a request on and the answer back."""
-        return _passed_back(await self._forward(request, await request.body()))
-
-    async def _forward(self, request: Request, content: bytes) -> httpx.Response:
-        headers = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED_ON}
-        return await self._emulator.request(
-            request.method,
-            request.url.path,
-            params=list(request.query_params.multi_items()),
-            headers=headers,
-            content=content,
-        )
+        return passed_back(await forward(self._emulator, request, await request.body()))
 
 
-def _passed_back(response: httpx.Response) -> Response:
-    headers = {name: value for name, value in response.headers.items() if name not in _NOT_PASSED_BACK}
-    return Response(response.content, response.status_code, headers)
-
-
-async def _json_body(request: Request) -> dict[str, Any]:
-    content = await request.body()
-    if request.headers.get("content-encoding") == "gzip":
-        content = gzip.decompress(content)
-    try:
-        body = json.loads(content)
-    except ValueError as error:
-        raise BigQueryError("parseError", f"The request body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise BigQueryError("parseError", f"The request body must be a JSON object, not {type(body).__name__}")
-    return body
+def _response_part(statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what jobs.query answers of a job's `statistics.query`."""
+    return {name: statistics[name] for name in _IN_QUERY_RESPONSE if name in statistics}
 
 
 async def _error_response(_request: Request, error: Exception) -> Response:

@@ -16,7 +16,8 @@ from typing import Any
 from local_stack.bigquery.errors import BigQueryError
 
 JobResource = dict[str, Any]
-Work = Callable[[], Awaitable[JobResource]]
+Report = Callable[[dict[str, Any]], None]  # takes what `statistics.query` is to show while a job runs
+Work = Callable[[Report], Awaitable[JobResource]]
 
 _log = logging.getLogger(__name__)
 _KINDS = ("query", "load", "extract", "copy")
@@ -64,6 +65,10 @@ class Job:
             },
         }
 
+    def report(self, query_statistics: dict[str, Any]) -> None:
+        """Show what is known of a query while it runs."""
+        self.statistics = {"query": query_statistics}
+
     def complete(self, result: JobResource) -> None:
         """Take over from the emulator's description of the finished job what the client did not send itself."""
         self.statistics = result.get("statistics", {})
@@ -85,13 +90,21 @@ class JobRegistry:
         Raises:
             BigQueryError: `duplicate`, if the project has had a job of this id.
         """
+        self.check_unused(project, job_id)
         key = (project, job_id)
-        if key in self._jobs:
-            raise BigQueryError("duplicate", f"Already Exists: Job {project}:US.{job_id}")
         job = self._jobs[key] = Job(project, job_id, configuration)
         task = self._tasks[key] = asyncio.create_task(_run(job, work))
         task.add_done_callback(lambda ended: self._end(key, ended))
         return job
+
+    def check_unused(self, project: str, job_id: str) -> None:
+        """Check that a project has had no job of this id.
+
+        Raises:
+            BigQueryError: `duplicate`.
+        """
+        if (project, job_id) in self._jobs:
+            raise BigQueryError("duplicate", f"Already Exists: Job {project}:US.{job_id}")
 
     def adopt(self, resource: JobResource) -> None:
         """Take up a job that has ended elsewhere: an upload, or a job from before a restart."""
@@ -162,7 +175,7 @@ class JobRegistry:
 async def _run(job: Job, work: Work) -> JobResource:
     job.state = "RUNNING"
     job.started = time.time_ns() // 1_000_000
-    return await work()
+    return await work(job.report)
 
 
 async def wait(job: Job, seconds: float) -> bool:

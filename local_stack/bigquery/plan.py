@@ -28,10 +28,12 @@ def source_query(call: MLCall) -> exp.Query | None:
     name still hides an outer one.
     """
     source = call.args.get("source")
-    if source is None:
-        return None
-    query: exp.Query = source.copy()
-    for scope in _visible_ctes(call):
+    return None if source is None else stand_alone(source.copy(), call)
+
+
+def stand_alone(query: exp.Query, place: exp.Expr) -> exp.Query:
+    """Return a query with those common table expressions in front that it would see if it stood at `place`."""
+    for scope in _visible_ctes(place):
         needed = _needed(scope.expressions, query)
         if needed:
             query = exp.select("*").from_(query.subquery("ml_input"))
@@ -45,6 +47,11 @@ def put_table(call: MLCall, project: str, dataset: str, table: str) -> None:
     place = call.parent
     if not isinstance(place, exp.Table):
         raise TypeError(f"an ML call stands in a {type(place).__name__}, not in a table reference")
+    rename(place, project, dataset, table)
+
+
+def rename(place: exp.Table, project: str, dataset: str, table: str) -> None:
+    """Make a table reference refer to another table; its alias stays."""
     place.set("this", exp.to_identifier(table, quoted=True))
     place.set("db", exp.to_identifier(dataset, quoted=True))
     place.set("catalog", exp.to_identifier(project, quoted=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import sys
@@ -19,7 +20,8 @@ from local_stack.bigquery.emulator import Emulator, EmulatorProcess
 from local_stack.bigquery.execution import QueryRunner
 from local_stack.bigquery.gateway import create_app
 from local_stack.bigquery.jobs import JobRegistry
-from local_stack.bigquery.scratch import recreate_dataset
+from local_stack.bigquery.registry import ModelRegistry
+from local_stack.bigquery.scratch import HIDDEN_JOB, recreate_dataset
 from local_stack.bigquery.storage import start_storage
 
 _STOP_TIMEOUT_S = 2
@@ -68,7 +70,7 @@ async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
 
     Raises:
         PortTakenError: If a port is in use.
-        RuntimeError: If the emulator does not start.
+        RuntimeError: If the emulator does not start, or ends by itself.
     """
     signal.signal(signal.SIGTERM, _leave)
     with ExitStack() as stack:
@@ -97,14 +99,18 @@ async def _serve(
     try:
         await recreate_dataset(emulator, settings.project)
         for job in (await emulator.call("GET", f"{settings.project}/jobs", params={"maxResults": 1_000_000}))["jobs"]:
-            jobs.adopt(job)
+            if not job["jobReference"]["jobId"].startswith(HIDDEN_JOB):
+                jobs.adopt(job)
         files = directory / "rows"
         files.mkdir(exist_ok=True)
-        runner = QueryRunner(emulator, ModelCatalog(directory / "models"), settings.project, files)
+        models = ModelRegistry(emulator, ModelCatalog(directory / "models"))
+        runner = QueryRunner(emulator, models, settings.project, files)
         storage, storage_port = await start_storage(emulator, process.grpc_port, settings.host, settings.storage_port)
         ready(Addresses(f"{settings.host}:{listener.getsockname()[1]}", f"{settings.host}:{storage_port}"))
-        await _run_until_signal(create_app(emulator, jobs, runner), listener)
-        await storage.stop(grace=_STOP_TIMEOUT_S)
+        try:
+            await _run_until_signal(create_app(emulator, jobs, runner, models), listener, process)
+        finally:
+            await storage.stop(grace=_STOP_TIMEOUT_S)
     finally:
         await jobs.close()
         await emulator.close()
@@ -115,14 +121,24 @@ def _leave(*_: object) -> None:
     sys.exit(0)
 
 
-async def _run_until_signal(app: Starlette, listener: socket.socket) -> None:
+async def _run_until_signal(app: Starlette, listener: socket.socket, process: EmulatorProcess) -> None:
     # uvicorn stops at a signal, and then hands it on to the handler that it found: one that does nothing.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     config = uvicorn.Config(
         app, lifespan="off", access_log=False, log_level="warning", timeout_graceful_shutdown=_STOP_TIMEOUT_S
     )
-    await uvicorn.Server(config).serve(sockets=[listener])
+    server = uvicorn.Server(config)
+
+    async def leave_with_emulator() -> str:
+        reason = await process.watch()
+        server.should_exit = True
+        return reason
+
+    watch = asyncio.create_task(leave_with_emulator())
+    await server.serve(sockets=[listener])
+    if not watch.cancel():
+        raise RuntimeError(f"The local BigQuery ends, because its emulator has: {watch.result()}")
 
 
 def _listen(what: str, host: str, port: int) -> socket.socket:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sklearn import metrics
 
 Vector = np.ndarray[Any, np.dtype[Any]]
@@ -16,11 +17,17 @@ Metrics = dict[str, float | None]
 _BINARY = 2
 
 
+def metrics_table(values: Metrics) -> pa.Table:
+    """Return metrics as the one row of ML.EVALUATE."""
+    return pa.table({name: pa.array([value], pa.float64()) for name, value in values.items()})
+
+
 def classification_metrics(actual: Vector, predicted: Vector, probabilities: Vector) -> Metrics:
     """Return the metrics of a classifier.
 
     Precision, recall and F1 are those of the second class when there are two, and averages over the classes that occur
-    when there are more. ROC AUC is None when the actual labels hold one class only.
+    when there are more. Precision is NaN when the second of two classes is never predicted. ROC AUC is None when the
+    actual labels hold one class only.
 
     Args:
         actual: Class numbers, (rows,).
@@ -29,12 +36,16 @@ def classification_metrics(actual: Vector, predicted: Vector, probabilities: Vec
     """
     classes = np.arange(probabilities.shape[1])
     average: dict[str, Any] = {"zero_division": 0.0}
+    undefined_precision = 0.0
     if len(classes) == _BINARY:
         average |= {"average": "binary", "pos_label": 1, "labels": classes}
+        undefined_precision = float("nan")
     else:
         average |= {"average": "macro"}
     return {
-        "precision": float(metrics.precision_score(actual, predicted, **average)),
+        "precision": float(
+            metrics.precision_score(actual, predicted, **average | {"zero_division": undefined_precision})
+        ),
         "recall": float(metrics.recall_score(actual, predicted, **average)),
         "accuracy": float(metrics.accuracy_score(actual, predicted)),
         "f1_score": float(metrics.f1_score(actual, predicted, **average)),

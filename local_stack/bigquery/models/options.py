@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import inf, isfinite
 from typing import Any
 
 from local_stack.bigquery.errors import invalid_query
 
 Reader = Callable[[Any], Any]
+
+# Options that BigQuery ML documents, and that nothing here stands for, with what to do about it.
+_WITHOUT_TUNING = "there is no hyperparameter tuning: leave the option out, and give every hyperparameter one value"
+_WITHOUT_REGISTRY = "there is no model registry: leave the option out"
+_ELSEWHERE = {
+    "num_trials": _WITHOUT_TUNING,
+    "max_parallel_trials": _WITHOUT_TUNING,
+    "hparam_tuning_algorithm": _WITHOUT_TUNING,
+    "hparam_tuning_objectives": _WITHOUT_TUNING,
+    "data_split_test_fraction": _WITHOUT_TUNING,
+    "model_registry": _WITHOUT_REGISTRY,
+    "vertex_ai_model_id": _WITHOUT_REGISTRY,
+    "vertex_ai_model_version_aliases": _WITHOUT_REGISTRY,
+    "kms_key_name": "models are not encrypted: leave the option out",
+    "trial_id": "there is no hyperparameter tuning: leave the option out",
+    "keep_original_columns": "it only applies to PCA models: choose the columns in the SELECT",
+    "integrated_gradients_num_steps": "it only applies to DNN models: leave the option out",
+}
 
 
 @dataclass(frozen=True)
@@ -35,10 +54,9 @@ def read_options(owner: str, accepted: Iterable[Option], given: Mapping[str, Any
     values = {option.name: option.default for option in by_name.values()}
     for name, value in given.items():
         if name not in by_name:
-            raise invalid_query(
-                f"Option {name!r} of {owner} is unknown, or not supported by the local BigQuery ML; "
-                f"supported are {', '.join(sorted(by_name))}"
-            )
+            reason = _ELSEWHERE.get(name, f"supported are {', '.join(sorted(by_name))}")
+            known = "is not supported" if name in _ELSEWHERE else "is unknown, or not supported"
+            raise invalid_query(f"Option {name!r} of {owner} {known} by the local BigQuery ML; {reason}")
         try:
             values[name] = by_name[name].read(value)
         except ValueError as error:
@@ -53,25 +71,35 @@ def boolean(value: Any) -> bool:
     return value
 
 
-def number(*, at_least: float, at_most: float = float("inf")) -> Reader:
+def number(
+    *,
+    at_least: float = -inf,
+    more_than: float = -inf,
+    at_most: float = inf,
+    less_than: float = inf,
+) -> Reader:
     """Return a reader of numbers within bounds."""
+    bounds = (("of at least", at_least), ("above", more_than), ("of at most", at_most), ("below", less_than))
+    stated = " and ".join(f"{word} {bound:g}" for word, bound in bounds if isfinite(bound))
 
     def read(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not at_least <= value <= at_most:
-            bound = f"of at least {at_least:g}" if at_most == float("inf") else f"from {at_least:g} to {at_most:g}"
-            raise ValueError(f"must be a number {bound}")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        if not is_number or not (at_least <= value <= at_most and more_than < value < less_than):
+            raise ValueError(f"must be a number {stated}".rstrip())
         return float(value)
 
     return read
 
 
-def whole_number(*, at_least: int) -> Reader:
-    """Return a reader of whole numbers."""
+def whole_number(*, at_least: int, at_most: int | None = None) -> Reader:
+    """Return a reader of whole numbers within bounds."""
+    stated = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
 
     def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-            raise ValueError(f"must be a whole number of at least {at_least}")
-        return value
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if not is_whole or value < at_least or (at_most is not None and value > at_most):
+            raise ValueError(f"must be a whole number {stated}")
+        return int(value)
 
     return read
 

@@ -1,25 +1,34 @@
-"""Trained models that predict a label: a classifier and a regressor, whatever estimator is inside."""
+"""Trained models that predict a label: a classifier and a regressor, whatever estimator is inside.
+
+A model type derives from `Supervised` what it adds: how attributions are found (`attributions`), and what else it has
+of `protocols.py`; and then its own classifier and regressor from that and from those here. `complete` ends every
+training.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from local_stack.bigquery.errors import invalid_query
-from local_stack.bigquery.models.features import FeatureEncoder, is_numeric
-from local_stack.bigquery.models.metrics import Metrics, classification_metrics, regression_metrics
+from local_stack.bigquery.models.features import FeatureEncoder, Matrix, as_float64, is_numeric
+from local_stack.bigquery.models.metrics import classification_metrics, metrics_table, regression_metrics
+from local_stack.bigquery.models.protocols import Explanation, Scored, Vector
 from local_stack.bigquery.models.training_data import TrainingData, find_column
-
-Vector = np.ndarray[Any, np.dtype[Any]]
 
 # Labels can have up to 50 values in BigQuery ML.
 # https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-create
 _MOST_CLASSES = 50
 _BINARY = 2
+_MOST_FEATURES_OF_A_CLASS = 10
+_ROWS_AT_ONCE = 10_000  # when attributions are averaged
+
+Completed = TypeVar("Completed", bound="Classifier | Regressor")
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,11 @@ class Classes:
             )
         return cls(label, values.take(pc.sort_indices(values)))
 
+    @property
+    def are_two(self) -> bool:
+        """Whether there are two: a negative and a positive class."""
+        return len(self.values) == _BINARY
+
     def numbers(self, rows: pa.Table) -> Vector:
         """Return the class number of every row.
 
@@ -49,7 +63,7 @@ class Classes:
         column = label_column(rows, self.label)
         try:
             numbers = pc.index_in(column.cast(self.values.type), value_set=self.values)
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise invalid_query(
                 f"The label column {self.label!r} is {column.type}, but was {self.values.type} in training"
             ) from error
@@ -61,39 +75,115 @@ class Classes:
         return np.asarray(numbers)
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """Predicts one of two or more classes.
+@dataclass(frozen=True, kw_only=True)
+class Supervised(ABC):
+    """What classifiers and regressors share.
 
-    `estimator` is a fitted scikit-learn classifier over class numbers; `evaluation` the metrics on the rows that
-    were evaluated at the end of training.
+    Attributes:
+        model_type: The value of the option `model_type`.
+        encoder: Turns rows into a matrix.
+        estimator: What predicts from a matrix, as scikit-learn's estimators do.
+        training_info: As `protocols.Model` has it.
+        feature_info: As `protocols.Model` has it.
+        importance: The mean absolute attributions, (outputs, columns) as `attributions` has them, over the rows that
+            were evaluated at the end of training; None if nobody asked for them.
     """
 
+    model_type: str
     encoder: FeatureEncoder
-    classes: Classes
     estimator: Any
-    evaluation: Metrics | None = None
+    training_info: pa.Table
+    feature_info: pa.Table
+    importance: Vector | None = None
+
+    @abstractmethod
+    def attributions(self, matrix: Matrix, *, approximate: bool = False) -> tuple[Vector, Vector]:
+        """Return the attributions of the feature columns to the raw predictions for every row, and the baseline.
+
+        A raw prediction is a number or a log-odds. There is one for a regression; for two classes, the log-odds of the
+        second; for more, that of each.
+
+        Args:
+            matrix: What the encoder has made of the rows; at least one.
+            approximate: Whether they may be approximations, where these are faster.
+
+        Returns:
+            Attributions, (rows, raw predictions, `columns`), and the baseline that they are added to, (raw
+            predictions,).
+
+        Raises:
+            BigQueryError: `invalidQuery`, if there is nothing faster than exact attributions.
+        """
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the features come from."""
+        return tuple(dict.fromkeys(feature.column for feature in self.encoder.features))
+
+    def by_column(self, values: Vector) -> Vector:
+        """Add up values of the encoded columns, (..., encoded columns), to those of `columns`."""
+        totals = np.zeros((*values.shape[:-1], len(self.columns)))
+        for feature, span in self.encoder.spans():
+            totals[..., self.columns.index(feature.column)] += values[..., span].sum(axis=-1)
+        return totals
+
+    @property
+    def global_explanation(self) -> pa.Table | None:
+        """The mean absolute attribution of every feature column, the greatest first."""
+        if self.importance is None:
+            return None
+        attribution = self.importance.mean(axis=0)
+        order = np.argsort(-attribution, kind="stable")
+        return pa.table({"feature": np.array(self.columns)[order], "attribution": attribution[order]})
+
+    def mean_attributions(self, rows: pa.Table, *, approximate: bool) -> Vector:
+        """Return the mean absolute attributions for some rows, (raw predictions, `columns`)."""
+        total: Any = 0.0
+        for start in range(0, rows.num_rows, _ROWS_AT_ONCE):
+            matrix = self.encoder.encode(rows.slice(start, _ROWS_AT_ONCE))
+            values, _ = self.attributions(matrix, approximate=approximate)
+            total += np.abs(values).sum(axis=0)
+        return np.asarray(total / rows.num_rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier(Supervised):
+    """Predicts one of two or more classes.
+
+    `estimator` has `predict_proba` over class numbers; `kept` is how the model judges the rows that were evaluated at
+    the end of training.
+    """
+
+    classes: Classes
+    kept: Scored | None = None
 
     @property
     def label(self) -> str:
         """The name of the label column."""
         return self.classes.label
 
+    @property
+    def class_labels(self) -> pa.Array:
+        """The classes in ascending order."""
+        return self.classes.values
+
     def predict(self, rows: pa.Table, threshold: float | None = None) -> pa.Table:
         """Return `predicted_<label>` and `predicted_<label>_probs` for every row.
+
+        BigQuery lists the probabilities by class in descending order: 1 or TRUE comes first.
 
         Args:
             rows: The input; it has the feature columns.
             threshold: The least probability of the second class at which it is predicted, for two classes.
         """
-        probabilities = self._probabilities(rows)
-        predicted = self._decide(probabilities, threshold)
-        order = np.argsort(-probabilities, axis=1, kind="stable")
+        probabilities = self._probabilities(self.encoder.encode(rows))
+        predicted = self.decide(probabilities, threshold)
         count, width = probabilities.shape
+        descending = np.arange(width)[::-1]
         entries = pa.StructArray.from_arrays(
             [
-                self.classes.values.take(pa.array(order.ravel())),
-                pa.array(np.take_along_axis(probabilities, order, axis=1).ravel()),
+                self.classes.values.take(pa.array(np.tile(descending, count))),
+                pa.array(probabilities[:, descending].ravel()),
             ],
             names=["label", "prob"],
         )
@@ -106,48 +196,145 @@ class Classifier:
             }
         )
 
-    def evaluate(self, rows: pa.Table, threshold: float | None = None) -> Metrics:
-        """Return the metrics on rows that have the feature columns and the label."""
-        actual = self.classes.numbers(rows)
-        probabilities = self._probabilities(rows)
-        return classification_metrics(actual, self._decide(probabilities, threshold), probabilities)
+    def evaluate(self, rows: pa.Table | None, threshold: float | None = None) -> pa.Table:
+        """Return the metrics on rows that have the feature columns and the label, or on those kept in training."""
+        scored = self.scored(rows)
+        return metrics_table(
+            classification_metrics(scored.actual, self.decide(scored.probabilities, threshold), scored.probabilities)
+        )
 
-    def _probabilities(self, rows: pa.Table) -> Vector:
-        matrix = self.encoder.encode(rows)
-        if rows.num_rows == 0:
-            return np.empty((0, len(self.classes.values)))
-        return np.asarray(self.estimator.predict_proba(matrix))
+    def scored(self, rows: pa.Table | None) -> Scored:
+        """Return how the model judges rows that have the label, or those kept in training."""
+        if rows is not None:
+            return Scored(self.classes.numbers(rows), self._probabilities(self.encoder.encode(rows)))
+        if self.kept is None:
+            raise TypeError("a model that `complete` has not ended was used")
+        return self.kept
 
-    def _decide(self, probabilities: Vector, threshold: float | None) -> Vector:
+    def decide(self, probabilities: Vector, threshold: float | None) -> Vector:
+        """Return the number of the class predicted for every row of probabilities."""
         if threshold is None:
             return np.asarray(probabilities.argmax(axis=1))
-        if len(self.classes.values) != _BINARY:
+        if not self.classes.are_two:
             raise invalid_query("threshold can only be set for a model with two classes")
         return np.asarray(probabilities[:, 1] >= threshold, dtype=np.int64)
 
+    def explain(self, rows: pa.Table, threshold: float | None = None, *, approximate: bool = False) -> Explanation:
+        """Return the predicted classes, and the attributions to the log-odds of each."""
+        matrix = self.encoder.encode(rows)
+        probabilities = self._probabilities(matrix)
+        predicted = self.decide(probabilities, threshold)
+        every = np.arange(rows.num_rows)
+        if rows.num_rows == 0:
+            values, baseline = np.empty((0, len(self.columns))), np.empty(0)
+        elif self.classes.are_two:
+            values, baseline = self.attributions(matrix, approximate=approximate)
+            sign = np.where(predicted == 1, 1.0, -1.0)
+            values, baseline = values[:, 0] * sign[:, np.newaxis], baseline[0] * sign
+        else:
+            values, baseline = self.attributions(matrix, approximate=approximate)
+            values, baseline = values[every, predicted], baseline[predicted]
+        return Explanation(
+            features=self.columns,
+            predicted=self.classes.values.take(pa.array(predicted)),
+            probability=probabilities[every, predicted],
+            attributions=values,
+            baseline=baseline,
+            prediction=baseline + values.sum(axis=1),
+        )
 
-@dataclass(frozen=True)
-class Regressor:
-    """Predicts a number; `estimator` is a fitted scikit-learn regressor, `evaluation` as in `Classifier`."""
+    @property
+    def class_explanation(self) -> pa.Table | None:
+        """The mean absolute attributions to the log-odds of each class, the ten greatest of each class."""
+        if self.importance is None:
+            return None
+        importance = np.broadcast_to(self.importance, (len(self.classes.values), len(self.columns)))
+        order = np.argsort(-importance, axis=1, kind="stable")[:, :_MOST_FEATURES_OF_A_CLASS]
+        class_numbers = np.repeat(np.arange(len(importance)), order.shape[1])
+        return pa.table(
+            {
+                self.label: self.classes.values.take(pa.array(class_numbers)).cast(pa.string()),
+                "feature": np.array(self.columns)[order.ravel()],
+                "attribution": np.take_along_axis(importance, order, axis=1).ravel(),
+            }
+        )
 
-    encoder: FeatureEncoder
+    def _probabilities(self, matrix: Matrix) -> Vector:
+        if matrix.shape[0] == 0:
+            return np.empty((0, len(self.classes.values)))
+        return np.asarray(self.estimator.predict_proba(matrix), dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regressor(Supervised):
+    """Predicts a number.
+
+    `estimator` has `predict`; `kept` are the actual and the predicted numbers of the rows that were evaluated at the
+    end of training.
+    """
+
     label: str
-    estimator: Any
-    evaluation: Metrics | None = None
+    kept: tuple[Vector, Vector] | None = None
 
     def predict(self, rows: pa.Table, threshold: float | None = None) -> pa.Table:
         """Return `predicted_<label>` for every row."""
         _refuse_threshold(threshold)
-        return pa.table({f"predicted_{self.label}": self._numbers(rows)})
+        return pa.table({f"predicted_{self.label}": self._numbers(self.encoder.encode(rows))})
 
-    def evaluate(self, rows: pa.Table, threshold: float | None = None) -> Metrics:
-        """Return the metrics on rows that have the feature columns and the label."""
+    def evaluate(self, rows: pa.Table | None, threshold: float | None = None) -> pa.Table:
+        """Return the metrics on rows that have the feature columns and the label, or on those kept in training."""
         _refuse_threshold(threshold)
-        return regression_metrics(label_numbers(rows, self.label), self._numbers(rows))
+        actual, predicted = self.scored(rows)
+        return metrics_table(regression_metrics(actual, predicted))
 
-    def _numbers(self, rows: pa.Table) -> Vector:
+    def scored(self, rows: pa.Table | None) -> tuple[Vector, Vector]:
+        """Return the actual and the predicted numbers of rows that have the label, or of those kept in training."""
+        if rows is not None:
+            return label_numbers(rows, self.label), self._numbers(self.encoder.encode(rows))
+        if self.kept is None:
+            raise TypeError("a model that `complete` has not ended was used")
+        return self.kept
+
+    def explain(self, rows: pa.Table, threshold: float | None = None, *, approximate: bool = False) -> Explanation:
+        """Return the predicted numbers, and the attributions to them."""
+        _refuse_threshold(threshold)
         matrix = self.encoder.encode(rows)
-        return np.asarray(self.estimator.predict(matrix)) if rows.num_rows else np.empty(0)
+        predicted = self._numbers(matrix)
+        values, baseline = np.empty((0, 1, len(self.columns))), np.zeros(1)
+        if rows.num_rows:
+            values, baseline = self.attributions(matrix, approximate=approximate)
+        return Explanation(
+            features=self.columns,
+            predicted=pa.array(predicted),
+            probability=None,
+            attributions=values[:, 0],
+            baseline=np.repeat(baseline, rows.num_rows),
+            prediction=predicted,
+        )
+
+    @property
+    def class_explanation(self) -> None:
+        """A regression has no classes."""
+
+    def _numbers(self, matrix: Matrix) -> Vector:
+        if matrix.shape[0] == 0:
+            return np.empty(0)
+        return np.asarray(self.estimator.predict(matrix), dtype=np.float64)
+
+
+def complete(model: Completed, data: TrainingData, *, global_explain: bool, approximate: bool = False) -> Completed:
+    """End a training: judge the evaluation rows for the functions that are called without an input.
+
+    Args:
+        model: The model that was trained on `data`.
+        data: What it was trained on.
+        global_explain: The option `enable_global_explain`.
+        approximate: Whether global explanations are made of approximate attributions.
+    """
+    rows = evaluation_rows(data, model.classes if isinstance(model, Classifier) else None)
+    importance = model.mean_attributions(rows, approximate=approximate) if global_explain else None
+    kept: Any = model.scored(rows)
+    return replace(model, kept=kept, importance=importance)
 
 
 def evaluation_rows(data: TrainingData, classes: Classes | None = None) -> pa.Table:
@@ -188,7 +375,7 @@ def label_numbers(rows: pa.Table, label: str) -> Vector:
     column = label_column(rows, label)
     if not is_numeric(column.type):
         raise invalid_query(f"The label column {label!r} of a regression must be a number, not {column.type}")
-    values: Vector = column.cast(pa.float64()).to_numpy()
+    values: Vector = as_float64(column).to_numpy()
     if not np.isfinite(values).all():
         raise invalid_query(f"The label column {label!r} contains NaN or infinity")
     return values

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +17,7 @@ from local_stack.bigquery.models.options import Option, number, one_label, one_o
 SPLIT_OPTIONS = (
     Option("input_label_cols", one_label),
     Option("data_split_method", one_of("AUTO_SPLIT", "RANDOM", "SEQ", "CUSTOM", "NO_SPLIT"), "AUTO_SPLIT"),
-    Option("data_split_eval_fraction", number(at_least=0.0, at_most=1.0), 0.2),
+    Option("data_split_eval_fraction", number(at_least=0.0, at_most=1.0)),
     Option("data_split_col", string),
 )
 
@@ -26,6 +27,7 @@ _AUTO_NO_SPLIT_BELOW = 500
 _AUTO_FRACTION = 0.2
 _AUTO_FRACTION_UP_TO = 50_000
 _AUTO_EVALUATION_ROWS = 10_000
+_SEQUENTIAL_FRACTION = 0.2
 _SPLIT_SEED = 20_180_725
 
 
@@ -65,12 +67,12 @@ def prepare(rows: pa.Table, options: Mapping[str, Any]) -> TrainingData:
     features = tuple(name for name in rows.column_names if name not in (label, split_column))
     if not features:
         raise invalid_query("The training query returned no column besides the label: a model needs features")
-    ordered = _sorted(rows)
-    held_out = _held_out(ordered, split_column, options)
-    training = ordered.filter(pa.array(~held_out))
+    rows = ordered(rows)
+    held_out = _held_out(rows, split_column, options)
+    training = rows.filter(pa.array(~held_out))
     if training.num_rows == 0:
         raise invalid_query("The data split leaves no rows to train on")
-    return TrainingData(label, features, training, ordered.filter(pa.array(held_out)))
+    return TrainingData(label, features, training, rows.filter(pa.array(held_out)))
 
 
 def _label_column(rows: pa.Table, named: str | None) -> str:
@@ -102,12 +104,14 @@ def _split_column(rows: pa.Table, options: Mapping[str, Any]) -> str | None:
     return column
 
 
-def _sorted(rows: pa.Table) -> pa.Table:
-    try:
-        return rows.sort_by([(name, "ascending") for name in rows.column_names])
-    except (pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        nested = ", ".join(f"{field.name} ({field.type})" for field in rows.schema if pa.types.is_nested(field.type))
-        raise invalid_query(f"Columns of nested types are not supported as features: {nested or error}") from error
+def ordered(rows: pa.Table) -> pa.Table:
+    """Return the rows sorted by all columns; DuckDB, unlike Arrow, also sorts arrays and structs."""
+    columns = [f"c{number}" for number in range(rows.num_columns)]
+    numbered = rows.rename_columns(columns).append_column("row_number", pa.array(np.arange(rows.num_rows)))
+    with duckdb.connect() as connection:
+        connection.register("numbered", numbered)
+        order = connection.sql(f"SELECT row_number FROM numbered ORDER BY {', '.join(columns)}").fetchnumpy()
+    return rows.take(pa.array(order["row_number"]))
 
 
 def _held_out(
@@ -116,20 +120,34 @@ def _held_out(
     """Return a mask of the rows that are held out for evaluation."""
     count = rows.num_rows
     mask = np.zeros(count, dtype=np.bool_)
-    match options["data_split_method"]:
-        case "AUTO_SPLIT":
-            mask[_random_rows(count, _auto_split_size(count))] = True
-        case "RANDOM":
-            mask[_random_rows(count, round(count * options["data_split_eval_fraction"]))] = True
+    method, fraction = options["data_split_method"], options["data_split_eval_fraction"]
+    if fraction is not None and method not in ("RANDOM", "SEQ"):
+        raise invalid_query(
+            f"Option 'data_split_eval_fraction' goes with data_split_method 'RANDOM' or 'SEQ', not {method!r}"
+        )
+    match method:
+        case "AUTO_SPLIT" | "RANDOM":
+            size = _auto_split_size(count) if fraction is None else round(count * fraction)
+            mask[_random_rows(count, size)] = True
         case "SEQ":
-            order = pc.sort_indices(rows, sort_keys=[(split_column, "ascending")]).to_numpy()
-            mask[order[count - round(count * options["data_split_eval_fraction"]) :]] = True
+            mask[:] = _last(rows[split_column], _SEQUENTIAL_FRACTION if fraction is None else fraction)
         case "CUSTOM":
             column = rows[split_column]
             if not pa.types.is_boolean(column.type):
                 raise invalid_query(f"data_split_col {split_column!r} must be BOOL for data_split_method 'CUSTOM'")
-            mask[:] = pc.fill_null(column, fill_value=False).to_numpy()
+            mask[:] = pc.fill_null(column, fill_value=True).to_numpy()
     return mask
+
+
+def _last(column: pa.ChunkedArray, fraction: float) -> pa.ChunkedArray:
+    """Return a mask of the rows whose value is not below that of the first row to be held out; NULL counts as last."""
+    kept = len(column) - round(len(column) * fraction)
+    if kept == len(column):
+        return pc.is_null(column)
+    threshold = column.take(pc.sort_indices(column)[kept : kept + 1])[0]
+    if not threshold.is_valid:
+        return pc.is_null(column)
+    return pc.fill_null(pc.greater_equal(column, threshold), fill_value=True)
 
 
 def _auto_split_size(count: int) -> int:

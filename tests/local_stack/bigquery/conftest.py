@@ -141,3 +141,52 @@ def model(client: bigquery.Client, customers: str) -> str:
         f"data_split_method='NO_SPLIT') AS SELECT * EXCEPT(id) FROM {customers}"
     ).result()
     return "shared.buys"
+
+
+# What the models of `zoo` are trained on: the columns of a customer, and a label of their own.
+ZOO_LABELS = {
+    "binary": ("LOGISTIC_REG", "bought"),
+    "multiclass": ("LOGISTIC_REG", "CASE WHEN recency < 3 THEN 'low' WHEN member THEN 'mid' ELSE 'top' END"),
+    "linear": ("LINEAR_REG", "3 * recency + IF(member, id / 100, 5)"),
+    "trees": ("BOOSTED_TREE_CLASSIFIER", "bought"),
+    "forest": ("RANDOM_FOREST_CLASSIFIER", "CASE WHEN recency < 3 THEN 'low' WHEN member THEN 'mid' ELSE 'top' END"),
+    "tree_numbers": ("BOOSTED_TREE_REGRESSOR", "3 * recency + IF(member, id / 100, 5)"),
+}
+
+
+@pytest.fixture(scope="session")
+def zoo(client: bigquery.Client, customers: str) -> Iterator[str]:
+    """The name of a dataset with a model of every kind, and for each what it was trained on; no test changes them.
+
+    The label is the column `y`. A fifth of the 1,200 rows is held out.
+    """
+    client.create_dataset("zoo")
+    for name, (model_type, label) in ZOO_LABELS.items():
+        client.query(
+            f"CREATE TABLE zoo.{name}_rows AS SELECT recency, frequency, city, member, id, "
+            f"MOD(DIV(id, 5), 5) = 0 AS held_out, {label} AS y FROM {customers}"
+        ).result()
+        client.query(
+            f"CREATE MODEL zoo.{name} OPTIONS(model_type='{model_type}', input_label_cols=['y'], "
+            "data_split_method='CUSTOM', data_split_col='held_out', enable_global_explain=TRUE) "
+            f"AS SELECT * EXCEPT(id) FROM zoo.{name}_rows"
+        ).result()
+    client.query(
+        "CREATE MODEL zoo.clusters OPTIONS(model_type='KMEANS', num_clusters=3) "
+        f"AS SELECT recency, frequency, city FROM {customers}"
+    ).result()
+    yield "zoo"
+    client.delete_dataset("zoo", delete_contents=True)
+
+
+@pytest.fixture(scope="session")
+def columns(client: bigquery.Client) -> Callable[[str], list[str]]:
+    """Returns the columns of a query's result as SQL writes them, such as `a ARRAY<STRUCT<x INT64>>`."""
+    names = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
+
+    def written(field: bigquery.SchemaField) -> str:
+        inner = ", ".join(written(inside) for inside in field.fields)
+        plain = f"STRUCT<{inner}>" if field.fields else names.get(field.field_type, field.field_type)
+        return f"{field.name} ARRAY<{plain}>" if field.mode == "REPEATED" else f"{field.name} {plain}"
+
+    return lambda sql: [written(field) for field in client.query(sql).result().schema]

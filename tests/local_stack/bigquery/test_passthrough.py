@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from google.api_core.exceptions import MethodNotImplemented, NotFound
+from google.api_core.exceptions import BadRequest, MethodNotImplemented, NotFound
 from google.cloud import bigquery
 
 
@@ -97,14 +93,9 @@ def test_concurrent_calls_get_their_own_answers(local_bigquery, rows, dataset):
         assert list(pool.map(repeat, (query, list_rows, list_rows, read))) == [60] * 4
 
 
-@pytest.mark.skipif(shutil.which("bq") is None, reason="the bq command is not installed")
-def test_the_bq_command(local_bigquery, customers, model, tmp_path):
-    installed = Path(shutil.which("bq")).resolve().parents[1]
-    command = [
-        "bq", "--api", local_bigquery.rest, "--project_id", "demo", "--oauth_access_token=none", "--format", "json",
-        "--discovery_file", str(installed / "platform/bq/discovery_next/bigquery.json"),
-        "query", "--nouse_legacy_sql", f"SELECT COUNT(*) AS n FROM ML.PREDICT(MODEL {model}, TABLE {customers})",
-    ]  # fmt: skip
-    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
-    assert result.stdout.strip().endswith('[{"n":"1200"}]'), result
+def test_what_the_emulator_cannot_do_does_not_spoil_the_next_call(rows):
+    """It closes the connection after it has answered with a status from 500 up."""
+    for _ in range(5):
+        with pytest.raises(BadRequest, match="The emulator cannot do this"):
+            rows("SELECT STRUCT(1, 2) AS s UNION ALL SELECT STRUCT(3, 4)")
+        assert rows("SELECT 1 AS x") == [{"x": 1}]

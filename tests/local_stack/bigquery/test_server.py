@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -9,7 +10,10 @@ import subprocess
 import sys
 
 import pytest
-from google.api_core.exceptions import Conflict, NotFound
+from google.api_core.exceptions import BadRequest, Conflict, NotFound
+
+from tests.local_stack.bigquery.conftest import ROOT, LocalBigQuery
+from tests.local_stack.bigquery.test_jobs import SLOW
 
 
 def test_tables_models_and_job_ids_survive_a_restart_with_a_data_dir(start, tmp_path):
@@ -23,25 +27,71 @@ def test_tables_models_and_job_ids_survive_a_restart_with_a_data_dir(start, tmp_
         client.query("CREATE MODEL d.m OPTIONS(model_type='LINEAR_REG') AS SELECT * FROM d.t").result()
         client.query("CREATE MODEL d.gone OPTIONS(model_type='LINEAR_REG') AS SELECT * FROM d.t").result()
         client.query("DROP MODEL d.gone").result()
+        described = client.get_model("d.m")
+        described.labels = {"team": "ads"}
+        described = client.update_model(described, ["labels"])
+        with pytest.raises(BadRequest):
+            client.query("CREATE TABLE d.u AS SELECT * FROM ML.PREDICT(MODEL d.m, (SELECT ERROR('no') AS x))").result()
     with start(*arguments) as server:
         client = server.client()
         query = "SELECT ROUND(predicted_label, 2) AS y FROM ML.PREDICT(MODEL d.m, TABLE d.t) ORDER BY y"
         assert [row["y"] for row in client.query(query).result()] == [2.0, 4.0, 6.0]
         assert [model.model_id for model in client.list_models("d")] == ["m"]
+        assert client.get_model("d.m").to_api_repr() == described.to_api_repr()
+        assert not [job.job_id for job in client.list_jobs() if job.job_id.startswith("bigquery_ml_")]
         with pytest.raises(NotFound):
             client.query("SELECT * FROM ML.EVALUATE(MODEL d.gone)").result()
         with pytest.raises(Conflict):
             client.query("SELECT 1", job_id="once", job_retry=None)
 
 
+def test_a_model_that_another_version_has_written_is_to_be_trained_again(start, tmp_path):
+    arguments = ("--data-dir", str(tmp_path / "data"))
+    create = "CREATE OR REPLACE MODEL d.m OPTIONS(model_type='LINEAR_REG') AS SELECT 1 AS x, 2.0 AS label"
+    predict = "SELECT ROUND(predicted_label) AS y FROM ML.PREDICT(MODEL d.m, (SELECT 1 AS x))"
+    with start(*arguments) as server:
+        client = server.client()
+        client.create_dataset("d")
+        client.query(create).result()
+        (file,) = (tmp_path / "data" / "models" / "demo" / "d").iterdir()
+        file.write_bytes(file.read_bytes().replace(b"local_stack.bigquery.models", b"local_stack.bigquery.nothing"))
+        with pytest.raises(BadRequest, match=r"Model demo:d\.m was trained by another version .* train it again"):
+            client.query(predict).result()
+        client.query(create).result()
+        assert [row["y"] for row in client.query(predict).result()] == [2.0]
+
+
+PS = shutil.which("ps")
+
+
+def emulator_of(server):
+    """The process id of the emulator behind a gateway."""
+    command = [PS, "-o", "pid=", "--ppid", str(server.process.pid)]
+    (child,) = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return int(child)
+
+
 def test_an_interrupt_ends_it_and_the_emulator(start):
-    ps = shutil.which("ps")
     with start() as server:
-        command = [ps, "-o", "pid=", "--ppid", str(server.process.pid)]
-        (child,) = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        child = emulator_of(server)
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(30) == 0
-    assert subprocess.run([ps, "-p", child], capture_output=True, check=False).returncode == 1
+    assert subprocess.run([PS, "-p", str(child)], capture_output=True, check=False).returncode == 1
+
+
+def test_the_end_of_the_emulator_ends_it_and_is_reported():
+    command = [sys.executable, "-m", "local_stack.bigquery", "--port", "0", "--storage-port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        rest = process.stdout.readline().split()[4]
+        server = LocalBigQuery(process, rest, "")
+        job = server.client().query(SLOW, job_retry=None)
+        os.kill(emulator_of(server), signal.SIGKILL)
+        with pytest.raises(Exception, match=r"The emulator behind the local BigQuery is gone|refused|closed|aborted"):
+            job.result(retry=None, job_retry=None)
+        _, reported = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "The local BigQuery ends, because its emulator has: bqemulator ended with exit code -9" in reported
+    assert "Traceback" not in reported
 
 
 @pytest.mark.parametrize("option", ["--port", "--storage-port"])

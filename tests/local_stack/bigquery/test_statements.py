@@ -1,4 +1,4 @@
-"""BigQuery ML is found in SQL text, and nothing else is touched."""
+"""BigQuery ML is found in a statement, and nothing else is touched."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ import pytest
 
 from local_stack.bigquery.errors import BigQueryError
 from local_stack.bigquery.plan import next_call, put_table, source_query
-from local_stack.bigquery.statements import DIALECT, CreateModel, DropModel, MLCall, OtherStatement, parse
-
-
-def only(sql: str):
-    (statement,) = parse(sql)
-    return statement
+from local_stack.bigquery.statements import DIALECT, CreateModel, DropModel, MLCall, OtherStatement, holds_ml, parse
 
 
 @pytest.mark.parametrize(
@@ -25,12 +20,12 @@ def only(sql: str):
         "CREATE TABLE d.model AS SELECT 1 AS model",
     ],
 )
-def test_text_without_bigquery_ml_is_left_to_the_emulator(sql):
-    assert parse(sql) is None
+def test_a_statement_without_bigquery_ml_is_known_as_such(sql):
+    assert not holds_ml(parse(sql))
 
 
 def test_create_model_is_read_with_its_options():
-    statement = only(
+    statement = parse(
         "CREATE OR REPLACE MODEL `p.d.m` OPTIONS(MODEL_TYPE='LOGISTIC_REG', input_label_cols=['y'], l2_reg=0.5, "
         "max_iterations=20, early_stop=FALSE, class_weights=[STRUCT('a', 0.5), ('b', 2)]) AS WITH x AS (SELECT 1 AS y) "
         "SELECT * FROM x"
@@ -53,11 +48,11 @@ def test_create_model_is_read_with_its_options():
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
-        ("CREATE MODEL d.m TRANSFORM(a) OPTIONS(model_type='LINEAR_REG') AS SELECT 1 AS a", "TRANSFORM"),
         ("CREATE TEMP MODEL d.m OPTIONS(model_type='LINEAR_REG') AS SELECT 1 AS a", "TEMPORARY"),
         ("CREATE MODEL d.m OPTIONS(model_type='LINEAR_REG')", "training query"),
         ("CREATE MODEL d.m OPTIONS(l2_reg=RAND()) AS SELECT 1 AS a", "'l2_reg' must be a constant"),
         ("CREATE MODEL d.m OPTIONS(l2_reg=1, L2_REG=2) AS SELECT 1 AS a", "Duplicate option 'l2_reg'"),
+        ("CREATE PROCEDURE d.p() BEGIN SELECT * FROM ML.EVALUATE(MODEL d.m); END", "CREATE PROCEDURE"),
         ("SELECT * FROM ML.PREDICT(MODEL d.m, (SELECT 1)", "no closing parenthesis"),
         ("SELECT * FRO ML.PREDICT(MODEL d.m, (SELECT 1))", "Syntax error"),
         ("SELECT * FROM ML.PREDICT(MODEL d.m, (SELEC 1))", "argument of ML.PREDICT"),
@@ -73,15 +68,15 @@ def test_what_cannot_be_read_is_an_invalid_query(sql, message):
 
 @pytest.mark.parametrize(("sql", "if_exists"), [("DROP MODEL d.m", False), ("drop model if exists d.m", True)])
 def test_drop_model_is_read(sql, if_exists):
-    statement = only(sql)
+    statement = parse(sql)
     assert isinstance(statement, DropModel)
     assert (statement.path.db, statement.path.name, statement.if_exists) == ("d", "m", if_exists)
 
 
 def test_a_call_is_read_with_its_arguments_in_any_case_and_layout():
-    statement = only(
-        "SELECT p.* FROM ml . predict(\n  model `p.d.m`, -- comment, with (\n  (SELECT ')', [1, 2]),\n"
-        "  STRUCT(0.25 AS threshold)) AS p WHERE p.x > @y"
+    statement = parse(
+        "SELECT p.* FROM ml . predict(/* its */\n  model `p.d.m`, -- comment, with (\n  (SELECT ')', [1, 2]),\n"
+        "  -- cut\n  STRUCT(0.25 AS threshold)) AS p WHERE p.x > @y"
     )
     assert isinstance(statement, OtherStatement)
     call = next_call(statement.tree)
@@ -94,16 +89,16 @@ def test_a_call_is_read_with_its_arguments_in_any_case_and_layout():
 
 
 def test_the_table_form_reads_the_table():
-    call = next_call(only("SELECT * FROM ML.EVALUATE(MODEL d.m, TABLE `p.d.t`)").tree)
+    call = next_call(parse("SELECT * FROM ML.EVALUATE(MODEL d.m, /* all of */ TABLE `p.d.t`)").tree)
     assert source_query(call).sql(DIALECT) == "SELECT * FROM `p.d.t`"
 
 
 def test_a_call_may_have_no_input():
-    assert source_query(next_call(only("SELECT * FROM ML.EVALUATE(MODEL d.m)").tree)) is None
+    assert source_query(next_call(parse("SELECT * FROM ML.EVALUATE(MODEL d.m)").tree)) is None
 
 
 def test_inputs_take_along_the_expressions_they_refer_to_and_no_others():
-    statement = only(
+    statement = parse(
         "WITH a AS (SELECT 1 AS x), b AS (SELECT * FROM a), c AS (SELECT 3) "
         "SELECT * FROM ML.PREDICT(MODEL d.m, (SELECT * FROM b)), c"
     )
@@ -113,7 +108,7 @@ def test_inputs_take_along_the_expressions_they_refer_to_and_no_others():
 
 
 def test_an_inner_expression_hides_an_outer_one_of_the_same_name():
-    statement = only(
+    statement = parse(
         "WITH a AS (SELECT 1 AS x) SELECT * FROM (WITH a AS (SELECT * FROM a) "
         "SELECT * FROM ML.PREDICT(MODEL d.m, TABLE a))"
     )
@@ -124,7 +119,7 @@ def test_an_inner_expression_hides_an_outer_one_of_the_same_name():
 
 
 def test_calls_run_in_the_order_in_which_they_depend_on_each_other():
-    statement = only(
+    statement = parse(
         "WITH p AS (SELECT * FROM ML.PREDICT(MODEL d.first, TABLE d.t)) "
         "SELECT * FROM ML.PREDICT(MODEL d.third, (SELECT * FROM ML.PREDICT(MODEL d.second, TABLE p)))"
     )
@@ -136,9 +131,3 @@ def test_calls_run_in_the_order_in_which_they_depend_on_each_other():
     assert [name for name, _ in order] == ["first", "second", "third"]
     assert order[2][1] == "SELECT * FROM `p`.`_x`.`t2`"
     assert statement.tree.sql(DIALECT) == ("WITH p AS (SELECT * FROM `p`.`_x`.`t1`) SELECT * FROM `p`.`_x`.`t3`")
-
-
-def test_a_script_is_several_statements():
-    first, second = parse("SELECT 1; SELECT * FROM ML.EVALUATE(MODEL d.m);")
-    assert next_call(first.tree) is None
-    assert next_call(second.tree) is not None
