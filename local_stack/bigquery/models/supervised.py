@@ -40,7 +40,15 @@ class Classes:
 
     @classmethod
     def of(cls, label: str, column: pa.ChunkedArray) -> Classes:
-        """Return the values that occur in a column without NULL."""
+        """Return the values that occur in a column without NULL.
+
+        Raises:
+            BigQueryError: `invalidQuery`, if the column's type cannot be a label, or it has too few or many values.
+        """
+        if pa.types.is_nested(column.type):
+            raise invalid_query(
+                f"The label column {label!r} is of type {column.type}; a classification needs numbers, strings or BOOLs"
+            )
         values = pc.unique(column)
         if not 1 < len(values) <= _MOST_CLASSES:
             raise invalid_query(

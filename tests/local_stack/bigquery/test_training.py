@@ -271,6 +271,11 @@ def test_a_split_by_a_column_holds_its_rows_out(rows, dataset, customers, split,
         ("model_type='LOGISTIC_REG'", "SELECT 1 AS x, 1 AS label", "has 1 distinct values"),
         (
             "model_type='LOGISTIC_REG'",
+            "SELECT 1 AS x, STRUCT(1 AS a) AS label",
+            "label column 'label' is of type struct",
+        ),
+        (
+            "model_type='LOGISTIC_REG'",
             "SELECT id AS x, id AS label FROM UNNEST(GENERATE_ARRAY(1, 60)) AS id",
             "2 to 50",
         ),
