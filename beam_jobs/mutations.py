@@ -105,7 +105,7 @@ def _for_each(numbers: pa.Array, encode: Callable[[int], bytes]) -> pa.Array:
 def _varint(number: int) -> bytes:
     """A number as protobuf writes sizes: seven bits a byte, the lowest first, all but the last marked."""
     encoded = bytearray()
-    while number > 0x7F:  # noqa: PLR2004  seven bits
+    while number >> 7:
         encoded.append(number & 0x7F | 0x80)
         number >>= 7
     encoded.append(number)

@@ -14,6 +14,7 @@ from pathlib import Path
 import grpc
 import pyarrow as pa
 import pytest
+import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
@@ -100,6 +101,19 @@ def rows(client: bigquery.Client) -> Callable[..., list[dict[str, object]]]:
         return [dict(row) for row in client.query(sql, job_config=config).result()]
 
     return run
+
+
+@pytest.fixture
+def api(local_bigquery):
+    """Calls the REST API: api(method, path, ...) returns the status and the body."""
+
+    def call(method, path, **arguments):
+        response = requests.request(
+            method, f"{local_bigquery.rest}/bigquery/v2/projects/demo/{path}", timeout=60, **arguments
+        )
+        return response.status_code, response.json() if response.content else None
+
+    return call
 
 
 @pytest.fixture

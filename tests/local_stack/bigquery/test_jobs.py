@@ -14,19 +14,6 @@ from google.cloud import bigquery
 SLOW = "SELECT MAX(FARM_FINGERPRINT(CAST(x AS STRING))) AS m FROM UNNEST(GENERATE_ARRAY(1, 6000)) AS x"
 
 
-@pytest.fixture
-def api(local_bigquery):
-    """Calls the REST API: api(method, path, ...) returns the status and the body."""
-
-    def call(method, path, **arguments):
-        response = requests.request(
-            method, f"{local_bigquery.rest}/bigquery/v2/projects/demo/{path}", timeout=60, **arguments
-        )
-        return response.status_code, response.json()
-
-    return call
-
-
 def insert(api, sql, job_id=None, **query):
     job_id = job_id or f"job-{uuid.uuid4().hex}"
     body = {

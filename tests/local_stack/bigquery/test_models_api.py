@@ -10,24 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import requests
 from google.api_core.exceptions import BadRequest, Conflict, NotFound, PreconditionFailed
 from google.cloud import bigquery
 
 LINEAR = "OPTIONS(model_type='LINEAR_REG') AS SELECT x, 2.0 * x AS label FROM UNNEST([1, 2, 3]) AS x"
-
-
-@pytest.fixture
-def api(local_bigquery):
-    """Calls the REST API: api(method, path, ...) returns the status and the body."""
-
-    def call(method, path, **arguments):
-        response = requests.request(
-            method, f"{local_bigquery.rest}/bigquery/v2/projects/demo/{path}", timeout=60, **arguments
-        )
-        return response.status_code, response.json() if response.content else None
-
-    return call
 
 
 @pytest.fixture
