@@ -6,8 +6,10 @@ from google.cloud.bigtable_v2.types import bigtable, data
 
 ReadRowsRequest: Any = bigtable.ReadRowsRequest.pb()
 ReadRowsResponse: Any = bigtable.ReadRowsResponse.pb()
+PingAndWarmRequest: Any = bigtable.PingAndWarmRequest.pb()
 MutateRowsRequest: Any = bigtable.MutateRowsRequest.pb()
 MutateRowsResponse: Any = bigtable.MutateRowsResponse.pb()
+RowSet: Any = data.RowSet.pb()
 RowFilter: Any = data.RowFilter.pb()
 TimestampRange: Any = data.TimestampRange.pb()
 

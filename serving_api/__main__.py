@@ -2,22 +2,17 @@
 
 import argparse
 import os
-import signal
 import socket
 import sys
 from tempfile import TemporaryDirectory
 
 import structlog
-import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from serving_api.logs import configure_logs
-from serving_api.settings import Settings
+from serving_api.server import server
+from serving_api.settings import METRICS_FOLDER_VARIABLE, Settings
 
 _log = structlog.get_logger(__name__)
-
-_BACKLOG = 2048
-_DRAIN_SECONDS = 8  # below the 10 that Cloud Run leaves between SIGTERM and SIGKILL
 
 
 def main() -> None:
@@ -25,32 +20,16 @@ def main() -> None:
     arguments = _arguments()
     configure_logs()
     try:
-        Settings.from_environment()
+        settings = Settings.from_environment()
     except ValueError as error:
         sys.exit(str(error))
-    listener = _listen(arguments.host, arguments.port)
-    config = uvicorn.Config(
-        "serving_api.app:from_environment",
-        factory=True,
-        workers=arguments.workers,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
-    )
-    host, port = listener.getsockname()[:2]
+    host = arguments.host
+    port = _free_port(host, arguments.port)
     _log.info("listening", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
-    if arguments.workers == 1:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has drained
-        uvicorn.Server(config).run(sockets=[listener])
-    else:
-        with TemporaryDirectory(prefix="foreserve-metrics-") as folder:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where the workers share their metrics
-            Multiprocess(config, sockets=[listener]).run()
+    with TemporaryDirectory(prefix="foreserve-metrics-") as folder:
+        if arguments.workers > 1:
+            os.environ[METRICS_FOLDER_VARIABLE] = folder  # before prometheus_client is imported, which looks then
+        server(settings, host, port, arguments.workers).serve()
 
 
 def _arguments() -> argparse.Namespace:
@@ -61,11 +40,13 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Listen before anything else starts, so that a port that is taken is said at once and by its number."""
+def _free_port(host: str, port: int) -> int:
+    """The port, if nobody listens on it: the server would share it with whoever does; 0: any that is free."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        with socket.create_server((host, port), family=family) as probe:
+            free: int = probe.getsockname()[1]
+            return free
     except (OSError, OverflowError) as error:
         sys.exit(f"cannot listen on {host} port {port}: {error}; choose another with --port (0: any that is free)")
 

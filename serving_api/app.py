@@ -4,15 +4,30 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from serving_api import models, operations, predictions, problems
 from serving_api.body_limit import BodyLimitMiddleware
 from serving_api.logs import configure_logs
 from serving_api.metrics import Metrics, MetricsMiddleware
+from serving_api.prediction_endpoint import PredictionEndpoint, is_look_up
 from serving_api.service import Service
 from serving_api.settings import Settings
 
 _MAX_BODY_BYTES = 8 << 20  # a thousand of the longest ids take half of it
+
+
+class ServingApp(FastAPI):
+    """FastAPI, but for the one route that is called for every look-up."""
+
+    look_up: PredictionEndpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if is_look_up(scope):
+            await self.look_up(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -20,12 +35,13 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: ServingApp) -> AsyncIterator[None]:
         async with Service.run(settings, metrics) as service:
             app.state.service = service
+            app.look_up = PredictionEndpoint(service, metrics)
             yield
 
-    app = FastAPI(
+    app = ServingApp(
         title="Foreserve",
         summary="Looks up the predictions of models, by entity.",
         version="1",

@@ -1,53 +1,54 @@
-"""The models and their versions, as the registry has them: polled, and kept as immutable snapshots."""
+"""The models and their versions, as the registry has them, in immutable snapshots."""
 
-import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Self
 
-import grpc.aio
 import structlog
 
-from prediction_store.connection import routing_metadata
 from prediction_store.instance import Instance
 from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY, REGISTRY_TABLE, RowKeyFormat
 from prediction_store.lifecycle import ModelState, RegistryError, Status
-from prediction_store.protos import ReadRowsRequest, RowFilter, read_rows
+from prediction_store.protos import ReadRowsRequest, ReadRowsResponse, RowFilter
 from prediction_store.reads import RowAssembler
+from serving_api.bigtable import Answer, CallError, Channel
+from serving_api.lookups import Lookups, Source
 
 _log = structlog.get_logger(__name__)
 
 _READ_TIMEOUT_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What a look-up reads: a table, and the version to read of each of some models."""
-
-    table: str
-    versions: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ModelVersion:
-    """A version of a model's predictions, and where it is read."""
+    """A version of a model's predictions, and where it is read. `json_members` is what an answer says of it."""
 
     model: str
     version: int
     created_at: str
     row_keys: RowKeyFormat
+    table: str
     source: Source
+    json_members: bytes
 
     @classmethod
-    def of(cls, state: ModelState, version: int) -> Self:
+    def of(cls, state: ModelState, version: int, lookups: Lookups) -> Self:
         """A version of a model."""
-        source = Source(state.entity_type, ((state.model, version),))
-        return cls(state.model, version, iso_time(version), state.row_keys, source)
+        created_at = iso_time(version)
+        return cls(
+            model=state.model,
+            version=version,
+            created_at=created_at,
+            row_keys=state.row_keys,
+            table=state.entity_type,
+            source=lookups.source(state.entity_type, ((state.model, version),)),
+            json_members=b'"version":%d,"created_at":"%b"' % (version, created_at.encode()),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,10 @@ class Model:
     readable: Mapping[int, ModelVersion]
 
     @classmethod
-    def of(cls, state: ModelState) -> Self:
+    def of(cls, state: ModelState, lookups: Lookups) -> Self:
         """The model in a state. Cells of an expired version may be gone, so that it cannot be read."""
         readable = {
-            version: ModelVersion.of(state, version)
+            version: ModelVersion.of(state, version, lookups)
             for version, record in state.versions.items()
             if version == state.active or (record.has_cells and record.status is not Status.EXPIRED)
         }
@@ -87,38 +88,29 @@ class Snapshot:
 
     models: Mapping[str, Model]
     broken: Mapping[str, str]
-    entity_types: Mapping[str, EntityType] = field(init=False)
-
-    def __post_init__(self) -> None:
-        active = [model.active for model in self.models.values() if model.active]
-        by_table = attrgetter("source.table")
-        entity_types: dict[str, EntityType] = {}
-        for table, group in groupby(sorted(active, key=by_table), key=by_table):
-            versions = tuple(group)
-            source = Source(table, tuple((version.model, version.version) for version in versions))
-            entity_types[table] = EntityType(versions, source)
-        object.__setattr__(self, "entity_types", MappingProxyType(entity_types))
+    entity_types: Mapping[str, EntityType]
 
 
 class Catalog:
     """Keeps a snapshot of the registry up to date; the last one, if the registry cannot be read."""
 
-    def __init__(self, channel: grpc.aio.Channel, instance: Instance, app_profile: str, poll_seconds: float) -> None:
+    def __init__(self, channel: Channel, instance: Instance, app_profile: str, lookups: Lookups) -> None:
         """Read the registry of an instance.
 
         Args:
             channel: to Bigtable.
             instance: where the registry table is.
             app_profile: the app profile to read through; empty: the default one.
-            poll_seconds: the time between two reads.
+            lookups: by what the versions are read.
         """
-        self._read_rows = read_rows(channel)
-        table = instance.table(REGISTRY_TABLE)
-        self._request = ReadRowsRequest(table_name=table, app_profile_id=app_profile, filter=_document_filter())
-        self._metadata = (routing_metadata(table, app_profile),)
-        self._poll_seconds = poll_seconds
+        self._channel = channel
+        self._table = instance.table(REGISTRY_TABLE)
+        request = ReadRowsRequest(table_name=self._table, app_profile_id=app_profile, filter=_document_filter())
+        self._request = request.SerializeToString()
+        self._lookups = lookups
         self._snapshot: Snapshot | None = None
         self._read_at: float | None = None
+        self._documents: dict[str, bytes] = {}
         self._understood: dict[bytes, Model | RegistryError] = {}
         self._failure: str | None = None
 
@@ -132,37 +124,33 @@ class Catalog:
         """The time since the registry was last read; None if it never was."""
         return None if self._read_at is None else time.monotonic() - self._read_at
 
-    async def poll(self) -> None:
-        """Read the registry again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(self._poll_seconds)
-            await self.refresh()
-
     async def refresh(self) -> None:
         """Read the registry once. If that fails, say so in the log and keep the last snapshot."""
         try:
-            documents = await self._documents()
-        except grpc.aio.AioRpcError as error:
-            failure = error.code().name
-            if failure != self._failure:
-                _log.error("the registry cannot be read; keeping the last state", code=failure, reason=error.details())
-            self._failure = failure
+            documents = await self._read()
+        except CallError as error:
+            if error.code != self._failure:
+                _log.error("the registry cannot be read; keeping the last state", code=error.code, reason=error.reason)
+            self._failure = error.code
             return
         if self._failure:
             _log.info("the registry can be read again")
         self._failure = None
         self._read_at = time.monotonic()
-        self._take(documents)
+        if self._snapshot is None or documents != self._documents:
+            self._documents = documents
+            self._take(documents)
 
-    async def _documents(self) -> dict[str, bytes]:
-        """The document of every model."""
-        assembler = RowAssembler()
-        documents: dict[str, bytes] = {}
-        async for response in self._read_rows(self._request, timeout=_READ_TIMEOUT_SECONDS, metadata=self._metadata):
-            documents.update(
-                (key.decode(errors="replace"), cells[REGISTRY_FAMILY]) for key, cells in assembler.feed(response)
-            )
-        return documents
+    async def _read(self) -> dict[str, bytes]:
+        """The document of every model.
+
+        Raises:
+            CallError: they cannot be read.
+        """
+        answer = Answer()
+        self._channel.read_rows(self._table, self._request, _READ_TIMEOUT_SECONDS, answer)
+        response = ReadRowsResponse.FromString(await answer.whole(_READ_TIMEOUT_SECONDS))
+        return {key.decode(errors="replace"): cells[REGISTRY_FAMILY] for key, cells in RowAssembler().feed(response)}
 
     def _take(self, documents: Mapping[str, bytes]) -> None:
         """Make the documents the new snapshot. Those that did not change are not parsed again."""
@@ -171,7 +159,7 @@ class Catalog:
         broken: dict[str, str] = {}
         understood: dict[bytes, Model | RegistryError] = {}
         for name, document in documents.items():
-            result = understood[document] = self._understood.get(document) or _understand(name, document)
+            result = understood[document] = self._understood.get(document) or self._understand(name, document)
             if isinstance(result, Model):
                 models[name] = result
                 continue
@@ -179,30 +167,39 @@ class Catalog:
             if name in last:
                 models[name] = last[name]
         self._understood = understood
-        self._snapshot = Snapshot(MappingProxyType(models), MappingProxyType(broken))
+        self._snapshot = Snapshot(MappingProxyType(models), MappingProxyType(broken), self._entity_types(models))
         for name, model in models.items():
-            if name not in last or last[name].active != model.active:
-                _log.info("serving", model=name, version=model.active and model.active.version)
+            if name not in last or last[name].state.active != model.state.active:
+                _log.info("serving", model=name, version=model.state.active)
+
+    def _understand(self, name: str, document: bytes) -> Model | RegistryError:
+        """The model that a document describes, or what is wrong with it."""
+        try:
+            model = Model.of(ModelState.from_json(document), self._lookups)
+        except (RegistryError, TypeError, ValueError, KeyError, OverflowError) as error:
+            reason = str(error)
+        else:
+            if model.state.model == name:
+                return model
+            reason = f"it describes {model.state.model}"
+        _log.error("the registry has a broken document; keeping the model's last state", model=name, reason=reason)
+        return RegistryError(f"{name}: {reason}")
+
+    def _entity_types(self, models: Mapping[str, Model]) -> Mapping[str, EntityType]:
+        by_table = attrgetter("table")
+        active = sorted((model.active for model in models.values() if model.active), key=by_table)
+        entity_types: dict[str, EntityType] = {}
+        for table, group in groupby(active, key=by_table):
+            versions = tuple(group)
+            source = self._lookups.source(table, [(version.model, version.version) for version in versions])
+            entity_types[table] = EntityType(versions, source)
+        return MappingProxyType(entity_types)
 
 
 def iso_time(version: int) -> str:
     """The time of a version, which counts milliseconds since the epoch, in ISO 8601 and UTC."""
     seconds, milliseconds = divmod(version, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z"
-
-
-def _understand(name: str, document: bytes) -> Model | RegistryError:
-    """The model that a document describes, or what is wrong with it."""
-    try:
-        model = Model.of(ModelState.from_json(document))
-    except (RegistryError, TypeError, ValueError, KeyError, OverflowError) as error:
-        reason = str(error)
-    else:
-        if model.state.model == name:
-            return model
-        reason = f"it describes {model.state.model}"
-    _log.error("the registry has a broken document; keeping the model's last state", model=name, reason=reason)
-    return RegistryError(f"{name}: {reason}")
 
 
 def _document_filter() -> Any:

@@ -6,15 +6,182 @@ shared.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections import deque
+from collections.abc import Callable, Collection
 from functools import partial
-from itertools import islice
+from typing import Protocol
 
 Cells = dict[str, bytes]
 """The predictions in a row, by model; empty: a tombstone."""
 
-Rows = AsyncIterator[tuple[bytes, Cells]]
-"""The rows that there are, as they arrive, with their keys."""
+
+class Waiter(Protocol):
+    """A look-up that waits for its rows until a deadline, a time of the event loop."""
+
+    deadline: float
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it still wants them."""
+
+    def arrived(self, key: bytes, cells: Cells) -> None:
+        """Take a row."""
+
+    def absent(self) -> None:
+        """Take note that a row does not exist."""
+
+    def failed(self, error: Exception) -> None:
+        """Take note that not all rows can be had."""
+
+
+class OneRow:
+    """Waits for one row: `row` is its cells, or None."""
+
+    __slots__ = ("deadline", "row")
+
+    def __init__(self, row: "asyncio.Future[Cells | None]", deadline: float) -> None:
+        self.row = row
+        self.deadline = deadline
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has no answer, and was not cancelled."""
+        return not self.row.done()
+
+    def arrived(self, _key: bytes, cells: Cells) -> None:
+        """It is this one."""
+        if not self.row.done():
+            self.row.set_result(cells)
+
+    def absent(self) -> None:
+        """There is none."""
+        if not self.row.done():
+            self.row.set_result(None)
+
+    def failed(self, error: Exception) -> None:
+        """Nobody knows."""
+        if not self.row.done():
+            self.row.set_exception(error)
+
+
+class ManyRows:
+    """Waits for several rows: `rows` is those that exist."""
+
+    __slots__ = ("_found", "_outstanding", "deadline", "rows")
+
+    def __init__(self, rows: asyncio.Future[dict[bytes, Cells]], deadline: float, keys: int) -> None:
+        """Wait for the rows of so many keys."""
+        self.rows = rows
+        self.deadline = deadline
+        self._found: dict[bytes, Cells] = {}
+        self._outstanding = keys
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has no answer, and was not cancelled."""
+        return not self.rows.done()
+
+    def arrived(self, key: bytes, cells: Cells) -> None:
+        """One of them."""
+        self._found[key] = cells
+        self.absent()
+
+    def absent(self) -> None:
+        """One of them does not exist."""
+        self._outstanding -= 1
+        if not self._outstanding and not self.rows.done():
+            self.rows.set_result(self._found)
+
+    def failed(self, error: Exception) -> None:
+        """One of them cannot be had, and so the answer cannot be given."""
+        if not self.rows.done():
+            self.rows.set_exception(error)
+
+
+class Batch:
+    """Keys that are read together, and who waits for each."""
+
+    def __init__(self, when_unwanted: Callable[["Batch"], None]) -> None:
+        """Start without keys. `when_unwanted` is called if at some deadline nobody waits any more."""
+        self._loop = asyncio.get_running_loop()
+        self._waiters: dict[bytes, list[Waiter]] = {}
+        self._when_unwanted = when_unwanted
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._waiters
+
+    def add(self, key: bytes, waiter: Waiter) -> None:
+        """Let a look-up wait for a key."""
+        waiters = self._waiters.get(key)
+        if waiters is None:
+            self._waiters[key] = [waiter]
+        else:
+            waiters.append(waiter)
+        if self._timer is None or waiter.deadline < self._timer.when():
+            self._give_up_at(waiter.deadline)
+
+    @property
+    def keys(self) -> Collection[bytes]:
+        """The keys that have no answer yet."""
+        return self._waiters.keys()
+
+    @property
+    def deadline(self) -> float:
+        """When the last look-up gives up, a time of the event loop."""
+        return max(waiter.deadline for waiters in self._waiters.values() for waiter in waiters)
+
+    def forget_those_who_left(self) -> None:
+        """Drop keys that nobody waits for any more."""
+        self._waiters = {
+            key: waiters for key, waiters in self._waiters.items() if any(waiter.is_waiting for waiter in waiters)
+        }
+
+    def arrived(self, key: bytes, cells: Cells) -> None:
+        """Hand a row out; at its second arrival, that is nobody's."""
+        for waiter in self._waiters.pop(key, ()):
+            waiter.arrived(key, cells)
+
+    def end(self, error: Exception | None) -> None:
+        """Say to all who still wait that there are no more rows, or why they cannot be had."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        remaining, self._waiters = self._waiters, {}
+        for waiters in remaining.values():
+            for waiter in waiters:
+                waiter.failed(error) if error else waiter.absent()
+
+    def _give_up_at(self, deadline: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._give_up)
+
+    def _give_up(self) -> None:
+        """Tell those whose time is over, and set the timer for the next one."""
+        self._timer = None
+        now = self._loop.time()
+        following = float("inf")
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                if waiter.deadline <= now:
+                    waiter.failed(TimeoutError())
+                elif waiter.is_waiting:
+                    following = min(following, waiter.deadline)
+        if following < float("inf"):
+            self._give_up_at(following)
+        else:
+            self._when_unwanted(self)
+
+
+class Read(Protocol):
+    """A read of a batch that is under way. Hands rows to the batch, and then calls what it was started with."""
+
+    def cancel(self) -> None:
+        """Give it up. What it was started with is not called."""
 
 
 class Lane:
@@ -22,104 +189,58 @@ class Lane:
 
     def __init__(
         self,
-        read: Callable[[Collection[bytes], float], Rows],
+        start: Callable[[Batch, Callable[[Exception | None], None]], Read],
         *,
         max_reads: int,
         max_keys: int,
-        when_idle: Callable[[], None],
     ) -> None:
         """Open a lane.
 
         Args:
-            read: reads the rows with some keys until a deadline, when nobody waits for them any more. What it raises
-                goes to the look-ups that wait for those rows.
+            start: starts the read of a batch; calls the other argument, later, once it has ended or failed.
             max_reads: how many reads may be in flight.
             max_keys: how many keys one read may have.
-            when_idle: called each time that the last look-up has left.
         """
-        self._read = read
+        self._loop = asyncio.get_running_loop()
+        self._start = start
         self._max_reads = max_reads
         self._max_keys = max_keys
-        self._when_idle = when_idle
-        self._waiting: dict[bytes, list[_Waiter]] = {}
-        self._reads: set[asyncio.Task[None]] = set()
+        self._waiting: deque[Batch] = deque()
+        self._reads: dict[Batch, Read] = {}
         self._starting = False
 
-    async def look_up(self, keys: Collection[bytes], deadline: float) -> dict[bytes, Cells]:
-        """The rows with the given keys, at least one and no two the same; those that there are not are left out.
-
-        Cancelling this leaves a read that is in flight to the other look-ups in it.
-
-        Raises:
-            TimeoutError: the rows did not arrive before `deadline`, a time of the event loop.
-        """
-        waiter = _Waiter(len(keys), deadline)
-        for key in keys:
-            self._waiting.setdefault(key, []).append(waiter)
+    def enter(self, key: bytes, waiter: Waiter) -> None:
+        """Let a look-up wait for the row of a key."""
+        waiting = self._waiting
+        if waiting and (len(waiting[-1]) < self._max_keys or key in waiting[-1]):
+            waiting[-1].add(key, waiter)
+        else:
+            batch = Batch(self._give_up)
+            batch.add(key, waiter)
+            waiting.append(batch)
         if not self._starting and len(self._reads) < self._max_reads:
             self._starting = True  # at the end of this turn of the loop, with all look-ups that came in it
-            asyncio.get_running_loop().call_soon(self._start_reads)
-        async with asyncio.timeout_at(deadline):
-            return await waiter.rows
+            self._loop.call_soon(self._start_reads)
 
     def _start_reads(self) -> None:
         self._starting = False
-        while len(self._reads) < self._max_reads and (asked := self._next_keys()):
-            read = asyncio.create_task(self._deliver(asked))
-            self._reads.add(read)
-            read.add_done_callback(partial(self._end_read, asked))
-        if not self._reads:
-            self._when_idle()
-
-    def _next_keys(self) -> "dict[bytes, list[_Waiter]]":
-        """Take the keys that have waited longest, except those that nobody waits for any more."""
-        wanted: dict[bytes, list[_Waiter]] = {}
-        while self._waiting and not wanted:
-            if len(self._waiting) <= self._max_keys:
-                taken, self._waiting = self._waiting, {}
+        while self._waiting and len(self._reads) < self._max_reads:
+            batch = self._waiting.popleft()
+            batch.forget_those_who_left()
+            if len(batch):
+                self._reads[batch] = self._start(batch, partial(self._end, batch))
             else:
-                taken = {key: self._waiting.pop(key) for key in list(islice(self._waiting, self._max_keys))}
-            wanted = {k: waiters for k, waiters in taken.items() if not all(w.rows.done() for w in waiters)}
-        return wanted
+                batch.end(None)
 
-    async def _deliver(self, asked: "dict[bytes, list[_Waiter]]") -> None:
-        """Read rows and hand each out when it arrives, leaving in `asked` the keys without one."""
-        deadline = max(waiter.deadline for waiters in asked.values() for waiter in waiters)
-        async for key, cells in self._read(tuple(asked), deadline):
-            for waiter in asked.pop(key, ()):
-                waiter.arrived(key, cells)
-
-    def _end_read(self, asked: "dict[bytes, list[_Waiter]]", read: asyncio.Task[None]) -> None:
-        self._reads.remove(read)
-        if not read.cancelled():
-            failure = read.exception()
-            for waiters in asked.values():
-                for waiter in waiters:
-                    waiter.failed(failure) if failure else waiter.absent()
+    def _end(self, batch: Batch, error: Exception | None) -> None:
+        del self._reads[batch]
+        batch.end(error)
         if not self._starting:
             self._start_reads()
 
-
-class _Waiter:
-    """A look-up that waits for its rows."""
-
-    __slots__ = ("_found", "_outstanding", "deadline", "rows")
-
-    def __init__(self, keys: int, deadline: float) -> None:
-        self.deadline = deadline
-        self.rows: asyncio.Future[dict[bytes, Cells]] = asyncio.get_running_loop().create_future()
-        self._found: dict[bytes, Cells] = {}
-        self._outstanding = keys
-
-    def arrived(self, key: bytes, cells: Cells) -> None:
-        self._found[key] = cells
-        self.absent()
-
-    def absent(self) -> None:
-        self._outstanding -= 1
-        if not self._outstanding and not self.rows.done():
-            self.rows.set_result(self._found)
-
-    def failed(self, failure: BaseException) -> None:
-        if not self.rows.done():
-            self.rows.set_exception(failure)
+    def _give_up(self, batch: Batch) -> None:
+        """Nobody waits for a batch any more. One that has not gone out is dropped when its turn comes."""
+        read = self._reads.get(batch)
+        if read:
+            read.cancel()
+            self._end(batch, None)

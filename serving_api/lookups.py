@@ -1,22 +1,19 @@
 """Looks predictions up in Bigtable: within a deadline, within a bound on the work in flight, in shared reads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import grpc
-import grpc.aio
 import structlog
 
-from prediction_store.connection import routing_metadata
 from prediction_store.instance import Instance
-from prediction_store.protos import read_rows
-from prediction_store.reads import Row, RowAssembler, prediction_filter, read_request
-from serving_api.catalog import Source
-from serving_api.lanes import Cells, Lane
+from prediction_store.reads import prediction_filter, read_request
+from serving_api.bigtable import CallError, Channel
+from serving_api.lanes import Batch, Cells, Lane, ManyRows, OneRow
 from serving_api.metrics import Metrics
+from serving_api.reads import BatchRead, Reader
+from serving_api.second_reads import SecondReads
 
 _log = structlog.get_logger(__name__)
 
@@ -38,19 +35,20 @@ class Limits:
     """What look-ups may take.
 
     `max_in_flight` bounds the keys of all look-ups at a time, `max_reads_per_lane` the reads in flight of one source.
+    `hedge_budget` is the share of reads that may be made a second time.
     """
 
-    deadline_seconds: float
     max_in_flight: int
     max_keys_per_read: int
     max_reads_per_lane: int
+    hedge_budget: float
 
 
 class Lookups:
     """Looks rows up, in as few reads as the load allows."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, instance: Instance, app_profile: str, limits: Limits, metrics: Metrics
+        self, channel: Channel, instance: Instance, app_profile: str, limits: Limits, metrics: Metrics
     ) -> None:
         """Look up in the tables of an instance.
 
@@ -61,87 +59,114 @@ class Lookups:
             limits: what look-ups may take.
             metrics: where look-ups and reads are counted.
         """
-        self._read_rows = read_rows(channel)
+        self.limits = limits
+        self.in_flight = 0
+        """How many entities are being looked up."""
+        self._channel = channel
         self._instance = instance
         self._app_profile = app_profile
-        self._limits = limits
         self._metrics = metrics
-        self._lanes: dict[Source, Lane] = {}
-        self._in_flight = 0
+        self._second_reads = SecondReads(limits.hedge_budget, metrics.hedged_reads)
         self._failure: str | None = None
 
-    async def look_up(self, source: Source, keys: Collection[bytes]) -> dict[bytes, Cells]:
-        """The rows of a source with the given keys, at least one and no two the same; absent rows are left out.
+    def source(self, table: str, versions: Sequence[tuple[str, int]]) -> "Source":
+        """The rows of a table, each with the predictions of some models, at the given version of each."""
+        name = self._instance.table(table)
+        request = read_request(name, self._app_profile, (), prediction_filter(dict(versions))).SerializeToString()
+        reader = Reader(self._channel, name, request, self._second_reads)
+        lane = Lane(
+            partial(self._read, reader),
+            max_reads=self.limits.max_reads_per_lane,
+            max_keys=self.limits.max_keys_per_read,
+        )
+        return Source(self, lane)
 
-        Raises:
-            OverloadedError: too many look-ups are in flight; nothing was read.
-            DeadlineError: the rows did not arrive in time.
-            UnavailableError: Bigtable did not answer.
-        """
-        with self._admitted(len(keys)):
-            lane = self._lanes.get(source) or self._open_lane(source)
-            deadline = asyncio.get_running_loop().time() + self._limits.deadline_seconds
-            try:
-                return await lane.look_up(keys, deadline)
-            except TimeoutError:
-                raise DeadlineError from None
-
-    @contextmanager
-    def _admitted(self, keys: int) -> Iterator[None]:
+    def admit(self, keys: int) -> None:
         """Count keys as in flight.
 
         Raises:
             OverloadedError: there would be too many.
         """
-        if self._in_flight + keys > self._limits.max_in_flight:
+        if self.in_flight + keys > self.limits.max_in_flight:
             self._metrics.refused.inc()
             raise OverloadedError
-        self._in_flight += keys
-        self._metrics.in_flight.inc(keys)
-        try:
-            yield
-        finally:
-            self._in_flight -= keys
-            self._metrics.in_flight.dec(keys)
+        self.in_flight += keys
 
-    def _open_lane(self, source: Source) -> Lane:
-        """A lane for the look-ups of a source, which lives until it is idle."""
-        table = self._instance.table(source.table)
-        metadata = (routing_metadata(table, self._app_profile),)
-        row_filter = prediction_filter(dict(source.versions))
+    def _read(self, reader: Reader, batch: Batch, when_ended: Callable[[Exception | None], None]) -> BatchRead:
+        self._metrics.read_keys.observe(len(batch))
 
-        async def read(keys: Collection[bytes], deadline: float) -> AsyncIterator[Row]:
-            request = read_request(table, self._app_profile, keys, row_filter)
-            timeout = deadline - asyncio.get_running_loop().time()
-            assembler = RowAssembler()
-            self._metrics.read_keys.observe(len(keys))
-            try:
-                async for response in self._read_rows(request, timeout=timeout, metadata=metadata):
-                    for row in assembler.feed(response):
-                        yield row
-            except grpc.aio.AioRpcError as error:
-                self._note(error.code().name, error.details())
-                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                    raise DeadlineError from None
-                raise UnavailableError(error.code().name) from None
-            self._note(None)
+        def note(error: Exception | None) -> None:
+            self._note(error)
+            when_ended(error)
 
-        lane = self._lanes[source] = Lane(
-            read,
-            max_reads=self._limits.max_reads_per_lane,
-            max_keys=self._limits.max_keys_per_read,
-            when_idle=partial(self._lanes.__delitem__, source),
-        )
-        return lane
+        return BatchRead(reader, batch, note)
 
-    def _note(self, failure: str | None, reason: str | None = None) -> None:
+    def _note(self, error: Exception | None) -> None:
         """Count a failure of a read, and say in the log when reads begin to fail, and when they stop failing."""
+        failure = None if error is None else error.code if isinstance(error, CallError) else type(error).__name__
         if failure:
             self._metrics.read_failures.labels(failure).inc()
         if failure == self._failure:
             return
         self._failure = failure
         if failure:
-            _log.error("reads fail", code=failure, reason=reason)
+            _log.error("reads fail", code=failure, reason=str(error))
         else:
             _log.info("reads succeed again")
+
+
+class Source:
+    """The rows of a table as some versions of some models have them."""
+
+    def __init__(self, lookups: Lookups, lane: Lane) -> None:
+        """Look up in a lane, within the limits of `lookups`."""
+        self._loop = asyncio.get_running_loop()
+        self._lookups = lookups
+        self._lane = lane
+
+    async def row(self, key: bytes, deadline: float) -> Cells | None:
+        """The row with a key; None if there is none.
+
+        Args:
+            key: the row key.
+            deadline: until when it is of use, a time of the event loop.
+
+        Raises:
+            OverloadedError: too many look-ups are in flight; nothing was read.
+            DeadlineError: the row did not arrive in time.
+            UnavailableError: Bigtable did not answer.
+        """
+        lookups = self._lookups
+        lookups.admit(1)
+        arriving: asyncio.Future[Cells | None] = self._loop.create_future()
+        self._lane.enter(key, OneRow(arriving, deadline))
+        try:
+            return await arriving
+        except (TimeoutError, CallError) as error:
+            raise _explained(error) from None
+        finally:
+            lookups.in_flight -= 1
+
+    async def rows(self, keys: Collection[bytes], deadline: float) -> dict[bytes, Cells]:
+        """The rows that exist of the given keys, at least one and no two the same.
+
+        Raises as `row` does.
+        """
+        lookups = self._lookups
+        lookups.admit(len(keys))
+        arriving: asyncio.Future[dict[bytes, Cells]] = self._loop.create_future()
+        waiter = ManyRows(arriving, deadline, len(keys))
+        for key in keys:
+            self._lane.enter(key, waiter)
+        try:
+            return await arriving
+        except (TimeoutError, CallError) as error:
+            raise _explained(error) from None
+        finally:
+            lookups.in_flight -= len(keys)
+
+
+def _explained(error: TimeoutError | CallError) -> Exception:
+    if isinstance(error, TimeoutError) or error.code == "DEADLINE_EXCEEDED":
+        return DeadlineError()
+    return UnavailableError(error.code)

@@ -63,5 +63,4 @@ async def readyz(request: Request) -> Ready:
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
     """What the service measures, for Prometheus."""
-    service = running(request)
-    return Response(service.metrics.exposition(service.catalog), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(running(request).exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from serving_api.lookups import DeadlineError, OverloadedError, UnavailableError
+
+_log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -88,26 +91,31 @@ def invalid(field: str, message: str) -> ProblemError:
     return ProblemError(422, "Invalid request", f"{field}: {message}", errors=[{"field": field, "message": message}])
 
 
+def as_problem(error: Exception) -> ProblemError:
+    """The problem that an error of a look-up is to the client. One that nobody foresaw goes to the log."""
+    match error:
+        case ProblemError():
+            return error
+        case OverloadedError():
+            detail = "Too many look-ups are in flight; try again in a second, or ask another replica."
+            return ProblemError(503, "Overloaded", detail, RETRY)
+        case UnavailableError():
+            return ProblemError(503, "Store unavailable", f"Bigtable answered {error}; try again.", RETRY)
+        case DeadlineError():
+            return ProblemError(504, "Deadline exceeded", "Bigtable did not answer within the deadline; try again.")
+        case _:
+            _log.error("the service failed", exc_info=error)
+            return ProblemError(500, "Internal error", "The service failed; its log says why.")
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of an application with a problem document."""
 
-    @app.exception_handler(ProblemError)
-    async def on_problem(_: Request, error: ProblemError) -> Response:
-        return error.response()
+    async def on_known(_: Request, error: Exception) -> Response:
+        return as_problem(error).response()
 
-    @app.exception_handler(OverloadedError)
-    async def on_overload(_request: Request, _error: OverloadedError) -> Response:
-        detail = "Too many look-ups are in flight; try again in a second, or ask another replica."
-        return ProblemError(503, "Overloaded", detail, RETRY).response()
-
-    @app.exception_handler(UnavailableError)
-    async def on_unavailable(_: Request, error: UnavailableError) -> Response:
-        return ProblemError(503, "Store unavailable", f"Bigtable answered {error}; try again.", RETRY).response()
-
-    @app.exception_handler(DeadlineError)
-    async def on_deadline(_request: Request, _error: DeadlineError) -> Response:
-        detail = "Bigtable did not answer within the deadline; try again."
-        return ProblemError(504, "Deadline exceeded", detail).response()
+    for known in (ProblemError, OverloadedError, UnavailableError, DeadlineError):
+        app.add_exception_handler(known, on_known)
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(_: Request, error: RequestValidationError) -> Response:
@@ -123,8 +131,8 @@ def install(app: FastAPI) -> None:
         return ProblemError(error.status_code, title, detail, error.headers).response()
 
     @app.exception_handler(Exception)
-    async def on_bug(_request: Request, _error: Exception) -> Response:
-        return ProblemError(500, "Internal error", "The service failed; its log says why.").response()
+    async def on_bug(_: Request, error: Exception) -> Response:
+        return as_problem(error).response()
 
 
 def _field(error: Mapping[str, Any]) -> str:

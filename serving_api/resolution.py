@@ -3,8 +3,10 @@
 from typing import Annotated
 from urllib.parse import unquote
 
-from fastapi import Path, Request
+from fastapi import Path
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.datastructures import QueryParams
+from starlette.types import Scope
 
 from prediction_store.layout import RowKeyFormat, row_key
 from serving_api.catalog import Catalog, Model, ModelVersion, Snapshot
@@ -95,15 +97,15 @@ def readable_version(model: Model, version: int | None) -> ModelVersion:
     )
 
 
-def queried_version(request: Request) -> int | None:
+def queried_version(scope: Scope) -> int | None:
     """The value of the query parameter `version`, the only one there is.
 
     Raises:
         ProblemError: it is not a number, or there is another parameter.
     """
-    if not request.scope["query_string"]:
+    if not scope["query_string"]:
         return None
-    parameters = dict(request.query_params)
+    parameters = dict(QueryParams(scope["query_string"]))
     version = parameters.pop("version", None)
     if parameters:
         raise invalid(next(iter(parameters)), "no such parameter; the only one is version")
@@ -113,7 +115,7 @@ def queried_version(request: Request) -> int | None:
         raise invalid("version", f"must be a number of milliseconds since the epoch, not {version!r}") from None
 
 
-def entity_row_key(request: Request, entity_id: str, row_keys: RowKeyFormat) -> bytes:
+def entity_row_key(scope: Scope, entity_id: str, row_keys: RowKeyFormat) -> bytes:
     """The row key of the entity id in the path of a request.
 
     Raises:
@@ -121,7 +123,7 @@ def entity_row_key(request: Request, entity_id: str, row_keys: RowKeyFormat) -> 
     """
     if _REPLACEMENT_CHARACTER in entity_id:  # which the server puts in place of bytes that are not UTF-8
         try:
-            unquote(request.scope["raw_path"].decode("ascii"), errors="strict")
+            unquote(scope["raw_path"].decode("ascii"), errors="strict")
         except UnicodeDecodeError:
             raise invalid("entity_id", "its percent-encoding is not UTF-8; encode the id as UTF-8 first") from None
     try:

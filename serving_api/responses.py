@@ -1,8 +1,8 @@
 """The answers: JSON that is put together around stored predictions, which are JSON already and are never parsed."""
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -47,28 +47,34 @@ class EntityPredictions(BaseModel):
 
 def prediction(version: ModelVersion, entity_id: str, payload: bytes) -> bytes:
     """The JSON of a `Prediction`."""
-    head = (
-        f'{{"model":"{version.model}","entity_id":{json.dumps(entity_id)},"version":{version.version},'
-        f'"created_at":"{version.created_at}","prediction":'
+    return b'{"model":"%b","entity_id":%b,%b,"prediction":%b}' % (
+        version.model.encode(),
+        _string(entity_id),
+        version.json_members,
+        payload,
     )
-    return b"%b%b}" % (head.encode(), payload)
 
 
 def predictions(version: ModelVersion, payloads: Iterable[tuple[str, bytes | None]]) -> bytes:
     """The JSON of `Predictions`, from entity ids and their predictions."""
-    head = (
-        f'{{"model":"{version.model}","version":{version.version},"created_at":"{version.created_at}","predictions":{{'
-    )
-    members = (b"%b:%b" % (json.dumps(entity_id).encode(), payload or b"null") for entity_id, payload in payloads)
-    return b"%b%b}}" % (head.encode(), b",".join(members))
+    members = b",".join([b"%b:%b" % (_string(entity_id), payload or b"null") for entity_id, payload in payloads])
+    return b'{"model":"%b",%b,"predictions":{%b}}' % (version.model.encode(), version.json_members, members)
 
 
 def entity_predictions(entity_type: str, entity_id: str, payloads: Mapping[ModelVersion, bytes]) -> bytes:
     """The JSON of `EntityPredictions`."""
-    head = f'{{"entity_type":"{entity_type}","entity_id":{json.dumps(entity_id)},"predictions":{{'
-    members = (
-        b'"%b":{"version":%d,"created_at":"%b","prediction":%b}'
-        % (version.model.encode(), version.version, version.created_at.encode(), payload)
-        for version, payload in payloads.items()
+    members = b",".join(
+        [
+            b'"%b":{%b,"prediction":%b}' % (version.model.encode(), version.json_members, payload)
+            for version, payload in payloads.items()
+        ]
     )
-    return b"%b%b}}" % (head.encode(), b",".join(members))
+    return b'{"entity_type":"%b","entity_id":%b,"predictions":{%b}}' % (
+        entity_type.encode(),
+        _string(entity_id),
+        members,
+    )
+
+
+def _string(value: str) -> bytes:
+    return encode_basestring_ascii(value).encode()

@@ -7,17 +7,13 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from prediction_store.connection import async_channel
 from prediction_store.instance import Instance
+from serving_api import served
+from serving_api.bigtable import Channel, Target
 from serving_api.catalog import Catalog
 from serving_api.lookups import Limits, Lookups
 from serving_api.metrics import Metrics
 from serving_api.settings import Settings
-
-_CHANNEL_OPTIONS = (
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),  # by default two minutes, for which look-ups would go on failing
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +31,39 @@ class Service:
         """A service that has tried to read the registry, and that keeps reading it."""
         instance = Instance(settings.project, settings.instance)
         limits = Limits(
-            deadline_seconds=settings.deadline_seconds,
             max_in_flight=settings.max_in_flight,
             max_keys_per_read=settings.max_keys_per_read,
             max_reads_per_lane=settings.max_reads_per_lane,
+            hedge_budget=settings.hedge_budget,
         )
-        async with async_channel(_CHANNEL_OPTIONS) as channel:
-            catalog = Catalog(channel, instance, settings.app_profile, settings.registry_poll_seconds)
+        async with Channel.open(
+            Target.from_environment(), instance, settings.app_profile, settings.connections
+        ) as channel:
             lookups = Lookups(channel, instance, settings.app_profile, limits, metrics)
+            catalog = Catalog(channel, instance, settings.app_profile, lookups)
+            service = cls(settings, metrics, catalog, lookups)
             await catalog.refresh()
-            polling = asyncio.create_task(catalog.poll())
-            yield cls(settings, metrics, catalog, lookups)
+            polling = asyncio.create_task(service._poll())
+            yield service
             polling.cancel()
             with suppress(asyncio.CancelledError):
                 await polling
+
+    async def _poll(self) -> None:
+        """Read the registry again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(self.settings.registry_poll_seconds)
+            await self.catalog.refresh()
+            self.metrics.in_flight.set(self.lookups.in_flight)  # as other processes tell it
+
+    def deadline(self) -> float:
+        """Until when a request that has just come may take, a time of the event loop."""
+        return asyncio.get_running_loop().time() + self.settings.deadline_seconds
+
+    def exposition(self) -> bytes:
+        """What is measured and what is served, in the Prometheus text format."""
+        self.metrics.in_flight.set(self.lookups.in_flight)
+        return self.metrics.exposition() + served.exposition(self.catalog)
 
 
 def running(request: Request) -> Service:

@@ -5,6 +5,9 @@ from typing import Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable with the folder in which processes share their metrics (of prometheus_client)."""
+
 _PREFIX = "SERVING_"
 
 
@@ -28,9 +31,21 @@ class Settings(BaseSettings):
     deadline_seconds: float = Field(
         default=1.0, gt=0, allow_inf_nan=False, description="seconds that a request may take"
     )
+    max_connections: int = Field(default=10_000, ge=1, description="connections of clients to one process")
+    idle_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds after which a connection that has not sent the head of a request is cut; above the time "
+        "that a load balancer in front keeps connections",
+    )
     max_in_flight: int = Field(default=4000, ge=1, description="entities being looked up at a time, in all requests")
     max_batch: int = Field(default=1000, ge=1, description="entities in one batch request")
     max_keys_per_read: int = Field(default=500, ge=1, description="rows in one Bigtable read")
+    connections: int = Field(default=2, ge=1, description="connections to Bigtable of one process")
+    hedge_budget: float = Field(
+        default=0.05, ge=0, le=1, description="share of reads that may be made a second time when late; 0: none"
+    )
     max_reads_per_lane: int = Field(default=3, ge=1, description="Bigtable reads in flight of one table and version")
 
     @model_validator(mode="after")

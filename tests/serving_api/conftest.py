@@ -14,7 +14,8 @@ from urllib.parse import quote
 import grpc
 import httpx
 import pytest
-import uvicorn
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
 from prometheus_client.parser import text_string_to_metric_families
 
 from prediction_store import layout, protos
@@ -26,6 +27,7 @@ from prediction_store.registry import Registry
 from prediction_store.tables import Tables
 from prediction_store.writes import prediction_entry
 from serving_api.app import create_app
+from serving_api.server import LOGGING
 from serving_api.settings import Settings
 
 INSTANCE = Instance("test-project", "test-instance")
@@ -264,23 +266,36 @@ def serve():
         values = {"project": INSTANCE.project, "instance": INSTANCE.instance, "registry_poll_seconds": 0.05, **settings}
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BIGTABLE_EMULATOR_HOST", address)
-            listener = socket.create_server(("127.0.0.1", 0))
-            server = uvicorn.Server(uvicorn.Config(create_app(Settings(**values)), log_config=None, access_log=False))
-            running = asyncio.create_task(server.serve(sockets=[listener]))
+            with socket.create_server(("127.0.0.1", 0)) as probe:
+                port = probe.getsockname()[1]
+            app = create_app(Settings(**values))
+            server = Server(
+                app, "127.0.0.1", port, interface=Interfaces.ASGI, http=HTTPModes.http1, log_dictconfig=LOGGING
+            )
+            running = asyncio.create_task(server.serve())
 
             async def started():
                 assert not running.done(), "the service did not start"
-                return server.started
+                return await _accepts(port)
 
             await eventually(started)
         limits = httpx.Limits(max_connections=None)
-        base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        base_url = f"http://127.0.0.1:{port}"
         async with Client(base_url=base_url, timeout=10, limits=limits) as client:
             yield client
-        server.should_exit = True
+        server.stop()
         await running
 
     return serving
+
+
+async def _accepts(port):
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
 
 
 @pytest.fixture(name="eventually")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving_api.lanes import Lane
+from serving_api.lanes import Lane, ManyRows, OneRow
 
 KEYS = [b"%d" % n for n in range(12)]
 NEVER = math.inf
@@ -28,8 +28,21 @@ look_up = st.tuples(
 )
 
 
+async def look_up_in(lane, keys, deadline=NEVER):
+    """The rows that there are of some keys; one key alone goes the way of single look-ups."""
+    arriving = asyncio.get_running_loop().create_future()
+    if len(keys) == 1:
+        lane.enter(keys[0], OneRow(arriving, deadline))
+        row = await arriving
+        return {} if row is None else {keys[0]: row}
+    waiter = ManyRows(arriving, deadline, len(keys))
+    for key in keys:
+        lane.enter(key, waiter)
+    return await arriving
+
+
 class SlowReads:
-    """Reads that answer slowly, fail at some keys, and check what they are asked."""
+    """Reads that answer slowly, fail at some keys, hand rows out twice, and check what they are asked."""
 
     def __init__(self, absent, failing, pauses, max_reads, max_keys):
         self._absent = absent
@@ -39,20 +52,26 @@ class SlowReads:
         self._max_keys = max_keys
         self.in_flight = 0
 
-    async def read(self, keys, _deadline):
-        assert 0 < len(keys) <= self._max_keys
-        assert len(set(keys)) == len(keys)
+    def start(self, batch, when_ended):
+        assert 0 < len(batch) <= self._max_keys
         assert self.in_flight < self._max_reads
         self.in_flight += 1
+        return asyncio.create_task(self._read(batch, when_ended))
+
+    async def _read(self, batch, when_ended):
+        error = None
         try:
-            for key in sorted(keys):
+            for key in sorted(batch.keys):
                 await _ticks(next(self._pauses))
                 if key in self._failing:
-                    raise ReadError
+                    error = ReadError()
+                    break
                 if key not in self._absent:
-                    yield key, row_of(key)
+                    batch.arrived(key, row_of(key))
+                    batch.arrived(key, {"m": b"late"})
         finally:
             self.in_flight -= 1
+        when_ended(error)
 
 
 @settings(deadline=None)
@@ -66,17 +85,11 @@ class SlowReads:
 )
 def test_every_look_up_gets_its_own_rows(look_ups, absent, failing, pauses, max_reads, max_keys):
     reads = SlowReads(absent, failing, pauses, max_reads, max_keys)
-    lanes = []
     errors = []
 
-    async def look_up_in_lane(keys):
-        if not lanes:
-            lanes.append(Lane(reads.read, max_reads=max_reads, max_keys=max_keys, when_idle=lanes.pop))
-        return await lanes[0].look_up(keys, NEVER)
-
-    async def ask(start, keys, leaves):
+    async def ask(lane, start, keys, leaves):
         await _ticks(start)
-        asking = asyncio.create_task(look_up_in_lane(keys))
+        asking = asyncio.create_task(look_up_in(lane, keys))
         if leaves:
             await _ticks(leaves)
             asking.cancel()
@@ -92,84 +105,91 @@ def test_every_look_up_gets_its_own_rows(look_ups, absent, failing, pauses, max_
 
     async def main():
         asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        lane = Lane(reads.start, max_reads=max_reads, max_keys=max_keys)
         async with asyncio.timeout(5):
-            await asyncio.gather(*(ask(*one) for one in look_ups))
+            await asyncio.gather(*(ask(lane, *one) for one in look_ups))
             await _ticks(100)
 
     asyncio.run(main())
     assert errors == []
     assert reads.in_flight == 0
-    assert lanes == []
 
 
-@pytest.mark.asyncio
-async def test_an_error_that_nobody_foresaw_reaches_the_look_ups():
-    async def read(keys, _deadline):
-        yield keys[0], row_of(keys[0])
-        raise ZeroDivisionError
+class HeldReads:
+    """Reads that wait until they are told to go on, and tell what they were asked."""
 
-    lane = Lane(read, max_reads=1, max_keys=10, when_idle=lambda: None)
-    look_ups = (lane.look_up([b"a"], NEVER), lane.look_up([b"b"], NEVER))
-    first, second = await asyncio.gather(*look_ups, return_exceptions=True)
-    assert first == {b"a": row_of(b"a")}
-    assert isinstance(second, ZeroDivisionError)
+    def __init__(self):
+        self.asked = []
+        self.cancelled = 0
+        self._held = []
+
+    def start(self, batch, when_ended):
+        self.asked.append((list(batch.keys), batch.deadline))
+        self._held.append((batch, when_ended))
+        return self
+
+    def cancel(self):
+        self.cancelled += 1
+        self._held.pop(0)
+
+    def go_on(self):
+        batch, when_ended = self._held.pop(0)
+        for key in list(batch.keys):
+            batch.arrived(key, row_of(key))
+        when_ended(None)
 
 
 @pytest.mark.asyncio
 async def test_the_keys_of_look_ups_that_left_are_not_read():
-    asked = []
-    going = asyncio.Event()
-
-    async def read(keys, deadline):
-        asked.append((keys, deadline))
-        await going.wait()
-        yield keys[0], row_of(keys[0])
-
+    reads = HeldReads()
     now = asyncio.get_running_loop().time()
-    lane = Lane(read, max_reads=1, max_keys=2, when_idle=lambda: None)
-    first = asyncio.create_task(lane.look_up([b"a"], now + 50))
+    lane = Lane(reads.start, max_reads=1, max_keys=10)
+    first = asyncio.create_task(look_up_in(lane, [b"a"], now + 50))
     await _ticks(3)
-    late = asyncio.create_task(lane.look_up([b"late", b"c"], now))
-    leaving = asyncio.create_task(lane.look_up([b"leaving", b"d"], now + 60))
-    staying = asyncio.create_task(lane.look_up([b"c"], now + 70))
+    late = asyncio.create_task(look_up_in(lane, [b"late", b"c"], now))
+    leaving = asyncio.create_task(look_up_in(lane, [b"leaving", b"d"], now + 60))
+    staying = asyncio.create_task(look_up_in(lane, [b"c"], now + 70))
     with pytest.raises(TimeoutError):
         await late
     leaving.cancel()
-    going.set()
+    await _ticks(1)
+    reads.go_on()
+    await _ticks(2)
+    reads.go_on()
     assert await first == {b"a": row_of(b"a")}
     assert await staying == {b"c": row_of(b"c")}
-    assert asked == [((b"a",), now + 50), ((b"c",), now + 70)]
+    assert reads.asked == [([b"a"], now + 50), ([b"c"], now + 70)]
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("turns", range(6))
-async def test_a_lane_becomes_idle_once(turns):
-    """A look-up comes and leaves at each of the turns of the loop in which the last read ends."""
-    going = asyncio.Event()
-    idle = []
-    in_lane = 0
+async def test_a_read_that_nobody_waits_for_is_given_up_and_makes_way():
+    reads = HeldReads()
+    now = asyncio.get_running_loop().time()
+    lane = Lane(reads.start, max_reads=1, max_keys=10)
+    soon = [asyncio.create_task(look_up_in(lane, [key], now + 0.02)) for key in (b"a", b"b")]
+    await _ticks(3)
+    waiting = asyncio.create_task(look_up_in(lane, [b"c"], now + 60))
+    for task in soon:
+        with pytest.raises(TimeoutError):
+            await task
+    await _ticks(2)
+    assert reads.cancelled == 1
+    reads.go_on()
+    assert await waiting == {b"c": row_of(b"c")}
 
-    async def read(keys, _deadline):
-        await going.wait()
-        for key in keys:
-            yield key, row_of(key)
 
-    async def look_up(key):
-        nonlocal in_lane
-        in_lane += not idle  # nobody enters a lane that has become idle
-        return await lane.look_up([key], NEVER) if not idle else None
-
-    lane = Lane(read, max_reads=2, max_keys=10, when_idle=lambda: idle.append(in_lane))
-    first = asyncio.create_task(look_up(b"first"))
-    await _ticks(4)
-    going.set()
-    await _ticks(turns)
-    leaving = asyncio.create_task(look_up(b"leaving"))
-    await _ticks(1)
-    leaving.cancel()
-    await asyncio.gather(first, leaving, return_exceptions=True)
-    await _ticks(10)
-    assert idle == [in_lane]
+@pytest.mark.asyncio
+async def test_each_look_up_of_a_read_has_its_own_deadline():
+    reads = HeldReads()
+    now = asyncio.get_running_loop().time()
+    lane = Lane(reads.start, max_reads=1, max_keys=10)
+    patient = asyncio.create_task(look_up_in(lane, [b"a", b"b"], now + 60))
+    hasty = asyncio.create_task(look_up_in(lane, [b"a"], now + 0.01))
+    with pytest.raises(TimeoutError):
+        await hasty
+    assert not patient.done()
+    reads.go_on()
+    assert await patient == {b"a": row_of(b"a"), b"b": row_of(b"b")}
 
 
 async def _ticks(ticks):

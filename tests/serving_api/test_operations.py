@@ -28,7 +28,7 @@ async def test_health_and_readiness(store, serve):
 async def test_metrics(store, serve):
     model = store.model()
     version = store.refresh(model, {"a": b"1"})
-    route = "/v1/models/{model}/predictions/{entity_id:entity_id}"
+    route = "/v1/models/{model}/predictions/{entity_id}"
     async with serve(store.address) as client:
         await client.look_up(model, "a")
         await client.look_up(model, "b/c")

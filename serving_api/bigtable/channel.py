@@ -1,0 +1,236 @@
+"""Connections to Bigtable that are ready before they are needed, and replaced before they are dropped."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Self
+
+import structlog
+from google.api_core.gapic_v1.routing_header import to_grpc_metadata
+from google.auth.exceptions import GoogleAuthError
+
+from prediction_store.connection import routing_metadata
+from prediction_store.instance import Instance
+from prediction_store.protos import PingAndWarmRequest
+from serving_api.bigtable.connection import Answer, Call, Connection, ConnectionClosedError, Stream
+from serving_api.bigtable.frames import header_field
+from serving_api.bigtable.status import CallError
+from serving_api.bigtable.target import Credentials, Target, refresh
+
+_log = structlog.get_logger(__name__)
+
+_SERVICE = "/google.bigtable.v2.Bigtable/"
+_OPEN_SECONDS = 5.0
+_WARM_SECONDS = 5.0
+_RETRY_SECONDS = (0.1, 1.0)  # before the first, and at most before later ones
+_MAX_AGE_SECONDS = (30 * 60.0, 45 * 60.0)  # Bigtable ends connections after about an hour
+_IDLE_SECONDS = 30.0
+_PONG_SECONDS = 10.0
+
+
+class Channel:
+    """Calls Bigtable's data API for one instance and app profile."""
+
+    def __init__(self, target: Target, instance: Instance, app_profile: str, size: int) -> None:
+        """Prepare a channel of `size` connections; see `open`."""
+        self._target = target
+        self._instance = instance
+        self._app_profile = app_profile
+        self._size = size
+        self._ready: list[Connection] = []
+        self._heads: dict[tuple[str, str], bytes] = {}
+        self._authorization = b""
+        self._failure: str | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, target: Target, instance: Instance, app_profile: str, size: int) -> AsyncIterator[Self]:
+        """A channel that has tried to connect.
+
+        Args:
+            target: where Bigtable is.
+            instance: whose tables are read.
+            app_profile: the app profile to read through; empty: the default one.
+            size: how many connections to keep.
+        """
+        channel = cls(target, instance, app_profile, size)
+        async with AsyncExitStack() as stack:
+            if target.credentials:
+                seconds = await channel._authorize(target.credentials)
+                authorizing = channel._keep_authorized(target.credentials, seconds)
+                stack.push_async_callback(_cancel, asyncio.create_task(authorizing))
+            tried = [asyncio.Event() for _ in range(size)]
+            for event in tried:
+                stack.push_async_callback(_cancel, asyncio.create_task(channel._keep_connected(event)))
+            for event in tried:
+                await event.wait()
+            yield channel
+            for connection in channel._ready:
+                connection.abort("the service stops")
+
+    def read_rows(
+        self, table: str, request: bytes, timeout: float, call: Call, avoid: Connection | None = None
+    ) -> Stream:
+        """Call ReadRows.
+
+        Args:
+            table: the full name of the table, as in the request.
+            request: a ReadRowsRequest, serialized.
+            timeout: in seconds; Bigtable gives up then. The caller has to cancel the call itself.
+            call: gets the answer.
+            avoid: a connection not to use if there is another.
+
+        Raises:
+            CallError: there is no connection.
+        """
+        head = self._heads.get(("ReadRows", table))
+        if head is None:
+            head = self._head("ReadRows", table, routing_metadata(table, self._app_profile))
+        return self._pick(avoid).call(self._with_timeout(head, timeout), request, call)
+
+    def _pick(self, avoid: Connection | None) -> Connection:
+        """The connection with the fewest calls under way."""
+        ready = self._ready
+        if not ready:
+            raise CallError("UNAVAILABLE", self._failure or "not connected")
+        if len(ready) > 1 and avoid is not None:
+            ready = [connection for connection in ready if connection is not avoid]
+        return min(ready, key=_load)
+
+    def _with_timeout(self, head: bytes, timeout: float) -> bytes:
+        return head + header_field("grpc-timeout", f"{max(1, round(timeout * 1000))}m") + self._authorization
+
+    def _head(self, method: str, resource: str, routing: tuple[str, str]) -> bytes:
+        fields = (
+            (":method", "POST"),
+            (":scheme", "https" if self._target.tls else "http"),
+            (":path", _SERVICE + method),
+            (":authority", self._target.authority),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+            ("user-agent", "foreserve"),
+            routing,
+        )
+        head = self._heads[method, resource] = b"".join(header_field(*field) for field in fields)
+        return head
+
+    async def _keep_connected(self, tried: asyncio.Event) -> None:
+        """Keep one connection: open it, replace it before it is too old or when it fails."""
+        pause, longest = _RETRY_SECONDS
+        current: Connection | None = None
+        while True:
+            ended = asyncio.Event()
+            try:
+                following = await self._connect(ended)
+            except (OSError, CallError) as error:
+                self._note(str(error) or type(error).__name__)
+                tried.set()
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  spreads attempts; no secret
+                pause = min(2 * pause, longest)
+                continue
+            pause = _RETRY_SECONDS[0]
+            self._note(None)
+            self._ready.append(following)
+            if current:
+                self._forget(current)
+                current.drain()
+            current = following
+            tried.set()
+            await self._watch(current, ended)
+
+    async def _connect(self, ended: asyncio.Event) -> Connection:
+        """A new connection, warm.
+
+        Raises:
+            OSError: it cannot be made, or not in time.
+            CallError: it was closed at once.
+        """
+
+        def on_draining(connection: Connection) -> None:
+            self._forget(connection)
+            ended.set()
+
+        loop, target = asyncio.get_running_loop(), self._target
+        async with asyncio.timeout(_OPEN_SECONDS):
+            transport, connection = await loop.create_connection(
+                lambda: Connection(on_draining), target.host, target.port, ssl=target.tls
+            )
+        if target.tls and transport.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
+            connection.abort("it does not speak HTTP/2")
+            raise ConnectionClosedError("the server does not speak HTTP/2")
+        await self._warm(connection)
+        return connection
+
+    async def _warm(self, connection: Connection) -> None:
+        """Make Bigtable do what it does at a connection's first call.
+
+        Raises:
+            CallError: the connection is of no use.
+        """
+        name = self._instance.name
+        routing = to_grpc_metadata((("name", name), ("app_profile_id", self._app_profile)))
+        request = PingAndWarmRequest(name=name, app_profile_id=self._app_profile).SerializeToString()
+        answer = Answer()
+        connection.call(self._with_timeout(self._head("PingAndWarm", name, routing), _WARM_SECONDS), request, answer)
+        try:
+            await answer.whole(_WARM_SECONDS)
+        except CallError as error:
+            if isinstance(error, ConnectionClosedError) or error.code == "DEADLINE_EXCEEDED":
+                connection.abort("it could not be warmed")
+                raise
+            if error.code != "UNIMPLEMENTED":  # an emulator's answer
+                _log.warning("a connection could not be warmed", code=error.code, reason=error.reason)
+
+    async def _watch(self, connection: Connection, ended: asyncio.Event) -> None:
+        """Wait until a connection should be replaced, asking now and then whether it is alive."""
+        loop = asyncio.get_running_loop()
+        replace_at = loop.time() + random.uniform(*_MAX_AGE_SECONDS)  # noqa: S311  spreads attempts; no secret
+        while loop.time() < replace_at:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_IDLE_SECONDS):
+                    await ended.wait()
+                    return
+            try:
+                async with asyncio.timeout(_PONG_SECONDS):
+                    await connection.ping()
+            except (TimeoutError, CallError):
+                connection.abort(f"no sign of life in {_PONG_SECONDS:g} s")
+                return
+
+    def _forget(self, connection: Connection) -> None:
+        if connection in self._ready:
+            self._ready.remove(connection)
+
+    async def _keep_authorized(self, credentials: Credentials, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            seconds = await self._authorize(credentials)
+
+    async def _authorize(self, credentials: Credentials) -> float:
+        """Get a token; the number of seconds until the next one is to be got."""
+        try:
+            seconds = await refresh(credentials)
+        except GoogleAuthError as error:
+            _log.error("no access token", reason=str(error))
+            return _RETRY_SECONDS[1]
+        self._authorization = header_field("authorization", f"Bearer {credentials.token}")
+        return seconds
+
+    def _note(self, failure: str | None) -> None:
+        """Say in the log when connecting begins to fail, and when it stops failing."""
+        if failure and not self._failure:
+            _log.error("cannot connect to Bigtable", host=self._target.authority, reason=failure)
+        elif self._failure and not failure:
+            _log.info("connected to Bigtable again")
+        self._failure = failure
+
+
+def _load(connection: Connection) -> int:
+    return connection.load
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

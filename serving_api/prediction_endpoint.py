@@ -1,0 +1,79 @@
+"""Answers `GET /v1/models/{model}/predictions/{entity_id}`: the route that is called for every look-up.
+
+It is written to ASGI itself, and found before any other route. FastAPI's way here (middleware, routing, parameters,
+response) would take longer than all the rest.
+"""
+
+import asyncio
+import time
+import zlib
+
+from starlette.types import Receive, Scope, Send
+
+from serving_api import responses
+from serving_api.metrics import Metrics
+from serving_api.problems import ProblemError, as_problem
+from serving_api.resolution import entity_row_key, known_models, named_model, queried_version, readable_version
+from serving_api.service import Service
+
+_PREFIX = "/v1/models/"
+_INFIX = "/predictions/"
+PATH = f"{_PREFIX}{{model}}{_INFIX}{{entity_id}}"
+
+
+def is_look_up(scope: Scope) -> bool:
+    """Whether a request is answered here."""
+    return (
+        scope["type"] == "http"
+        and scope["method"] == "GET"
+        and scope["path"].startswith(_PREFIX)
+        and _INFIX in scope["path"]
+    )
+
+
+class PredictionEndpoint:
+    """An ASGI application of one route."""
+
+    def __init__(self, service: Service, metrics: Metrics) -> None:
+        self._service = service
+        self._loop = asyncio.get_running_loop()
+        self._requests = metrics.requests_of(PATH)
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer a look-up."""
+        started = time.perf_counter()
+        try:
+            status, headers, body = await self._answer(scope, started)
+        except Exception as error:  # noqa: BLE001  becomes an answer, and a line in the log if it is a bug
+            response = as_problem(error).response()
+            status, headers, body = response.status_code, response.raw_headers, bytes(response.body)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        self._requests(status).observe(time.perf_counter() - started)
+
+    async def _answer(self, scope: Scope, started: float) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        service = self._service
+        name, _, entity_id = scope["path"][len(_PREFIX) :].partition(_INFIX)
+        read = readable_version(named_model(known_models(service.catalog), name), queried_version(scope))
+        key = entity_row_key(scope, entity_id, read.row_keys)
+        waiting = time.perf_counter()
+        cells = await read.source.row(key, service.deadline())
+        now = time.perf_counter()
+        payload = cells.get(name) if cells else None
+        if not payload:
+            raise ProblemError(
+                404,
+                "No prediction",
+                f"Version {read.version} of {name} has no prediction for this entity.",
+                model=name,
+                version=read.version,
+                entity_id=entity_id,
+            )
+        body = responses.prediction(read, entity_id, payload)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"etag", b'"%d-%08x"' % (read.version, zlib.crc32(key))),
+            (b"server-timing", b"bigtable;dur=%.2f, total;dur=%.2f" % ((now - waiting) * 1e3, (now - started) * 1e3)),
+        ]
+        return 200, headers, body

@@ -1,0 +1,44 @@
+"""What a process serves, for Prometheus: read from the catalog when asked, not kept beside it."""
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from serving_api.catalog import Catalog
+
+
+def exposition(catalog: Catalog) -> bytes:
+    """The versions that a catalog has, and the age of what it knows, in the Prometheus text format."""
+    registry = CollectorRegistry()
+    registry.register(_Served(catalog))
+    return generate_latest(registry)
+
+
+class _Served(Collector):
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The measures, as of now."""
+        if (age := self._catalog.age_seconds) is not None:
+            yield GaugeMetricFamily(
+                "foreserve_registry_age_seconds", "Time since the registry was last read.", value=age
+            )
+        snapshot = self._catalog.snapshot
+        if snapshot is None:
+            return
+        versions = GaugeMetricFamily(
+            "foreserve_served_version", "The version served, in milliseconds since the epoch.", labels=("model",)
+        )
+        ages = GaugeMetricFamily("foreserve_served_version_age_seconds", "The age of it.", labels=("model",))
+        for name, model in snapshot.models.items():
+            if model.active:
+                versions.add_metric((name,), model.active.version)
+                ages.add_metric((name,), time.time() - model.active.version / 1000)
+        yield versions
+        yield ages
+        broken = len(snapshot.broken)
+        yield GaugeMetricFamily("foreserve_broken_models", "Models with a broken registry document.", value=broken)
