@@ -1,7 +1,7 @@
 """The models and their versions, as the registry has them, in immutable snapshots."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -17,7 +17,8 @@ from prediction_store.lifecycle import ModelState, RegistryError, Status
 from prediction_store.protos import ReadRowsRequest, ReadRowsResponse, RowFilter
 from prediction_store.reads import RowAssembler
 from serving_api.bigtable import Answer, CallError, Channel
-from serving_api.lookups import Lookups, Source
+from serving_api.cache import Name
+from serving_api.lookups import EntitySource, Lookups, VersionSource
 
 _log = structlog.get_logger(__name__)
 
@@ -33,8 +34,13 @@ class ModelVersion:
     created_at: str
     row_keys: RowKeyFormat
     table: str
-    source: Source
+    source: VersionSource
     json_members: bytes
+
+    @property
+    def name(self) -> Name:
+        """Its model, and its number."""
+        return self.model, self.version
 
     @classmethod
     def of(cls, state: ModelState, version: int, lookups: Lookups) -> Self:
@@ -46,7 +52,7 @@ class ModelVersion:
             created_at=created_at,
             row_keys=state.row_keys,
             table=state.entity_type,
-            source=lookups.source(state.entity_type, ((state.model, version),)),
+            source=lookups.version(state.entity_type, state.model, version),
             json_members=b'"version":%d,"created_at":"%b"' % (version, created_at.encode()),
         )
 
@@ -75,7 +81,7 @@ class EntityType:
     """An entity type: the active versions of its models, and the source that has them all."""
 
     active: tuple[ModelVersion, ...]
-    source: Source
+    source: EntitySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,14 @@ class Snapshot:
 class Catalog:
     """Keeps a snapshot of the registry up to date; the last one, if the registry cannot be read."""
 
-    def __init__(self, channel: Channel, instance: Instance, app_profile: str, lookups: Lookups) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        instance: Instance,
+        app_profile: str,
+        lookups: Lookups,
+        on_switch: Callable[[ModelVersion, ModelVersion], None],
+    ) -> None:
         """Read the registry of an instance.
 
         Args:
@@ -102,12 +115,14 @@ class Catalog:
             instance: where the registry table is.
             app_profile: the app profile to read through; empty: the default one.
             lookups: by what the versions are read.
+            on_switch: called when another version of a model is served, with the one before and the new one.
         """
         self._channel = channel
         self._table = instance.table(REGISTRY_TABLE)
         request = ReadRowsRequest(table_name=self._table, app_profile_id=app_profile, filter=_document_filter())
         self._request = request.SerializeToString()
         self._lookups = lookups
+        self._on_switch = on_switch
         self._snapshot: Snapshot | None = None
         self._read_at: float | None = None
         self._documents: dict[str, bytes] = {}
@@ -169,8 +184,11 @@ class Catalog:
         self._understood = understood
         self._snapshot = Snapshot(MappingProxyType(models), MappingProxyType(broken), self._entity_types(models))
         for name, model in models.items():
+            previous = last[name].active if name in last else None
             if name not in last or last[name].state.active != model.state.active:
                 _log.info("serving", model=name, version=model.state.active)
+                if previous and model.active:
+                    self._on_switch(previous, model.active)
 
     def _understand(self, name: str, document: bytes) -> Model | RegistryError:
         """The model that a document describes, or what is wrong with it."""
@@ -191,7 +209,7 @@ class Catalog:
         entity_types: dict[str, EntityType] = {}
         for table, group in groupby(active, key=by_table):
             versions = tuple(group)
-            source = self._lookups.source(table, [(version.model, version.version) for version in versions])
+            source = self._lookups.entities(table, [version.name for version in versions])
             entity_types[table] = EntityType(versions, source)
         return MappingProxyType(entity_types)
 

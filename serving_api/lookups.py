@@ -1,15 +1,17 @@
 """Looks predictions up in Bigtable: within a deadline, within a bound on the work in flight, in shared reads."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import structlog
 
 from prediction_store.instance import Instance
 from prediction_store.reads import prediction_filter, read_request
 from serving_api.bigtable import CallError, Channel
+from serving_api.cache import Cache, Name
 from serving_api.lanes import Batch, Cells, Lane, ManyRows, OneRow
 from serving_api.metrics import Metrics
 from serving_api.reads import BatchRead, Reader
@@ -48,7 +50,13 @@ class Lookups:
     """Looks rows up, in as few reads as the load allows."""
 
     def __init__(
-        self, channel: Channel, instance: Instance, app_profile: str, limits: Limits, metrics: Metrics
+        self,
+        channel: Channel,
+        instance: Instance,
+        app_profile: str,
+        limits: Limits,
+        metrics: Metrics,
+        cache: Cache | None,
     ) -> None:
         """Look up in the tables of an instance.
 
@@ -58,6 +66,7 @@ class Lookups:
             app_profile: the app profile to read through; empty: the default one.
             limits: what look-ups may take.
             metrics: where look-ups and reads are counted.
+            cache: what has been looked up already.
         """
         self.limits = limits
         self.in_flight = 0
@@ -66,20 +75,29 @@ class Lookups:
         self._instance = instance
         self._app_profile = app_profile
         self._metrics = metrics
+        self._cache = cache
         self._second_reads = SecondReads(limits.hedge_budget, metrics.hedged_reads)
         self._failure: str | None = None
 
-    def source(self, table: str, versions: Sequence[tuple[str, int]]) -> "Source":
-        """The rows of a table, each with the predictions of some models, at the given version of each."""
+    def version(self, table: str, model: str, version: int) -> "VersionSource":
+        """The predictions of a version of a model, in a table."""
+        name = (model, version)
+        return VersionSource(name, self._rows(table, [name]), self._cache)
+
+    def entities(self, table: str, names: Sequence[Name]) -> "EntitySource":
+        """The predictions of several models, in the one table that they share, at the given version of each."""
+        return EntitySource(names, self._rows(table, names), self._cache)
+
+    def _rows(self, table: str, names: Sequence[Name]) -> "Rows":
         name = self._instance.table(table)
-        request = read_request(name, self._app_profile, (), prediction_filter(dict(versions))).SerializeToString()
+        request = read_request(name, self._app_profile, (), prediction_filter(dict(names))).SerializeToString()
         reader = Reader(self._channel, name, request, self._second_reads)
         lane = Lane(
             partial(self._read, reader),
             max_reads=self.limits.max_reads_per_lane,
             max_keys=self.limits.max_keys_per_read,
         )
-        return Source(self, lane)
+        return Rows(self, lane)
 
     def admit(self, keys: int) -> None:
         """Count keys as in flight.
@@ -115,16 +133,16 @@ class Lookups:
             _log.info("reads succeed again")
 
 
-class Source:
-    """The rows of a table as some versions of some models have them."""
+class Rows:
+    """The rows of a table, each with the predictions that some versions of some models have for it."""
 
     def __init__(self, lookups: Lookups, lane: Lane) -> None:
-        """Look up in a lane, within the limits of `lookups`."""
+        """Read in a lane, within the limits of `lookups`."""
         self._loop = asyncio.get_running_loop()
         self._lookups = lookups
         self._lane = lane
 
-    async def row(self, key: bytes, deadline: float) -> Cells | None:
+    async def one(self, key: bytes, deadline: float) -> Cells | None:
         """The row with a key; None if there is none.
 
         Args:
@@ -147,10 +165,10 @@ class Source:
         finally:
             lookups.in_flight -= 1
 
-    async def rows(self, keys: Collection[bytes], deadline: float) -> dict[bytes, Cells]:
+    async def many(self, keys: Collection[bytes], deadline: float) -> dict[bytes, Cells]:
         """The rows that exist of the given keys, at least one and no two the same.
 
-        Raises as `row` does.
+        Raises as `one` does.
         """
         lookups = self._lookups
         lookups.admit(len(keys))
@@ -164,6 +182,69 @@ class Source:
             raise _explained(error) from None
         finally:
             lookups.in_flight -= len(keys)
+
+
+class VersionSource:
+    """What one version of one model predicts. Raises as `Rows` does."""
+
+    def __init__(self, name: Name, rows: Rows, cache: Cache | None) -> None:
+        self._name = name
+        self._rows = rows
+        self._cache = cache
+
+    async def prediction(self, key: bytes, deadline: float) -> bytes:
+        """The prediction for the entity with a row key; empty: there is none."""
+        cache = self._cache
+        if cache is not None and (known := cache.get(self._name, key)) is not None:
+            return known
+        cells = await self._rows.one(key, deadline)
+        payload = cells.get(self._name[0], b"") if cells else b""
+        if cache is not None:
+            cache.put(self._name, key, payload)
+        return payload
+
+    async def predictions(self, keys: Collection[bytes], deadline: float) -> dict[bytes, bytes]:
+        """The predictions for the entities with the given row keys, no two the same; empty: there is none."""
+        cache = self._cache
+        if cache is None:
+            return await self.read(keys, deadline)
+        found = {key: known for key in keys if (known := cache.get(self._name, key)) is not None}
+        if missing := [key for key in keys if key not in found]:
+            found |= await self.read(missing, deadline)
+        return found
+
+    async def read(self, keys: Collection[bytes], deadline: float) -> dict[bytes, bytes]:
+        """The same, from Bigtable; the cache takes them."""
+        rows = await self._rows.many(keys, deadline)
+        model = self._name[0]
+        found = {key: rows[key].get(model, b"") if key in rows else b"" for key in keys}
+        if self._cache is not None:
+            for key, payload in found.items():
+                self._cache.put(self._name, key, payload)
+        return found
+
+
+class EntitySource:
+    """What several models predict for the entities that they share. Raises as `Rows` does."""
+
+    def __init__(self, names: Sequence[Name], rows: Rows, cache: Cache | None) -> None:
+        self._names = names
+        self._rows = rows
+        self._cache = cache
+
+    async def predictions(self, keys: Mapping[Name, bytes], deadline: float) -> dict[Name, bytes]:
+        """The predictions of all models for one entity, whose row key may differ by model; empty: there is none."""
+        cache = self._cache
+        if cache is not None:
+            known = {name: cache.get(name, keys[name]) for name in self._names}
+            if None not in known.values():
+                return cast("dict[Name, bytes]", known)
+        rows = await self._rows.many(set(keys.values()), deadline)
+        found = {name: rows.get(keys[name], {}).get(name[0], b"") for name in self._names}
+        if cache is not None:
+            for name, payload in found.items():
+                cache.put(name, keys[name], payload)
+        return found
 
 
 def _explained(error: TimeoutError | CallError) -> Exception:

@@ -4,13 +4,13 @@ It is written to ASGI itself, and found before any other route. FastAPI's way he
 response) would take longer than all the rest.
 """
 
-import asyncio
 import time
-import zlib
 
 from starlette.types import Receive, Scope, Send
 
 from serving_api import responses
+from serving_api.conditional import holds, tag
+from serving_api.deadlines import deadline
 from serving_api.metrics import Metrics
 from serving_api.problems import ProblemError, as_problem
 from serving_api.resolution import entity_row_key, known_models, named_model, queried_version, readable_version
@@ -36,7 +36,7 @@ class PredictionEndpoint:
 
     def __init__(self, service: Service, metrics: Metrics) -> None:
         self._service = service
-        self._loop = asyncio.get_running_loop()
+        self._cache_control = service.settings.cache_control.encode()
         self._requests = metrics.requests_of(PATH)
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
@@ -54,12 +54,16 @@ class PredictionEndpoint:
     async def _answer(self, scope: Scope, started: float) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         service = self._service
         name, _, entity_id = scope["path"][len(_PREFIX) :].partition(_INFIX)
+        request_headers = dict(scope["headers"])
         read = readable_version(named_model(known_models(service.catalog), name), queried_version(scope))
         key = entity_row_key(scope, entity_id, read.row_keys)
+        etag = tag((read.version,), key)
+        caching = [(b"etag", etag), (b"cache-control", self._cache_control)]
+        if holds(request_headers, etag):
+            return 304, caching, b""
         waiting = time.perf_counter()
-        cells = await read.source.row(key, service.deadline())
+        payload = await read.source.prediction(key, deadline(request_headers, service.settings.deadline_seconds))
         now = time.perf_counter()
-        payload = cells.get(name) if cells else None
         if not payload:
             raise ProblemError(
                 404,
@@ -71,9 +75,9 @@ class PredictionEndpoint:
             )
         body = responses.prediction(read, entity_id, payload)
         headers = [
+            *caching,
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
-            (b"etag", b'"%d-%08x"' % (read.version, zlib.crc32(key))),
             (b"server-timing", b"bigtable;dur=%.2f, total;dur=%.2f" % ((now - waiting) * 1e3, (now - started) * 1e3)),
         ]
         return 200, headers, body

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from prediction_store.layout import row_key
 from serving_api import responses
+from serving_api.conditional import holds, tag
+from serving_api.deadlines import deadline
 from serving_api.problems import OPENAPI_RESPONSE, ProblemError, invalid
 from serving_api.resolution import (
     VERSION,
@@ -68,8 +70,9 @@ async def batch_get_predictions(request: Request, model: ModelName, body: BatchG
             keys[entity_id] = row_key(entity_id, read.row_keys)
         except ValueError as error:
             raise invalid(f"entity_ids[{position}]", str(error)) from None
-    rows = await read.source.rows(keys.values(), service.deadline())
-    payloads = ((entity_id, rows.get(key, {}).get(model)) for entity_id, key in keys.items())
+    until = deadline(dict(request.scope["headers"]), service.settings.deadline_seconds)
+    found = await read.source.predictions(keys.values(), until)
+    payloads = ((entity_id, found[key]) for entity_id, key in keys.items())
     return Response(responses.predictions(read, payloads), media_type=_JSON)
 
 
@@ -90,13 +93,14 @@ async def get_entity_predictions(
             404, "Unknown entity type", f"No model serves {entity_type!r}; entity types with models: {known}."
         )
     entity = snapshot.entity_types[entity_type]
-    keys = {version.row_keys: entity_row_key(request.scope, entity_id, version.row_keys) for version in entity.active}
-    rows = await entity.source.rows(keys.values(), service.deadline())
-    payloads = {
-        version: payload
-        for version in entity.active
-        if (payload := rows.get(keys[version.row_keys], {}).get(version.model))
-    }
+    keys = {version.name: entity_row_key(request.scope, entity_id, version.row_keys) for version in entity.active}
+    headers = dict(request.scope["headers"])
+    etag = tag((version.version for version in entity.active), entity_id.encode())
+    caching = {"ETag": etag.decode(), "Cache-Control": service.settings.cache_control}
+    if holds(headers, etag):
+        return Response(status_code=304, headers=caching)
+    found = await entity.source.predictions(keys, deadline(headers, service.settings.deadline_seconds))
+    payloads = {version: payload for version in entity.active if (payload := found[version.name])}
     if not payloads:
         raise ProblemError(
             404,
@@ -105,4 +109,4 @@ async def get_entity_predictions(
             entity_type=entity_type,
             entity_id=entity_id,
         )
-    return Response(responses.entity_predictions(entity_type, entity_id, payloads), media_type=_JSON)
+    return Response(responses.entity_predictions(entity_type, entity_id, payloads), 200, caching, _JSON)

@@ -10,10 +10,12 @@ from fastapi import Request
 from prediction_store.instance import Instance
 from serving_api import served
 from serving_api.bigtable import Channel, Target
+from serving_api.cache import Cache
 from serving_api.catalog import Catalog
 from serving_api.lookups import Limits, Lookups
 from serving_api.metrics import Metrics
 from serving_api.settings import Settings
+from serving_api.warming import Warming
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,10 @@ class Service:
         async with Channel.open(
             Target.from_environment(), instance, settings.app_profile, settings.connections
         ) as channel:
-            lookups = Lookups(channel, instance, settings.app_profile, limits, metrics)
-            catalog = Catalog(channel, instance, settings.app_profile, lookups)
+            cache = Cache(settings.cache_bytes, metrics) if settings.cache_bytes else None
+            lookups = Lookups(channel, instance, settings.app_profile, limits, metrics, cache)
+            warming = Warming(cache, settings.max_keys_per_read, settings.deadline_seconds)
+            catalog = Catalog(channel, instance, settings.app_profile, lookups, warming.start)
             service = cls(settings, metrics, catalog, lookups)
             await catalog.refresh()
             polling = asyncio.create_task(service._poll())
@@ -48,6 +52,7 @@ class Service:
             polling.cancel()
             with suppress(asyncio.CancelledError):
                 await polling
+            warming.stop()
 
     async def _poll(self) -> None:
         """Read the registry again and again, until cancelled."""
@@ -55,10 +60,6 @@ class Service:
             await asyncio.sleep(self.settings.registry_poll_seconds)
             await self.catalog.refresh()
             self.metrics.in_flight.set(self.lookups.in_flight)  # as other processes tell it
-
-    def deadline(self) -> float:
-        """Until when a request that has just come may take, a time of the event loop."""
-        return asyncio.get_running_loop().time() + self.settings.deadline_seconds
 
     def exposition(self) -> bytes:
         """What is measured and what is served, in the Prometheus text format."""

@@ -43,6 +43,14 @@ class Settings(BaseSettings):
     max_batch: int = Field(default=1000, ge=1, description="entities in one batch request")
     max_keys_per_read: int = Field(default=500, ge=1, description="rows in one Bigtable read")
     connections: int = Field(default=2, ge=1, description="connections to Bigtable of one process")
+    cache_bytes: int = Field(
+        default=0, ge=0, description="bytes of predictions to keep in one process; 0: every look-up reads Bigtable"
+    )
+    cache_control: str = Field(
+        default="no-cache",
+        pattern=r"^[\x20-\x7e]+$",
+        description="Cache-Control of answers; the default lets clients keep them and ask whether they still hold",
+    )
     hedge_budget: float = Field(
         default=0.05, ge=0, le=1, description="share of reads that may be made a second time when late; 0: none"
     )

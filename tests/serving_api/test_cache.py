@@ -1,0 +1,112 @@
+"""What the service keeps of its look-ups: what it answers from there, how much that is, and what a switch does."""
+
+import asyncio
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving_api.cache import Cache
+from serving_api.metrics import Metrics
+
+NAME = ("m", 1)
+
+entries = st.tuples(
+    st.sampled_from([("m", 1), ("m", 2), ("n", 1)]), st.binary(min_size=1, max_size=3), st.binary(max_size=400)
+)
+steps = st.lists(st.tuples(st.sampled_from(["get", "put"]), entries), max_size=60)
+
+
+@given(steps, st.integers(0, 3000))
+def test_it_never_answers_anything_else_and_keeps_within_its_size_what_was_used_last(steps, max_bytes):
+    cache = Cache(max_bytes, Metrics())
+    truth = {}
+    for action, (name, key, payload) in steps:
+        payload = truth.setdefault((name, key), payload)  # as a version's predictions never change
+        size = 350 + len(key) + len(payload)
+        if action == "put":
+            cache.put(name, key, payload)
+            assert (cache.get(name, key) == payload) is (size <= max_bytes)
+        else:
+            assert cache.get(name, key) in (None, payload)
+    kept = [(name, key) for name, key in truth if cache.get(name, key) is not None]
+    assert sum(350 + len(key) + len(truth[name, key]) for name, key in kept) <= max_bytes
+
+
+def test_what_was_used_longest_ago_makes_room():
+    cache = Cache(3 * 352, Metrics())
+    for key in (b"a", b"b", b"c"):
+        cache.put(NAME, key, b"1")
+    cache.get(NAME, b"a")
+    cache.put(NAME, b"d", b"1")
+    assert [cache.get(NAME, key) for key in (b"a", b"b", b"c", b"d")] == [b"1", None, b"1", b"1"]
+    assert cache.hottest(NAME, 2) == [b"d", b"c"]
+
+
+def test_it_takes_the_memory_that_it_says():
+    metrics = Metrics()
+    cache = Cache(10_000_000, metrics)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for n in range(20_000):
+        cache.put(NAME, b"%08d" % n, b'{"probability":0.%04d}' % n)
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    (said,) = (sample.value for family in metrics.cache_bytes.collect() for sample in family.samples)
+    assert 0.5 < taken / said < 1.1
+
+
+@pytest.mark.asyncio
+async def test_without_memory_every_look_up_is_read(store, serve):
+    model = store.model()
+    store.refresh(model, {"a": b"1"})
+    async with serve(store.address) as client:
+        for _ in range(3):
+            assert (await client.look_up(model, "a")).json()["prediction"] == 1
+        assert await client.metric("foreserve_read_keys_count") == 3
+        assert await client.metric("foreserve_cache_misses_total") == 0
+
+
+@pytest.mark.asyncio
+async def test_what_was_looked_up_is_answered_again_without_a_read(store, serve):
+    model = store.model("shared")
+    other = store.model("shared")
+    store.refresh(model, {"a": b"1", "b": b"2"})
+    store.refresh(other, {"a": b"3"})
+    async with serve(store.address, cache_bytes=100_000) as client:
+        assert (await client.look_up(model, "a")).json()["prediction"] == 1
+        assert (await client.look_up(model, "absent")).status_code == 404
+        assert await client.metric("foreserve_read_keys_count") == 2
+        assert (await client.look_up(model, "a")).json()["prediction"] == 1
+        assert (await client.look_up(model, "absent")).status_code == 404
+        assert await client.metric("foreserve_read_keys_count") == 2
+        assert await client.metric("foreserve_cache_hits_total") == 2
+        batch = await client.batch(model, ["b", "a", "absent"])
+        assert batch.json()["predictions"] == {"b": 2, "a": 1, "absent": None}
+        assert await client.metric("foreserve_read_keys_sum") == 3
+        for _ in range(2):
+            answer = (await client.get("/v1/entities/shared/a/predictions")).json()["predictions"]
+            assert {name: each["prediction"] for name, each in answer.items()} == {model: 1, other: 3}
+        assert await client.metric("foreserve_read_keys_sum") == 4
+        assert await client.metric("foreserve_cache_bytes") > 4 * 350
+
+
+@pytest.mark.asyncio
+async def test_a_new_version_is_warmed_from_what_was_asked_of_the_old_one(store, serve, eventually):
+    model = store.model()
+    first = {f"e{n}": b"1" for n in range(50)}
+    store.refresh(model, first)
+    async with serve(store.address, cache_bytes=1_000_000, max_keys_per_read=20) as client:
+        await asyncio.gather(*(client.look_up(model, entity_id) for entity_id in first))
+        await client.look_up(model, "gone")
+        second = store.refresh(model, dict.fromkeys(first, b"2") | {"gone": b"2"})
+
+        async def warm():
+            return await client.metric("foreserve_read_keys_sum") == 2 * 51
+
+        await eventually(warm)
+        assert await client.metric("foreserve_served_version", model=model) == second
+        answers = await asyncio.gather(*(client.look_up(model, entity_id) for entity_id in (*first, "gone")))
+        assert {answer.json()["prediction"] for answer in answers} == {2}
+        assert await client.metric("foreserve_read_keys_sum") == 2 * 51
