@@ -22,8 +22,8 @@ steps = st.lists(st.tuples(st.sampled_from(["get", "put"]), entries), max_size=6
 def test_it_never_answers_anything_else_and_keeps_within_its_size_what_was_used_last(steps, max_bytes):
     cache = Cache(max_bytes, Metrics())
     truth = {}
-    for action, (name, key, payload) in steps:
-        payload = truth.setdefault((name, key), payload)  # as a version's predictions never change
+    for action, (name, key, drawn) in steps:
+        payload = truth.setdefault((name, key), drawn)  # as a version's predictions never change
         size = 350 + len(key) + len(payload)
         if action == "put":
             cache.put(name, key, payload)

@@ -1,6 +1,7 @@
 """The command, in a process of its own."""
 
 import asyncio
+import itertools
 import json
 import os
 import socket
@@ -56,6 +57,54 @@ async def test_sigterm_drains(wire, eventually):
     lines = [json.loads(line) for line in logs.splitlines()]
     assert any({"message": "serving", "model": "m", "severity": "INFO"}.items() <= line.items() for line in lines)
     assert b"secret-id" not in logs
+
+
+@pytest.mark.asyncio
+async def test_no_request_is_lost_in_a_rolling_restart(wire, eventually):
+    """Two replicas under load are replaced in turn; what a client does not get an answer to, it asks the other one."""
+    replicas = {}
+    answered = asked_again = 0
+    stop = asyncio.Event()
+
+    async def client(number):
+        nonlocal answered, asked_again
+        while not stop.is_set():
+            answered += 1
+            for attempt in itertools.count():
+                replica = replicas[(number + answered + attempt) % 2]
+                try:
+                    answer = await replica.get(f"/v1/models/m/predictions/{number}")
+                except httpx.TransportError:
+                    asked_again += 1
+                    await asyncio.sleep(0.01)
+                    continue
+                assert answer.status_code == 200, answer.text
+                assert answer.json()["prediction"] == {"of": f"{number}"}
+                break
+
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(wire.listening())
+        variables = {"BIGTABLE_EMULATOR_HOST": f"127.0.0.1:{port}", "SERVING_DEADLINE_SECONDS": "20"}
+        processes = {}
+        for n in range(2):
+            processes[n], replicas[n] = await stack.enter_async_context(running(eventually, **variables))
+        clients = [asyncio.create_task(client(number)) for number in range(8)]
+        for n in range(2):
+            before = answered
+            await eventually(lambda before=before: _is(answered > before + 50))
+            processes[n].terminate()
+            await processes[n].communicate()
+            assert processes[n].returncode == 0
+            processes[n], replicas[n] = await stack.enter_async_context(running(eventually, **variables))
+        before = answered
+        await eventually(lambda: _is(answered > before + 50))
+        stop.set()
+        await asyncio.gather(*clients)
+    assert asked_again < answered
+
+
+async def _is(condition):
+    return condition
 
 
 @pytest.mark.asyncio

@@ -1,0 +1,277 @@
+"""Connections that are kept: warm, replaced when they end, in TLS and with a token that is renewed."""
+
+import asyncio
+import itertools
+import json
+import socket
+import threading
+import time
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+from google.oauth2 import service_account
+
+from prediction_store import protos
+from prediction_store.instance import Instance
+from serving_api.bigtable import Answer, CallError, Channel, Target
+from serving_api.bigtable import target as targets
+
+INSTANCE = Instance("p", "i")
+TABLE = INSTANCE.table("things")
+WAIT = 5.0
+
+
+class Server:
+    """A Bigtable that keeps the headers and requests of its calls."""
+
+    def __init__(self):
+        self.warmed = []
+        self.reads = []
+
+    async def ping_and_warm(self, request, context):
+        self.warmed.append((request, dict(context.invocation_metadata())))
+        return b""
+
+    async def read_rows(self, request, context):
+        self.reads.append((request, dict(context.invocation_metadata())))
+        yield protos.ReadRowsResponse(last_scanned_row_key=b"z")
+
+    @asynccontextmanager
+    async def listening(self, port=0, credentials=None):
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        handlers = {
+            "PingAndWarm": grpc.unary_unary_rpc_method_handler(
+                self.ping_and_warm, protos.PingAndWarmRequest.FromString, bytes
+            ),
+            "ReadRows": grpc.unary_stream_rpc_method_handler(
+                self.read_rows, protos.ReadRowsRequest.FromString, protos.ReadRowsResponse.SerializeToString
+            ),
+        }
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("google.bigtable.v2.Bigtable", handlers),)
+        )
+        address = f"127.0.0.1:{port}"
+        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+        await server.start()
+        try:
+            yield port
+        finally:
+            await server.stop(grace=None)
+
+
+async def read(channel):
+    answer = Answer()
+    channel.read_rows(TABLE, protos.ReadRowsRequest(table_name=TABLE).SerializeToString(), 2.5, answer)
+    return protos.ReadRowsResponse.FromString(await answer.whole(WAIT)).last_scanned_row_key
+
+
+async def read_until_it_fails(channel):
+    async with asyncio.timeout(WAIT):
+        while True:
+            await read(channel)
+
+
+async def until_read(channel):
+    async with asyncio.timeout(WAIT):
+        while True:
+            try:
+                return await read(channel)
+            except CallError:
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.asyncio
+async def test_connections_are_warm_and_calls_say_where_they_go():
+    server = Server()
+    async with server.listening() as port, Channel.open(Target("127.0.0.1", port), INSTANCE, "serving", 3) as channel:
+        assert len(server.warmed) == 3
+        assert await read(channel) == b"z"
+    request, headers = server.warmed[0]
+    assert (request.name, request.app_profile_id) == (INSTANCE.name, "serving")
+    _, headers = server.reads[0]
+    assert headers["x-goog-request-params"] == "table_name=projects/p/instances/i/tables/things&app_profile_id=serving"
+    assert "authorization" not in headers
+
+
+@pytest.mark.asyncio
+async def test_the_deadline_goes_along():
+    server = Server()
+    left = []
+
+    async def read_rows(request, context):
+        left.append(context.time_remaining())
+        yield protos.ReadRowsResponse(last_scanned_row_key=b"z")
+
+    server.read_rows = read_rows
+    async with server.listening() as port, Channel.open(Target("127.0.0.1", port), INSTANCE, "", 1) as channel:
+        await read(channel)
+    assert 0 < left[0] <= 2.5
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_is_restarted_is_found_again():
+    server = Server()
+    async with AsyncExitStack() as stack:
+        async with server.listening() as port:
+            channel = await stack.enter_async_context(Channel.open(Target("127.0.0.1", port), INSTANCE, "", 2))
+            assert await read(channel) == b"z"
+        with pytest.raises(CallError, match="UNAVAILABLE"):
+            await read_until_it_fails(channel)
+        await stack.enter_async_context(server.listening(port))
+        assert await until_read(channel) == b"z"
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_is_away_at_the_start_is_found_later():
+    server = Server()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    async with Channel.open(Target("127.0.0.1", port), INSTANCE, "", 1) as channel:
+        with pytest.raises(CallError, match="UNAVAILABLE"):
+            await read(channel)
+        async with server.listening(port):
+            assert await until_read(channel) == b"z"
+
+
+@pytest.mark.asyncio
+async def test_a_connection_is_replaced_before_it_is_too_old(monkeypatch):
+    monkeypatch.setattr("serving_api.bigtable.channel._MAX_AGE_SECONDS", (0.05, 0.1))
+    monkeypatch.setattr("serving_api.bigtable.channel._IDLE_SECONDS", 0.02)
+    server = Server()
+    async with server.listening() as port, Channel.open(Target("127.0.0.1", port), INSTANCE, "", 1) as channel:
+        async with asyncio.timeout(WAIT):
+            while len(server.warmed) < 4:  # three replacements, during which no call fails
+                assert await read(channel) == b"z"
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_has_gone_silent_is_left(monkeypatch):
+    monkeypatch.setattr("serving_api.bigtable.channel._IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("serving_api.bigtable.channel._PONG_SECONDS", 0.2)
+    server = Server()
+    silent = asyncio.Event()
+
+    async def relay(reader, writer, target_port):
+        there, back = await asyncio.open_connection("127.0.0.1", target_port)
+
+        async def pump(source, sink):
+            while data := await source.read(65_536):
+                if silent.is_set():
+                    await asyncio.sleep(60)
+                sink.write(data)
+
+        await asyncio.gather(pump(reader, back), pump(there, writer))
+
+    async with server.listening() as port:
+        proxy = await asyncio.start_server(lambda r, w: relay(r, w, port), "127.0.0.1", 0)
+        target = Target("127.0.0.1", proxy.sockets[0].getsockname()[1])
+        async with Channel.open(target, INSTANCE, "", 1) as channel:
+            assert await read(channel) == b"z"
+            silent.set()
+            answer = Answer()
+            channel.read_rows(TABLE, b"", 10, answer)
+            with pytest.raises(CallError, match=r"no sign of life in 0.2 s"):
+                await answer.whole(WAIT)
+        proxy.close()
+
+
+@contextmanager
+def certificate(tmp_path):
+    """A certificate of 127.0.0.1; yields its file, and gRPC's credentials for a server."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    path = tmp_path / "ca.pem"
+    path.write_bytes(pem)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    yield path, grpc.ssl_server_credentials([(private, pem)])
+
+
+@contextmanager
+def token_server(seconds):
+    """Google's token endpoint, whose tokens last so many seconds; yields its address."""
+    given = itertools.count()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            body = json.dumps(
+                {"access_token": f"token-{next(given)}", "expires_in": seconds, "token_type": "Bearer"}
+            ).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/token"
+        server.shutdown()
+
+
+def credentials_of(token_uri):
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    info = {"client_email": "api@p.iam", "private_key": pem.decode(), "token_uri": token_uri}
+    return service_account.Credentials.from_service_account_info(info, scopes=["x"])
+
+
+@pytest.mark.asyncio
+async def test_google_is_spoken_to_in_tls_and_with_a_token_that_is_renewed(tmp_path):
+    server = Server()
+    with certificate(tmp_path) as (ca, server_credentials), token_server(2) as token_uri:
+        async with server.listening(credentials=server_credentials) as port:
+            target = Target("localhost", port, targets.tls_context(str(ca)), credentials_of(token_uri))
+            async with Channel.open(target, INSTANCE, "", 1) as channel:
+                assert await read(channel) == b"z"
+                assert server.reads[-1][1]["authorization"] == "Bearer token-0"
+                started = time.monotonic()
+                while server.reads[-1][1]["authorization"] == "Bearer token-0":
+                    assert time.monotonic() - started < WAIT
+                    await asyncio.sleep(0.05)
+                    await read(channel)
+                assert server.reads[-1][1]["authorization"] == "Bearer token-1"
+                assert server.warmed[0][1]["authorization"] == "Bearer token-0"
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_cannot_prove_who_it_is_is_not_spoken_to(tmp_path):
+    server = Server()
+    with certificate(tmp_path) as (_, server_credentials):
+        async with server.listening(credentials=server_credentials) as port:
+            target = Target("localhost", port, targets.tls_context())
+            async with Channel.open(target, INSTANCE, "", 1) as channel:
+                with pytest.raises(CallError, match=r"UNAVAILABLE.*certificate verify failed"):
+                    await read(channel)
+    assert server.warmed == []
+
+
+def test_the_emulator_is_named_with_its_port():
+    assert Target.from_environment({"BIGTABLE_EMULATOR_HOST": "[::1]:8086"}) == Target("::1", 8086)
+    with pytest.raises(ValueError, match="BIGTABLE_EMULATOR_HOST is 'localhost'; give it as HOST:PORT"):
+        Target.from_environment({"BIGTABLE_EMULATOR_HOST": "localhost"})
