@@ -130,6 +130,19 @@ async def test_several_workers_share_their_metrics(wire, eventually):
     assert b"Traceback" not in logs
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nhost: x\r\n"], ids=["nothing", "half a head"])
+async def test_clients_that_do_not_ask_are_cut(wire, eventually, sent):
+    async with wire.listening() as port:
+        variables = {"BIGTABLE_EMULATOR_HOST": f"127.0.0.1:{port}", "SERVING_IDLE_SECONDS": "0.2"}
+        async with running(eventually, **variables) as (_, client):
+            reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+            writer.write(sent)
+            async with asyncio.timeout(10):
+                assert await reader.read() == b""
+            writer.close()
+
+
 def test_a_port_that_is_taken_is_named():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
