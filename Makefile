@@ -41,12 +41,17 @@ bigquery: install ## Start only BigQuery with BigQuery ML, in the foreground
 
 .PHONY: test
 test: install lint ## Check and test everything but the whole stack
-	$(AIRFLOW)/python -m pytest --ignore tests/local_stack --ignore tests/end_to_end
+	$(AIRFLOW)/python -m pytest --ignore tests/local_stack --ignore tests/end_to_end --ignore tests/browser
 	$(LOCAL)/python -m pytest tests/local_stack
 
 .PHONY: test-e2e
 test-e2e: install ## Test the whole stack: refreshes through Airflow, with failures
 	$(LOCAL)/python -m pytest tests/end_to_end
+
+.PHONY: test-browser
+test-browser: install $(VENVS)/browser/.installed ## Test the service's page in headless Chromium
+	@tests/browser/install_chromium
+	$(VENVS)/browser/bin/python -m pytest tests/browser
 
 .PHONY: bench-export
 bench-export: install ## Measure the export against Beam's own connectors (ROWS=1000000 RUNS=3)
@@ -74,6 +79,8 @@ lock: $(UV) ## Lock the requirements anew, with the newest versions
 		serving_api/requirements.in -o serving_api/requirements.txt
 	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
 		local_stack/requirements.in -o local_stack/requirements.txt
+	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 -c requirements.txt \
+		tests/browser/requirements.in -o tests/browser/requirements.txt
 
 .PHONY: clean
 clean: ## Stop the stack; remove it and the environments
@@ -83,8 +90,9 @@ clean: ## Stop the stack; remove it and the environments
 $(VENVS)/airflow/.installed: requirements.txt
 $(VENVS)/serving_api/.installed: serving_api/requirements.txt
 $(VENVS)/local_stack/.installed: local_stack/requirements.txt
+$(VENVS)/browser/.installed: tests/browser/requirements.txt
 
-$(ENVIRONMENTS): | $(UV)
+$(ENVIRONMENTS) $(VENVS)/browser/.installed: | $(UV)
 	@echo "installing $(@D) from $<"
 	@$(UV) venv -q --clear --python $(PYTHON) $(@D)
 	@$(UV) pip sync -q --python $(@D) $<

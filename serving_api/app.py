@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from serving_api import models, operations, predictions, problems
+from serving_api import models, operations, predictions, problems, web
 from serving_api.body_limit import BodyLimitMiddleware
 from serving_api.logs import configure_logs
 from serving_api.metrics import Metrics, MetricsMiddleware
@@ -47,11 +47,13 @@ def create_app(settings: Settings) -> FastAPI:
         version="1",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,  # which would load Swagger UI from elsewhere
+        redoc_url=None,
     )
     app.add_middleware(BodyLimitMiddleware, max_bytes=_MAX_BODY_BYTES)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     problems.install(app)
-    for routes in (predictions, models, operations):
+    for routes in (predictions, models, operations, web):
         app.include_router(routes.router)
     return app
 

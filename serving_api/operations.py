@@ -1,6 +1,5 @@
-"""The routes for those who run the service: is it alive, is it ready, what does it measure, what does it look like."""
+"""The routes for those who run the service: is it alive, is it ready, what does it measure."""
 
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,8 +10,6 @@ from serving_api.problems import OPENAPI_RESPONSE, ProblemError
 from serving_api.service import running
 
 router = APIRouter(tags=["operations"])
-
-_PAGE = Path(__file__).with_name("page.html").read_bytes()
 
 
 class Alive(BaseModel):
@@ -28,12 +25,6 @@ class Ready(BaseModel):
     registry_age_seconds: float = Field(description="time since the registry was last read")
     models: dict[str, int | None] = Field(description="active version by model")
     broken: dict[str, str] = Field(description="what is wrong with registry documents that are not understood")
-
-
-@router.get("/", include_in_schema=False)
-async def page() -> Response:
-    """A page to look at the models, and to look predictions up."""
-    return Response(_PAGE, media_type="text/html")
 
 
 @router.get("/healthz")

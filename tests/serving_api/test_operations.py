@@ -1,7 +1,6 @@
 """What those who run the service look at."""
 
 import re
-from html.parser import HTMLParser
 
 import httpx
 import pytest
@@ -69,36 +68,6 @@ async def test_the_openapi_document_has_every_route(wire, serve):
                 assert list(operation["responses"]["default"]["content"]) == ["application/problem+json"]
     for reference in re.findall(r"'\$ref': '#/components/schemas/(\w+)'", str(document)):
         assert reference in document["components"]["schemas"]
-
-
-async def test_the_page_needs_nothing_from_elsewhere(wire, serve):
-    class Page(HTMLParser):
-        def __init__(self):
-            super().__init__()
-            self.links, self.ids, self.used = set(), set(), set()
-
-        def handle_starttag(self, _tag, attrs):
-            for name, value in attrs:
-                if name in {"href", "src"}:
-                    self.links.add(value)
-                if name == "id":
-                    self.ids.add(value)
-                if name == "aria-labelledby":
-                    self.used.add(value)
-
-        def handle_data(self, data):
-            self.used.update(re.findall(r'\$\("(\w+)"\)', data))
-
-    async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
-        response = await client.get("/")
-        page = Page()
-        page.feed(response.text)
-        assert response.headers["content-type"] == "text/html; charset=utf-8"
-        for link in page.links - {"data:,"}:
-            assert (await client.get(f"/{link}")).status_code == 200
-    assert page.used
-    assert page.used <= page.ids
-    assert "//" not in re.sub(r"// .*", "", response.text)
 
 
 async def test_a_failure_of_the_service_is_a_problem_document():

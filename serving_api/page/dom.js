@@ -1,0 +1,59 @@
+// Elements, and numbers as people read them.
+
+export const $ = (id) => document.getElementById(id);
+
+/** An element: its name and classes (`p.quiet`), its properties if the next argument has them, and its children. */
+export function h(selector, ...children) {
+  const [name, ...classes] = selector.split(".");
+  const element = document.createElement(name);
+  if (classes.length) element.className = classes.join(" ");
+  const properties = children[0]?.constructor === Object ? children.shift() : {};
+  for (const [property, value] of Object.entries(properties)) {
+    if (property in element) element[property] = value;
+    else element.setAttribute(property, value);
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+/** The groups of a description list: a term and its description for each pair. */
+export const facts = (pairs) => pairs.map(([term, description]) => h("div", h("dt", term), h("dd", description)));
+
+/** Sets text only where it changes, so that screen readers hear only changes. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export const count = (number) => number.toLocaleString("en");
+
+/** A number with four significant digits. */
+export const measure = (number) => number.toLocaleString("en", { maximumSignificantDigits: 4 });
+
+/** A signed number with two significant digits. */
+export const difference = (number) =>
+  number.toLocaleString("en", { maximumSignificantDigits: 2, signDisplay: "exceptZero" });
+
+/** A latency in milliseconds, as `0.85 ms`, `12.3 ms` or `1.25 s`. */
+export function latency(milliseconds) {
+  if (milliseconds >= 1000) return `${(milliseconds / 1000).toFixed(2)} s`;
+  return `${milliseconds.toFixed(milliseconds < 10 ? 2 : 1)} ms`;
+}
+
+/** A time span in its two largest units, as `3 h 5 min`. */
+export function span(seconds) {
+  const units = [
+    ["d", 86400],
+    ["h", 3600],
+    ["min", 60],
+    ["s", 1],
+  ];
+  const largest = units.findIndex(([, size]) => seconds >= size);
+  if (largest < 0) return "0 s";
+  let rest = Math.floor(seconds);
+  const parts = units.slice(largest, largest + 2).map(([unit, size]) => {
+    const whole = Math.floor(rest / size);
+    rest -= whole * size;
+    return whole && `${whole} ${unit}`;
+  });
+  return parts.filter(Boolean).join(" ");
+}

@@ -1,0 +1,140 @@
+"""The service as a process, on a real Bigtable, and a real browser that must not complain or look elsewhere."""
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from local_stack.servers import ROOT
+from tests.store import INSTANCE, Store, bigtable_process
+
+SERVICE_PYTHON = ROOT / ".venvs" / "serving_api" / "bin" / "python"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = (
+    "--headless=new",
+    "--no-sandbox",  # root, in containers
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+FAILED = "Failed to load resource: "  # what the browser says of every answer that is an error, or never came
+
+
+@pytest.fixture(scope="session")
+def bigtable():
+    """Starts emulators: `with bigtable(port) as address`."""
+    return bigtable_process
+
+
+@pytest.fixture(scope="session")
+def open_store():
+    return Store
+
+
+@pytest.fixture(scope="session")
+def store():
+    with bigtable_process() as address:
+        store = Store(address)
+        yield store
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory):
+    """Runs the service: `with serve(bigtable_address, **settings) as url`."""
+
+    @contextmanager
+    def serving(address, **settings):
+        variables = {"SERVING_PROJECT": INSTANCE.project, "SERVING_INSTANCE": INSTANCE.instance, **settings}
+        log = tmp_path_factory.mktemp("service") / "log"
+        command = [SERVICE_PYTHON, "-m", "serving_api", "--port", "0"]
+        environment = {**os.environ, "BIGTABLE_EMULATOR_HOST": address, **variables}
+        with log.open("wb") as written, subprocess.Popen(command, cwd=ROOT, env=environment, stderr=written) as process:
+            try:
+                while not (lines := log.read_text().splitlines()):
+                    assert process.poll() is None
+                    time.sleep(0.02)
+                yield json.loads(lines[0])["url"]
+            finally:
+                process.terminate()
+
+    return serving
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert path, f"none of {', '.join(BROWSERS)} is installed"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens a URL in a browser context of its own, which at the end must have asked no one else and found no error."""
+    contexts, complaints, origins, asked = [], [], set(), set()
+
+    def opened(url, **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        origins.add(urlsplit(url).netloc)
+        page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))
+        page.goto(url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert asked - {""} == origins  # "": data URLs
+    assert [complaint for complaint in complaints if not complaint.startswith(FAILED)] == []
+
+
+@pytest.fixture(scope="session")
+def guard():
+    """Runs a proxy that lets none but its key through to the API: `with guard(url, key) as guarded_url`."""
+
+    @contextmanager
+    def guarding(url, key):
+        class Guard(BaseHTTPRequestHandler):
+            def do_GET(self):
+                is_page = self.path == "/" or self.path.startswith("/page/")
+                if is_page or self.headers["X-API-Key"] == key:
+                    with urllib.request.urlopen(url + self.path) as response:
+                        self._answer(response.status, response.headers, response.read())
+                else:
+                    problem = {"title": "Unauthorized", "status": 401, "detail": "Send a key."}
+                    self._answer(401, {"Content-Type": "application/problem+json"}, json.dumps(problem).encode())
+
+            def _answer(self, status, headers, body):
+                self.send_response(status)
+                for name in ("Content-Type", "Content-Security-Policy"):
+                    if name in headers:
+                        self.send_header(name, headers[name])
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Guard) as server:
+            threading.Thread(target=server.serve_forever).start()
+            yield f"http://127.0.0.1:{server.server_port}"
+            server.shutdown()
+
+    return guarding

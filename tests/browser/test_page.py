@@ -1,0 +1,289 @@
+"""The page at `/`, as people use it."""
+
+import re
+import urllib.error
+import urllib.request
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.browser.refreshes import refresh
+
+PHONE = {"viewport": {"width": 320, "height": 640}}
+DARK = {"color_scheme": "dark"}
+NOWHERE = "127.0.0.1:1"
+
+CHAMPION = {"roc_auc": 0.815, "log_loss": 0.4021}
+CANDIDATE = {"roc_auc": 0.8177, "log_loss": 0.3981}
+ACCEPTED = {"accepted": True, "reasons": []}
+PAYLOAD = b'{"probability":0.480,"big":12345678901234567890.123,"tags":[],"buys":{"again":false}}'
+LONG_ID = "customer/" + "9" * 300
+
+
+@pytest.fixture(scope="module")
+def model(store):
+    name = store.model("customer", name="repeat_purchase")
+    refresh(store, name, {"00001": PAYLOAD, "00002": b"1"}, metrics={"candidate": CHAMPION}, gate=ACCEPTED)
+    metrics = {"candidate": CANDIDATE, "champion": CHAMPION}
+    changed = {"00003": PAYLOAD, LONG_ID: PAYLOAD, "00002": None}
+    refresh(store, name, changed, metrics=metrics, gate=ACCEPTED, unchanged=1234)
+    return name
+
+
+@pytest.fixture(scope="module")
+def url(store, model, serve):
+    with serve(store.address) as url:
+        yield url
+
+
+def look_up(page, model, entity):
+    page.get_by_label("Model", exact=True).select_option(model)
+    page.get_by_label("Entity id").fill(entity)
+    page.get_by_role("button", name="Look up").click()
+
+
+def outcome(page):
+    return page.get_by_role("status", name="Outcome of the look-up")
+
+
+def answer(page):
+    return page.get_by_role("region", name="Answer")
+
+
+def fact(scope, term):
+    """The description of a term."""
+    return scope.locator("dl > div", has=scope.page.get_by_text(term, exact=True)).locator("dd")
+
+
+def test_a_model_with_its_version_quality_changes_and_smoke_test(url, open_page, model):
+    card = open_page(url).get_by_role("article", name=model)
+    expect(fact(card, "Age")).to_have_text(re.compile(r"^\d+ (s|min)"))
+    expect(card.get_by_role("row", name="roc_auc")).to_have_text(re.compile(r"0\.8177.*0\.815.*\+0\.0027"))
+    expect(card.get_by_role("row", name="log_loss")).to_have_text(re.compile(r"0\.3981.*0\.4021.*-0\.004"))
+    expect(card.get_by_text("Accepted", exact=True)).to_be_visible()
+    expect(card.get_by_role("paragraph").filter(has_text=re.compile("^1,236$"))).to_be_visible()
+    for term, number in {"Written": "2", "Unchanged": "1,234", "Removed": "1", "p99": "6.48 ms"}.items():
+        expect(fact(card, term)).to_have_text(number)
+    expect(card.get_by_text("Objective: p99 at most 100 ms")).to_be_visible()
+
+
+def test_the_history_has_every_version_and_its_status(url, open_page, model):
+    page = open_page(url)
+    page.get_by_role("article", name=model).get_by_text("Version history (2)").click()
+    rows = page.get_by_role("table").filter(has_text="Smoke test p99").get_by_role("row")
+    expect(rows.nth(1)).to_contain_text("served")
+    expect(rows.nth(2)).to_contain_text("promoted can be rolled back to")
+
+
+def test_a_new_version_shows_by_itself_and_leaves_what_is_open_open(store, url, open_page):
+    name = store.model()
+    refresh(
+        store, name, {"a": b"1"}, metrics={"candidate": CANDIDATE}, gate={"accepted": False, "reasons": ["too low"]}
+    )
+    page = open_page(url)
+    card = page.get_by_role("article", name=name)
+    expect(card.get_by_text("by the quality gate: too low.")).to_be_visible()
+    card.get_by_text("Version history (1)").click()
+    version = refresh(store, name, {"a": b"2"})
+    expect(fact(card, "Number")).to_have_text(str(version), timeout=10_000)
+    expect(card.get_by_text("the model of an earlier version was used again")).to_be_visible()
+    expect(card.get_by_role("table")).to_contain_text("promoted")
+
+
+def test_a_look_up_shows_the_answer_as_it_came_and_its_timing(url, open_page, model):
+    page = open_page(url)
+    look_up(page, model, "00003")
+    expect(outcome(page)).to_contain_text("Found")
+    expect(answer(page)).to_contain_text(
+        re.compile(r'^    "big": 12345678901234567890\.123,\n    "tags": \[\],$', re.MULTILINE)
+    )
+    expect(fact(page.locator("body"), "Measured in this browser")).to_have_text(re.compile(r"^\d+\.\d+ ms$"))
+    page.get_by_label("As it came").check()
+    with urllib.request.urlopen(f"{url}/v1/models/{model}/predictions/00003") as response:
+        assert answer(page).text_content() == response.read().decode()
+
+
+def test_a_look_up_by_keyboard_alone(url, open_page, model):
+    page = open_page(url)
+    expect(page.get_by_role("button", name="Look up")).to_be_enabled()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the look-up")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Entity id")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.type(model)
+    page.keyboard.press("Tab")
+    page.keyboard.type("00003")
+    page.keyboard.press("Enter")
+    expect(outcome(page)).to_contain_text("Found")
+    for _ in range(2):  # the button, the choice of view
+        page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_label("As it came")).to_be_checked()
+    page.keyboard.press("Tab")
+    expect(answer(page)).to_be_focused()
+
+
+@pytest.mark.parametrize("entity", ["00002", "never seen", "a/../b?c#d%"])
+def test_an_unknown_id_is_no_error_of_the_service(url, open_page, model, entity):
+    page = open_page(url)
+    look_up(page, model, entity)
+    expect(outcome(page)).to_contain_text("No prediction.")
+    expect(outcome(page).locator(".bad")).to_have_count(0)
+    expect(answer(page)).to_contain_text('"status": 404')
+
+
+def test_an_id_that_browsers_drop_from_paths(url, open_page, model):
+    page = open_page(url)
+    look_up(page, model, "..")
+    expect(outcome(page)).to_contain_text("use batchGet")
+
+
+def test_no_models_yet(bigtable, open_store, serve, open_page):
+    with bigtable() as address:
+        open_store(address).close()
+        with serve(address) as url:
+            page = open_page(url)
+            expect(page.get_by_text("There are no models yet")).to_be_visible()
+            expect(page.get_by_role("button", name="Look up")).to_be_disabled()
+
+
+def test_a_registry_that_was_never_read(serve, open_page):
+    with serve(NOWHERE) as url:
+        page = open_page(url)
+        expect(page.get_by_text("The registry has not been read yet, so the models are not known")).to_be_visible()
+        expect(page.get_by_text("Not ready")).to_be_visible()
+
+
+def test_bigtable_goes_away_and_comes_back(bigtable, open_store, serve, open_page):
+    with bigtable() as address:
+        store = open_store(address)
+        name = store.model()
+        refresh(store, name, {"a": b"1"})
+        store.close()
+        stack = serve(address, SERVING_REGISTRY_STALE_SECONDS="2")
+        url = stack.__enter__()
+        page = open_page(url)
+        look_up(page, name, "a")
+        expect(outcome(page)).to_contain_text("Found")
+    look_up(page, name, "a")
+    expect(outcome(page)).to_contain_text(re.compile("Store unavailable|Deadline exceeded"))
+    expect(page.get_by_text("Not ready")).to_be_visible(timeout=15_000)
+    with bigtable(int(address.rsplit(":", 1)[1])):
+        store = open_store(address)
+        store.model(name=name)
+        refresh(store, name, {"a": b"2"})
+        store.close()
+        expect(page.get_by_text("Ready", exact=True)).to_be_visible(timeout=20_000)
+        look_up(page, name, "a")
+        expect(outcome(page)).to_contain_text("Found")
+    stack.__exit__(None, None, None)
+
+
+def test_the_service_goes_away(store, model, serve, open_page):
+    with serve(store.address) as url:
+        page = open_page(url)
+        expect(page.get_by_role("button", name="Look up")).to_be_enabled()
+    page.get_by_label("Entity id").fill("00003")
+    page.get_by_role("button", name="Look up").click()
+    expect(outcome(page)).to_contain_text("it cannot be reached")
+
+
+def test_a_key_is_asked_for_when_one_is_needed_and_kept_in_the_tab(url, open_page, model, guard):
+    with guard(url, "right") as guarded:
+        page = open_page(guarded)
+        key = page.get_by_label("API key")
+        expect(key).to_be_focused()
+        expect(page.get_by_text("The models cannot be listed. Send a key.")).to_be_visible()
+        assert Axe().run(page).violations_count == 0
+        page.keyboard.type("wrong")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("The key was not accepted")).to_be_visible()
+        page.get_by_label("API key").fill("right")
+        page.get_by_role("button", name="Use this key").click()
+        expect(page.get_by_role("article", name=model)).to_be_visible()
+        look_up(page, model, "00003")
+        expect(outcome(page)).to_contain_text("Found")
+        page.reload()
+        expect(page.get_by_role("article", name=model)).to_be_visible()
+        expect(key).to_be_hidden()
+        expect(open_page(guarded).get_by_label("API key")).to_be_visible()
+
+
+def test_no_key_is_asked_for_when_none_is_needed(url, open_page, model):
+    page = open_page(url)
+    expect(page.get_by_role("article", name=model)).to_be_visible()
+    expect(page.get_by_label("API key")).to_be_hidden()
+
+
+def traffic(url, model, look_ups):
+    for _ in range(look_ups):
+        urllib.request.urlopen(f"{url}/v1/models/{model}/predictions/00003").close()
+
+
+def test_the_chart_moves_with_traffic(store, model, serve, open_page):
+    with serve(store.address) as url:
+        page = open_page(url)
+        chart = page.get_by_role("img", name="Latency and rate of look-ups over the last five minutes")
+        expect(chart).to_have_accessible_description("No look-ups in the last minute.")
+        expect(chart.locator("path.p99")).to_have_attribute("d", "")
+        traffic(url, model, 200)
+        expect(page.get_by_text("200 look-ups in the last minute, 0 failed.")).to_be_visible(timeout=15_000)
+        expect(chart).to_have_accessible_description(re.compile(r"p50 [\d.]+ ms, p95 [\d.]+ ms, p99 [\d.]+ ms"))
+        for percentile in ("p50", "p95", "p99"):
+            expect(chart.locator(f"path.{percentile}")).to_have_attribute("d", re.compile("M"))
+        page.get_by_text("The same as a table").click()
+        expect(page.get_by_role("row", name=re.compile("^0.1"))).to_contain_text("ms")
+
+
+def test_the_chart_can_be_paused(store, model, serve, open_page):
+    with serve(store.address) as url:
+        page = open_page(url)
+        expect(page.get_by_text("No look-ups in the last minute.").first).to_be_attached()
+        page.get_by_role("button", name="Pause").click()
+        expect(page.get_by_role("button", name="Pause", pressed=True)).to_be_visible()
+        readings = []
+        page.on("request", lambda request: request.url.endswith("/metrics") and readings.append(request))
+        with page.expect_response("**/v1/models"):
+            pass  # the models are still kept up to date, every five seconds; readings would come every two
+        assert readings == []
+
+
+@pytest.mark.parametrize("options", [{}, DARK, PHONE, PHONE | DARK], ids=["desktop", "dark", "phone", "dark phone"])
+def test_it_is_accessible(url, open_page, model, options):
+    page = open_page(url, reduced_motion="reduce", **options)
+    look_up(page, model, LONG_ID)
+    expect(outcome(page)).to_contain_text("Found")
+    for details in page.get_by_role("article", name=model).locator("summary").all():
+        details.click()
+    page.get_by_text("The same as a table").click()
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+    look_up(page, model, "never seen")
+    expect(outcome(page)).to_contain_text("No prediction.")
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+def test_a_phone_scrolls_in_one_direction_only(url, open_page, model):
+    page = open_page(url, **PHONE)
+    look_up(page, model, LONG_ID)
+    expect(outcome(page)).to_contain_text("Found")
+    for details in page.locator("summary").all():
+        details.click()
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+def test_the_api_documentation_needs_nothing_from_elsewhere(url, open_page):
+    page = open_page(f"{url}/docs")
+    expect(page.get_by_text("/v1/models/{model}/predictions:batchGet")).to_be_visible()
+    page.get_by_text("/healthz").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    expect(page.get_by_text('"status": "alive"').last).to_be_visible()
+
+
+def test_a_file_that_is_not_there(url):
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{url}/page/nothing.js")

@@ -1,0 +1,93 @@
+"""A real Bigtable emulator, and what fills it the way refreshes do."""
+
+import itertools
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from prediction_store import layout, protos
+from prediction_store.connection import channel
+from prediction_store.instance import Instance
+from prediction_store.lifecycle import ModelState, Receipt
+from prediction_store.registry import Registry
+from prediction_store.tables import Tables
+from prediction_store.writes import prediction_entry
+
+INSTANCE = Instance("test-project", "test-instance")
+
+
+@contextmanager
+def bigtable_process(port=0):
+    """An emulator; yields its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local_stack.bigtable", "--port", str(port)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        announced = process.stdout.readline()
+        assert announced, f"no Bigtable: exit code {process.wait()}"
+        yield announced.split()[-1]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=10)
+        process.stdout.close()
+
+
+class Store:
+    """Fills an emulator the way refreshes do."""
+
+    def __init__(self, address):
+        self.address = address
+        self._names = (f"m{n}" for n in itertools.count(1))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BIGTABLE_EMULATOR_HOST", address)
+            self._channel = channel()
+            self.registry = Registry(INSTANCE)
+            self._tables = Tables(INSTANCE)
+        self._tables.ensure_registry()
+
+    def close(self):
+        self.registry.close()
+        self._channel.close()
+
+    def model(self, entity_type=None, *, name=None, **settings):
+        """Register a model; its name, a new one if none is given."""
+        name = name or next(self._names)
+        state = self.registry.register(ModelState(name, entity_type or f"entity_{name}", **settings))
+        self._tables.ensure_model(state)
+        return name
+
+    def export(self, model, predictions):
+        """Write a new version, {entity id: payload or None}, without promoting it."""
+        state = self.registry.update(model, lambda s: s.open(int(time.time() * 1000)))
+        version = state.latest
+        self.registry.update(model, lambda s: s.begin_export(version))
+        entry, cell = prediction_entry(model, version)
+        request = protos.MutateRowsRequest(table_name=INSTANCE.table(state.entity_type))
+        for entity_id, payload in predictions.items():
+            entry.row_key = layout.row_key(entity_id, state.row_keys)
+            cell.value = layout.TOMBSTONE if payload is None else payload
+            request.entries.append(entry)
+        for response in protos.mutate_rows(self._channel)(request.SerializeToString()):
+            assert all(written.status.code == 0 for written in response.entries)
+        self.registry.update(model, lambda s: s.complete_export(version, _receipt(predictions)))
+        return version
+
+    def promote(self, model, version, predictions):
+        self.registry.update(
+            model, lambda s: s.promote(version, expected_active=s.active, expected=_receipt(predictions))
+        )
+
+    def refresh(self, model, predictions):
+        """Write a new version and promote it."""
+        version = self.export(model, predictions)
+        self.promote(model, version, predictions)
+        return version
+
+
+def _receipt(predictions):
+    tombstones = sum(payload is None for payload in predictions.values())
+    return Receipt(len(predictions) - tombstones, tombstones)
