@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from local_stack.servers import ROOT
 from tests.store import INSTANCE, Store, bigtable_process
@@ -30,6 +30,8 @@ ARGUMENTS = (
     "--disable-sync",
 )
 FAILED = "Failed to load resource: "  # what the browser says of every answer that is an error, or never came
+
+expect.set_options(timeout=20_000)  # milliseconds: the page asks every five seconds, on a machine that may be busy
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def test_a_new_version_shows_by_itself_and_leaves_what_is_open_open(store, url, 
     expect(card.get_by_text("by the quality gate: too low.")).to_be_visible()
     card.get_by_text("Version history (1)").click()
     version = refresh(store, name, {"a": b"2"})
-    expect(fact(card, "Number")).to_have_text(str(version), timeout=10_000)
+    expect(fact(card, "Number")).to_have_text(str(version))
     expect(card.get_by_text("the model of an earlier version was used again")).to_be_visible()
     expect(card.get_by_role("table")).to_contain_text("promoted")
 
@@ -169,13 +169,13 @@ def test_bigtable_goes_away_and_comes_back(bigtable, open_store, serve, open_pag
         expect(outcome(page)).to_contain_text("Found")
     look_up(page, name, "a")
     expect(outcome(page)).to_contain_text(re.compile("Store unavailable|Deadline exceeded"))
-    expect(page.get_by_text("Not ready")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("Not ready")).to_be_visible()
     with bigtable(int(address.rsplit(":", 1)[1])):
         store = open_store(address)
         store.model(name=name)
         refresh(store, name, {"a": b"2"})
         store.close()
-        expect(page.get_by_text("Ready", exact=True)).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Ready", exact=True)).to_be_visible()
         look_up(page, name, "a")
         expect(outcome(page)).to_contain_text("Found")
     stack.__exit__(None, None, None)
@@ -229,7 +229,7 @@ def test_the_chart_moves_with_traffic(store, model, serve, open_page):
         expect(chart).to_have_accessible_description("No look-ups in the last minute.")
         expect(chart.locator("path.p99")).to_have_attribute("d", "")
         traffic(url, model, 200)
-        expect(page.get_by_text("200 look-ups in the last minute, 0 failed.")).to_be_visible(timeout=15_000)
+        expect(page.get_by_text("200 look-ups in the last minute, 0 failed.")).to_be_visible()
         expect(chart).to_have_accessible_description(re.compile(r"p50 [\d.]+ ms, p95 [\d.]+ ms, p99 [\d.]+ ms"))
         for percentile in ("p50", "p95", "p99"):
             expect(chart.locator(f"path.{percentile}")).to_have_attribute("d", re.compile("M"))
