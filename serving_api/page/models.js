@@ -38,8 +38,9 @@ function quality(name, { metrics, gate, model }) {
 }
 
 function verdict({ accepted, reasons }) {
-  if (accepted) return h("p", h("span.pill.good", "Accepted"), " by the quality gate.");
-  return h("p", h("span.pill.bad", "Not accepted"), ` by the quality gate: ${reasons.join("; ")}.`);
+  const broken = reasons.join("; ");
+  if (!accepted) return h("p", h("span.pill.bad", "Not accepted"), ` by the quality gate: ${broken}.`);
+  return h("p", h("span.pill.good", "Accepted"), broken ? ` although ${broken}.` : " by the quality gate.");
 }
 
 /** How much of the version is new, as a bar and in numbers. */

@@ -85,10 +85,13 @@ def test_a_new_version_shows_by_itself_and_leaves_what_is_open_open(store, url, 
     card = page.get_by_role("article", name=name)
     expect(card.get_by_text("by the quality gate: too low.")).to_be_visible()
     card.get_by_text("Version history (1)").click()
-    version = refresh(store, name, {"a": b"2"})
+    overridden = {"accepted": True, "reasons": ["roc_auc is low"]}
+    refresh(store, name, {"a": b"2"}, metrics={"candidate": CANDIDATE}, gate=overridden)
+    expect(card.get_by_text("although roc_auc is low.")).to_be_visible()
+    version = refresh(store, name, {"a": b"3"})
     expect(fact(card, "Number")).to_have_text(str(version))
     expect(card.get_by_text("the model of an earlier version was used again")).to_be_visible()
-    expect(card.get_by_role("table")).to_contain_text("promoted")
+    expect(card.get_by_role("table").get_by_text("can be rolled back to")).to_have_count(2)
 
 
 def test_a_look_up_shows_the_answer_as_it_came_and_its_timing(url, open_page, model):
