@@ -4,7 +4,7 @@ import { ask, Problem, serverTimings } from "./api.js";
 import { $, facts, h, latency } from "./dom.js";
 import { pieces } from "./json.js";
 
-const NAMES = { total: "The service’s own time", bigtable: "of it Bigtable" }; // of Server-Timing
+const NAMES = { total: "The service's own time", bigtable: "of it Bigtable" }; // of Server-Timing
 
 let shown = "";
 

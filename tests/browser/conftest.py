@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -65,14 +66,27 @@ def serve(tmp_path_factory):
         environment = {**os.environ, "BIGTABLE_EMULATOR_HOST": address, **variables}
         with log.open("wb") as written, subprocess.Popen(command, cwd=ROOT, env=environment, stderr=written) as process:
             try:
-                while not (lines := log.read_text().splitlines()):
-                    assert process.poll() is None
+                while (url := _answering(log)) is None:
+                    assert process.poll() is None, log.read_text()
                     time.sleep(0.02)
-                yield json.loads(lines[0])["url"]
+                yield url
             finally:
                 process.terminate()
 
     return serving
+
+
+def _answering(log):
+    """The URL in the first line of the service's log, once it accepts connections."""
+    lines = log.read_text().splitlines()
+    if not lines:
+        return None
+    url = json.loads(lines[0])["url"]
+    try:
+        socket.create_connection(("127.0.0.1", urlsplit(url).port)).close()
+    except ConnectionRefusedError:
+        return None
+    return url
 
 
 @pytest.fixture(scope="session")

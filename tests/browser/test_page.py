@@ -102,6 +102,8 @@ def test_a_look_up_shows_the_answer_as_it_came_and_its_timing(url, open_page, mo
         re.compile(r'^    "big": 12345678901234567890\.123,\n    "tags": \[\],$', re.MULTILINE)
     )
     expect(fact(page.locator("body"), "Measured in this browser")).to_have_text(re.compile(r"^\d+\.\d+ ms$"))
+    for term in ("The service's own time", "of it Bigtable"):
+        expect(fact(page.locator("body"), term)).to_have_text(re.compile(r"^\d+\.\d+ ms$"))
     page.get_by_label("As it came").check()
     with urllib.request.urlopen(f"{url}/v1/models/{model}/predictions/00003") as response:
         assert answer(page).text_content() == response.read().decode()
