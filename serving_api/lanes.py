@@ -1,8 +1,8 @@
 """Makes one read of look-ups that come at the same time.
 
-While a lane has fewer reads in flight than it may, a look-up goes out at once; otherwise its keys wait for a read to
-end, and go out with all others that came meanwhile. So a read grows with the load, and what costs most, the call, is
-shared.
+While few reads are in flight, a look-up goes out at once, with all others that came in the same turn of the event loop.
+While more are, its keys wait for company: until a read ends, or for a millisecond. So reads grow with the load, and what
+costs most, the call, is shared. A slow Bigtable has more reads in flight than a fast one, and none waits for another.
 """
 
 import asyncio
@@ -10,6 +10,12 @@ from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Protocol
+
+_EAGER_READS = 3
+"""How many reads may be in flight before look-ups wait for company. With 16, look-ups on 64 connections took 12 % more
+CPU time."""
+
+_COMPANY_SECONDS = 0.001
 
 Cells = dict[str, bytes]
 """The predictions in a row, by model; empty: a tombstone."""
@@ -198,16 +204,18 @@ class Lane:
 
         Args:
             start: starts the read of a batch; calls the other argument, later, once it has ended or failed.
-            max_reads: how many reads may be in flight.
+            max_reads: how many reads may be in flight at the most.
             max_keys: how many keys one read may have.
         """
         self._loop = asyncio.get_running_loop()
         self._start = start
+        self._eager_reads = min(_EAGER_READS, max_reads)
         self._max_reads = max_reads
         self._max_keys = max_keys
         self._waiting: deque[Batch] = deque()
         self._reads: dict[Batch, Read] = {}
         self._starting = False
+        self._patience: asyncio.TimerHandle | None = None
 
     def enter(self, key: bytes, waiter: Waiter) -> None:
         """Let a look-up wait for the row of a key."""
@@ -218,13 +226,27 @@ class Lane:
             batch = Batch(self._give_up)
             batch.add(key, waiter)
             waiting.append(batch)
-        if not self._starting and len(self._reads) < self._max_reads:
-            self._starting = True  # at the end of this turn of the loop, with all look-ups that came in it
-            self._loop.call_soon(self._start_reads)
+        if not self._starting:
+            self._arrange()
 
-    def _start_reads(self) -> None:
+    def _arrange(self) -> None:
+        """See to it that what waits goes out."""
+        if len(self._reads) < self._eager_reads:
+            self._starting = True  # at the end of this turn of the loop, with all look-ups that came in it
+            self._loop.call_soon(self._start_soon)
+        elif self._patience is None and len(self._reads) < self._max_reads:
+            self._patience = self._loop.call_later(_COMPANY_SECONDS, self._start_anyway)
+
+    def _start_soon(self) -> None:
         self._starting = False
-        while self._waiting and len(self._reads) < self._max_reads:
+        self._start_reads(self._eager_reads)
+
+    def _start_anyway(self) -> None:
+        self._patience = None
+        self._start_reads(self._max_reads)
+
+    def _start_reads(self, most: int) -> None:
+        while self._waiting and len(self._reads) < most:
             batch = self._waiting.popleft()
             batch.forget_those_who_left()
             if len(batch):
@@ -235,8 +257,8 @@ class Lane:
     def _end(self, batch: Batch, error: Exception | None) -> None:
         del self._reads[batch]
         batch.end(error)
-        if not self._starting:
-            self._start_reads()
+        if self._waiting and not self._starting:
+            self._arrange()
 
     def _give_up(self, batch: Batch) -> None:
         """Nobody waits for a batch any more. One that has not gone out is dropped when its turn comes."""

@@ -54,7 +54,9 @@ class Settings(BaseSettings):
     hedge_budget: float = Field(
         default=0.05, ge=0, le=1, description="share of reads that may be made a second time when late; 0: none"
     )
-    max_reads_per_lane: int = Field(default=3, ge=1, description="Bigtable reads in flight of one table and version")
+    max_reads_per_lane: int = Field(
+        default=32, ge=1, description="Bigtable reads in flight of one table and version, at the most"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -80,7 +80,7 @@ class SlowReads:
     absent=st.sets(st.sampled_from(KEYS)),
     failing=st.sets(st.sampled_from(KEYS), max_size=2),
     pauses=st.lists(TICKS, min_size=1, max_size=8),
-    max_reads=st.integers(1, 3),
+    max_reads=st.integers(1, 6),
     max_keys=st.integers(1, 5),
 )
 def test_every_look_up_gets_its_own_rows(look_ups, absent, failing, pauses, max_reads, max_keys):
@@ -132,6 +132,9 @@ class HeldReads:
         self.cancelled += 1
         self._held.pop(0)
 
+    async def four_asked(self):
+        return len(self.asked) == 4
+
     def go_on(self):
         batch, when_ended = self._held.pop(0)
         for key in list(batch.keys):
@@ -176,6 +179,30 @@ async def test_a_read_that_nobody_waits_for_is_given_up_and_makes_way():
     assert reads.cancelled == 1
     reads.go_on()
     assert await waiting == {b"c": row_of(b"c")}
+
+
+@pytest.mark.asyncio
+async def test_a_look_up_waits_for_company_but_not_for_long(eventually):
+    reads = HeldReads()
+    lane = Lane(reads.start, max_reads=5, max_keys=10)
+    look_ups = []
+    for key in (b"a", b"b", b"c"):
+        look_ups.append(asyncio.create_task(look_up_in(lane, [key])))
+        await _ticks(3)
+    look_ups += [asyncio.create_task(look_up_in(lane, [key])) for key in (b"d", b"e")]
+    await _ticks(3)
+    assert [keys for keys, _ in reads.asked] == [[b"a"], [b"b"], [b"c"]]
+    await eventually(reads.four_asked)
+    assert reads.asked[3][0] == [b"d", b"e"]
+    look_ups += [asyncio.create_task(look_up_in(lane, [key])) for key in (b"f", b"g")]
+    await _ticks(3)
+    reads.go_on()
+    reads.go_on()  # two are in flight now, and the next may go out
+    await _ticks(3)
+    assert reads.asked[4][0] == [b"f", b"g"]
+    for _ in range(3):
+        reads.go_on()
+    assert await asyncio.gather(*look_ups) == [{key: row_of(key)} for key in (b"a", b"b", b"c", b"d", b"e", b"f", b"g")]
 
 
 @pytest.mark.asyncio
