@@ -1,8 +1,8 @@
 """Makes one read of look-ups that come at the same time.
 
 While few reads are in flight, a look-up goes out at once, with all others that came in the same turn of the event loop.
-While more are, its keys wait for company: until a read ends, or for a millisecond. So reads grow with the load, and what
-costs most, the call, is shared. A slow Bigtable has more reads in flight than a fast one, and none waits for another.
+While more are, its keys wait for company: until a read ends, or for a millisecond. So reads grow with the load, and
+what costs most, the call, is shared. A slow Bigtable has more reads in flight than a fast one.
 """
 
 import asyncio
