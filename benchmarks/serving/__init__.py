@@ -1,0 +1,1 @@
+"""The look-up service against its alternatives, and under what it must stand: `python -m benchmarks.serving`."""

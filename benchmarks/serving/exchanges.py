@@ -1,0 +1,90 @@
+"""What is asked of a server, and what it must answer, byte by byte."""
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.serving.predictions import (
+    CONSTANT,
+    ENTITY_TYPE,
+    MODEL,
+    answer,
+    batch_answer,
+    entity_id,
+    payload,
+    prediction,
+)
+
+BATCH = 100
+"""Entities in a request for many."""
+
+_BATCHES = 1_000
+_PATH = f"/v1/models/{MODEL}/predictions"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request, and the body of the answer to it."""
+
+    request: bytes
+    body: bytes
+
+
+def get(path: str) -> bytes:
+    """A GET request."""
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n".encode()
+
+
+def post(path: str, document: Any) -> bytes:
+    """A POST request with a JSON body."""
+    body = json.dumps(document).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
+def constant(_entities: int) -> list[Exchange]:
+    """What applications that look nothing up are asked for."""
+    return [Exchange(get("/constant"), CONSTANT)]
+
+
+def look_ups(entities: int) -> list[Exchange]:
+    """A look-up of every entity."""
+    return [
+        Exchange(get(f"{_PATH}/{entity_id(number)}"), answer(entity_id(number), payload(number)))
+        for number in range(entities)
+    ]
+
+
+def batches(entities: int) -> list[Exchange]:
+    """Look-ups of many entities at a time."""
+    return [
+        Exchange(post(f"{_PATH}:batchGet", {"entity_ids": [entity_id(n) for n in numbers]}), batch_answer(numbers))
+        for numbers in _samples(entities)
+    ]
+
+
+def feast_look_ups(entities: int) -> list[Exchange]:
+    """A look-up of every entity, of Feast."""
+    return [_feast([number]) for number in range(entities)]
+
+
+def feast_batches(entities: int) -> list[Exchange]:
+    """Look-ups of many entities at a time, of Feast."""
+    return [_feast(numbers) for numbers in _samples(entities)]
+
+
+KINDS: dict[str, Callable[[int], list[Exchange]]] = {
+    kind.__name__: kind for kind in (constant, look_ups, batches, feast_look_ups, feast_batches)
+}
+"""All exchanges of a kind, by the number of entities that there are."""
+
+
+def _samples(entities: int) -> list[list[int]]:
+    chance = random.Random(0)  # noqa: S311  the same in every run
+    return [chance.sample(range(entities), min(BATCH, entities)) for _ in range(_BATCHES)]
+
+
+def _feast(numbers: list[int]) -> Exchange:
+    raise NotImplementedError

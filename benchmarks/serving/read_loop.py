@@ -1,0 +1,55 @@
+"""Bare reads, one after the other, in a process of its own: `python -m benchmarks.serving.read_loop ENTITIES SECONDS`.
+
+What a look-up cannot be faster than: one ReadRows of one row at a time on one channel of gRPC's fastest kind, with a
+request that is the service's, and nothing done with the answer but a check of it. Prints latencies as a line of JSON.
+"""
+
+import json
+import random
+import sys
+import time
+from array import array
+
+from grpc.experimental import ChannelOptions
+
+from benchmarks.serving.load import percentiles
+from benchmarks.serving.predictions import ENTITY_TYPE, INSTANCE, MODEL, VERSION, entity_id, payload
+from prediction_store.connection import channel, routing_metadata
+from prediction_store.layout import row_key
+from prediction_store.protos import read_rows
+from prediction_store.reads import prediction_filter, read_request
+
+
+def main() -> None:
+    """Read random rows for so many seconds.
+
+    Raises:
+        RuntimeError: a row was not the expected one.
+    """
+    entities, seconds = int(sys.argv[1]), float(sys.argv[2])
+    table = INSTANCE.table(ENTITY_TYPE)
+    metadata = (routing_metadata(table, ""),)
+    row_filter = prediction_filter({MODEL: VERSION})
+    chance = random.Random(0)  # noqa: S311  the same in every run
+    latencies = array("d")
+    with channel([(ChannelOptions.SingleThreadedUnaryStream, 1)]) as opened:
+        read = read_rows(opened)
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            number = int(chance.random() * entities)
+            started = time.perf_counter()
+            key = row_key(entity_id(number), "plain")
+            values = [
+                chunk.value
+                for response in read(read_request(table, "", (key,), row_filter), metadata=metadata)
+                for chunk in response.chunks
+            ]
+            latencies.append(time.perf_counter() - started)
+            if values != [payload(number)]:
+                raise RuntimeError(f"{key!r}: read {values}")
+    p50, p99, _, _ = percentiles(latencies)
+    sys.stdout.write(json.dumps({"p50_ms": p50, "p99_ms": p99}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

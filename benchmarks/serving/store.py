@@ -1,0 +1,72 @@
+"""A Bigtable with predictions in it, the way a refresh leaves them."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from benchmarks.serving.cores import pinned
+from benchmarks.serving.predictions import ENTITY_TYPE, INSTANCE, MODEL, VERSION, entity_id, payload
+from local_stack.servers import BIGTABLE, running
+from prediction_store.connection import channel, routing_metadata
+from prediction_store.layout import row_key
+from prediction_store.lifecycle import ModelState, Receipt
+from prediction_store.protos import MutateRowsRequest, mutate_rows
+from prediction_store.registry import Registry
+from prediction_store.tables import Tables
+from prediction_store.writes import prediction_entry
+
+_ROWS_PER_REQUEST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A Bigtable: where it is, as `BIGTABLE_EMULATOR_HOST` takes it, and which implementation."""
+
+    address: str
+    implementation: str
+
+
+@contextmanager
+def store(implementation: str, cores: set[int]) -> Iterator[Store]:
+    """Run an empty Bigtable on some cores.
+
+    Args:
+        implementation: as `local_stack.bigtable` takes it.
+        cores: the CPUs it may use.
+    """
+    with pinned(cores):
+        server = running(*BIGTABLE, "--implementation", implementation)
+    with server as line:
+        found = re.search(r"\((\w+)\) is serving at (\S+)", line)
+        if found is None:
+            raise RuntimeError(f"Bigtable said {line!r}")
+        yield Store(found[2], found[1])
+
+
+def fill(entities: int) -> None:
+    """Write a promoted version with a prediction for each of so many entities to the Bigtable of the environment."""
+    tables = Tables(INSTANCE)
+    tables.ensure_registry()
+    receipt = Receipt(entities, 0)
+    with Registry(INSTANCE) as registry:
+        tables.ensure_model(registry.register(ModelState(MODEL, ENTITY_TYPE)))
+        registry.update(MODEL, lambda state: state.open(VERSION).begin_export(VERSION))
+        _write(entities)
+        registry.update(MODEL, lambda state: state.complete_export(VERSION, receipt))
+        registry.update(MODEL, lambda state: state.promote(VERSION, expected_active=None, expected=receipt))
+
+
+def _write(entities: int) -> None:
+    table = INSTANCE.table(ENTITY_TYPE)
+    entry, cell = prediction_entry(MODEL, VERSION)
+    with channel() as opened:
+        write = mutate_rows(opened)
+        for start in range(0, entities, _ROWS_PER_REQUEST):
+            request = MutateRowsRequest(table_name=table)
+            for number in range(start, min(start + _ROWS_PER_REQUEST, entities)):
+                entry.row_key, cell.value = row_key(entity_id(number), "plain"), payload(number)
+                request.entries.append(entry)
+            for response in write(request.SerializeToString(), metadata=(routing_metadata(table, ""),)):
+                if any(written.status.code for written in response.entries):
+                    raise RuntimeError(f"{table}: the emulator did not write some rows")
