@@ -4,12 +4,16 @@ PYTHON ?= python3.11
 BIGTABLE ?= auto
 ROWS ?= 1000000
 RUNS ?= 3
+SECONDS ?= 5
+SERVER ?= uvicorn
+FEAST ?=
 
 VENVS := .venvs
 UV := $(VENVS)/uv/bin/uv
 AIRFLOW := $(VENVS)/airflow/bin
 LOCAL := $(VENVS)/local_stack/bin
 ENVIRONMENTS := $(addprefix $(VENVS)/,airflow/.installed serving_api/.installed local_stack/.installed)
+FEAST_ENVIRONMENT := $(VENVS)/feast/.installed
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
@@ -57,6 +61,11 @@ test-browser: install $(VENVS)/browser/.installed ## Test the service's page in 
 bench-export: install ## Measure the export against Beam's own connectors (ROWS=1000000 RUNS=3)
 	$(AIRFLOW)/python -m benchmarks.export --rows $(ROWS) --runs $(RUNS) --bigtable $(BIGTABLE)
 
+.PHONY: bench-serving
+bench-serving: install $(if $(FEAST),$(FEAST_ENVIRONMENT)) ## Measure the service against its alternatives (RUNS=3 SECONDS=5 FEAST=1)
+	$(AIRFLOW)/python -m benchmarks.serving --runs $(RUNS) --seconds $(SECONDS) --server $(SERVER) \
+		--bigtable $(BIGTABLE) $(if $(FEAST),--feast) $(if $(WRITE),--write $(WRITE))
+
 .PHONY: lint
 lint: install ## Check style and types
 	$(AIRFLOW)/ruff check
@@ -81,6 +90,8 @@ lock: $(UV) ## Lock the requirements anew, with the newest versions
 		local_stack/requirements.in -o local_stack/requirements.txt
 	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 -c requirements.txt \
 		tests/browser/requirements.in -o tests/browser/requirements.txt
+	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
+		benchmarks/serving/feast-requirements.in -o benchmarks/serving/feast-requirements.txt
 
 .PHONY: clean
 clean: ## Stop the stack; remove it and the environments
@@ -91,8 +102,9 @@ $(VENVS)/airflow/.installed: requirements.txt
 $(VENVS)/serving_api/.installed: serving_api/requirements.txt
 $(VENVS)/local_stack/.installed: local_stack/requirements.txt
 $(VENVS)/browser/.installed: tests/browser/requirements.txt
+$(FEAST_ENVIRONMENT): benchmarks/serving/feast-requirements.txt
 
-$(ENVIRONMENTS) $(VENVS)/browser/.installed: | $(UV)
+$(ENVIRONMENTS) $(VENVS)/browser/.installed $(FEAST_ENVIRONMENT): | $(UV)
 	@echo "installing $(@D) from $<"
 	@$(UV) venv -q --clear --python $(PYTHON) $(@D)
 	@$(UV) pip sync -q --python $(@D) $<

@@ -16,14 +16,9 @@ class Cores:
 
     @classmethod
     def of_this_machine(cls) -> Self:
-        """One for the service, the next for all others, so that bigger machines measure the same; one if there is one."""
+        """One for the service, the next for all others, so that bigger machines measure the same."""
         first, *rest = sorted(os.sched_getaffinity(0))
         return cls({first}, set(rest[:1]) or {first})
-
-    @property
-    def all(self) -> set[int]:
-        """Both."""
-        return self.service | self.others
 
 
 @contextmanager

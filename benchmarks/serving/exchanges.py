@@ -2,13 +2,13 @@
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.serving.predictions import (
     CONSTANT,
-    ENTITY_TYPE,
+    CREATED_AT,
     MODEL,
     answer,
     batch_answer,
@@ -19,6 +19,12 @@ from benchmarks.serving.predictions import (
 
 BATCH = 100
 """Entities in a request for many."""
+
+ENTITY_KEY = "entity_id"
+FEAST_FEATURES = ("purchases", "buys_again", "probability")
+"""The features of Feast, in the order in which it answers them where PYTHONHASHSEED is 0."""
+
+FEAST_TIME = f"{CREATED_AT.split('.')[0]}Z"
 
 _BATCHES = 1_000
 _PATH = f"/v1/models/{MODEL}/predictions"
@@ -87,4 +93,17 @@ def _samples(entities: int) -> list[list[int]]:
 
 
 def _feast(numbers: list[int]) -> Exchange:
-    raise NotImplementedError
+    """A request to Feast's feature server, which answers column by column."""
+    ids = [entity_id(number) for number in numbers]
+    request = {"features": [f"{MODEL}:{name}" for name in FEAST_FEATURES], "entities": {ENTITY_KEY: ids}}
+    columns: list[tuple[Sequence[Any], str]] = [(ids, "1970-01-01T00:00:00Z")]
+    columns += [([prediction(number)[name] for number in numbers], FEAST_TIME) for name in FEAST_FEATURES]
+    many = len(numbers)
+    answered = {
+        "results": [
+            {"values": values, "statuses": ["PRESENT"] * many, "event_timestamps": [at] * many}
+            for values, at in columns
+        ],
+        "metadata": {"feature_names": [ENTITY_KEY, *FEAST_FEATURES]},
+    }
+    return Exchange(post("/get-online-features", request), json.dumps(answered, separators=(",", ":")).encode())

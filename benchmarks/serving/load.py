@@ -27,11 +27,11 @@ from benchmarks.serving.exchanges import KINDS, Exchange
 _LONGEST_MICROSECONDS = 60_000_000
 _SIGNIFICANT_DIGITS = 3
 _TICK_SECONDS = 0.001  # between two looks at what is due; uvloop's timers are no finer
-_LAST_ANSWERS_SECONDS = 5.0
 _HEAD_END = b"\r\n\r\n"
 _OK = b"HTTP/1.1 200 "
 _STATUS = slice(9, 12)
 _REFUSED = b"503"
+_FAILED = b"5"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CLOSES = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 _EXAMPLE_BYTES = 500
@@ -48,6 +48,7 @@ class Load:
         seconds: how long.
         connections: in a closed loop, how many; in an open one, how many at most.
         rate: requests a second of an open loop; None: a closed loop.
+        patience: seconds after the end in which answers are still waited for.
         seed: of what is asked for, and when.
     """
 
@@ -57,6 +58,7 @@ class Load:
     seconds: float
     connections: int = 64
     rate: float | None = None
+    patience: float = 5.0
     seed: int = 0
 
 
@@ -68,6 +70,7 @@ class LoadResult:
         sent: requests.
         right: answers with status 200 and the expected body.
         refused: answers with status 503.
+        failed: answers with another status of the server's errors.
         wrong: all other answers.
         dropped: requests whose connection was closed, that found none, or that were not answered within some
             seconds after the end.
@@ -80,6 +83,7 @@ class LoadResult:
     sent: int = 0
     right: int = 0
     refused: int = 0
+    failed: int = 0
     wrong: int = 0
     dropped: int = 0
     in_time: int = 0
@@ -100,7 +104,12 @@ class LoadResult:
     @property
     def answered(self) -> int:
         """All answers."""
-        return self.right + self.refused + self.wrong
+        return self.right + self.refused + self.failed + self.wrong
+
+    @property
+    def not_right(self) -> float:
+        """The share of the requests that were not answered rightly."""
+        return 1 - self.right / self.sent
 
 
 def run(load: Load) -> LoadResult:
@@ -136,8 +145,8 @@ class _Loop(ABC):
     async def run(self) -> LoadResult:
         """Ask, wait for the answers, and count."""
         await self._ask_all()
-        patience = self._end + _LAST_ANSWERS_SECONDS
-        while self._outstanding and time.perf_counter() < patience:
+        give_up = self._end + self._load.patience
+        while self._outstanding and time.perf_counter() < give_up:  # noqa: ASYNC110  cheaper than an event for each
             await asyncio.sleep(_TICK_SECONDS)
         self.result.dropped += self._outstanding
         self.result.p50_ms, self.result.p99_ms, self.result.p999_ms, self.result.max_ms = percentiles(self._right)
@@ -155,6 +164,8 @@ class _Loop(ABC):
         elif status == _REFUSED:
             self.result.refused += 1
             self._refused.append(now - since)
+        elif status.startswith(_FAILED):
+            self.result.failed += 1
         else:
             self.result.wrong += 1
 

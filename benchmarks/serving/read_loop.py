@@ -9,10 +9,11 @@ import random
 import sys
 import time
 from array import array
+from dataclasses import asdict
 
 from grpc.experimental import ChannelOptions
 
-from benchmarks.serving.load import percentiles
+from benchmarks.serving.load import LoadResult, percentiles
 from benchmarks.serving.predictions import ENTITY_TYPE, INSTANCE, MODEL, VERSION, entity_id, payload
 from prediction_store.connection import channel, routing_metadata
 from prediction_store.layout import row_key
@@ -34,7 +35,7 @@ def main() -> None:
     latencies = array("d")
     with channel([(ChannelOptions.SingleThreadedUnaryStream, 1)]) as opened:
         read = read_rows(opened)
-        end = time.perf_counter() + seconds
+        cpu, end = time.process_time(), time.perf_counter() + seconds
         while time.perf_counter() < end:
             number = int(chance.random() * entities)
             started = time.perf_counter()
@@ -47,8 +48,11 @@ def main() -> None:
             latencies.append(time.perf_counter() - started)
             if values != [payload(number)]:
                 raise RuntimeError(f"{key!r}: read {values}")
-    p50, p99, _, _ = percentiles(latencies)
-    sys.stdout.write(json.dumps({"p50_ms": p50, "p99_ms": p99}) + "\n")
+        cpu = time.process_time() - cpu
+    reads = len(latencies)
+    result = LoadResult(reads, reads, in_time=reads, seconds=seconds, load_cpu_seconds=cpu)
+    result.p50_ms, result.p99_ms, result.p999_ms, result.max_ms = percentiles(latencies)
+    sys.stdout.write(json.dumps(asdict(result)) + "\n")
 
 
 if __name__ == "__main__":

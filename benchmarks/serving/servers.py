@@ -40,7 +40,8 @@ class Server:
     def cpu_seconds(self) -> float:
         """User and system time of all threads of its processes so far."""
         processes = [self.process, *self.process.children(recursive=True)]
-        return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
+        times = [process.cpu_times() for process in processes]
+        return float(sum(each.user + each.system for each in times))
 
 
 def asgi(software: ServerSoftware, module: str) -> Command:

@@ -1,0 +1,166 @@
+"""Measure the look-up service: against its alternatives, with slow reads, under overload, in several processes.
+
+See benchmarks/README.md for what is measured.
+"""
+
+import json
+import resource
+import sys
+import warnings
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.document import filled
+from benchmarks.serving import experiments, report
+from benchmarks.serving.candidates import candidates
+from benchmarks.serving.measurement import Bench, Measurement, WrongAnswersError, bench, feast_repository
+from benchmarks.serving.plot import overload_svg
+from local_stack.servers import ROOT
+
+RESULTS = ROOT / ".state" / "benchmarks"
+PLOT = "serving-overload.svg"
+
+_OPEN_FILES = 16_384  # each connection of an open loop is one
+_WORKERS = (1, 2)
+
+
+def main() -> None:
+    """Run the command; exits with an error if a server answers otherwise than it should."""
+    arguments = _arguments()
+    warnings.filterwarnings("ignore", "Connecting to Bigtable emulator")
+    _allow_open_files()
+    console = Console(soft_wrap=True)
+    try:
+        with bench(arguments.bigtable, arguments.entities, arguments.seconds) as at:
+            results, grids = _run(at, arguments, console)
+            bigtable = at.bigtable
+    except WrongAnswersError as error:
+        sys.exit(str(error))
+    for grid in grids.values():
+        console.print(grid.rich())
+    console.print(f"Bigtable: {bigtable}. In Markdown, to be put into a document by --write:")
+    for name, grid in grids.items():
+        console.print(f"\n<!-- serving: {name} -->\n{grid.markdown()}\n<!-- end -->", markup=False)
+    _write(results, grids, bigtable, arguments.write)
+
+
+def _arguments() -> Namespace:
+    parser = ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    parser.add_argument(
+        "parts", nargs="*", choices=(*PARTS, []), metavar="PART", help=f"{', '.join(PARTS)}; all if none"
+    )
+    parser.add_argument("--entities", type=int, default=100_000, help="in Bigtable (default %(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="of each candidate, by turns (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of load in a run (default %(default)s)")
+    parser.add_argument("--connections", type=int, default=64, help="of a closed loop (default %(default)s)")
+    parser.add_argument(
+        "--server",
+        choices=("uvicorn", "granian"),
+        default="uvicorn",
+        help="what the service runs on (default %(default)s)",
+    )
+    parser.add_argument("--feast", action="store_true", help="measure Feast too, which must be installed")
+    parser.add_argument(
+        "--bigtable",
+        choices=("auto", "cbtemulator", "embedded"),
+        default="auto",
+        help="auto takes cbtemulator where it is installed (default %(default)s)",
+    )
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="document whose marked tables are to be replaced, and the plot beside it",
+    )
+    return parser.parse_args()
+
+
+def _allow_open_files() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (_OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard), hard)
+    )
+
+
+def _run(at: Bench, arguments: Namespace, console: Console) -> tuple[dict[str, Any], dict[str, report.Grid]]:
+    """What was measured, and the tables of it, by their names."""
+    results: dict[str, Any] = {}
+    grids: dict[str, report.Grid] = {}
+    for name in arguments.parts or PARTS:
+        console.print(f"{name} ...")
+        results[name], made = PARTS[name](at, arguments, console)
+        grids.update(made)
+    return results, grids
+
+
+def _comparison(at: Bench, arguments: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
+    measured: list[Measurement] = []
+    with ExitStack() as stack:
+        feast = stack.enter_context(feast_repository(at.entities)) if arguments.feast else None
+        turns = candidates(arguments.server, arguments.connections, feast)
+        for number in range(1, arguments.runs + 1):
+            console.print(f"run {number} of {arguments.runs}")
+            for candidate in turns:
+                _note(measured, at.measure_all(candidate), console)
+            _note(measured, [at.read_loop()], console)
+    made = report.targets(measured, arguments.server)
+    return measured, {"comparison": report.comparison(measured), "targets": report.target_grid(made)}
+
+
+def _hedging(at: Bench, _: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
+    runs = experiments.hedging(at)
+    _note([], [run.measurement for run in runs], console)
+    return runs, {"hedging": report.hedging_grid(runs)}
+
+
+def _overload(at: Bench, arguments: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
+    run = experiments.overload(at, arguments.connections)
+    _note([], [measurement for _, measurement in run.loads], console)
+    return run, {"overload": report.overload_grid(run)}
+
+
+def _scaling(at: Bench, arguments: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
+    measured: list[Measurement] = []
+    for _ in range(arguments.runs):
+        for workers in _WORKERS:
+            _note(measured, [experiments.scaling(at, workers, arguments.connections)], console)
+    return measured, {"scaling": report.scaling_grid(measured)}
+
+
+PARTS: dict[str, Callable[[Bench, Namespace, Console], tuple[Any, dict[str, report.Grid]]]] = {
+    "comparison": _comparison,
+    "hedging": _hedging,
+    "overload": _overload,
+    "scaling": _scaling,
+}
+"""What can be measured; each returns what it found, and tables of it."""
+
+
+def _note(measured: list[Measurement], more: list[Measurement], console: Console) -> None:
+    measured += more
+    for measurement in more:
+        console.print(f"  {report.summary(measurement)}")
+
+
+def _write(results: dict[str, Any], grids: dict[str, report.Grid], bigtable: str, target: Path | None) -> None:
+    """Keep everything that was measured in files, and put tables and plot into a document if there is one."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "serving.json").write_text(json.dumps(report.document(results, bigtable), indent=2) + "\n")
+    folders = [RESULTS]
+    if target:
+        folders.append(target.parent)
+        target.write_text(
+            filled(target.read_text(), "serving", {name: grid.markdown() for name, grid in grids.items()})
+        )
+    if "overload" in results:
+        for folder in folders:
+            (folder / PLOT).write_text(overload_svg(results["overload"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The overload experiment as a picture: SVG, drawn from the numbers with nothing else needed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from benchmarks.serving.experiments import Overload
+
+_WIDTH, _HEIGHT = 720, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 150, 44, 48
+_GRID_LINES = 4
+_TEXT = 'font-family="system-ui, sans-serif" font-size="12" fill="#333"'
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a chart: its name, its colour, its points."""
+
+    name: str
+    colour: str
+    points: tuple[tuple[float, float], ...]
+
+
+def overload_svg(run: Overload) -> str:
+    """Two charts by load: answers a second, and latencies of those that were accepted."""
+    results = [(factor, measurement.result) for factor, measurement in run.loads]
+    answers = (
+        Line("due", "#bbbbbb", tuple((factor, factor * run.sustainable) for factor, _ in results)),
+        Line("goodput", "#1b7f4b", tuple((factor, result.per_second) for factor, result in results)),
+        Line("refused", "#c0392b", tuple((factor, result.refused / result.seconds) for factor, result in results)),
+    )
+    latencies = (
+        Line("accepted p99", "#1f5fa8", tuple((factor, result.p99_ms) for factor, result in results)),
+        Line("accepted p50", "#7fb2e5", tuple((factor, result.p50_ms) for factor, result in results)),
+    )
+    charts = _chart("look-ups/s", answers, 0) + _chart("ms", latencies, _HEIGHT)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {2 * _HEIGHT}" role="img" '
+        f'aria-label="Goodput and latency by load">\n<rect width="100%" height="100%" fill="white"/>\n{charts}</svg>\n'
+    )
+
+
+def _chart(unit: str, lines: Sequence[Line], top: int) -> str:
+    """A chart whose axes begin at zero."""
+    loads = sorted({x for line in lines for x, _ in line.points})
+    highest = max(y for line in lines for _, y in line.points) or 1.0
+    right, bottom = _WIDTH - _RIGHT, top + _HEIGHT - _BOTTOM
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        height = _HEIGHT - _TOP - _BOTTOM
+        return round(_LEFT + x / loads[-1] * (right - _LEFT), 1), round(bottom - y / highest * height, 1)
+
+    parts = [_label(_LEFT, top + _TOP - 16, unit, "start")]
+    for step in range(_GRID_LINES + 1):
+        value = highest * step / _GRID_LINES
+        _, y = place(0, value)
+        parts.append(f'<line x1="{_LEFT}" y1="{y}" x2="{right}" y2="{y}" stroke="#e5e5e5"/>')
+        parts.append(_label(_LEFT - 8, y + 4, f"{value:,.3g}" if value < 1000 else f"{value:,.0f}", "end"))  # noqa: PLR2004  three digits
+    parts += [_label(place(load, 0)[0], bottom + 18, f"{load:g}", "middle") for load in loads]
+    parts.append(_label((_LEFT + right) / 2, bottom + 36, "load, in multiples of the sustainable one", "middle"))
+    for row, line in enumerate(lines):
+        points = " ".join(f"{x},{y}" for x, y in (place(*point) for point in line.points))
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{line.colour}" stroke-width="2"/>')
+        parts += [
+            f'<circle cx="{x}" cy="{y}" r="3" fill="{line.colour}"/>' for x, y in (place(*p) for p in line.points)
+        ]
+        y = top + _TOP + 20 * row
+        parts.append(
+            f'<line x1="{right + 16}" y1="{y}" x2="{right + 36}" y2="{y}" stroke="{line.colour}" stroke-width="2"/>'
+        )
+        parts.append(_label(right + 42, y + 4, line.name, "start"))
+    return "\n".join(parts) + "\n"
+
+
+def _label(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" {_TEXT}>{escape(text)}</text>'

@@ -1,0 +1,249 @@
+"""The results: tables for the console and for Markdown, the targets, and a JSON document."""
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import groupby
+from statistics import median
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.serving.candidates import FEAST, OURS, READ_LOOP, bare, empty, official
+from benchmarks.serving.exchanges import BATCH
+from benchmarks.serving.experiments import Hedging, Overload
+from benchmarks.serving.measurement import Measurement
+from benchmarks.serving.servers import ServerSoftware
+
+Key = tuple[str, str, int]
+"""Candidate, kind of exchange, connections: measurements of one key are runs of the same thing."""
+
+KIND_TITLES = {
+    "look_ups": "one id",
+    "feast_look_ups": "one id",
+    "constant": "a constant",
+    "batches": f"{BATCH} ids",
+    "feast_batches": f"{BATCH} ids",
+}
+
+FIGURES: dict[str, Callable[[Measurement], float]] = {
+    "answers/s": lambda m: m.result.per_second,
+    "p50 ms": lambda m: m.result.p50_ms,
+    "p99 ms": lambda m: m.result.p99_ms,
+    "p99.9 ms": lambda m: m.result.p999_ms,
+    "CPU µs/answer": lambda m: m.cpu_micros,
+    "not right": lambda m: m.result.not_right,
+    "its CPU busy": lambda m: m.service_busy,
+    "other CPU busy": lambda m: m.others_busy,
+}
+"""What is said of a measurement."""
+
+_IN_TABLES = ("answers/s", "p50 ms", "p99 ms", "CPU µs/answer")
+_SHARES = frozenset({"not right", "its CPU busy", "other CPU busy"})
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table, whatever it is shown on."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def rich(self) -> Table:
+        """The table for the console."""
+        table = Table(self.head[0], title=self.title, title_justify="left")
+        for name in self.head[1:]:
+            table.add_column(name, justify="right")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def markdown(self) -> str:
+        """The table in Markdown, numbers to the right."""
+        ruler = ["---", *["---:"] * (len(self.head) - 1)]
+        return "\n".join("| " + " | ".join(row) + " |" for row in (self.head, ruler, *self.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the service should reach, and what it did: a ratio of medians, or a difference of them."""
+
+    meaning: str
+    bound: float
+    value: float
+    at_most: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether it did."""
+        return self.value <= self.bound if self.at_most else self.value >= self.bound
+
+
+def medians(measurements: Sequence[Measurement]) -> dict[Key, dict[str, float]]:
+    """The median of each figure over the runs of the same thing, in the order of their first runs."""
+    order: dict[Key, list[Measurement]] = {}
+    for measurement in measurements:
+        order.setdefault(_key(measurement), []).append(measurement)
+    return {key: {name: median(map(figure, runs)) for name, figure in FIGURES.items()} for key, runs in order.items()}
+
+
+def comparison(measurements: Sequence[Measurement]) -> Grid:
+    """The medians of everything that was measured by turns, and how they compare with the service's."""
+    found = medians(measurements)
+    rows = []
+    for (candidate, kind, connections), figures in found.items():
+        ours = _ours(found, kind, connections)
+        ratios = ("-", "-")
+        if ours and candidate != OURS:
+            ratios = (
+                f"{ours['answers/s'] / figures['answers/s']:.2f}",
+                f"{figures['CPU µs/answer'] / ours['CPU µs/answer']:.2f}",
+            )
+        rows.append((candidate, KIND_TITLES[kind], str(connections), *_shown(figures, _IN_TABLES), *ratios))
+    head = ("candidate", "asked for", "connections", *_IN_TABLES, "ours/its answers/s", "its/our CPU")
+    runs = max(len(list(group)) for _, group in groupby(sorted(map(_key, measurements))))
+    return Grid(f"Side by side, medians of {runs}", head, tuple(rows))
+
+
+def targets(measurements: Sequence[Measurement], software: ServerSoftware) -> list[Target]:
+    """The targets whose parts have been measured."""
+    found = medians(measurements)
+    by_name = {(candidate, KIND_TITLES[kind], connections): f for (candidate, kind, connections), f in found.items()}
+    ours_of = [key for key in found if key[0] == OURS]
+    single = next(key for key in ours_of if key[1] == "look_ups" and key[2] > 1)
+    alone = (OURS, "look_ups", 1)
+    batch = next(key for key in ours_of if key[1] == "batches")
+    ours, many = found[single], single[2]
+    rate = ours["answers/s"]
+    slow = by_name[official("async"), KIND_TITLES["look_ups"], many]
+    constant = KIND_TITLES["constant"]
+    made = [
+        Target(
+            f"look-ups/s, times empty FastAPI on {software}",
+            1.3,
+            rate / by_name[empty(software), constant, many]["answers/s"],
+        ),
+        Target(
+            f"look-ups/s, times bare ASGI on {software}",
+            0.75,
+            rate / by_name[bare(software), constant, many]["answers/s"],
+        ),
+        Target("look-ups/s, times FastAPI with the official async client", 10, rate / slow["answers/s"]),
+        Target("p99, share of that of the same", 1 / 3, ours["p99 ms"] / slow["p99 ms"], at_most=True),
+        Target(
+            "p50 at one connection, ms above bare ReadRows",
+            0.3,
+            found[alone]["p50 ms"] - by_name[READ_LOOP, KIND_TITLES["look_ups"], 1]["p50 ms"],
+            at_most=True,
+        ),
+    ]
+    if feast := by_name.get((FEAST, KIND_TITLES["feast_batches"], batch[2])):
+        made.append(
+            Target(f"requests/s of {BATCH} ids, times Feast", 20, found[batch]["answers/s"] / feast["answers/s"])
+        )
+    return made
+
+
+def target_grid(made: Sequence[Target]) -> Grid:
+    """The targets, and whether they are met."""
+    rows = (
+        (t.meaning, f"{'<=' if t.at_most else '>='} {t.bound:.2f}", f"{t.value:.2f}", "✓" if t.met else "✗")
+        for t in made
+    )
+    return Grid("Targets", ("target", "bound", "measured", "met"), tuple(rows))
+
+
+def hedging_grid(runs: Sequence[Hedging]) -> Grid:
+    """Latencies on a Bigtable that is slow at random, without and with extra reads."""
+    rows = tuple(
+        (
+            f"{run.budget:.0%}" if run.budget else "off",
+            *(_number(ms) for ms in (run.measurement.result.p50_ms, *_tail(run.measurement))),
+            f"{run.extra_share:.1%}",
+            str(run.measurement.result.sent),
+        )
+        for run in runs
+    )
+    head = ("budget of extra reads", "p50 ms", "p99 ms", "p99.9 ms", "extra reads", "look-ups")
+    return Grid("Hedging, on a Bigtable that is slow at random", head, rows)
+
+
+def overload_grid(run: Overload) -> Grid:
+    """What came of loads around the sustainable one."""
+    rows = []
+    for factor, measurement in run.loads:
+        result = measurement.result
+        rows.append(
+            (
+                f"{factor:g} x",
+                _number(factor * run.sustainable),
+                _number(result.sent / result.seconds),
+                _number(result.per_second),
+                f"{result.per_second / run.peak:.0%}",
+                *map(_number, (result.p50_ms, result.p99_ms)),
+                f"{result.refused / result.sent:.1%}",
+                _number(result.refused_p99_ms),
+                f"{(result.failed + result.dropped) / result.sent:.1%}",
+            )
+        )
+    head = (
+        *("load", "due/s", "sent/s", "goodput/s", "of peak", "p50 ms", "p99 ms"),
+        *("refused", "refusal p99 ms", "failed"),
+    )
+    return Grid(f"Overload, sustainable: {run.sustainable:,.0f} look-ups/s", head, tuple(rows))
+
+
+def scaling_grid(measurements: Sequence[Measurement]) -> Grid:
+    """One process and several."""
+    found = medians(measurements)
+    rows = tuple((candidate, *_shown(figures, _IN_TABLES)) for (candidate, _, _), figures in found.items())
+    return Grid("Processes, on all CPUs", ("service", *_IN_TABLES), rows)
+
+
+def document(results: dict[str, Any], bigtable: str) -> dict[str, Any]:
+    """Everything that was measured, and on what."""
+    packages = ("fastapi", "granian", "google-cloud-bigtable", "grpcio", "uvicorn", "uvloop")
+    return {
+        "machine": {"cpus": os.cpu_count(), "platform": platform.platform()},
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
+        "bigtable": bigtable,
+        **{name: _plain(result) for name, result in results.items()},
+    }
+
+
+def summary(measurement: Measurement) -> str:
+    """A measurement in a line."""
+    candidate, kind, connections = _key(measurement)
+    figures = medians([measurement])[_key(measurement)]
+    shown = ", ".join(f"{text} {name}" for name, text in zip(FIGURES, _shown(figures, FIGURES), strict=True))
+    return f"{candidate}, {KIND_TITLES[kind]} on {connections} connections: {shown}"
+
+
+def _key(measurement: Measurement) -> Key:
+    return measurement.candidate, measurement.question.kind, measurement.question.connections
+
+
+def _ours(found: dict[Key, dict[str, float]], kind: str, connections: int) -> dict[str, float] | None:
+    """The figures of the service that compare with those of a kind of exchange."""
+    kind = {"constant": "look_ups", "feast_look_ups": "look_ups", "feast_batches": "batches"}.get(kind, kind)
+    return found.get((OURS, kind, connections))
+
+
+def _tail(measurement: Measurement) -> tuple[float, float]:
+    return measurement.result.p99_ms, measurement.result.p999_ms
+
+
+def _plain(result: Any) -> Any:
+    return [asdict(part) for part in result] if isinstance(result, list) else asdict(result)
+
+
+def _shown(figures: dict[str, float], names: Iterable[str]) -> list[str]:
+    return [f"{figures[name]:.0%}" if name in _SHARES else _number(figures[name]) for name in names]
+
+
+def _number(number: float) -> str:
+    """A number with three digits or more."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"  # noqa: PLR2004  three digits

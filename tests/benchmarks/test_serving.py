@@ -1,0 +1,317 @@
+"""The benchmark of the service: what its load counts, that its alternatives answer as the service does, its report."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import xml.etree.ElementTree as ET
+from contextlib import contextmanager
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.document import filled
+from benchmarks.serving import experiments, report
+from benchmarks.serving.candidates import OURS, READ_LOOP, Candidate, Question, bare, candidates, empty, official
+from benchmarks.serving.cores import Cores, pinned
+from benchmarks.serving.exchanges import KINDS, Exchange
+from benchmarks.serving.load import Load, LoadResult, percentiles, run
+from benchmarks.serving.measurement import Bench, Measurement, WrongAnswersError, bench
+from benchmarks.serving.plot import overload_svg
+from benchmarks.serving.predictions import CONSTANT, entity_id, payload, prediction
+from local_stack.servers import ROOT, running
+
+ENTITIES = 500
+RIGHT = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(CONSTANT), CONSTANT)
+ALTERED = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(CONSTANT), CONSTANT.replace(b"0", b"1", 1))
+LONGER = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n %b" % (len(CONSTANT) + 1, CONSTANT)
+MISSING = b"HTTP/1.1 404 Not Found\r\ncontent-length: %d\r\n\r\n%b" % (len(CONSTANT), CONSTANT)
+REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\ncontent-length: 4\r\n\r\nbusy"
+FAILED = b"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n"
+CLOSING = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbusy"
+
+
+@contextmanager
+def answering(answer):
+    """A server that gives an answer to its n-th request: pieces of bytes, sent one by one; None: it hangs up."""
+    count = 0
+
+    async def on_connection(reader, writer):
+        nonlocal count
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                pieces = answer(count)
+                count += 1
+                if pieces is None:
+                    break
+                for piece in pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0.001 if len(pieces) > 1 else 0)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        writer.close()
+
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(asyncio.start_server(on_connection, "127.0.0.1", 0))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def put_on(answer, **load):
+    with answering(answer) as port:
+        return run(Load(port, "constant", 1, **{"seconds": 0.2, "connections": 4, "patience": 1.0, **load}))
+
+
+@pytest.mark.parametrize("rate", [None, 300.0])
+def test_a_load_counts_right_answers(rate):
+    result = put_on(lambda _: [RIGHT], rate=rate)
+    assert result.sent == result.right >= result.in_time > 10
+    assert (result.refused, result.failed, result.wrong, result.dropped) == (0, 0, 0, 0)
+    assert 0 < result.p50_ms <= result.p99_ms <= result.p999_ms <= result.max_ms
+
+
+def test_an_answer_may_come_in_pieces():
+    result = put_on(lambda n: [RIGHT[: n % len(RIGHT)], RIGHT[n % len(RIGHT) :]])
+    assert result.sent == result.right > 10
+
+
+@pytest.mark.parametrize("answer", [ALTERED, LONGER, MISSING])
+def test_a_load_counts_wrong_answers(answer):
+    result = put_on(lambda n: [answer if n % 2 else RIGHT])
+    assert result.right + result.wrong == result.sent
+    assert abs(result.right - result.wrong) <= 1
+    assert result.example == answer.decode()
+
+
+def test_a_load_tells_refusals_and_failures_from_wrong_answers():
+    result = put_on(lambda n: [(RIGHT, REFUSED, FAILED)[n % 3]])
+    assert result.right + result.refused + result.failed == result.sent
+    assert min(result.right, result.refused, result.failed) >= result.sent // 3
+    assert result.wrong == 0
+    assert result.not_right == pytest.approx(2 / 3, abs=0.1)
+
+
+@pytest.mark.parametrize("rate", [None, 300.0])
+def test_a_load_counts_requests_that_are_hung_up_on_and_goes_on(rate):
+    result = put_on(lambda n: None if n % 5 == 4 else [RIGHT], rate=rate)
+    assert result.dropped >= 2
+    assert result.right > result.dropped
+    assert result.right + result.dropped == result.sent
+
+
+def test_a_load_leaves_a_connection_that_the_server_will_close():
+    result = put_on(lambda n: [CLOSING] if n % 5 == 4 else [RIGHT])
+    assert result.refused >= 2
+    assert result.right + result.refused == result.sent
+
+
+def test_an_open_loop_goes_on_asking_a_server_that_stalls():
+    closed, opened = (
+        put_on(lambda n: [RIGHT] if n else [b""], rate=rate, connections=c) for rate, c in ((None, 1), (300.0, 50))
+    )
+    assert (closed.sent, closed.dropped) == (1, 1)
+    assert opened.right > 10
+    assert opened.dropped == 1
+
+
+def test_an_open_loop_counts_latency_from_when_a_request_was_due():
+    slow = put_on(lambda _: [RIGHT[:5], *([b""] * 20), RIGHT[5:]], rate=300.0, connections=1)
+    assert slow.in_time < slow.sent / 2
+    assert slow.dropped > slow.sent / 2
+    assert slow.max_ms > 100
+
+
+def test_a_load_says_that_nobody_listens():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(ConnectionRefusedError):
+        run(Load(port, "constant", 1, seconds=0.1))
+
+
+@given(st.lists(st.floats(1e-6, 60), min_size=1))
+def test_percentiles_are_those_of_the_sorted_latencies(latencies):
+    in_order = sorted(latencies)
+    for found, share in zip(percentiles(latencies), (0.5, 0.99, 0.999, 1), strict=True):
+        exact = in_order[max(0, -int(-share * len(in_order) // 1) - 1)]
+        assert found == pytest.approx(exact * 1000, rel=2e-3, abs=2e-3)
+
+
+def test_predictions_differ_and_their_payload_is_their_json():
+    assert json.loads(payload(7)) == prediction(7)
+    assert len({entity_id(n) for n in range(ENTITIES)}) == len({payload(n) for n in range(ENTITIES)}) == ENTITIES
+
+
+@pytest.fixture(scope="module")
+def at():
+    with bench("auto", ENTITIES, 0.3) as made:
+        yield made
+
+
+@pytest.mark.parametrize("candidate", candidates("uvicorn", 8, feast=None), ids=lambda candidate: candidate.name)
+def test_a_candidate_answers_what_the_service_would(at, candidate):
+    for measurement in at.measure_all(candidate):
+        result = measurement.result
+        assert result.right > 0
+        assert result.example == ""
+        assert measurement.cpu_micros > 0
+
+
+def test_bare_reads_are_checked(at):
+    result = at.read_loop().result
+    assert result.right > 10
+    assert result.p50_ms > 0
+
+
+def test_a_candidate_that_answers_something_else_is_not_measured(at):
+    other = next(candidate for candidate in candidates("uvicorn", 8, None) if candidate.name == empty("uvicorn"))
+    with at.running(other) as server, pytest.raises(WrongAnswersError, match="404"):
+        at.measure(server, other.name, Question("look_ups", 2))
+
+
+def test_a_server_that_does_not_start_says_why(at):
+    broken = Candidate(
+        "broken", lambda _: [sys.executable, "-c", "exit('no such luck')"], "/", (Question("constant", 1),)
+    )
+    with pytest.raises(RuntimeError, match="no such luck"), at.running(broken):
+        pass
+
+
+def test_a_process_is_pinned_and_this_one_is_not():
+    before = os.sched_getaffinity(0)
+    cores = Cores.of_this_machine().service
+    with pinned(cores):
+        output = subprocess.check_output([sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"], text=True)
+    assert output.strip() == str(cores)
+    assert os.sched_getaffinity(0) == before
+
+
+def test_a_question_is_of_a_kind_that_there_is():
+    with pytest.raises(ValueError, match="look_ups"):
+        Question("look_downs", 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exchanges_are_requests_and_bodies(kind):
+    for exchange in KINDS[kind](ENTITIES)[:20]:
+        assert isinstance(exchange, Exchange)
+        assert json.loads(exchange.body)
+        head, _, body = exchange.request.partition(b"\r\n\r\n")
+        assert (f"Content-Length: {len(body)}".encode() in head) == head.startswith(b"POST")
+
+
+def test_a_share_of_the_reads_is_slow(at):
+    command = (sys.executable, "-W", "ignore", "-m", "benchmarks.serving.slow_bigtable", at.address, "0.25", "0.2")
+    with running(*command) as line:
+        environment = {**os.environ, "BIGTABLE_EMULATOR_HOST": line.split()[-1]}
+        reading = [sys.executable, "-W", "ignore", "-m", "benchmarks.serving.read_loop", str(ENTITIES), "3"]
+        result = LoadResult(**json.loads(subprocess.check_output(reading, cwd=ROOT, env=environment)))
+    assert result.p99_ms >= 200
+    assert result.p50_ms < 200
+
+
+def test_errors_of_bigtable_pass_through_the_slow_one():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nobody = f"127.0.0.1:{listener.getsockname()[1]}"
+    with (
+        running(sys.executable, "-m", "benchmarks.serving.slow_bigtable", nobody, "0", "0") as line,
+        grpc.insecure_channel(line.split()[-1]) as channel,
+        pytest.raises(grpc.RpcError) as raised,
+    ):
+        channel.unary_unary("/google.bigtable.v2.Bigtable/PingAndWarm")(b"", timeout=10)
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def measured(candidate, kind, connections, per_second, p50_ms=1.0, p99_ms=10.0, cpu_micros=100.0):
+    result = LoadResult(
+        int(per_second), int(per_second), in_time=int(per_second), seconds=1, p50_ms=p50_ms, p99_ms=p99_ms
+    )
+    return Measurement(candidate, Question(kind, connections), result, cpu_micros, 1.0, 0.5)
+
+
+def runs_of(ours):
+    return [
+        measured(OURS, "look_ups", 64, ours, p99_ms=20),
+        measured(OURS, "look_ups", 1, 1000, p50_ms=0.7),
+        measured(OURS, "batches", 16, 900),
+        measured(empty("uvicorn"), "constant", 64, 1000),
+        measured(bare("uvicorn"), "constant", 64, 2000),
+        measured(official("async"), "look_ups", 64, 100, p99_ms=90),
+        measured(READ_LOOP, "look_ups", 1, 2000, p50_ms=0.5),
+    ]
+
+
+def test_targets_are_ratios_of_medians():
+    runs = [run for ours in (1300, 1600, 100_000) for run in runs_of(ours)]
+    made = {target.meaning: (round(target.value, 2), target.met) for target in report.targets(runs, "uvicorn")}
+    assert list(made.values()) == [(1.6, True), (0.8, True), (16, True), (0.22, True), (0.2, True)]
+    missed = report.targets(runs_of(700), "uvicorn")
+    assert [target.met for target in missed] == [False, False, False, True, True]
+
+
+def test_feast_is_a_target_where_it_was_measured():
+    runs = [*runs_of(1600), measured("Feast", "feast_batches", 16, 40)]
+    assert report.targets(runs, "uvicorn")[-1].value == 22.5
+
+
+def test_the_comparison_has_a_row_for_each_and_its_ratios():
+    grid = report.comparison([*runs_of(1600), *runs_of(1600), *runs_of(1000)])
+    rows = {row[0]: row for row in grid.rows}
+    assert len(grid.rows) == 7
+    assert rows[empty("uvicorn")][-2:] == ("1.60", "1.00")
+    assert rows[READ_LOOP][-2:] == ("0.50", "1.00")
+    assert "medians of 3" in grid.title
+    lines = grid.markdown().splitlines()
+    assert {line.count("|") for line in lines} == {len(grid.head) + 1}
+
+
+def overload():
+    loads = tuple((factor, measured(OURS, "look_ups", 8000, 1000 * min(factor, 1))) for factor in (0.5, 1, 3))
+    return experiments.Overload(1000, loads)
+
+
+def test_overload_is_told_by_share_of_the_peak():
+    assert [row[4] for row in report.overload_grid(overload()).rows] == ["50%", "100%", "100%"]
+
+
+def test_the_plot_is_a_picture_of_every_load():
+    svg = "{http://www.w3.org/2000/svg}"
+    tree = ET.fromstring(overload_svg(overload()))  # noqa: S314  our own picture
+    assert tree.tag == f"{svg}svg"
+    lines = tree.findall(f"{svg}polyline")
+    assert len(lines) == 5
+    assert {len(line.get("points").split()) for line in lines} == {3}
+    assert {"0.5", "1", "3", "goodput", "accepted p99"} <= {text.text for text in tree.findall(f"{svg}text")}
+
+
+def test_extra_reads_are_a_share_of_those_that_had_to_be_made():
+    assert experiments.Hedging(0.05, measured(OURS, "look_ups", 1, 1), 105, 5).extra_share == 0.05
+
+
+def test_only_the_tables_that_were_made_are_replaced():
+    text = "a\n<!-- serving: one -->\nold\n<!-- end -->\n<!-- serving: two -->\nkept\n<!-- end -->\nb\n"
+    made = filled(text, "serving", {"one": "new"})
+    assert made == text.replace("old", "new")
+
+
+def test_the_document_has_a_place_for_every_table():
+    text = (ROOT / "docs" / "serving-performance.md").read_text()
+    names = ("comparison", "targets", "hedging", "overload", "scaling")
+    assert all(f"<!-- serving: {name} -->" in text for name in names)
+
+
+def test_the_service_is_put_through_slow_reads(at):
+    short = Bench(at.cores, at.entities, 0.1, at.bigtable, at.address)
+    runs = experiments.hedging(short)
+    assert [run.budget for run in runs] == [0, 0.05]
+    assert all(run.reads > 0 for run in runs)
