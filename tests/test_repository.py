@@ -60,9 +60,18 @@ def test_what_the_tests_of_the_service_ran_with_is_what_serves():
     assert pins("serving_api/requirements.txt").items() <= pins("requirements.txt").items()
 
 
-@pytest.mark.parametrize("folder", [".", "serving_api", "local_stack", "tests/browser"])
-def test_a_lock_has_what_its_source_asks_for(folder):
-    locked = {name.split("[")[0] for name in pins(f"{folder}/requirements.txt")}
-    lines = (ROOT / folder / "requirements.in").read_text().splitlines()
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "requirements.txt",
+        "serving_api/requirements.txt",
+        "local_stack/requirements.txt",
+        "tests/browser/requirements.txt",
+        "benchmarks/serving/feast-requirements.txt",
+    ],
+)
+def test_a_lock_has_what_its_source_asks_for(lock):
+    locked = {name.split("[")[0] for name in pins(lock)}
+    lines = (ROOT / lock).with_suffix(".in").read_text().splitlines()
     asked = {line.split("#")[0].split("=")[0].split(">")[0].split("[")[0].strip() for line in lines}
     assert asked - {""} <= locked

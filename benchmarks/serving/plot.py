@@ -1,5 +1,6 @@
 """The overload experiment as a picture: SVG, drawn from the numbers with nothing else needed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -43,7 +44,8 @@ def overload_svg(run: Overload) -> str:
 def _chart(unit: str, lines: Sequence[Line], top: int) -> str:
     """A chart whose axes begin at zero."""
     loads = sorted({x for line in lines for x, _ in line.points})
-    highest = max(y for line in lines for _, y in line.points) or 1.0
+    step = _round_step(max(y for line in lines for _, y in line.points) / _GRID_LINES)
+    highest = step * _GRID_LINES
     right, bottom = _WIDTH - _RIGHT, top + _HEIGHT - _BOTTOM
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -51,8 +53,8 @@ def _chart(unit: str, lines: Sequence[Line], top: int) -> str:
         return round(_LEFT + x / loads[-1] * (right - _LEFT), 1), round(bottom - y / highest * height, 1)
 
     parts = [_label(_LEFT, top + _TOP - 16, unit, "start")]
-    for step in range(_GRID_LINES + 1):
-        value = highest * step / _GRID_LINES
+    for number in range(_GRID_LINES + 1):
+        value = number * step
         _, y = place(0, value)
         parts.append(f'<line x1="{_LEFT}" y1="{y}" x2="{right}" y2="{y}" stroke="#e5e5e5"/>')
         parts.append(_label(_LEFT - 8, y + 4, f"{value:,.3g}" if value < 1000 else f"{value:,.0f}", "end"))  # noqa: PLR2004  three digits
@@ -70,6 +72,12 @@ def _chart(unit: str, lines: Sequence[Line], top: int) -> str:
         )
         parts.append(_label(right + 42, y + 4, line.name, "start"))
     return "\n".join(parts) + "\n"
+
+
+def _round_step(least: float) -> float:
+    """The next larger number that reads well: one digit, or 2.5, and zeros."""
+    magnitude: float = 10.0 ** math.floor(math.log10(least or 1))
+    return next(digits * magnitude for digits in (1, 2, 2.5, 5, 10) if digits * magnitude >= least)
 
 
 def _label(x: float, y: float, text: str, anchor: str) -> str:
