@@ -139,6 +139,6 @@ def _at_rate(bench: Bench, server: Server, rate: float) -> Measurement:
 def scaling(bench: Bench, workers: int, connections: int) -> Measurement:
     """Look up in a service of several processes, which may use all CPUs, those of the load and of Bigtable too."""
     question = Question("look_ups", connections)
-    candidate = Candidate(f"{workers} workers", service(workers), "/readyz", (question,), SERVICE_VARIABLES)
+    candidate = Candidate(f"--workers {workers}", service(workers), "/readyz", (question,), SERVICE_VARIABLES)
     with bench.running(candidate, bench.cores.service | bench.cores.others) as server:
         return bench.measure(server, candidate.name, question)

@@ -15,7 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from array import array
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
 
@@ -141,6 +141,7 @@ class _Loop(ABC):
         self._refused = array("d")
         self._outstanding = 0
         self._end = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> LoadResult:
         """Ask, wait for the answers, and count."""
@@ -188,6 +189,11 @@ class _Loop(ABC):
         loop = asyncio.get_running_loop()
         return (await loop.create_connection(lambda: _Connection(self), "127.0.0.1", self._load.port))[1]
 
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     @abstractmethod
     async def _ask_all(self) -> None:
         """Ask until the end, which this sets."""
@@ -204,7 +210,6 @@ class _Loop(ABC):
 class _ClosedLoop(_Loop):
     async def _ask_all(self) -> None:
         connections = [await self._connect() for _ in range(self._load.connections)]
-        self._tasks: set[asyncio.Task[None]] = set()
         self._end = time.perf_counter() + self._load.seconds
         for connection in connections:
             self._ask(connection, time.perf_counter())
@@ -216,9 +221,7 @@ class _ClosedLoop(_Loop):
             self._ask(connection, now)
 
     def _replace(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._ask_on_another())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._start(self._ask_on_another())
 
     async def _ask_on_another(self) -> None:
         while time.perf_counter() < self._end:
@@ -237,7 +240,6 @@ class _OpenLoop(_Loop):
         self._idle: list[_Connection] = []
         self._due: deque[float] = deque()  # the times of requests that wait for a connection
         self._connections = 0
-        self._opening: set[asyncio.Task[None]] = set()
 
     async def _ask_all(self) -> None:
         now = time.perf_counter()
@@ -262,9 +264,7 @@ class _OpenLoop(_Loop):
     def _open(self) -> None:
         if self._connections < self._load.connections:
             self._connections += 1
-            task = asyncio.get_running_loop().create_task(self._opened())
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            self._start(self._opened())
 
     async def _opened(self) -> None:
         try:
