@@ -4,6 +4,7 @@ See benchmarks/README.md for what is measured.
 """
 
 import json
+import os
 import resource
 import sys
 import warnings
@@ -22,11 +23,9 @@ from benchmarks.serving.measurement import Bench, Measurement, WrongAnswersError
 from benchmarks.serving.plot import overload_svg
 from local_stack.servers import ROOT
 
-RESULTS = ROOT / ".state" / "benchmarks"
-PLOT = "serving-overload.svg"
-
 _OPEN_FILES = 16_384  # each connection of an open loop is one
 _WORKERS = (1, 2)
+_PLOT = "serving-overload.svg"
 
 
 def main() -> None:
@@ -35,25 +34,26 @@ def main() -> None:
     warnings.filterwarnings("ignore", "Connecting to Bigtable emulator")
     _allow_open_files()
     console = Console(soft_wrap=True)
+    load_average = os.getloadavg()[0]
     try:
         with bench(arguments.bigtable, arguments.entities, arguments.seconds) as at:
             results, grids = _run(at, arguments, console)
-            bigtable = at.bigtable
+            options = {name: getattr(arguments, name) for name in ("entities", "runs", "seconds", "server")}
+            grids["conditions"] = report.conditions(at.bigtable, load_average, **options)
     except WrongAnswersError as error:
         sys.exit(str(error))
     for grid in grids.values():
         console.print(grid.rich())
-    console.print(f"Bigtable: {bigtable}. In Markdown, to be put into a document by --write:")
+    console.print("In Markdown, which --write puts into a document:")
     for name, grid in grids.items():
         console.print(f"\n<!-- serving: {name} -->\n{grid.markdown()}\n<!-- end -->", markup=False)
-    _write(results, grids, bigtable, arguments.write)
+    _keep(results, grids, arguments.results, arguments.write)
 
 
 def _arguments() -> Namespace:
     parser = ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
-    parser.add_argument(
-        "parts", nargs="*", choices=(*PARTS, []), metavar="PART", help=f"{', '.join(PARTS)}; all if none"
-    )
+    parts = (*PARTS, [])  # the empty list is what argparse checks if none is given
+    parser.add_argument("parts", nargs="*", choices=parts, metavar="PART", help=f"{', '.join(PARTS)}; all if none")
     parser.add_argument("--entities", type=int, default=100_000, help="in Bigtable (default %(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="of each candidate, by turns (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of load in a run (default %(default)s)")
@@ -70,6 +70,13 @@ def _arguments() -> Namespace:
         choices=("auto", "cbtemulator", "embedded"),
         default="auto",
         help="auto takes cbtemulator where it is installed (default %(default)s)",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=ROOT / ".state" / "benchmarks",
+        metavar="FOLDER",
+        help="where everything that was measured is kept, and the plot (default %(default)s)",
     )
     parser.add_argument(
         "--write",
@@ -147,19 +154,18 @@ def _note(measured: list[Measurement], more: list[Measurement], console: Console
         console.print(f"  {report.summary(measurement)}")
 
 
-def _write(results: dict[str, Any], grids: dict[str, report.Grid], bigtable: str, target: Path | None) -> None:
-    """Keep everything that was measured in files, and put tables and plot into a document if there is one."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "serving.json").write_text(json.dumps(report.document(results, bigtable), indent=2) + "\n")
-    folders = [RESULTS]
+def _keep(results: dict[str, Any], grids: dict[str, report.Grid], folder: Path, target: Path | None) -> None:
+    """Keep everything that was measured in a folder, and put tables and plot into a document if there is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "serving.json").write_text(json.dumps(report.document(results, grids["conditions"]), indent=2) + "\n")
+    folders = [folder]
     if target:
         folders.append(target.parent)
-        target.write_text(
-            filled(target.read_text(), "serving", {name: grid.markdown() for name, grid in grids.items()})
-        )
+        tables = {name: grid.markdown() for name, grid in grids.items()}
+        target.write_text(filled(target.read_text(), "serving", tables))
     if "overload" in results:
-        for folder in folders:
-            (folder / PLOT).write_text(overload_svg(results["overload"]))
+        for place in folders:
+            (place / _PLOT).write_text(overload_svg(results["overload"]))
 
 
 if __name__ == "__main__":

@@ -205,13 +205,30 @@ def scaling_grid(measurements: Sequence[Measurement]) -> Grid:
     return Grid("Processes, on all CPUs", ("service", *_IN_TABLES), rows)
 
 
-def document(results: dict[str, Any], bigtable: str) -> dict[str, Any]:
-    """Everything that was measured, and on what."""
+def conditions(bigtable: str, load_average: float, **options: object) -> Grid:
+    """On what it was measured, and how.
+
+    Args:
+        bigtable: the implementation.
+        load_average: processes that ran or wanted to, on average of the minute before; near 0 on a quiet machine.
+        options: of the command.
+    """
     packages = ("fastapi", "granian", "google-cloud-bigtable", "grpcio", "uvicorn", "uvloop")
+    rows: list[tuple[str, str]] = [
+        ("CPUs", str(os.cpu_count())),
+        ("load average before", f"{load_average:.2f}"),
+        ("Bigtable", bigtable),
+        *((name, f"{value}") for name, value in options.items()),
+        ("python", platform.python_version()),
+        *((package, version(package)) for package in packages),
+    ]
+    return Grid("Conditions", ("what", "value"), tuple(rows))
+
+
+def document(results: dict[str, Any], made_under: Grid) -> dict[str, Any]:
+    """Everything that was measured, and on what."""
     return {
-        "machine": {"cpus": os.cpu_count(), "platform": platform.platform()},
-        "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
-        "bigtable": bigtable,
+        "conditions": {row[0]: row[1] for row in made_under.rows},
         **{name: _plain(result) for name, result in results.items()},
     }
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -294,6 +295,12 @@ def test_the_plot_is_a_picture_of_every_load():
     assert {"0.5", "1", "3", "goodput", "accepted p99"} <= {text.text for text in tree.findall(f"{svg}text")}
 
 
+def test_the_conditions_say_how_busy_the_machine_was():
+    grid = report.conditions("cbtemulator", 0.125, runs=3)
+    assert {("load average before", "0.12"), ("Bigtable", "cbtemulator"), ("runs", "3")} <= set(grid.rows)
+    assert report.document({"overload": overload()}, grid)["overload"]["sustainable"] == 1000
+
+
 def test_extra_reads_are_a_share_of_those_that_had_to_be_made():
     assert experiments.Hedging(0.05, measured(OURS, "look_ups", 1, 1), 105, 5).extra_share == 0.05
 
@@ -306,8 +313,19 @@ def test_only_the_tables_that_were_made_are_replaced():
 
 def test_the_document_has_a_place_for_every_table():
     text = (ROOT / "docs" / "serving-performance.md").read_text()
-    names = ("comparison", "targets", "hedging", "overload", "scaling")
+    names = ("comparison", "targets", "hedging", "overload", "scaling", "conditions")
     assert all(f"<!-- serving: {name} -->" in text for name in names)
+
+
+def test_the_command_fills_a_document_in(tmp_path):
+    document = tmp_path / "performance.md"
+    document.write_text("<!-- serving: scaling -->\n<!-- end -->\n<!-- serving: targets -->\nkept\n<!-- end -->\n")
+    options = ["--entities", "100", "--runs", "1", "--seconds", "0.2", "--results", tmp_path, "--write", document]
+    subprocess.run([sys.executable, "-m", "benchmarks.serving", "scaling", *options], cwd=ROOT, check=True)
+    assert re.search(r"^\| --workers 2 \| [1-9]", document.read_text(), re.MULTILINE)
+    assert "kept" in document.read_text()
+    kept = json.loads((tmp_path / "serving.json").read_text())
+    assert [run["candidate"] for run in kept["scaling"]] == ["--workers 1", "--workers 2"]
 
 
 def test_the_service_is_put_through_slow_reads(at):
