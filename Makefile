@@ -5,7 +5,7 @@ BIGTABLE ?= auto
 ROWS ?= 1000000
 RUNS ?= 3
 SECONDS ?= 5
-SERVER ?= uvicorn
+SERVER ?= granian
 FEAST ?=
 
 VENVS := .venvs
