@@ -52,7 +52,7 @@ class Hedging:
     @property
     def extra_share(self) -> float:
         """Extra reads by read that had to be made."""
-        return self.extra_reads / (self.reads - self.extra_reads)
+        return self.extra_reads / self.reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _slow_bigtable(bench: Bench) -> Iterator[str]:
 
 
 def _reads(server: Server) -> tuple[float, float]:
-    """The reads that the service has made, extra ones among them, and how many of these."""
+    """The reads that the service had to make, and those that it made a second time."""
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
         families = text_string_to_metric_families(answer.read().decode())
     samples = [sample for family in families for sample in family.samples]
