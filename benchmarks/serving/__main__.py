@@ -167,6 +167,8 @@ def _keep(results: dict[str, Any], grids: dict[str, report.Grid], folder: Path, 
     if target:
         folders.append(target.parent)
         tables = {name: grid.markdown() for name, grid in grids.items()}
+        if "overload" in tables:
+            tables["overload"] += f"\n\n![Goodput and latency by load]({_PLOT})"
         target.write_text(filled(target.read_text(), "serving", tables))
     if "overload" in results:
         for place in folders:
