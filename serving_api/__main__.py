@@ -8,9 +8,10 @@ from tempfile import TemporaryDirectory
 
 import structlog
 
+from serving_api.access.callers_file import read_callers_file
 from serving_api.logs import configure_logs
 from serving_api.server import server
-from serving_api.settings import METRICS_FOLDER_VARIABLE, Settings
+from serving_api.settings import METRICS_FOLDER_VARIABLE, Settings, is_loopback
 
 _log = structlog.get_logger(__name__)
 
@@ -21,9 +22,16 @@ def main() -> None:
     configure_logs()
     try:
         settings = Settings.from_environment()
+        if settings.callers_file:
+            read_callers_file(settings.callers_file)
     except ValueError as error:
         sys.exit(str(error))
     host = arguments.host
+    if settings.auth == "none" and not settings.allow_anonymous and not is_loopback(host):
+        sys.exit(
+            f"SERVING_AUTH is none, and at {host} anyone could ask: set it to api_keys or jwt; or listen at 127.0.0.1; "
+            "or, where something in front decides who may ask, set SERVING_ALLOW_ANONYMOUS=true"
+        )
     port = _free_port(host, arguments.port)
     _log.info("listening", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
     with TemporaryDirectory(prefix="foreserve-metrics-") as folder:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from serving_api import models, operations, predictions, problems, web
+from serving_api.access.middleware import AccessMiddleware
 from serving_api.body_limit import BodyLimitMiddleware
 from serving_api.logs import configure_logs
 from serving_api.metrics import Metrics, MetricsMiddleware
@@ -50,7 +51,8 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # which would load Swagger UI from elsewhere
         redoc_url=None,
     )
-    app.add_middleware(BodyLimitMiddleware, max_bytes=_MAX_BODY_BYTES)
+    app.add_middleware(BodyLimitMiddleware, max_bytes=_MAX_BODY_BYTES, max_seconds=settings.body_seconds)
+    app.add_middleware(AccessMiddleware, metrics_open=settings.metrics_open)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     problems.install(app)
     for routes in (predictions, models, operations, web):

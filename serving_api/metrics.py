@@ -61,6 +61,25 @@ class Metrics:
             "Requests refused because too many look-ups were in flight.",
             registry=self._registry,
         )
+        self._admissions = Counter(
+            "foreserve_admissions",
+            "Requests by caller (none: nobody known), and how they fared: admitted, unauthorized, forbidden, limited.",
+            ("caller", "outcome"),
+            registry=self._registry,
+        )
+        self.callers_file_broken = Gauge(
+            "foreserve_callers_file_broken",
+            "1 while the callers file cannot be understood, so that the last one that could counts.",
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
+        self.issuer_failures = Counter(
+            "foreserve_issuer_failures", "Failed reads of the keys of the tokens' issuer.", registry=self._registry
+        )
+
+    def count_of(self, caller: str, outcome: str) -> Callable[[], None]:
+        """Counts the requests of a caller that fared in some way."""
+        return self._admissions.labels(caller, outcome).inc
 
     def requests_of(self, route: str) -> Callable[[int], Histogram]:
         """The histogram of a route's requests, by the status of the answer."""

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from prediction_store.lifecycle import Receipt
+from serving_api.access.middleware import admitted
 from serving_api.catalog import Model, iso_time
 from serving_api.problems import OPENAPI_RESPONSE
 from serving_api.resolution import ModelName, known_models, named_model
@@ -45,15 +46,18 @@ class ModelsView(BaseModel):
 
 @router.get("/models")
 async def list_models(request: Request) -> ModelsView:
-    """List the models and their versions."""
-    snapshot = known_models(running(request).catalog)
-    return ModelsView(models=[_view(model) for _, model in sorted(snapshot.models.items())])
+    """List the models and their versions: those that the caller may read."""
+    models = known_models(running(request).catalog).models
+    readable = filter(admitted(request).may_read, sorted(models))
+    return ModelsView(models=[_view(models[name]) for name in readable])
 
 
 @router.get("/models/{model}")
 async def get_model(request: Request, model: ModelName) -> ModelView:
     """Get a model and its versions."""
-    return _view(named_model(known_models(running(request).catalog), model))
+    caller = admitted(request)
+    caller.require_model(model)
+    return _view(named_model(known_models(running(request).catalog), model, caller))
 
 
 def _view(model: Model) -> ModelView:

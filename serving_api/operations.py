@@ -6,10 +6,14 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, Field
 
+from serving_api.access.middleware import admitted
 from serving_api.problems import OPENAPI_RESPONSE, ProblemError
 from serving_api.service import running
 
 router = APIRouter(tags=["operations"])
+
+
+_HIDDEN = "null: not shown, because anyone may ask here and not anyone may read models"
 
 
 class Alive(BaseModel):
@@ -23,8 +27,10 @@ class Ready(BaseModel):
 
     status: str = "ready"
     registry_age_seconds: float = Field(description="time since the registry was last read")
-    models: dict[str, int | None] = Field(description="active version by model")
-    broken: dict[str, str] = Field(description="what is wrong with registry documents that are not understood")
+    models: dict[str, int | None] | None = Field(description=f"active version by model; {_HIDDEN}")
+    broken: dict[str, str] | None = Field(
+        description=f"what is wrong with registry documents that are not understood; {_HIDDEN}"
+    )
 
 
 @router.get("/healthz")
@@ -40,10 +46,11 @@ async def readyz(request: Request) -> Ready:
     age, snapshot = service.catalog.age_seconds, service.catalog.snapshot
     if age is None or snapshot is None:
         raise ProblemError(503, "Not ready", "The registry has not been read yet.", registry_age_seconds=None)
+    shown = service.settings.auth == "none"
     known: dict[str, Any] = {
         "registry_age_seconds": round(age, 3),
-        "models": {name: model.state.active for name, model in snapshot.models.items()},
-        "broken": dict(snapshot.broken),
+        "models": {name: model.state.active for name, model in snapshot.models.items()} if shown else None,
+        "broken": dict(snapshot.broken) if shown else None,
     }
     limit = service.settings.registry_stale_seconds
     if age >= limit:
@@ -54,4 +61,5 @@ async def readyz(request: Request) -> Ready:
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
     """What the service measures, for Prometheus."""
+    admitted(request).require_metrics()
     return Response(running(request).exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

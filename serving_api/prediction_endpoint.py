@@ -55,7 +55,9 @@ class PredictionEndpoint:
         service = self._service
         name, _, entity_id = scope["path"][len(_PREFIX) :].partition(_INFIX)
         request_headers = dict(scope["headers"])
-        read = readable_version(named_model(known_models(service.catalog), name), queried_version(scope))
+        caller = await service.access.admit(request_headers, name)
+        model = named_model(known_models(service.catalog), name, caller)
+        read = readable_version(model, queried_version(scope), caller)
         key = entity_row_key(scope, entity_id, read.row_keys)
         etag = tag((read.version,), key)
         caching = [(b"etag", etag), (b"cache-control", self._cache_control)]

@@ -1,5 +1,6 @@
 """The routes that look predictions up."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -7,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from prediction_store.layout import row_key
 from serving_api import responses
+from serving_api.access.callers import Caller
+from serving_api.access.middleware import admitted
+from serving_api.catalog import Snapshot
 from serving_api.conditional import holds, tag
 from serving_api.deadlines import deadline
 from serving_api.problems import OPENAPI_RESPONSE, ProblemError, invalid
@@ -59,11 +63,13 @@ async def get_prediction(
 async def batch_get_predictions(request: Request, model: ModelName, body: BatchGet) -> Response:
     """Get the predictions of one version of a model for many entities."""
     service = running(request)
+    caller = admitted(request)
+    caller.require_model(model)
     if len(body.entity_ids) > service.settings.max_batch:
         raise invalid(
             "entity_ids", f"{len(body.entity_ids)} ids; send at most {service.settings.max_batch} in one request"
         )
-    read = readable_version(named_model(known_models(service.catalog), model), body.version)
+    read = readable_version(named_model(known_models(service.catalog), model, caller), body.version, caller)
     keys: dict[str, bytes] = {}
     for position, entity_id in enumerate(body.entity_ids):
         try:
@@ -86,21 +92,23 @@ async def get_entity_predictions(
 ) -> Response:
     """Get the predictions of all models for an entity."""
     service = running(request)
+    caller = admitted(request)
     snapshot = known_models(service.catalog)
-    if entity_type not in snapshot.entity_types:
-        known = ", ".join(sorted(snapshot.entity_types)) or "none"
+    entity = snapshot.entity_types.get(entity_type)
+    active = [version for version in entity.active if caller.may_read(version.model)] if entity else []
+    if not entity or not active:
+        known = ", ".join(sorted(_readable_entity_types(snapshot, caller))) or "none"
         raise ProblemError(
             404, "Unknown entity type", f"No model serves {entity_type!r}; entity types with models: {known}."
         )
-    entity = snapshot.entity_types[entity_type]
     keys = {version.name: entity_row_key(request.scope, entity_id, version.row_keys) for version in entity.active}
     headers = dict(request.scope["headers"])
-    etag = tag((version.version for version in entity.active), entity_id.encode())
+    etag = tag((version.version for version in active), entity_id.encode())
     caching = {"ETag": etag.decode(), "Cache-Control": service.settings.cache_control}
     if holds(headers, etag):
         return Response(status_code=304, headers=caching)
     found = await entity.source.predictions(keys, deadline(headers, service.settings.deadline_seconds))
-    payloads = {version: payload for version in entity.active if (payload := found[version.name])}
+    payloads = {version: payload for version in active if (payload := found[version.name])}
     if not payloads:
         raise ProblemError(
             404,
@@ -110,3 +118,10 @@ async def get_entity_predictions(
             entity_id=entity_id,
         )
     return Response(responses.entity_predictions(entity_type, entity_id, payloads), 200, caching, _JSON)
+
+
+def _readable_entity_types(snapshot: Snapshot, caller: Caller) -> Iterator[str]:
+    """The entity types of which the caller may read a model."""
+    for name, entity in snapshot.entity_types.items():
+        if any(caller.may_read(version.model) for version in entity.active):
+            yield name

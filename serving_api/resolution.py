@@ -9,6 +9,7 @@ from starlette.datastructures import QueryParams
 from starlette.types import Scope
 
 from prediction_store.layout import RowKeyFormat, row_key
+from serving_api.access.callers import Caller
 from serving_api.catalog import Catalog, Model, ModelVersion, Snapshot
 from serving_api.problems import RETRY, ProblemError, invalid
 
@@ -53,8 +54,8 @@ def known_models(catalog: Catalog) -> Snapshot:
     return catalog.snapshot
 
 
-def named_model(snapshot: Snapshot, name: str) -> Model:
-    """The model of that name.
+def named_model(snapshot: Snapshot, name: str, caller: Caller) -> Model:
+    """The model of that name, which the caller may read.
 
     Raises:
         ProblemError: there is none, or its registry document was never understood.
@@ -64,15 +65,15 @@ def named_model(snapshot: Snapshot, name: str) -> Model:
         return model
     if name in snapshot.broken:
         raise ProblemError(503, "Model unavailable", f"The registry's document of {name} is broken.", model=name)
-    known = ", ".join(sorted(snapshot.models)) or "none"
+    known = ", ".join(sorted(filter(caller.may_read, snapshot.models))) or "none"
     raise ProblemError(404, "Unknown model", f"The registry has no model {name!r}; it has: {known}.", model=name)
 
 
-def readable_version(model: Model, version: int | None) -> ModelVersion:
+def readable_version(model: Model, version: int | None, caller: Caller) -> ModelVersion:
     """The version of that number; the active one if it is None.
 
     Raises:
-        ProblemError: it cannot be read.
+        ProblemError: it cannot be read, or not by this caller.
     """
     name = model.state.model
     if version is None:
@@ -84,6 +85,8 @@ def readable_version(model: Model, version: int | None) -> ModelVersion:
                 model=name,
             )
         return model.active
+    if version != model.state.active:
+        caller.require_preview(name, version)
     if version in model.readable:
         return model.readable[version]
     status = f"is {model.state.versions[version].status}" if version in model.state.versions else "is not known"

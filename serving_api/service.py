@@ -9,6 +9,7 @@ from fastapi import Request
 
 from prediction_store.instance import Instance
 from serving_api import served
+from serving_api.access.gate import Access, open_access
 from serving_api.bigtable import Channel, Target
 from serving_api.cache import Cache
 from serving_api.catalog import Catalog
@@ -26,6 +27,7 @@ class Service:
     metrics: Metrics
     catalog: Catalog
     lookups: Lookups
+    access: Access
 
     @classmethod
     @asynccontextmanager
@@ -38,14 +40,15 @@ class Service:
             max_reads_per_lane=settings.max_reads_per_lane,
             hedge_budget=settings.hedge_budget,
         )
-        async with Channel.open(
-            Target.from_environment(), instance, settings.app_profile, settings.connections
-        ) as channel:
+        async with (
+            open_access(settings, metrics) as access,
+            Channel.open(Target.from_environment(), instance, settings.app_profile, settings.connections) as channel,
+        ):
             cache = Cache(settings.cache_bytes, metrics) if settings.cache_bytes else None
             lookups = Lookups(channel, instance, settings.app_profile, limits, metrics, cache)
             warming = Warming(cache, settings.max_keys_per_read, settings.deadline_seconds)
             catalog = Catalog(channel, instance, settings.app_profile, lookups, warming.start)
-            service = cls(settings, metrics, catalog, lookups)
+            service = cls(settings, metrics, catalog, lookups, access)
             await catalog.refresh()
             polling = asyncio.create_task(service._poll())
             yield service

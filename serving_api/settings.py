@@ -1,6 +1,9 @@
 """What the operator of the service may set, by environment variables that start with `SERVING_`."""
 
-from typing import Self
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,6 +33,29 @@ class Settings(BaseSettings):
     )
     deadline_seconds: float = Field(
         default=1.0, gt=0, allow_inf_nan=False, description="seconds that a request may take"
+    )
+    auth: Literal["none", "api_keys", "jwt", "api_keys_or_jwt"] = Field(
+        default="none", description="what a request must come with: nothing, an API key, a signed token, or either"
+    )
+    allow_anonymous: bool = Field(
+        default=False, description="whether to answer anyone, with auth none, at other addresses than loopback"
+    )
+    callers_file: Path | None = Field(
+        default=None, description="file that says who may ask for what; unless auth is none"
+    )
+    callers_seconds: float = Field(
+        default=10.0, gt=0, allow_inf_nan=False, description="seconds between two reads of the callers file"
+    )
+    jwt_issuer: str = Field(default="", description="issuer of tokens, as their claim iss has it")
+    jwt_audience: str = Field(default="", description="audience of tokens for this service, as their claim aud has it")
+    jwt_keys_url: str = Field(default="", description="URL of the issuer's public keys, a JWKS document")
+    jwt_keys_seconds: float = Field(
+        default=300.0, gt=0, allow_inf_nan=False, description="seconds between two reads of the issuer's keys"
+    )
+    jwt_header: str = Field(default="authorization", pattern=r"^[A-Za-z-]+$", description="header that tokens come in")
+    metrics_open: bool = Field(default=False, description="whether anyone may read /metrics, whatever auth is")
+    body_seconds: float = Field(
+        default=10.0, gt=0, allow_inf_nan=False, description="seconds that the body of a request may take to come"
     )
     max_connections: int = Field(default=10_000, ge=1, description="connections of clients to one process")
     idle_seconds: float = Field(
@@ -72,6 +98,30 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _access_is_whole(self) -> Self:
+        if self.auth == "none":
+            return self
+        if self.callers_file is None:
+            raise ValueError(
+                f"SERVING_AUTH is {self.auth}, and SERVING_CALLERS_FILE is not set; set it to the callers file"
+            )
+        if self.auth == "api_keys":
+            return self
+        for name in ("jwt_issuer", "jwt_audience", "jwt_keys_url"):
+            if not getattr(self, name):
+                meaning = type(self).model_fields[name].description
+                raise ValueError(
+                    f"SERVING_AUTH is {self.auth}, and {_PREFIX}{name.upper()} is not set; set it to the {meaning}"
+                )
+        url = urlsplit(self.jwt_keys_url)
+        if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname or "")):
+            raise ValueError(
+                f"SERVING_JWT_KEYS_URL is {self.jwt_keys_url!r}; keys that come by other ways than https:// could be "
+                "anybody's"
+            )
+        return self
+
     @classmethod
     def from_environment(cls) -> Self:
         """The settings in the environment variables.
@@ -83,6 +133,14 @@ class Settings(BaseSettings):
             return cls.model_validate({})
         except ValidationError as error:
             raise ValueError("\n".join(_lines(error))) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _lines(error: ValidationError) -> list[str]:

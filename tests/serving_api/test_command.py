@@ -160,6 +160,32 @@ def test_bad_settings_are_named():
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.0.0.1.example.test"])  # noqa: S104  what must be refused
+def test_it_does_not_answer_strangers_unless_told_to(host):
+    result = _run("--port", "0", "--host", host)
+    assert result.returncode == 1
+    assert f"SERVING_AUTH is none, and at {host} anyone could ask" in result.stderr
+    assert "SERVING_ALLOW_ANONYMOUS=true" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.asyncio
+async def test_it_answers_strangers_when_told_to(wire, eventually):
+    async with wire.listening() as port:
+        variables = {"BIGTABLE_EMULATOR_HOST": f"127.0.0.1:{port}", "SERVING_ALLOW_ANONYMOUS": "true"}
+        async with running(eventually, "--host", "0.0.0.0", **variables) as (_, client):  # noqa: S104  loopback is in it
+            assert (await client.get("/v1/models/m/predictions/a")).status_code == 200
+
+
+def test_a_callers_file_that_is_broken_is_named(tmp_path):
+    path = tmp_path / "callers.json"
+    path.write_text("[]")
+    result = _run("--port", "0", SERVING_AUTH="api_keys", SERVING_CALLERS_FILE=str(path))
+    assert result.returncode == 1
+    assert f"the callers file {path} is broken: the document: Input should be" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def _run(*arguments, **variables):
     return subprocess.run(
         [*COMMAND, *arguments], env=environment(**variables), capture_output=True, text=True, timeout=30, check=False

@@ -226,6 +226,18 @@ async def test_a_body_that_is_too_long_is_refused(wire, serve):
     assert "send smaller batches" in response.json()["detail"]
 
 
+async def test_a_body_that_does_not_come_is_not_waited_for(wire, serve):
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}", body_seconds=0.1) as client:
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        head = b"POST /v1/models/m/predictions:batchGet HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\n"
+        writer.write(head + b'Content-Length: 20\r\n\r\n{"entity_ids"')
+        answer = await reader.read()  # until the service closes the connection
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout")
+    assert b"application/problem+json" in answer
+    assert b"send it faster, or smaller batches" in answer
+
+
 async def test_routes_that_are_not(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         for response, status in (

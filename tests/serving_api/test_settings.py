@@ -33,6 +33,8 @@ def test_what_is_missing_is_named(environment):
         ("SERVING_DEADLINE_SECONDS", "inf", "SERVING_DEADLINE_SECONDS .* is 'inf': .*finite"),
         ("SERVING_MAX_IN_FLIGHT", "many", "SERVING_MAX_IN_FLIGHT .* is 'many': .* integer"),
         ("SERVING_MAX_BATCH", "5000", r"SERVING_MAX_BATCH \(5000\) is above SERVING_MAX_IN_FLIGHT"),
+        ("SERVING_AUTH", "password", "SERVING_AUTH .* is 'password': .*'api_keys'"),
+        ("SERVING_AUTH", "api_keys", "SERVING_AUTH is api_keys, and SERVING_CALLERS_FILE is not set"),
         ("SERVING_REGISTRY_STALE_SECONDS", "1", "SERVING_REGISTRY_STALE_SECONDS .* must be above"),
     ],
 )
@@ -40,3 +42,21 @@ def test_bad_values_are_named(environment, variable, value, message):
     environment.setenv(variable, value)
     with pytest.raises(ValueError, match=message):
         Settings.from_environment()
+
+
+def test_tokens_need_an_issuer_whose_keys_can_be_trusted(environment):
+    environment.setenv("SERVING_AUTH", "jwt")
+    environment.setenv("SERVING_CALLERS_FILE", "callers.json")
+    for variable, value in (
+        ("SERVING_JWT_ISSUER", "https://accounts.google.com"),
+        ("SERVING_JWT_AUDIENCE", "https://foreserve.example"),
+        ("SERVING_JWT_KEYS_URL", "http://keys.example/certs"),
+    ):
+        with pytest.raises(ValueError, match=f"SERVING_AUTH is jwt, and {variable} is not set"):
+            Settings.from_environment()
+        environment.setenv(variable, value)
+    with pytest.raises(ValueError, match="keys that come by other ways than https:// could be"):
+        Settings.from_environment()
+    for url in ("https://keys.example/certs", "http://127.0.0.1:8080/certs", "http://localhost/certs"):
+        environment.setenv("SERVING_JWT_KEYS_URL", url)
+        assert Settings.from_environment().jwt_keys_url == url

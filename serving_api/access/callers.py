@@ -1,0 +1,141 @@
+"""Callers: what each may read, and how often."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from serving_api.problems import ProblemError
+
+
+class RateLimit:
+    """A token bucket that holds what one second brings, one request at least."""
+
+    def __init__(self, requests_per_second: float) -> None:
+        self.requests_per_second = requests_per_second
+        self._capacity = max(requests_per_second, 1.0)
+        self._tokens = self._capacity
+        self._filled_at = time.monotonic()
+
+    def take(self) -> float:
+        """Take a token; 0 if there was one, else the seconds until there is."""
+        now = time.monotonic()
+        self._tokens = min(self._tokens + (now - self._filled_at) * self.requests_per_second, self._capacity)
+        self._filled_at = now
+        if self._tokens < 1:
+            return (1 - self._tokens) / self.requests_per_second
+        self._tokens -= 1
+        return 0.0
+
+
+def _uncounted() -> None:
+    """Count nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request, as the callers file names it, and what it may do.
+
+    `models` is None for a caller that may read all of them. `preview` is the right to read versions that are not
+    served, `metrics` the right to read the service's own. The last three count its
+    requests, by how they fared.
+    """
+
+    name: str
+    models: frozenset[str] | None = None
+    preview: bool = True
+    metrics: bool = True
+    limit: RateLimit | None = None
+    count_admitted: Callable[[], None] = _uncounted
+    count_limited: Callable[[], None] = _uncounted
+    count_forbidden: Callable[[], None] = _uncounted
+
+    def enter(self) -> None:
+        """Count a request.
+
+        Raises:
+            ProblemError: the caller sends more than it may.
+        """
+        if self.limit is not None and (seconds := self.limit.take()):
+            self.count_limited()
+            rate = self.limit.requests_per_second
+            raise ProblemError(
+                429,
+                "Too many requests",
+                f"{self.name} may send {rate:g} requests a second to each process; wait, or ask for a higher rate.",
+                {"Retry-After": str(math.ceil(seconds))},
+            )
+        self.count_admitted()
+
+    def may_read(self, model: str) -> bool:
+        """Whether the caller may read a model."""
+        return self.models is None or model in self.models
+
+    def require_model(self, model: str) -> None:
+        """Let the caller read a model.
+
+        Raises:
+            ProblemError: it may not; whether there is such a model, it does not learn.
+        """
+        if self.models is not None and model not in self.models:
+            raise self._forbidden(f"read the model {model!r}", model=model)
+
+    def require_preview(self, model: str, version: int) -> None:
+        """Let the caller read a version that is not served.
+
+        Raises:
+            ProblemError: it may not.
+        """
+        if not self.preview:
+            raise self._forbidden(f"read versions that are not served, such as {version}", model=model, version=version)
+
+    def require_metrics(self) -> None:
+        """Let the caller read the metrics of the service.
+
+        Raises:
+            ProblemError: it may not.
+        """
+        if not self.metrics:
+            raise self._forbidden("read the metrics")
+
+    def _forbidden(self, what: str, **members: str | int) -> ProblemError:
+        self.count_forbidden()
+        detail = f"{self.name} may not {what}; whoever runs the service can allow it in the callers file."
+        return ProblemError(403, "Forbidden", detail, None, **members)
+
+
+ANYONE = Caller("anyone")
+"""Whoever it is, where nobody is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key, as its digest; `expires_at` in seconds since the epoch."""
+
+    caller: Caller
+    sha256: bytes
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRule:
+    """The claims by which a caller's tokens are known."""
+
+    caller: Caller
+    claims: Mapping[str, str]
+
+    def matches(self, claims: Mapping[str, object]) -> bool:
+        """Whether a token with these claims is the caller's: each is equal, or in the list that the token has."""
+        for name, wanted in self.claims.items():
+            has = claims.get(name)
+            if has != wanted and not (isinstance(has, list) and wanted in has):
+                return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """All callers there are: by the id of each API key, and by the claims of tokens."""
+
+    keys: Mapping[bytes, ApiKey]
+    rules: tuple[TokenRule, ...]

@@ -1,0 +1,48 @@
+"""Makes an API key: `python -m serving_api.keys new --name shop`."""
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+
+from pydantic import ValidationError
+
+from serving_api.access.callers_file import CallerEntry, KeyEntry
+from serving_api.access.keys import new_key
+
+
+def main() -> None:
+    """Print a key, which is kept nowhere, on standard error, and its entry for the callers file on standard output."""
+    arguments = _arguments()
+    key = new_key()
+    expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=arguments.days) if arguments.days else None
+    try:
+        entry = CallerEntry(
+            name=arguments.name,
+            keys=[KeyEntry(id=key.id, sha256=key.sha256, expires=expires)],
+            models=arguments.models or "all",
+            preview=arguments.preview,
+            metrics=arguments.metrics,
+            requests_per_second=arguments.requests_per_second,
+        )
+    except ValidationError as error:
+        (problem, *_) = error.errors()
+        sys.exit(f"--{str(problem['loc'][0]).replace('_', '-')} {problem['input']!r}: {problem['msg']}")
+    print(f"The key of {entry.name}, shown this once:\n\n{key.key}\n", file=sys.stderr)  # noqa: T201  a command
+    print(json.dumps(entry.model_dump(mode="json", exclude_defaults=True), indent=2))  # noqa: T201
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m serving_api.keys", description="Make API keys of the service.")
+    new = parser.add_subparsers(required=True, metavar="COMMAND").add_parser("new", help="make a key for a caller")
+    new.add_argument("--name", required=True, help="the caller's name, in metrics and problems")
+    new.add_argument("--models", nargs="+", metavar="MODEL", help="the models that it may read (all)")
+    new.add_argument("--preview", action="store_true", help="let it read versions that are not served")
+    new.add_argument("--metrics", action="store_true", help="let it read /metrics")
+    new.add_argument("--requests-per-second", type=float, help="how many requests each process admits (all)")
+    new.add_argument("--days", type=int, help="for how many days the key is valid (for ever)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
