@@ -12,7 +12,7 @@ VENVS := .venvs
 UV := $(VENVS)/uv/bin/uv
 AIRFLOW := $(VENVS)/airflow/bin
 LOCAL := $(VENVS)/local_stack/bin
-ENVIRONMENTS := $(addprefix $(VENVS)/,airflow/.installed serving_api/.installed local_stack/.installed)
+ENVIRONMENTS := $(addprefix $(VENVS)/,airflow/.installed serving_api/.installed local_stack/.installed tools/.installed)
 FEAST_ENVIRONMENT := $(VENVS)/feast/.installed
 
 export UV_PYTHON_DOWNLOADS := never
@@ -84,10 +84,12 @@ install: $(ENVIRONMENTS) ## Install what is missing
 .PHONY: lock
 lock: $(UV) ## Lock the requirements anew, with the newest versions
 	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 requirements.in -o requirements.txt
-	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 -c requirements.txt \
+	$(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11 -c requirements.txt \
 		serving_api/requirements.in -o serving_api/requirements.txt
 	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
 		local_stack/requirements.in -o local_stack/requirements.txt
+	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
+		tests/serving_api/tools/requirements.in -o tests/serving_api/tools/requirements.txt
 	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 -c requirements.txt \
 		tests/browser/requirements.in -o tests/browser/requirements.txt
 	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
@@ -101,6 +103,7 @@ clean: ## Stop the stack; remove it and the environments
 $(VENVS)/airflow/.installed: requirements.txt
 $(VENVS)/serving_api/.installed: serving_api/requirements.txt
 $(VENVS)/local_stack/.installed: local_stack/requirements.txt
+$(VENVS)/tools/.installed: tests/serving_api/tools/requirements.txt
 $(VENVS)/browser/.installed: tests/browser/requirements.txt
 $(FEAST_ENVIRONMENT): benchmarks/serving/feast-requirements.txt
 

@@ -9,22 +9,23 @@ from serving_api.problems import ProblemError
 
 
 class RateLimit:
-    """A token bucket that holds what one second brings, one request at least."""
+    """A bucket that holds the requests of one second, one at least, and fills steadily.
+
+    It is kept as the time at which it will be full (the generic cell rate algorithm of ITU-T I.371): one number.
+    """
 
     def __init__(self, requests_per_second: float) -> None:
         self.requests_per_second = requests_per_second
-        self._capacity = max(requests_per_second, 1.0)
-        self._tokens = self._capacity
-        self._filled_at = time.monotonic()
+        self._interval = 1 / requests_per_second
+        self._most_ahead = max(1.0, self._interval) - self._interval
+        self._full_at = 0.0
 
-    def take(self) -> float:
-        """Take a token; 0 if there was one, else the seconds until there is."""
-        now = time.monotonic()
-        self._tokens = min(self._tokens + (now - self._filled_at) * self.requests_per_second, self._capacity)
-        self._filled_at = now
-        if self._tokens < 1:
-            return (1 - self._tokens) / self.requests_per_second
-        self._tokens -= 1
+    def take(self, now: float) -> float:
+        """Take one request out at a time in seconds; 0 if there was one, else the seconds until there is."""
+        ahead = self._full_at - now
+        if ahead > self._most_ahead:
+            return ahead - self._most_ahead
+        self._full_at = (now if ahead < 0 else self._full_at) + self._interval
         return 0.0
 
 
@@ -56,7 +57,7 @@ class Caller:
         Raises:
             ProblemError: the caller sends more than it may.
         """
-        if self.limit is not None and (seconds := self.limit.take()):
+        if self.limit is not None and (seconds := self.limit.take(time.monotonic())):
             self.count_limited()
             rate = self.limit.requests_per_second
             raise ProblemError(
