@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from operator import attrgetter
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from serving_api import models, operations, predictions, problems, web
+from serving_api import documentation, models, operations, predictions, problems, web
 from serving_api.access.middleware import AccessMiddleware
 from serving_api.body_limit import BodyLimitMiddleware
 from serving_api.logs import configure_logs
@@ -22,6 +24,13 @@ class ServingApp(FastAPI):
     """FastAPI, but for the one route that is called for every look-up."""
 
     look_up: PredictionEndpoint
+    settings: Settings
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if self.openapi_schema is None:
+            self.openapi_schema = documentation.complete(super().openapi(), self.settings)
+        return self.openapi_schema
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -50,7 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         docs_url=None,  # which would load Swagger UI from elsewhere
         redoc_url=None,
+        generate_unique_id_function=attrgetter("name"),  # so that clients have functions of these names
     )
+    app.settings = settings
     app.add_middleware(BodyLimitMiddleware, max_bytes=_MAX_BODY_BYTES, max_seconds=settings.body_seconds)
     app.add_middleware(AccessMiddleware, metrics_open=settings.metrics_open)
     app.add_middleware(MetricsMiddleware, metrics=metrics)

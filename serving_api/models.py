@@ -9,11 +9,11 @@ from pydantic import BaseModel, Field
 from prediction_store.lifecycle import Receipt
 from serving_api.access.middleware import admitted
 from serving_api.catalog import Model, iso_time
-from serving_api.problems import OPENAPI_RESPONSE
+from serving_api.documentation import READ_PROBLEMS, UNKNOWN_MODEL, answers
 from serving_api.resolution import ModelName, known_models, named_model
 from serving_api.service import running
 
-router = APIRouter(prefix="/v1", tags=["models"], responses={"default": OPENAPI_RESPONSE})
+router = APIRouter(prefix="/v1", tags=["models"])
 
 
 class VersionView(BaseModel):
@@ -44,7 +44,26 @@ class ModelsView(BaseModel):
     models: list[ModelView]
 
 
-@router.get("/models")
+_EXAMPLE = {
+    "model": "repeat_purchase",
+    "entity_type": "customer",
+    "active_version": 1795462342077,
+    "created_at": "2026-11-23T19:32:22.077Z",
+    "age_seconds": 3600.5,
+    "versions": [
+        {
+            "version": 1795462342077,
+            "created_at": "2026-11-23T19:32:22.077Z",
+            "status": "promoted",
+            "receipt": {"predictions": 23570, "tombstones": 12},
+            "details": {"metrics": {"roc_auc": 0.81}},
+        }
+    ],
+    "rollback_targets": [],
+}
+
+
+@router.get("/models", responses=answers(ModelsView, {"models": [_EXAMPLE]}, *READ_PROBLEMS))
 async def list_models(request: Request) -> ModelsView:
     """List the models and their versions: those that the caller may read."""
     models = known_models(running(request).catalog).models
@@ -52,7 +71,7 @@ async def list_models(request: Request) -> ModelsView:
     return ModelsView(models=[_view(models[name]) for name in readable])
 
 
-@router.get("/models/{model}")
+@router.get("/models/{model}", responses=answers(ModelView, _EXAMPLE, *READ_PROBLEMS, UNKNOWN_MODEL))
 async def get_model(request: Request, model: ModelName) -> ModelView:
     """Get a model and its versions."""
     caller = admitted(request)

@@ -7,12 +7,16 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, Field
 
 from serving_api.access.middleware import admitted
-from serving_api.problems import OPENAPI_RESPONSE, ProblemError
+from serving_api.documentation import FORBIDDEN, NOT_READY, TOO_MANY, UNAUTHORIZED, answers, problem_answers
+from serving_api.problems import ProblemError
 from serving_api.service import running
 
 router = APIRouter(tags=["operations"])
 
-
+_METRICS_ANSWERS = {
+    200: {"content": {"text/plain": {"example": 'foreserve_served_version{model="repeat_purchase"} 1.79546e+012'}}},
+    **problem_answers(UNAUTHORIZED, FORBIDDEN, TOO_MANY),
+}
 _HIDDEN = "null: not shown, because anyone may ask here and not anyone may read models"
 
 
@@ -33,13 +37,25 @@ class Ready(BaseModel):
     )
 
 
-@router.get("/healthz")
+@router.get("/healthz", responses=answers(Alive, {"status": "alive"}))
 async def healthz() -> Alive:
     """Whether the process is alive. Says nothing of Bigtable, which restarting the process would not bring back."""
     return Alive()
 
 
-@router.get("/readyz", responses={503: OPENAPI_RESPONSE})
+@router.get(
+    "/readyz",
+    responses=answers(
+        Ready,
+        {
+            "status": "ready",
+            "registry_age_seconds": 0.731,
+            "models": {"repeat_purchase": 1795462342077},
+            "broken": {},
+        },
+        NOT_READY,
+    ),
+)
 async def readyz(request: Request) -> Ready:
     """Whether Bigtable has answered a read of the registry lately, so that look-ups can be expected to work."""
     service = running(request)
@@ -58,7 +74,7 @@ async def readyz(request: Request) -> Ready:
     return Ready(**known)
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get("/metrics", response_class=Response, responses=_METRICS_ANSWERS)
 async def metrics(request: Request) -> Response:
     """What the service measures, for Prometheus."""
     admitted(request).require_metrics()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from prediction_store.layout import row_key
 from serving_api import responses
@@ -13,8 +14,19 @@ from serving_api.access.middleware import admitted
 from serving_api.catalog import Snapshot
 from serving_api.conditional import holds, tag
 from serving_api.deadlines import deadline
-from serving_api.problems import OPENAPI_RESPONSE, ProblemError, invalid
+from serving_api.documentation import (
+    BATCH_EXTRA,
+    BODY_PROBLEMS,
+    LOOK_UP_EXTRA,
+    LOOK_UP_PROBLEMS,
+    UNKNOWN_ENTITY_TYPE,
+    UNKNOWN_MODEL,
+    UNKNOWN_VERSION,
+    answers,
+)
+from serving_api.problems import ProblemError, invalid
 from serving_api.resolution import (
+    ENTITY_ID_LENGTH,
     VERSION,
     EntityId,
     ModelName,
@@ -25,29 +37,40 @@ from serving_api.resolution import (
 )
 from serving_api.service import running
 
-router = APIRouter(prefix="/v1", tags=["predictions"], responses={"default": OPENAPI_RESPONSE})
+router = APIRouter(prefix="/v1", tags=["predictions"])
 
 _JSON = "application/json"
+
+_VERSION = {"version": 1795462342077, "created_at": "2026-11-23T19:32:22.077Z"}
+_PREDICTION = {"probability": 0.48, "buys_again": False, "purchases": 6}
 
 
 class BatchGet(BaseModel):
     """Which predictions to get."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"entity_ids": ["00003", "99999"]}]})
 
-    entity_ids: list[str] = Field(min_length=1, description="ids that are repeated are answered once")
+    entity_ids: list[Annotated[str, Field(json_schema_extra=ENTITY_ID_LENGTH)]] = Field(
+        min_length=1, description="ids that are repeated are answered once"
+    )
     version: int | None = Field(None, description=VERSION)
 
 
 @router.get(
     "/models/{model}/predictions/{entity_id:entity_id}",
     response_class=Response,
-    responses={200: {"model": responses.Prediction}},
+    responses=answers(
+        responses.Prediction,
+        {"model": "repeat_purchase", "entity_id": "00003", **_VERSION, "prediction": _PREDICTION},
+        *(*LOOK_UP_PROBLEMS, UNKNOWN_MODEL, UNKNOWN_VERSION),
+        cached=True,
+    ),
+    openapi_extra=LOOK_UP_EXTRA,
 )
 async def get_prediction(
     model: ModelName,  # noqa: ARG001  for OpenAPI
     entity_id: EntityId,  # noqa: ARG001  for OpenAPI
-    version: Annotated[int | None, Query(description=VERSION)] = None,  # noqa: ARG001  for OpenAPI
+    version: Annotated[int | SkipJsonSchema[None], Query(description=VERSION)] = None,  # noqa: ARG001  for OpenAPI
 ) -> Response:
     """Get the prediction of a model for an entity."""
     raise AssertionError(
@@ -58,7 +81,12 @@ async def get_prediction(
 @router.post(
     "/models/{model}/predictions:batchGet",
     response_class=Response,
-    responses={200: {"model": responses.Predictions}},
+    responses=answers(
+        responses.Predictions,
+        {"model": "repeat_purchase", **_VERSION, "predictions": {"00003": _PREDICTION, "99999": None}},
+        *(*LOOK_UP_PROBLEMS, *BODY_PROBLEMS, UNKNOWN_MODEL, UNKNOWN_VERSION),
+    ),
+    openapi_extra=BATCH_EXTRA,
 )
 async def batch_get_predictions(request: Request, model: ModelName, body: BatchGet) -> Response:
     """Get the predictions of one version of a model for many entities."""
@@ -85,7 +113,17 @@ async def batch_get_predictions(request: Request, model: ModelName, body: BatchG
 @router.get(
     "/entities/{entity_type}/{entity_id:entity_id}/predictions",
     response_class=Response,
-    responses={200: {"model": responses.EntityPredictions}},
+    responses=answers(
+        responses.EntityPredictions,
+        {
+            "entity_type": "customer",
+            "entity_id": "00003",
+            "predictions": {"repeat_purchase": {**_VERSION, "prediction": _PREDICTION}},
+        },
+        *(*LOOK_UP_PROBLEMS, UNKNOWN_ENTITY_TYPE),
+        cached=True,
+    ),
+    openapi_extra=LOOK_UP_EXTRA,
 )
 async def get_entity_predictions(
     request: Request, entity_type: Annotated[str, Path(description="the type of the entity")], entity_id: EntityId

@@ -16,37 +16,6 @@ _log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
-OPENAPI_RESPONSE: dict[str, Any] = {
-    "description": "What went wrong, as a problem document (RFC 9457)",
-    "content": {
-        MEDIA_TYPE: {
-            "schema": {
-                "title": "Problem",
-                "type": "object",
-                "properties": {
-                    "type": {"type": "string", "format": "uri-reference"},
-                    "title": {"type": "string"},
-                    "status": {"type": "integer"},
-                    "detail": {"type": "string"},
-                    "model": {"type": "string", "description": "the model that the problem is about"},
-                    "errors": {
-                        "type": "array",
-                        "description": "what is wrong with the request, field by field",
-                        "items": {
-                            "type": "object",
-                            "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-                            "required": ["field", "message"],
-                        },
-                    },
-                },
-                "required": ["type", "title", "status", "detail"],
-                "additionalProperties": True,
-            }
-        }
-    },
-}
-"""The response of a route that fails, for OpenAPI."""
-
 RETRY = {"Retry-After": "1"}
 """The headers of a problem that passes by itself."""
 
@@ -74,16 +43,19 @@ class ProblemError(Exception):
         self.headers = headers
         self.members = members
 
-    def response(self) -> Response:
-        """The problem as an answer."""
-        document = {
+    def document(self) -> dict[str, Any]:
+        """The problem document."""
+        return {
             "type": f"/problems/{self.title.lower().replace(' ', '-')}",
             "title": self.title,
             "status": self.status,
             "detail": str(self),
             **self.members,
         }
-        return Response(json.dumps(document), self.status, self.headers, MEDIA_TYPE)
+
+    def response(self) -> Response:
+        """The problem as an answer."""
+        return Response(json.dumps(self.document()), self.status, self.headers, MEDIA_TYPE)
 
 
 def invalid(field: str, message: str) -> ProblemError:

@@ -4,21 +4,25 @@ from typing import Annotated
 from urllib.parse import unquote
 
 from fastapi import Path
+from pydantic import JsonValue
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import QueryParams
 from starlette.types import Scope
 
-from prediction_store.layout import RowKeyFormat, row_key
+from prediction_store.layout import MAX_ENTITY_ID_BYTES, RowKeyFormat, row_key
 from serving_api.access.callers import Caller
 from serving_api.catalog import Catalog, Model, ModelVersion, Snapshot
 from serving_api.problems import RETRY, ProblemError, invalid
 
 MODEL = "the name of a model"
 ENTITY_ID = "the id of an entity, percent-encoded; a slash in it may be sent as it is, or as %2F"
+ENTITY_ID_LENGTH: dict[str, JsonValue] = {"minLength": 1, "maxLength": MAX_ENTITY_ID_BYTES}
+"""For OpenAPI, which counts characters. What is checked is the number of bytes."""
+
 VERSION = "a version to read other than the active one, in milliseconds since the epoch"
 
 ModelName = Annotated[str, Path(description=MODEL)]
-EntityId = Annotated[str, Path(description=ENTITY_ID)]
+EntityId = Annotated[str, Path(description=ENTITY_ID, json_schema_extra=ENTITY_ID_LENGTH)]
 
 _REPLACEMENT_CHARACTER = "\ufffd"
 
