@@ -4,6 +4,7 @@ import argparse
 import os
 import socket
 import sys
+from contextlib import ExitStack
 from tempfile import TemporaryDirectory
 
 import structlog
@@ -34,8 +35,9 @@ def main() -> None:
         )
     port = _free_port(host, arguments.port)
     _log.info("listening", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
-    with TemporaryDirectory(prefix="foreserve-metrics-") as folder:
+    with ExitStack() as stack:
         if arguments.workers > 1:
+            folder = stack.enter_context(TemporaryDirectory(prefix="foreserve-metrics-"))
             os.environ[METRICS_FOLDER_VARIABLE] = folder  # before prometheus_client is imported, which looks then
         server(settings, host, port, arguments.workers).serve()
 

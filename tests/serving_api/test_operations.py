@@ -1,6 +1,5 @@
 """What those who run the service look at."""
 
-
 import httpx
 import pytest
 

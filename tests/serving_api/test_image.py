@@ -1,0 +1,123 @@
+"""The image, as far as that goes without Docker: its instructions are carried out in a folder."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = ROOT / "serving_api" / "Dockerfile"
+INSTRUCTIONS = re.sub(r"\\\n\s*", "", DOCKERFILE.read_text())
+
+
+def instructions(name):
+    """What follows an instruction, wherever the Dockerfile has it."""
+    return re.findall(rf"^{name} (.+)$", INSTRUCTIONS, re.MULTILINE)
+
+
+def test_hadolint_finds_nothing():
+    hadolint = ROOT / ".venvs" / "tools" / "bin" / "hadolint"
+    found = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_the_base_is_of_one_version():
+    bases = {line.split()[0] for line in instructions("FROM")}
+    assert len(bases) == 1
+    assert re.search(r":3\.11\.\d+-slim-\w+$", bases.pop())
+
+
+def test_every_package_of_the_lock_has_hashes():
+    packages = re.findall(
+        r"^\S+==\S+( \\\n    --hash=sha256:\w{64})?", (ROOT / "serving_api/requirements.txt").read_text(), re.MULTILINE
+    )
+    assert packages
+    assert all(packages)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """A folder that stands for the image's root."""
+    root = tmp_path_factory.mktemp("image")
+    base = root / "base"  # stands for the base image's Python
+    subprocess.run([sys.executable, "-m", "venv", base], check=True)
+    path = f"{base / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    for line in instructions("COPY"):
+        *sources, target = line.split()
+        for source in sources:
+            if source.startswith("--from") or "--from" in line:
+                continue
+            copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+            (root / target.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+            copy(ROOT / source, root / target.lstrip("/"))
+    for line in instructions("RUN"):
+        if not line.startswith("useradd"):
+            command = re.sub(r"(?<=\s)/(?=venv|requirements|app)", f"{root}/", line)
+            env = {"PATH": path, "HOME": str(root), **_pip_settings()}
+            subprocess.run(["bash", "-euc", command], env=env, check=True)  # noqa: S607  any bash
+    return root
+
+
+def _pip_settings():
+    return {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+
+
+def environment(image, **variables):
+    """That of a container: what the Dockerfile sets, and what it is run with."""
+    values = dict(pair.split("=", 1) for line in instructions("ENV") for pair in line.split())
+    temporary = image / "tmp"
+    temporary.mkdir(exist_ok=True)
+    return {**values, "PATH": f"{image}/venv/bin:{os.defpath}", "TMPDIR": str(temporary), **variables}
+
+
+def command(name, port):
+    ((*_, words),) = [re.findall(r"\[.+\]$", line) for line in instructions(name) if "[" in line]
+    return [word.replace("8080", str(port)) for word in json.loads(words)]
+
+
+def files(image):
+    return {path: path.stat().st_mtime_ns for path in image.rglob("*")}
+
+
+def test_it_starts_is_healthy_writes_nothing_and_stops(image, store):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    env = environment(
+        image,
+        BIGTABLE_EMULATOR_HOST=store.address,
+        SERVING_PROJECT="test-project",
+        SERVING_INSTANCE="test-instance",
+        SERVING_ALLOW_ANONYMOUS="true",
+    )
+    before = files(image)
+    service = subprocess.Popen(command("CMD", port), cwd=image / "app", env=env, stderr=subprocess.PIPE, text=True)
+    try:
+        check = command("HEALTHCHECK", port)
+        for _ in range(100):
+            if subprocess.run(check, env=env, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+                break
+            assert service.poll() is None, service.stderr.read()
+            time.sleep(0.1)
+        else:
+            pytest.fail("never healthy")
+    finally:
+        service.send_signal(signal.SIGTERM)
+        _, logs = service.communicate(timeout=20)
+    assert service.returncode == 0
+    assert "Traceback" not in logs
+    assert files(image) == before
+
+
+def test_as_it_is_it_answers_nobody(image):
+    env = environment(image, SERVING_PROJECT="p", SERVING_INSTANCE="i")
+    result = subprocess.run(command("CMD", 0), cwd=image / "app", env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "SERVING_AUTH is none" in result.stderr
