@@ -1,6 +1,6 @@
 """One refresh: its version, and the names of the BigQuery objects that belong to it."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 
@@ -9,7 +9,7 @@ class Refresh:
     """What the tasks of a refresh share. Passed from task to task as a dictionary, by XCom.
 
     Tables and models are named PROJECT.DATASET.NAME, and after the version, so a task that is retried replaces what it
-    made before, and two refreshes never share anything.
+    made before, and two refreshes never share anything. Data from `cutoff` on (ISO 8601) do not count for it.
     """
 
     model: str
@@ -18,6 +18,7 @@ class Refresh:
     active: int | None = None
     champion_model: str | None = None
     active_predictions_table: str | None = None
+    cutoff: str = field(kw_only=True)
 
     @classmethod
     def from_xcom(cls, value: dict[str, Any]) -> Self:

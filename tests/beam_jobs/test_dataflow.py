@@ -235,7 +235,7 @@ def from_the_dag(google, version):
     for name in OPTIONS.keys() - {"region"}:
         value = OPTIONS[name]
         environment[f"FORESERVE_DATAFLOW_{name.upper()}"] = value if isinstance(value, str) else json.dumps(value)
-    task_instance = TaskInstance(Refresh(MODEL, version, f"{PROJECT}.exports"))
+    task_instance = TaskInstance(Refresh(MODEL, version, f"{PROJECT}.exports", cutoff="2026-11-23T05:00:00+00:00"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DataflowHook, "get_client_options", lambda _: ClientOptions(api_endpoint=google.url))
         for name, value in environment.items():

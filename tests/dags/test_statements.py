@@ -15,6 +15,7 @@ from refresh_factory.pipeline import Pipeline, load_pipeline
 from refresh_factory.statements import Statements
 
 DATASET = "demo.statements"
+CUTOFF = "2026-11-23T05:00:00+00:00"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def statements(tmp_path):
 def refresh(client):
     """A refresh that nothing else uses."""
     refresh.version = getattr(refresh, "version", 0) + 1
-    return Refresh("churn", refresh.version, DATASET)
+    return Refresh("churn", refresh.version, DATASET, cutoff=CUTOFF)
 
 
 def rows_sql(rows):
@@ -62,9 +63,24 @@ def test_predictions_become_ids_and_json(client, statements, refresh):
 
 
 def test_files_see_project_dataset_model_and_variables(statements, refresh):
-    made = statements("{{ project }} {{ dataset }} {{ model }} {{ variables.x }} -- end ;", variables={"x": 3})
+    made = statements("{{ project }} {{ dataset }} {{ model }} {{ variables.items }} -- end ;", variables={"items": 3})
     assert f"demo `{DATASET}` `a.b.c` 3 -- end" in made.predict(refresh, "a.b.c")
-    assert "`champ`" in made.predict(Refresh("churn", 1, DATASET, champion_model="champ"), None)
+    assert "`champ`" in made.predict(Refresh("churn", 1, DATASET, champion_model="champ", cutoff=CUTOFF), None)
+
+
+def test_the_cutoff_is_a_timestamp(client, statements, refresh):
+    made = statements(
+        "SELECT 'x' AS entity_id, STRUCT(FORMAT_TIMESTAMP('%F %T', {{ cutoff }}) AS before) AS prediction"
+    )
+    client.query_and_wait(made.predict(refresh, "m"))
+    rows = client.query_and_wait(f"SELECT payload FROM `{refresh.predictions_table}`")
+    assert [row.payload for row in rows] == ['{"before":"2026-11-23 05:00:00"}']
+
+
+def test_held_out_rows_are_the_same_for_every_model(statements, refresh, tmp_path):
+    (tmp_path / "evaluate.sql").write_text("{{ model }}")
+    with pytest.raises(UndefinedError, match="'model' is undefined"):
+        statements().evaluate(refresh, compare=True)
 
 
 def test_an_undefined_name_is_an_error(statements, refresh):
@@ -97,7 +113,9 @@ def changes(client, refresh):
 )
 def test_changes_are_what_differs_and_what_vanished(client, statements, refresh, scope, expected):
     predict(client, statements, refresh, [("a", 1), ("b", 2), ("c", 2)])
-    following = Refresh("churn", refresh.version + 100, DATASET, active_predictions_table=refresh.predictions_table)
+    following = Refresh(
+        "churn", refresh.version + 100, DATASET, active_predictions_table=refresh.predictions_table, cutoff=CUTOFF
+    )
     made = predict(client, statements, following, [("a", 1), ("b", 3), ("d", 4)])
     client.query_and_wait(made.changes(following, scope))
     assert changes(client, following) == expected
@@ -129,7 +147,9 @@ def test_what_cannot_be_served_fails_the_check(client, statements, refresh, quer
 @pytest.mark.parametrize(("limit", "passes"), [(0.2, False), (0.5, True), (None, True)])
 def test_the_number_of_predictions_may_change_within_limits(client, statements, refresh, limit, passes):
     predict(client, statements, refresh, [("a", 1), ("b", 2), ("c", 2)])
-    following = Refresh("churn", refresh.version + 200, DATASET, active_predictions_table=refresh.predictions_table)
+    following = Refresh(
+        "churn", refresh.version + 200, DATASET, active_predictions_table=refresh.predictions_table, cutoff=CUTOFF
+    )
     made = predict(client, statements, following, [("a", 1), ("b", 2)], checks={"max_row_change": limit})
     if passes:
         client.query_and_wait(made.check(following))
@@ -141,9 +161,9 @@ def test_the_number_of_predictions_may_change_within_limits(client, statements, 
 @pytest.mark.parametrize("compare", [True, False])
 def test_the_champion_is_evaluated_where_a_comparison_is_wanted(statements, tmp_path, compare):
     (tmp_path / "evaluate.sql").write_text("SELECT 1")
-    champion = Refresh("churn", 9, DATASET, 5, "p.d.champion")
+    champion = Refresh("churn", 9, DATASET, 5, "p.d.champion", cutoff=CUTOFF)
     assert ("p.d.champion" in statements().evaluate(champion, compare)) is compare
-    assert "champion" not in statements().evaluate(Refresh("churn", 9, DATASET), compare)
+    assert "champion" not in statements().evaluate(Refresh("churn", 9, DATASET, cutoff=CUTOFF), compare)
 
 
 def test_no_alias_is_a_reserved_word():
@@ -151,7 +171,7 @@ def test_no_alias_is_a_reserved_word():
     folder = Path(__file__).parents[2] / "dags"
     for pipeline in folder.glob("pipelines/*"):
         made = Statements(pipeline, load_pipeline(pipeline), "demo")
-        refresh = Refresh(pipeline.name, 9, DATASET, 5, "demo.d.champion", "demo.d.served")
+        refresh = Refresh(pipeline.name, 9, DATASET, 5, "demo.d.champion", "demo.d.served", cutoff=CUTOFF)
         for sql in (
             made.train(refresh),
             made.evaluate(refresh, compare=True),
@@ -159,5 +179,10 @@ def test_no_alias_is_a_reserved_word():
             made.check(refresh),
             made.changes(refresh, "changes"),
         ):
-            aliases = {alias.lower() for alias in re.findall(r"(?i)\bAS\s+(\w+)", sql)} - {"string", "select", "with"}
+            aliases = {alias.lower() for alias in re.findall(r"(?i)\bAS\s+(\w+)", sql)} - {
+                "string",
+                "struct",
+                "select",
+                "with",
+            }
             assert not aliases & BigQuery.Generator.RESERVED_KEYWORDS

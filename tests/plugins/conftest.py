@@ -2,8 +2,10 @@
 
 import json
 import uuid
+from datetime import UTC, datetime
 
 import pytest
+from airflow.models import DagRun
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 
@@ -57,7 +59,8 @@ def open_version(cloud, warehouse):
             dataset=DATASET,
             create_tables=True,
         )
-        return Refresh.from_xcom(operator.execute({"params": {"retrain": retrain}}))
+        run = DagRun(run_type="manual", logical_date=None, run_after=datetime(2026, 11, 23, 5, tzinfo=UTC))
+        return Refresh.from_xcom(operator.execute({"params": {"retrain": retrain}, "dag_run": run}))
 
     return open_version
 

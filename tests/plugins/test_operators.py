@@ -1,6 +1,10 @@
 """The operators, called as Airflow calls them, on a real BigQuery and a real Bigtable."""
 
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
 import pytest
+from airflow.models import DagRun
 from airflow.sdk.exceptions import AirflowFailException
 
 from foreserve.gate import QualityGate
@@ -15,6 +19,7 @@ from foreserve.operators import (
     WaitForReplication,
     require_unexported,
 )
+from foreserve.operators.versions import data_cutoff
 from foreserve.refresh import Refresh
 from prediction_store.lifecycle import Receipt, Status
 
@@ -63,6 +68,23 @@ def test_a_first_version_has_nothing_to_compare_with(open_version, registry):
     refresh = open_version()
     assert (refresh.active, refresh.champion_model, refresh.active_predictions_table) == (None, None, None)
     assert registry.get(refresh.model).latest == refresh.version
+
+
+DUE = datetime(2026, 11, 23, 5, tzinfo=UTC)
+EARLIER = DUE - timedelta(weeks=1)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        DagRun(run_type="manual", logical_date=None, run_after=DUE),
+        DagRun(run_type="manual", logical_date=DUE, run_after=DUE + timedelta(days=9)),
+        DagRun(run_type="scheduled", logical_date=EARLIER, run_after=DUE, data_interval=(EARLIER, DUE)),
+        SimpleNamespace(run_type="scheduled", logical_date=EARLIER, data_interval_end=DUE),  # as in Airflow 2
+    ],
+)
+def test_data_count_up_to_the_logical_date_or_when_the_run_was_due(run):
+    assert data_cutoff(run) == DUE
 
 
 def test_without_a_champion_there_is_nothing_to_reuse_and_no_version_is_opened(open_version, registry):

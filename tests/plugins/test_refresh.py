@@ -4,7 +4,8 @@ import pytest
 
 from foreserve.refresh import Refresh, version_of
 
-REFRESH = Refresh("churn", 17, "p.d", 5, "p.d.churn_model_3", "p.d.churn_predictions_5")
+CUTOFF = "2026-11-23T05:00:00+00:00"
+REFRESH = Refresh("churn", 17, "p.d", 5, "p.d.churn_model_3", "p.d.churn_predictions_5", cutoff=CUTOFF)
 
 
 def test_a_refresh_survives_xcom():

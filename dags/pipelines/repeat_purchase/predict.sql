@@ -1,4 +1,4 @@
-{% from "features.sql" import features with context %}
+{% from "shared/customers.sql" import history with context %}
 SELECT
   customer_id AS entity_id,
   STRUCT(
@@ -7,4 +7,4 @@ SELECT
     frequency AS purchases
   ) AS prediction
 FROM ML.PREDICT(MODEL {{ model }}, (
-{{ features(0) | indent(2, first=true) }}))
+{{ history(0) | indent(2, first=true) }}))

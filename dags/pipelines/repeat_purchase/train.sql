@@ -1,9 +1,9 @@
 {# Learns from the customers as they were two horizons ago, so that evaluate.sql can use the one that followed. #}
-{% from "features.sql" import labelled_features with context %}
+{% from "labelled.sql" import labelled with context %}
 CREATE OR REPLACE MODEL {{ model }}
 OPTIONS (
   model_type = 'LOGISTIC_REG',
   input_label_cols = ['buys_again'],
   data_split_method = 'NO_SPLIT'
 ) AS
-{{ labelled_features(2 * variables.horizon_weeks, variables.horizon_weeks) }}
+{{ labelled(2 * variables.horizon_weeks, variables.horizon_weeks) }}

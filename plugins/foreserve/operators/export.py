@@ -45,7 +45,13 @@ class PrepareExport(RefreshOperator, BaseBranchOperator):
         model = self.model or refresh.champion_model
 
         def announce(state: ModelState) -> ModelState:
-            noted = state.note(refresh.version, model=model, predictions_table=refresh.predictions_table, counts=counts)
+            noted = state.note(
+                refresh.version,
+                model=model,
+                cutoff=refresh.cutoff,
+                predictions_table=refresh.predictions_table,
+                counts=counts,
+            )
             return noted.begin_export(refresh.version)
 
         with self.cloud.registry() as registry:

@@ -15,6 +15,7 @@ from prediction_store.lifecycle import ModelState, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from airflow.sdk import Context
 
@@ -60,8 +61,10 @@ class OpenVersion(CloudOperator):
             active=state.active,
             champion_model=champion.get("model"),
             active_predictions_table=champion.get("predictions_table"),
+            cutoff=data_cutoff(context["dag_run"]).isoformat(),
         )
         self.log.info("opened version %d; readers are at %s", refresh.version, refresh.active or "none yet")
+        self.log.info("data before %s count", refresh.cutoff)
         return refresh.to_xcom()
 
     def _create_registry(self) -> None:
@@ -74,6 +77,19 @@ class OpenVersion(CloudOperator):
         from prediction_store.tables import Tables
 
         Tables(self.cloud.bigtable).ensure_model(state)
+
+
+def data_cutoff(dag_run: Any) -> datetime:
+    """The moment before which data count for a run. It stays the same however often tasks are tried or cleared.
+
+    That is the logical date that a person triggered the run with, or else when it was due: a scheduled run or one of a
+    backfill at the end of its data interval, any other when it was triggered. Airflow 2 has no `run_after`.
+    """
+    logical_date: datetime | None = dag_run.logical_date
+    if dag_run.run_type == "manual" and logical_date is not None:
+        return logical_date
+    due: datetime = getattr(dag_run, "run_after", None) or dag_run.data_interval_end
+    return due
 
 
 def require_unexported(cloud: Cloud, open_task_id: str) -> Callable[[Context], None]:
