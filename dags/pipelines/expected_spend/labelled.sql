@@ -1,0 +1,15 @@
+{% from "shared/customers.sql" import history, purchases_after with context %}
+{# The customers as they were `weeks` weeks ago, and what they spent in the `horizon` weeks that followed. #}
+{% macro labelled(weeks, horizon) %}
+SELECT
+  known.recency_weeks,
+  known.tenure_weeks,
+  known.frequency,
+  known.log_spend,
+  IFNULL(later.spend_usd, 0) AS spend_usd
+FROM (
+{{ history(weeks) | indent(2, first=true) }}) AS known
+LEFT JOIN (
+{{ purchases_after(weeks, horizon) | indent(2, first=true) }}) AS later
+  ON later.customer_id = known.customer_id
+{% endmacro %}
