@@ -1,6 +1,8 @@
 """`pipeline.yaml`: what a data team says of a model, beside its SQL."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from foreserve.gate import QualityGate
 from prediction_store.layout import RowKeyFormat
+from refresh_factory.yaml_file import YamlFile
 
 SQL_FILES = ("train.sql", "evaluate.sql", "predict.sql")
 
@@ -16,8 +19,25 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
 """A name that BigQuery, Bigtable and Airflow all take."""
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong in a pipeline's file. The message names the field, the value and the fix."""
+
+    file: Path
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
+
+
 class PipelineError(Exception):
-    """A pipeline that cannot be used. The message names the file, the field, the value and the fix."""
+    """A pipeline that cannot be used."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Give the problems, a line each, as the message."""
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
 
 
 class _Section(BaseModel):
@@ -54,7 +74,7 @@ class Pipeline(_Section):
     quality_gate: QualityGate
     checks: Checks = Checks()
     smoke_test: SmokeTest = SmokeTest()
-    variables: dict[str, str | int | float | bool] = Field(
+    variables: dict[Name, str | int | float | bool] = Field(
         default_factory=dict, description="values for the SQL, as {{ variables.NAME }}"
     )
 
@@ -63,22 +83,25 @@ def load_pipeline(folder: Path) -> Pipeline:
     """Read a pipeline's folder.
 
     Raises:
-        PipelineError: a file is missing, is not YAML, or a field is missing, unknown or wrong.
+        PipelineError: a file is missing, is not YAML, or a field is missing, repeated, unknown or wrong.
     """
-    path = folder / "pipeline.yaml"
-    for name in ("pipeline.yaml", *SQL_FILES):
-        if not (folder / name).is_file():
-            raise PipelineError(f"{folder / name}: the file is missing; a pipeline needs it")
+    needed = [folder / name for name in ("pipeline.yaml", *SQL_FILES)]
+    if missing := [file for file in needed if not file.is_file()]:
+        raise PipelineError([Problem(file, None, "the file is missing; a pipeline needs it") for file in missing])
+    path = needed[0]
     try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise PipelineError(f"{path}: not YAML: {_one_line(str(error))}") from error
-    if not isinstance(content, dict):
-        raise PipelineError(f"{path}: expected fields such as `model: repeat_purchase`, found {content!r}")
+        file = YamlFile(path)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        reason = ", ".join(part for part in (error.context, error.problem) if part)
+        raise PipelineError([Problem(path, line, f"not YAML: {_one_line(reason)}")]) from error
+    if not isinstance(file.content, dict):
+        message = f"expected fields such as `model: repeat_purchase`, found {file.content!r}"
+        raise PipelineError([Problem(path, 1, message)])
     try:
-        return Pipeline.model_validate(content)
+        return Pipeline.model_validate(file.content)
     except ValidationError as error:
-        problems = "\n".join(f"{path}: {_explain(dict(problem))}" for problem in error.errors())
+        problems = [Problem(path, file.line(found["loc"]), _explain(dict(found))) for found in error.errors()]
         raise PipelineError(problems) from error
 
 
@@ -89,11 +112,24 @@ def _explain(problem: dict[str, Any]) -> str:
         case "missing":
             return f"{field}: the field is missing; add it"
         case "extra_forbidden":
-            return f"{field}: no such field; remove it, or mind the spelling"
+            known = ", ".join(_fields_of(problem["loc"][:-1]))
+            return f"{field}: no such field; there are {known}"
         case "string_pattern_mismatch":
             return f"{field}: {problem['input']!r} is no name; use lower-case letters, digits and _, a letter first"
         case _:
             return f"{field}: {problem['input']!r}: {_one_line(problem['msg'])}"
+
+
+def _fields_of(section: tuple[str | int, ...]) -> list[str]:
+    """The names of the fields that a section may have."""
+    schema = Pipeline.model_json_schema()
+    at = schema
+    for part in section:
+        at = at.get("properties", {}).get(part) or at["additionalProperties"]
+        at = next((choice for choice in at.get("anyOf", ()) if "$ref" in choice), at)
+        if "$ref" in at:
+            at = schema["$defs"][at["$ref"].rpartition("/")[2]]
+    return list(at["properties"])
 
 
 def _one_line(text: str) -> str:

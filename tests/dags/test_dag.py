@@ -6,7 +6,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import ValidationError
 
-from refresh_factory import refresh_dag
+from refresh_factory.dag import refresh_dag
 from refresh_factory.environment import Dataflow
 
 DAGS = Path(__file__).parents[2] / "dags"

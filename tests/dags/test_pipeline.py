@@ -30,19 +30,28 @@ def test_the_defaults_are_those_of_the_design(load):
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
-        (GOOD + "entity: x\n", r"pipeline.yaml: entity: no such field"),
-        ("entity_type: customer\n", r"pipeline.yaml: model: the field is missing"),
-        (GOOD.replace("churn", "Churn-1"), r"pipeline.yaml: model: 'Churn-1' is no name"),
-        (GOOD + "row_keys: salted\n", r"row_keys: 'salted': Input should be 'plain' or 'hashed'"),
-        (GOOD + "keep_versions: 0\n", r"keep_versions: 0: Input should be greater than or equal to 1"),
-        (GOOD + "smoke_test: {rate: fast}\n", r"smoke_test.rate: 'fast': .*valid number"),
-        (GOOD.replace("minimum: 0.7", "min: 0.7"), r"quality_gate.metrics.roc_auc.min: no such field"),
-        (GOOD.replace("minimum: 0.7", ""), r"quality_gate.metrics.roc_auc: .*give at least one of minimum"),
-        ("model: [", r"pipeline.yaml: not YAML: .*line 1"),
-        ("just text", r"pipeline.yaml: expected fields such as"),
+        (GOOD + "entity: x\n", r"pipeline.yaml:4: entity: no such field; there are model, entity_type, "),
+        ("entity_type: customer\n", r"pipeline.yaml:1: model: the field is missing"),
+        (GOOD.replace("churn", "Churn-1"), r"pipeline.yaml:1: model: 'Churn-1' is no name"),
+        (GOOD + "row_keys: salted\n", r":4: row_keys: 'salted': Input should be 'plain' or 'hashed'"),
+        (GOOD + "keep_versions: 0\n", r":4: keep_versions: 0: Input should be greater than or equal to 1"),
+        (GOOD + "smoke_test:\n  requests: 200\n  rate: fast\n", r":6: smoke_test.rate: 'fast': .*valid number"),
+        (
+            GOOD.replace("minimum: 0.7", "min: 0.7"),
+            r":3: quality_gate.metrics.roc_auc.min: no such .* are minimum,",
+        ),
+        (GOOD.replace("minimum: 0.7", ""), r":3: quality_gate.metrics.roc_auc: .*give at least one of minimum"),
+        (GOOD + "variables: {My-Days: 3}\n", r":4: variables.My-Days.\[key\]: 'My-Days' is no name"),
+        (GOOD + "variables: {days: [3, 4]}\n", r":4: variables.days"),
+        (GOOD + "checks: {max_row_change: 1}\nmodel: other\n", r"pipeline.yaml:5: not YAML: model is there twice"),
+        (GOOD + "schedule: @weekly\n", r"pipeline.yaml:4: not YAML: .*cannot start any token"),
+        ("model: [", r"pipeline.yaml:1: not YAML: "),
+        ("model: {{ x }}", r"pipeline.yaml:1: not YAML: .*unhashable key"),
+        ("just text", r"pipeline.yaml:1: expected fields such as"),
+        ("", r"pipeline.yaml:1: expected fields such as .* found None"),
     ],
 )
-def test_an_error_names_file_field_and_fix(load, yaml, message):
+def test_an_error_names_file_line_field_and_fix(load, yaml, message):
     with pytest.raises(PipelineError, match=message):
         load(yaml)
 
@@ -50,7 +59,7 @@ def test_an_error_names_file_field_and_fix(load, yaml, message):
 def test_all_errors_are_reported_at_once(load):
     with pytest.raises(PipelineError) as caught:
         load("entity_type: customer\nrow_keys: salted\n")
-    assert str(caught.value).count("pipeline.yaml: ") == 3
+    assert len(caught.value.problems) == str(caught.value).count("pipeline.yaml:") == 3
 
 
 def test_a_missing_sql_file_is_named(load, tmp_path):
