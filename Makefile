@@ -12,6 +12,7 @@ VENVS := .venvs
 UV := $(VENVS)/uv/bin/uv
 AIRFLOW := $(VENVS)/airflow/bin
 LOCAL := $(VENVS)/local_stack/bin
+FACTORY := PYTHONPATH=.:dags:plugins $(AIRFLOW)/python -m refresh_factory
 ENVIRONMENTS := $(addprefix $(VENVS)/,airflow/.installed serving_api/.installed local_stack/.installed tools/.installed)
 FEAST_ENVIRONMENT := $(VENVS)/feast/.installed
 
@@ -38,6 +39,18 @@ status: install ## Say what is running, and where
 .PHONY: down
 down: install ## Stop the stack
 	@$(LOCAL)/python -m local_stack down
+
+.PHONY: new-pipeline
+new-pipeline: install ## Start a pipeline (NAME=big_spender)
+	@$(FACTORY).new "$(NAME)"
+
+.PHONY: check-pipelines
+check-pipelines: install ## Check all pipelines, without running them
+	@$(FACTORY).check
+
+.PHONY: schema
+schema: install ## Write the JSON Schema of pipeline.yaml anew
+	@$(FACTORY).schema
 
 .PHONY: bigquery
 bigquery: install ## Start only BigQuery with BigQuery ML, in the foreground

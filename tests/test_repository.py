@@ -51,6 +51,14 @@ def test_a_dag_file_does_not_import_googles_clients_when_it_is_parsed():
         assert not names & {"google", "grpc"}, file
 
 
+def test_only_the_checker_of_pipelines_imports_sqlglot_and_no_dag_file_imports_the_checker():
+    checker = ROOT / "dags" / "refresh_factory" / "check"
+    for file in [*(ROOT / "dags").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]:
+        if file.parent != checker:
+            assert "sqlglot" not in set(imported(file)), file
+            assert "refresh_factory.check" not in file.read_text(), file
+
+
 def pins(lock):
     lines = (ROOT / lock).read_text().splitlines()
     return dict(line.split(" ")[0].split("==") for line in lines if "==" in line and not line.startswith((" ", "#")))

@@ -13,6 +13,8 @@ from foreserve.gate import QualityGate
 from prediction_store.layout import RowKeyFormat
 from refresh_factory.yaml_file import YamlFile
 
+PIPELINES = Path(__file__).parents[1] / "pipelines"
+PIPELINE_FILE = "pipeline.yaml"
 SQL_FILES = ("train.sql", "evaluate.sql", "predict.sql")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
@@ -66,16 +68,18 @@ class Pipeline(_Section):
 
     model: Name = Field(description="the model's name in the registry, in URLs, and its column family")
     entity_type: Name = Field(description="what the predictions are about; the name of the Bigtable table")
-    description: str = ""
-    owner: str = "airflow"
+    description: str = Field("", description="what it predicts, in a sentence; shown in Airflow")
+    owner: str = Field("airflow", description="who looks after it; shown in Airflow")
     schedule: str | None = Field(None, description="cron expression or preset; none: triggered by hand")
-    row_keys: RowKeyFormat = "plain"
+    row_keys: RowKeyFormat = Field("plain", description="hashed: for sequential ids, which would load one tablet")
     keep_versions: int = Field(4, ge=1, le=20, description="versions that stay readable, the active one among them")
     quality_gate: QualityGate
     checks: Checks = Checks()
     smoke_test: SmokeTest = SmokeTest()
     variables: dict[Name, str | int | float | bool] = Field(
-        default_factory=dict, description="values for the SQL, as {{ variables.NAME }}"
+        default_factory=dict,
+        description="values for the SQL, as {{ variables.NAME }}",
+        json_schema_extra={"additionalProperties": False},
     )
 
 
@@ -85,7 +89,7 @@ def load_pipeline(folder: Path) -> Pipeline:
     Raises:
         PipelineError: a file is missing, is not YAML, or a field is missing, repeated, unknown or wrong.
     """
-    needed = [folder / name for name in ("pipeline.yaml", *SQL_FILES)]
+    needed = [folder / name for name in (PIPELINE_FILE, *SQL_FILES)]
     if missing := [file for file in needed if not file.is_file()]:
         raise PipelineError([Problem(file, None, "the file is missing; a pipeline needs it") for file in missing])
     path = needed[0]

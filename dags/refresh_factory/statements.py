@@ -25,7 +25,7 @@ class SqlFiles:
         """Render the SQL files in `folder`, through `templates` or else those of the folder."""
         self._pipeline = pipeline
         self._project = project
-        self._templates = templates or sql_templates(folder)
+        self._templates = templates or sql_environment(sql_loader(folder))
 
     def render(self, name: str, refresh: Refresh, model: str | None = None) -> str:
         """The statement in a file, for one refresh, and one model or none.
@@ -51,7 +51,7 @@ class Statements:
         """Render the SQL files in `folder`."""
         self._pipeline = pipeline
         self._files = SqlFiles(folder, pipeline, project)
-        self._wrappers = _environment(_FACTORY / "sql")
+        self._wrappers = sql_environment(FileSystemLoader(_FACTORY / "sql"))
 
     def train(self, refresh: Refresh) -> str:
         """Train the candidate: the data team's CREATE MODEL."""
@@ -84,12 +84,13 @@ class Statements:
         return self._wrappers.get_template(name).render(refresh=refresh, **values)
 
 
-def sql_templates(folder: Path) -> Environment:
-    """Where a pipeline's SQL files are looked for: in its folder, then in `dags/`."""
-    return _environment(folder, _DAGS)
+def sql_loader(folder: Path) -> FileSystemLoader:
+    """Finds a pipeline's SQL files: in its folder, then in `dags/`."""
+    return FileSystemLoader([folder, _DAGS])
 
 
-def _environment(*folders: Path) -> Environment:
+def sql_environment(loader: FileSystemLoader) -> Environment:
+    """How SQL files are rendered: what is not defined is an error, and Jinja's lines leave no lines in the SQL."""
     return Environment(  # noqa: S701  SQL, not HTML
-        loader=FileSystemLoader(folders), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

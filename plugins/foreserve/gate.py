@@ -14,8 +14,8 @@ class MetricRule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float | None = Field(None, description="the least it may be")
+    maximum: float | None = Field(None, description="the most it may be")
     max_drop: float | None = Field(None, ge=0, description="how far below the champion's it may be")
     max_rise: float | None = Field(None, ge=0, description="how far above the champion's it may be")
 
@@ -45,8 +45,10 @@ class QualityGate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    metrics: dict[str, MetricRule] = Field(min_length=1)
-    when_closed: Literal["keep_champion", "stop"] = "keep_champion"
+    metrics: dict[str, MetricRule] = Field(min_length=1, description="what must hold of each")
+    when_closed: Literal["keep_champion", "stop"] = Field(
+        "keep_champion", description="predict with the model in use, or stop the refresh"
+    )
 
     def decide(self, candidate: Metrics, champion: Metrics | None) -> "Decision":
         """Judge a candidate.

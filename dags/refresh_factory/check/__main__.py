@@ -1,0 +1,29 @@
+"""Check pipelines: `python -m refresh_factory.check [FOLDER ...]`."""
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from refresh_factory.check.rules import check_pipelines
+from refresh_factory.pipeline import PIPELINES
+
+
+def main() -> int:
+    """Print what is wrong, a line each, file and line first; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m refresh_factory.check", description=__doc__)
+    parser.add_argument("folders", type=Path, nargs="*", help="the pipelines' folders (default: all of dags/pipelines)")
+    folders = parser.parse_args().folders or sorted(
+        folder for folder in PIPELINES.iterdir() if folder.is_dir() and not folder.name.startswith(("_", "."))
+    )
+    problems = check_pipelines(folders)
+    for problem in problems:
+        sys.stdout.write(f"{replace(problem, file=Path(os.path.relpath(problem.file)))}\n")
+    names = ", ".join(folder.name for folder in folders)
+    sys.stdout.write(f"{len(problems)} problems in {names}\n" if problems else f"nothing wrong in {names}\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The Jinja templates of a pipeline: what is wrong with them, and which line of which file SQL comes from."""
+
+import re
+import traceback
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
+from jinja2.ext import Extension
+from jinja2.lexer import Token, TokenStream
+
+from foreserve.refresh import Refresh
+from refresh_factory.pipeline import SQL_FILES, Pipeline, Problem
+from refresh_factory.statements import SqlFiles, sql_environment, sql_loader
+
+NAMES = ("project", "dataset", "model", "cutoff", "variables")
+"""What SQL files see; evaluate.sql sees no `model`."""
+
+_MARK = re.compile("\x01(?P<file>[^\x02]*):(?P<line>\\d+)\x02")
+
+
+class _MarkLines(Extension):
+    """Puts the file and the number of the line before every piece of a template's text."""
+
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        for token in stream:
+            if token.type == "data":
+                lines = enumerate(token.value.split("\n"), token.lineno)
+                marked = "\n".join(f"\x01{stream.filename}:{number}\x02{text}" for number, text in lines)
+                yield Token(token.lineno, "data", marked)
+            else:
+                yield token
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A statement, and the places in the files where the pieces of its text begin."""
+
+    sql: str
+    offsets: list[int]
+    places: list[tuple[Path, int]]
+
+    def place(self, offset: int) -> tuple[Path, int]:
+        """The file and the line of the character at `offset`."""
+        return self.places[bisect_right(self.offsets, offset) - 1]
+
+
+class Templates:
+    """The SQL files of one pipeline."""
+
+    def __init__(self, folder: Path, pipeline: Pipeline, project: str) -> None:
+        """Look at the files in `folder`."""
+        self._folder = folder
+        self._variables = pipeline.variables
+        self._loader = sql_loader(folder)
+        self._environment = sql_environment(self._loader)
+        self._environment.add_extension(_MarkLines)
+        self._files = SqlFiles(folder, pipeline, project, self._environment)
+
+    def problems(self) -> list[Problem]:
+        """What is wrong in the files and in those that they import, whether or not a refresh gets to that line."""
+        return list(self._walk())
+
+    def _walk(self) -> Iterator[Problem]:
+        seen: set[str] = set()
+        waiting = [(name, self._folder / name, 1) for name in SQL_FILES]
+        while waiting:
+            template, importer, imported_at = waiting.pop()
+            if template in seen:
+                continue
+            seen.add(template)
+            try:
+                source, filename, _ = self._loader.get_source(self._environment, template)
+                tree = self._environment.parse(source, template, filename)
+            except TemplateNotFound:
+                yield Problem(importer, imported_at, f"{template!r} is neither in the pipeline's folder nor in dags/")
+                continue
+            except TemplateSyntaxError as error:
+                yield Problem(Path(filename), error.lineno, f"not a Jinja template: {error.message}")
+                continue
+            file = Path(filename)
+            names = [name for name in NAMES if (template, name) != ("evaluate.sql", "model")]
+            yield from self._undefined_names(tree, file, names)
+            yield from self._undefined_variables(tree, file)
+            for node in tree.find_all((nodes.Import, nodes.FromImport, nodes.Include)):
+                name = _constant(getattr(node, "template", None))
+                if name is not None:
+                    waiting.append((name, file, node.lineno))
+
+    def render(self, name: str, refresh: Refresh, model: str | None = None) -> Rendered | Problem:
+        """The statement in a file; or why there is none."""
+        try:
+            marked = self._files.render(name, refresh, model)
+        except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+            return self._failure(name, error)
+        parts: list[str] = []
+        offsets = [0]
+        places = [(self._folder / name, 1)]
+        end = length = 0
+        for mark in _MARK.finditer(marked):
+            parts.append(marked[end : mark.start()])
+            end = mark.end()
+            length += len(parts[-1])
+            offsets.append(length)
+            places.append((Path(mark["file"]), int(mark["line"])))
+        return Rendered("".join([*parts, marked[end:]]), offsets, places)
+
+    def _undefined_names(self, tree: nodes.Template, file: Path, names: list[str]) -> Iterator[Problem]:
+        undefined = meta.find_undeclared_variables(tree) - {*names} - self._environment.globals.keys()
+        for node in tree.find_all(nodes.Name):
+            if node.name in undefined:
+                message = (
+                    f"{node.name}: not defined; there are {', '.join(names)}, and what the file defines or imports"
+                )
+                yield Problem(file, node.lineno, message)
+
+    def _undefined_variables(self, tree: nodes.Template, file: Path) -> Iterator[Problem]:
+        accesses: list[tuple[nodes.Expr, str | None, int]]
+        accesses = [(node.node, node.attr, node.lineno) for node in tree.find_all(nodes.Getattr)]
+        accesses += [(node.node, _constant(node.arg), node.lineno) for node in tree.find_all(nodes.Getitem)]
+        for of, name, line in accesses:
+            if isinstance(of, nodes.Name) and of.name == "variables" and name and name not in self._variables:
+                known = ", ".join(self._variables) or "none"
+                message = f"variables.{name}: not defined; add it to variables in pipeline.yaml (there: {known})"
+                yield Problem(file, line, message)
+
+    def _failure(self, name: str, error: Exception) -> Problem:
+        """Why rendering failed, and where: Jinja puts the templates' lines into the traceback."""
+        frames = traceback.extract_tb(error.__traceback__)
+        place = next(
+            ((frame.filename, frame.lineno) for frame in reversed(frames) if frame.filename.endswith(".sql")), None
+        )
+        file, line = place or (str(self._folder / name), None)
+        message = str(error)
+        if any(message == f"'{known}' is undefined" for known in NAMES):
+            message += "; import the file that uses it `with context`"
+        return Problem(Path(file), line, message)
+
+
+def _constant(value: nodes.Node | None) -> str | None:
+    """The string that a node stands for; None if it is made up while rendering."""
+    return value.value if isinstance(value, nodes.Const) and isinstance(value.value, str) else None

@@ -1,0 +1,222 @@
+"""The checker, on a pipeline fresh from the template into which a mistake is made."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from refresh_factory.check.rules import check_pipelines
+from refresh_factory.new import new_pipeline
+from refresh_factory.pipeline import PIPELINES
+
+ROOT = Path(__file__).parents[2]
+HIDDEN = "SELECT * FROM ML.PREDICT(MODEL {{ model }}, TABLE {{ dataset }}.customers)"
+GOOD_PREDICTION = "SELECT 1 AS entity_id, STRUCT(2 AS x) AS prediction"
+TRAIN = "CREATE OR REPLACE MODEL {{ model }} OPTIONS (model_type = 'KMEANS') AS SELECT 1 AS x"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return new_pipeline("churn", tmp_path)
+
+
+@pytest.fixture
+def check(folder):
+    """Writes a file of the pipeline; what the checker says, with the names of files only."""
+
+    def check(**files):
+        for name, text in files.items():
+            (folder / re.sub("_(yaml|sql|py)$", r".\1", name)).write_text(text)
+        return [str(problem).removeprefix(f"{folder}/") for problem in check_pipelines([folder])]
+
+    return check
+
+
+def edited(folder, name, old, new):
+    text = (folder / name).read_text()
+    assert old in text
+    return text.replace(old, new)
+
+
+def test_the_template_and_the_projects_pipelines_are_right(folder):
+    assert check_pipelines([folder, *(path.parent for path in PIPELINES.glob("*/pipeline.yaml"))]) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("pipeline.yaml", "minimum", "least", r"pipeline.yaml:10: quality_gate.metrics.roc_auc.least: no such field"),
+        (
+            "pipeline.yaml",
+            "roc_auc",
+            "r2_score",
+            r"pipeline.yaml:9: quality_gate.metrics.r2_score: .* LOGISTIC_REG has",
+        ),
+        (
+            "pipeline.yaml",
+            "model: churn",
+            "model: other",
+            r"pipeline.yaml:2: model: 'other', but the folder is 'churn'",
+        ),
+        ("pipeline.yaml", "enough_usd", "plenty_usd", r"labelled.sql:9: variables.enough_usd: not defined; add it to"),
+        ("train.sql", "{{ model }}", "{{ modle }}", r"train.sql:3: modle: not defined; there are project, dataset, m"),
+        ("train.sql", "{{ model }}", "{{ model", r"train.sql:\d: not a Jinja template: "),
+        (
+            "train.sql",
+            "labelled.sql",
+            "features.sql",
+            r"train.sql:2: 'features.sql' is neither in the pipeline's folder",
+        ),
+        ("train.sql", "labelled with", "labeled with", r"train.sql:9: labelled: not defined"),
+        (
+            "labelled.sql",
+            "macro labelled",
+            "macro labeled",
+            r"train.sql:9: .*does not export the requested name 'labelled",
+        ),
+        ("train.sql", " with context", "", r"labelled.sql:9: 'variables' is undefined; import .* `with context`"),
+        ("train.sql", "2 * var", "0 / 0 * var", r"train.sql:9: division by zero"),
+        ("train.sql", "OPTIONS (", "OPTIONS", r"train.sql:8: BigQuery's SQL is not like this: "),
+        ("train.sql", "'NO_SPLIT'", "'NO_SPLIT", r"train.sql:7: .*a string, a name or a comment does not end"),
+        ("train.sql", "'spends_enough'", "'spends_enough", r"train.sql:6: .*does not end"),
+        ("train.sql", "OR REPLACE ", "", r"train.sql:3: .* write CREATE OR REPLACE MODEL"),
+        (
+            "train.sql",
+            "{{ model }}",
+            "`foreserve.churn`",
+            r"train.sql:3: the model is called foreserve.churn; call it {{ m",
+        ),
+        (
+            "train.sql",
+            "MODEL {{ model }}",
+            "TABLE {{ dataset }}.t",
+            r"train.sql:3: no CREATE MODEL; write CREATE OR REPL",
+        ),
+        ("train.sql", "spends_enough", "enough", r"labelled.sql:6: there is no column enough, the label of train.sql"),
+        ("labelled.sql", "known.frequency", "known.frequency frequency often", r"labelled.sql:7: .* at 'often'"),
+        ("labelled.sql", "AS known", "AS rows", r"labelled.sql:11: rows is a reserved word; choose another name"),
+        ("predict.sql", "AS entity_id", "AS id", r"predict.sql:4: the columns must be .*, not id, prediction; name"),
+        (
+            "predict.sql",
+            "AS entity_id",
+            "AS entity_id, 1",
+            r"predict.sql:4: .*not entity_id, one without a name, predic",
+        ),
+        ("predict.sql", "AS entity_id,", "AS hash,", r"predict.sql:4: hash is a reserved word"),
+        ("predict.sql", "SELECT\n", "SELECT 1; SELECT\n", r"predict.sql:3: 2 statements; write one"),
+    ],
+)
+def test_a_mistake_is_named_with_file_line_and_fix(check, folder, file, old, new, expected):
+    (problem, *_) = check(**{file.replace(".", "_"): edited(folder, file, old, new)})
+    assert re.match(expected, problem), problem
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("DELETE FROM {{ dataset }}.t WHERE TRUE", "predict.sql:1: DELETE is not a query; write one SELECT"),
+        ("\nCALL x()", r"predict.sql:1: .*not a statement that could be checked: CALL"),
+        ("SELECT 1 AS entity_id, /* ...", "predict.sql:1: .*does not end"),
+        ("SELECT 1 AS entity_id,\n  'two\n  'three' AS prediction", "predict.sql:2: .*does not end"),
+        (
+            "SELECT 1 AS entity_id,\n  'two\n  three' AS prediction",
+            "predict.sql:2: .*a string does not end on its line",
+        ),
+        ("", "predict.sql:1: 0 statements; write one"),
+    ],
+)
+def test_what_is_no_query_is_refused(check, query, expected):
+    (problem,) = check(predict_sql=query)
+    assert re.match(expected, problem), problem
+
+
+def test_an_error_in_a_shared_file_names_that_file_once(check, folder):
+    text = '{% from "shared/customers.sql" import no_such with context %}SELECT {{ no_such() }}'
+    assert check(evaluate_sql=text)[0].startswith("evaluate.sql:1: ")
+
+
+def test_what_no_refresh_renders_is_checked_too(check):
+    problems = check(predict_sql="{% if variables.enough_usd > 99 %}\n{{ gone }}\n{% endif %}\n" + GOOD_PREDICTION)
+    names = "project, dataset, model, cutoff, variables, and what the file defines or imports"
+    assert problems == [f"predict.sql:2: gone: not defined; there are {names}"]
+
+
+def test_the_held_out_rows_cannot_depend_on_the_model(check):
+    (problem,) = check(evaluate_sql="SELECT 1 AS spends_enough\nFROM {{ model }}")
+    assert problem.startswith("evaluate.sql:2: model: not defined; there are project, dataset, cutoff, variables,")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        GOOD_PREDICTION,
+        "SELECT STRUCT(2 AS x) AS prediction, 1 AS entity_id",
+        f"WITH made AS ({GOOD_PREDICTION}) SELECT * FROM made",
+        f"SELECT * FROM ({GOOD_PREDICTION})",
+        f"{GOOD_PREDICTION} UNION ALL {GOOD_PREDICTION};",
+        "FROM t |> SELECT id AS entity_id, STRUCT(x) AS prediction",
+        "SELECT id AS entity_id, r AS prediction FROM ML.RECOMMEND(MODEL {{ model }})",
+        "SELECT id AS entity_id, r AS prediction FROM ML.FORECAST(MODEL {{ model }}, STRUCT(7 AS horizon))",
+        "SELECT id AS entity_id, r AS prediction FROM ML.EXPLAIN_PREDICT(MODEL {{ model }}, TABLE {{ dataset }}.t)",
+        "SELECT id AS entity_id, IF(DATE({{ cutoff }}) > d, 1, 0) AS prediction FROM `{{ project }}.shop.t`",
+    ],
+)
+def test_any_query_with_the_two_columns_will_do(check, query):
+    assert check(predict_sql=query) == []
+
+
+@pytest.mark.parametrize("query", [HIDDEN, f"SELECT * EXCEPT (x) FROM ({GOOD_PREDICTION})", "SELECT AS STRUCT 1 AS a"])
+def test_columns_that_are_not_named_are_refused(check, query):
+    (problem,) = check(predict_sql=query)
+    assert re.match(r"predict.sql:1: the columns must be entity_id and prediction, not a \*; name them", problem)
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        TRAIN,
+        TRAIN.replace("OPTIONS", "TRANSFORM (ML.BUCKETIZE(x, [1, 2]) AS y) OPTIONS"),
+        "CREATE OR REPLACE MODEL {{ model }} REMOTE WITH CONNECTION `us.c` OPTIONS (endpoint = 'e')",
+        TRAIN.replace("KMEANS", "ARIMA_PLUS"),
+    ],
+)
+def test_any_type_of_model_will_do(check, folder, train):
+    gate = edited(folder, "pipeline.yaml", "roc_auc", "davies_bouldin_index")
+    assert check(train_sql=train, evaluate_sql="SELECT 1 AS x", pipeline_yaml=gate) == []
+
+
+def test_a_missing_file_is_named(check, folder):
+    (folder / "dag.py").unlink()
+    assert check()[0].startswith("dag.py: the file is missing, so Airflow will not see the pipeline")
+    (folder / "train.sql").unlink()
+    assert check() == ["train.sql: the file is missing; a pipeline needs it"]
+
+
+def test_models_of_one_table_have_one_form_of_row_keys(folder, tmp_path):
+    other = new_pipeline("other", tmp_path)
+    (other / "pipeline.yaml").write_text("row_keys: hashed\n" + (other / "pipeline.yaml").read_text())
+    (problem,) = check_pipelines([folder, other])
+    assert str(problem).startswith(f"{other}/pipeline.yaml:1: row_keys: 'hashed', but 'plain' in {folder}")
+
+
+def run(*words):
+    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'dags'}:{ROOT / 'plugins'}"}
+    return subprocess.run(
+        [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_fails_where_something_is_wrong_and_says_what(folder):
+    assert run("-m", "refresh_factory.check", str(folder)).stdout == "nothing wrong in churn\n"
+    shutil.rmtree(folder)
+    found = run("-m", "refresh_factory.check", str(folder))
+    assert (found.returncode, found.stdout.count("the file is missing; a pipeline needs it")) == (1, 4)
+    assert found.stdout.endswith("4 problems in churn\n")
+
+
+def test_checking_imports_neither_airflow_nor_googles_clients():
+    code = "import sys, refresh_factory.check.rules; print({name.split('.')[0] for name in sys.modules})"
+    assert not {"'airflow'", "'pandas'", "'grpc'"} & set(run("-c", code).stdout.strip("{}\n").split(", "))

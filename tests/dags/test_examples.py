@@ -1,0 +1,114 @@
+"""The pipelines of the project, and one fresh from the template, on the sample data and a real BigQuery emulator."""
+
+import json
+import statistics
+from functools import cache
+from itertools import count
+from typing import Any, NamedTuple
+
+import pytest
+
+from foreserve.gate import Decision
+from foreserve.refresh import Refresh
+from local_stack import sample_data
+from refresh_factory.new import new_pipeline
+from refresh_factory.pipeline import PIPELINES, load_pipeline
+from refresh_factory.statements import Statements
+
+NOW = "2026-11-23T05:00:00+00:00"
+EXAMPLES = ("repeat_purchase", "expected_spend", "customer_segment", "from_template")
+FEATURES = ["frequency", "log_spend", "recency_weeks", "tenure_weeks"]
+
+
+class Refreshed(NamedTuple):
+    """What the gate decides, how many customers have a prediction, and those of some."""
+
+    decision: Decision
+    customers: int
+    predictions: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def warehouse(bigquery):
+    client = sample_data.warehouse()
+    sample_data.first_purchases(client)
+    client.query_and_wait(
+        "CREATE OR REPLACE TABLE shop.customers AS "
+        "SELECT customer_id AS entity_id, SUM(amount_usd) AS spent FROM shop.transactions GROUP BY customer_id"
+    )
+    return client
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    made = new_pipeline("from_template", tmp_path_factory.mktemp("pipelines"))
+    return {name: PIPELINES / name for name in EXAMPLES} | {made.name: made}
+
+
+@pytest.fixture(scope="module")
+def refreshed(warehouse, folders):
+    """Runs the SQL of a refresh, once for each set of arguments."""
+    versions = count(1)
+
+    def refreshed(name, cutoff=NOW, attempt=1):
+        pipeline = load_pipeline(folders[name])
+        statements = Statements(folders[name], pipeline, "demo")
+        refresh = Refresh(name, next(versions), "demo.foreserve", cutoff=cutoff)
+        for sql in (
+            statements.train(refresh),
+            statements.evaluate(refresh, compare=True),
+            statements.predict(refresh, refresh.candidate_model),
+            statements.check(refresh),
+        ):
+            warehouse.query_and_wait(sql)
+        (metrics,) = warehouse.query_and_wait(f"SELECT * EXCEPT (role) FROM `{refresh.evaluation_table}`")
+        table = f"`{refresh.predictions_table}`"
+        (total,) = warehouse.query_and_wait(f"SELECT COUNT(*) FROM {table} JOIN shop.customers USING (entity_id)")
+        rows = warehouse.query_and_wait(f"SELECT * FROM {table} WHERE entity_id < '01000'")
+        predictions = {row.entity_id: json.loads(row.payload) for row in rows}
+        return Refreshed(pipeline.quality_gate.decide(dict(metrics), None), total[0], predictions)
+
+    return cache(refreshed)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_customer_gets_a_prediction_of_a_model_that_passes_its_gate(refreshed, name):
+    assert refreshed(name).decision.reasons == []
+    assert refreshed(name).customers == 23_570
+
+
+def test_what_explains_the_spend_adds_up_to_it(refreshed):
+    for prediction in refreshed("expected_spend").predictions.values():
+        because = prediction["because"]
+        assert sorted(reason["feature"] for reason in because) == FEATURES
+        assert [abs(reason["adds_usd"]) for reason in because] == sorted(
+            (abs(reason["adds_usd"]) for reason in because), reverse=True
+        )
+        explained = prediction["baseline_usd"] + sum(reason["adds_usd"] for reason in because)
+        assert prediction["spend_usd"] == pytest.approx(explained, abs=0.031)  # six numbers, rounded to cents
+        assert prediction["spend_usd"] > 0
+
+
+def test_segments_are_named_in_the_order_of_what_their_customers_spent(refreshed, warehouse):
+    spent = {
+        row.entity_id: row.spent
+        for row in warehouse.query_and_wait("SELECT * FROM shop.customers WHERE entity_id < '01000'")
+    }
+    segments = {}
+    for customer, prediction in refreshed("customer_segment").predictions.items():
+        segments.setdefault((prediction["spend_rank"], prediction["segment"]), []).append(spent[customer])
+    assert sorted(segments) == [(1, "top"), (2, "high"), (3, "medium"), (4, "low")]
+    typical = [statistics.geometric_mean(1 + usd for usd in segments[key]) for key in sorted(segments)]
+    assert typical == sorted(typical, reverse=True)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_cutoff_makes_a_refresh_reproducible(refreshed, warehouse, name):
+    """A purchase that comes in later changes nothing of a refresh up to an earlier day."""
+    cutoff = "1998-05-01T00:00:00+00:00"
+    before = refreshed(name, cutoff)
+    warehouse.query_and_wait("INSERT INTO shop.transactions VALUES ('00001', DATE '1998-05-01', 9, 900.0)")
+    try:
+        assert refreshed(name, cutoff, attempt=2) == before != refreshed(name)
+    finally:
+        warehouse.query_and_wait("DELETE FROM shop.transactions WHERE amount_usd = 900.0")
