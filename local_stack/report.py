@@ -44,6 +44,14 @@ def next_steps(stack: Stack, console: Console, *, keeps_running: bool) -> None:
     console.print(f"  {stack.url('api')}/       look customers up (API: {stack.url('api')}/docs)", soft_wrap=True)
     console.print(f"  {stack.url('airflow')}/dags/refresh_{MODEL}   the DAG, its runs and logs", soft_wrap=True)
     console.print("  make demo    another week of purchases, and another refresh")
+    console.print(
+        "  refresh_expected_spend, refresh_customer_segment in Airflow: two more models of the same customers"
+    )
+    console.print(
+        f"  {stack.url('api')}/v1/entities/customer/00003/predictions   all of a customer's, in one read",
+        soft_wrap=True,
+    )
+    console.print("  make new-pipeline NAME=...   a model of your own")
     console.print("  make down    stop everything")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from foreserve.gate import QualityGate
 from prediction_store.layout import RowKeyFormat
@@ -19,6 +19,16 @@ SQL_FILES = ("train.sql", "evaluate.sql", "predict.sql")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
 """A name that BigQuery, Bigtable and Airflow all take."""
+
+
+def _scalar(value: object) -> object:
+    if not isinstance(value, str | int | float | bool):
+        raise ValueError("use text, a number, true or false; write quotes around a date")  # noqa: TRY004  pydantic wants it
+    return value
+
+
+Variable = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
+"""A value for the SQL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ class Pipeline(_Section):
     quality_gate: QualityGate
     checks: Checks = Checks()
     smoke_test: SmokeTest = SmokeTest()
-    variables: dict[Name, str | int | float | bool] = Field(
+    variables: dict[Name, Variable] = Field(
         default_factory=dict,
         description="values for the SQL, as {{ variables.NAME }}",
         json_schema_extra={"additionalProperties": False},
@@ -116,8 +126,7 @@ def _explain(problem: dict[str, Any]) -> str:
         case "missing":
             return f"{field}: the field is missing; add it"
         case "extra_forbidden":
-            known = ", ".join(_fields_of(problem["loc"][:-1]))
-            return f"{field}: no such field; there are {known}"
+            return f"{field}: no such field; there are {', '.join(_fields_of(problem['loc'][:-1]))}"
         case "string_pattern_mismatch":
             return f"{field}: {problem['input']!r} is no name; use lower-case letters, digits and _, a letter first"
         case _:

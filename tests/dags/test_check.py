@@ -157,6 +157,7 @@ def test_the_held_out_rows_cannot_depend_on_the_model(check):
         f"WITH made AS ({GOOD_PREDICTION}) SELECT * FROM made",
         f"SELECT * FROM ({GOOD_PREDICTION})",
         f"{GOOD_PREDICTION} UNION ALL {GOOD_PREDICTION};",
+        "SELECT SPLIT(x, '\\n')[OFFSET(0)] AS entity_id, r'\\d' || '''two\nlines''' AS prediction FROM t",
         "FROM t |> SELECT id AS entity_id, STRUCT(x) AS prediction",
         "SELECT id AS entity_id, r AS prediction FROM ML.RECOMMEND(MODEL {{ model }})",
         "SELECT id AS entity_id, r AS prediction FROM ML.FORECAST(MODEL {{ model }}, STRUCT(7 AS horizon))",

@@ -42,7 +42,7 @@ def test_the_defaults_are_those_of_the_design(load):
         ),
         (GOOD.replace("minimum: 0.7", ""), r":3: quality_gate.metrics.roc_auc: .*give at least one of minimum"),
         (GOOD + "variables: {My-Days: 3}\n", r":4: variables.My-Days.\[key\]: 'My-Days' is no name"),
-        (GOOD + "variables: {days: [3, 4]}\n", r":4: variables.days"),
+        (GOOD + "variables:\n  since: 1998-01-01\n", r":5: variables.since: .* write quotes around a date$"),
         (GOOD + "checks: {max_row_change: 1}\nmodel: other\n", r"pipeline.yaml:5: not YAML: model is there twice"),
         (GOOD + "schedule: @weekly\n", r"pipeline.yaml:4: not YAML: .*cannot start any token"),
         ("model: [", r"pipeline.yaml:1: not YAML: "),

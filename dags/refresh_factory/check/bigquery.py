@@ -11,7 +11,7 @@ from sqlglot.errors import ParseError, TokenError
 RESERVED = frozenset(BigQuery.Generator.RESERVED_KEYWORDS)
 
 _DIALECT = BigQuery()
-_LONG = ("'''", '"""')
+_TRIPLE = ("'''", '"""')
 
 
 class SqlError(Exception):
@@ -35,11 +35,8 @@ def parse(sql: str) -> list[exp.Expr]:
     except TokenError as error:
         raise SqlError("a string, a name or a comment does not end", _first_untokenizable(sql)) from error
     for token in tokens:
-        if (
-            token.token_type is TokenType.STRING
-            and "\n" in token.text
-            and sql[token.start : token.start + 3] not in _LONG
-        ):
+        text = sql[token.start : token.end + 1]
+        if text[0] in "'\"" and "\n" in text and text[:3] not in _TRIPLE:
             raise SqlError("a string does not end on its line", token.start)
     tokens = list(_without_argument_keywords(tokens))
     statements = _parse(tokens, sql)
