@@ -64,6 +64,7 @@ def test_the_template_and_the_projects_pipelines_are_right(folder):
         ("pipeline.yaml", "enough_usd", "plenty_usd", r"labelled.sql:9: variables.enough_usd: not defined; add it to"),
         ("train.sql", "{{ model }}", "{{ modle }}", r"train.sql:3: modle: not defined; there are project, dataset, m"),
         ("train.sql", "{{ model }}", "{{ model", r"train.sql:\d: not a Jinja template: "),
+        ("train.sql", "{{ model }}", "{{ model | quote }}", r"train.sql:3: not a Jinja template: No filter named 'qu"),
         (
             "train.sql",
             "labelled.sql",
@@ -79,7 +80,7 @@ def test_the_template_and_the_projects_pipelines_are_right(folder):
         ),
         ("train.sql", " with context", "", r"labelled.sql:9: 'variables' is undefined; import .* `with context`"),
         ("train.sql", "2 * var", "0 / 0 * var", r"train.sql:9: division by zero"),
-        ("train.sql", "OPTIONS (", "OPTIONS", r"train.sql:8: BigQuery's SQL is not like this: "),
+        ("train.sql", "OPTIONS (", "OPTIONS", r"train.sql:8: not BigQuery's SQL: "),
         ("train.sql", "'NO_SPLIT'", "'NO_SPLIT", r"train.sql:7: .*a string, a name or a comment does not end"),
         ("train.sql", "'spends_enough'", "'spends_enough", r"train.sql:6: .*does not end"),
         ("train.sql", "OR REPLACE ", "", r"train.sql:3: .* write CREATE OR REPLACE MODEL"),

@@ -137,7 +137,7 @@ class _Check:
         try:
             statements = bigquery.parse(text.sql)
         except bigquery.SqlError as error:
-            self._add(text, error.offset, f"BigQuery's SQL is not like this: {error}")
+            self._add(text, error.offset, f"not BigQuery's SQL: {error}")
             return None
         for alias in (alias for statement in statements for alias in bigquery.reserved_aliases(statement)):
             self._add(text, bigquery.offset(alias), f"{alias.name} is a reserved word; choose another name")

@@ -74,6 +74,7 @@ class Templates:
             try:
                 source, filename, _ = self._loader.get_source(self._environment, template)
                 tree = self._environment.parse(source, template, filename)
+                undeclared = meta.find_undeclared_variables(tree)
             except TemplateNotFound:
                 yield Problem(importer, imported_at, f"{template!r} is neither in the pipeline's folder nor in dags/")
                 continue
@@ -81,13 +82,17 @@ class Templates:
                 yield Problem(Path(filename), error.lineno, f"not a Jinja template: {error.message}")
                 continue
             file = Path(filename)
-            names = [name for name in NAMES if (template, name) != ("evaluate.sql", "model")]
-            yield from self._undefined_names(tree, file, names)
+            known = {*NAMES} - ({"model"} if template == "evaluate.sql" else set())
+            for name in tree.find_all(nodes.Name):
+                if name.name in undeclared - known - self._environment.globals.keys():
+                    there = ", ".join(sorted(known, key=NAMES.index))
+                    message = f"{name.name}: not defined; there are {there}, and what the file defines or imports"
+                    yield Problem(file, name.lineno, message)
             yield from self._undefined_variables(tree, file)
-            for node in tree.find_all((nodes.Import, nodes.FromImport, nodes.Include)):
-                name = _constant(getattr(node, "template", None))
-                if name is not None:
-                    waiting.append((name, file, node.lineno))
+            for imported in tree.find_all((nodes.Import, nodes.FromImport, nodes.Include)):
+                path = _constant(getattr(imported, "template", None))
+                if path is not None:
+                    waiting.append((path, file, imported.lineno))
 
     def render(self, name: str, refresh: Refresh, model: str | None = None) -> Rendered | Problem:
         """The statement in a file; or why there is none."""
@@ -106,15 +111,6 @@ class Templates:
             offsets.append(length)
             places.append((Path(mark["file"]), int(mark["line"])))
         return Rendered("".join([*parts, marked[end:]]), offsets, places)
-
-    def _undefined_names(self, tree: nodes.Template, file: Path, names: list[str]) -> Iterator[Problem]:
-        undefined = meta.find_undeclared_variables(tree) - {*names} - self._environment.globals.keys()
-        for node in tree.find_all(nodes.Name):
-            if node.name in undefined:
-                message = (
-                    f"{node.name}: not defined; there are {', '.join(names)}, and what the file defines or imports"
-                )
-                yield Problem(file, node.lineno, message)
 
     def _undefined_variables(self, tree: nodes.Template, file: Path) -> Iterator[Problem]:
         accesses: list[tuple[nodes.Expr, str | None, int]]
