@@ -4,13 +4,18 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from foreserve.refresh import Refresh
 from refresh_factory.check.rules import check_pipelines
+from refresh_factory.check.templates import Templates
 from refresh_factory.new import new_pipeline
-from refresh_factory.pipeline import PIPELINES
+from refresh_factory.pipeline import PIPELINES, load_pipeline
 
 ROOT = Path(__file__).parents[2]
 HIDDEN = "SELECT * FROM ML.PREDICT(MODEL {{ model }}, TABLE {{ dataset }}.customers)"
@@ -202,6 +207,40 @@ def test_models_of_one_table_have_one_form_of_row_keys(folder, tmp_path):
     (other / "pipeline.yaml").write_text("row_keys: hashed\n" + (other / "pipeline.yaml").read_text())
     (problem,) = check_pipelines([folder, other])
     assert str(problem).startswith(f"{other}/pipeline.yaml:1: row_keys: 'hashed', but 'plain' in {folder}")
+
+
+LINES = st.sampled_from(
+    [
+        "L",
+        "{# L #}",
+        "{# L\nL #}",
+        "{% if true %}\nL\n{% endif %}",
+        "{% if true %}L{% endif %} L",
+        "  {%- if true %}  L\n  {%- endif %}",
+        "{% set x = 1 %}",
+        "{{ model }} L {{ project }}\nL",
+        "{% macro m() %}\nL\nL {{ cutoff }}\n{% endmacro %}\n{{ m() | indent(2, first=true) }} L",
+        "{% raw %}L\nL{% endraw %}",
+        "",
+    ]
+)
+
+
+@settings(deadline=None)
+@given(st.lists(LINES, min_size=1, max_size=8))
+def test_every_piece_of_sql_is_traced_to_its_line(lines):
+    """Each L is replaced by the number of its line, so the text itself says what its place must be."""
+    numbered = [
+        re.sub(r"\bL\b", f"line_{number}_", line) for number, line in enumerate("\n".join(lines).split("\n"), 1)
+    ]
+    with tempfile.TemporaryDirectory() as pipelines:
+        folder = new_pipeline("churn", Path(pipelines))
+        (folder / "train.sql").write_text("\n".join(numbered))
+        refresh = Refresh("churn", 1, "p.d", cutoff="2026-01-01")
+        rendered = Templates(folder, load_pipeline(folder), "p").render("train.sql", refresh, "m")
+    assert "\x01" not in rendered.sql
+    for found in re.finditer(r"line_(\d+)_", rendered.sql):
+        assert rendered.place(found.start()) == (folder / "train.sql", int(found[1]))
 
 
 def run(*words):
