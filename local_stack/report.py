@@ -45,7 +45,8 @@ def next_steps(stack: Stack, console: Console, *, keeps_running: bool) -> None:
     console.print(f"  {stack.url('airflow')}/dags/refresh_{MODEL}   the DAG, its runs and logs", soft_wrap=True)
     console.print("  make demo    another week of purchases, and another refresh")
     console.print(
-        "  refresh_expected_spend, refresh_customer_segment in Airflow: two more models of the same customers"
+        "  in Airflow   refresh_expected_spend, refresh_customer_segment: more models of the same customers",
+        soft_wrap=True,
     )
     console.print(
         f"  {stack.url('api')}/v1/entities/customer/00003/predictions   all of a customer's, in one read",
