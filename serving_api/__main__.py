@@ -20,13 +20,13 @@ _log = structlog.get_logger(__name__)
 def main() -> None:
     """Serve until told to stop; then answer what is in flight, and exit with 0."""
     arguments = _arguments()
-    configure_logs()
     try:
         settings = Settings.from_environment()
         if settings.callers_file:
             read_callers_file(settings.callers_file)
     except ValueError as error:
         sys.exit(str(error))
+    configure_logs(settings.log_level)
     host = arguments.host
     if settings.auth == "none" and not settings.allow_anonymous and not is_loopback(host):
         sys.exit(
@@ -35,6 +35,7 @@ def main() -> None:
         )
     port = _free_port(host, arguments.port)
     _log.info("listening", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    _log.info("settings", workers=arguments.workers, **settings.for_the_log())
     with ExitStack() as stack:
         if arguments.workers > 1:
             folder = stack.enter_context(TemporaryDirectory(prefix="foreserve-metrics-"))

@@ -1,29 +1,36 @@
 """The application: routes, errors, metrics, and the service that lives as long as it does."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving_api import documentation, models, operations, predictions, problems, web
 from serving_api.access.middleware import AccessMiddleware
 from serving_api.body_limit import BodyLimitMiddleware
+from serving_api.correlation import Correlation
 from serving_api.logs import configure_logs
-from serving_api.metrics import Metrics, MetricsMiddleware
-from serving_api.prediction_endpoint import PredictionEndpoint, is_look_up
+from serving_api.metrics import Metrics
+from serving_api.observation import Observation, ObservationMiddleware
+from serving_api.prediction_endpoint import PATH, PredictionEndpoint, is_look_up
 from serving_api.service import Service
 from serving_api.settings import Settings
 
+if TYPE_CHECKING:
+    from serving_api.tracing import Tracing
+
+_TRACING_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _MAX_BODY_BYTES = 8 << 20  # a thousand of the longest ids take half of it
 
 
 class ServingApp(FastAPI):
     """FastAPI, but for the one route that is called for every look-up."""
 
-    look_up: PredictionEndpoint
+    look_up: ASGIApp
     settings: Settings
 
     def openapi(self) -> dict[str, Any]:
@@ -43,13 +50,19 @@ class ServingApp(FastAPI):
 def create_app(settings: Settings) -> FastAPI:
     """The application, which connects to Bigtable when it starts."""
     metrics = Metrics()
+    tracing = _tracing(settings)
+    observation = Observation(metrics, Correlation(settings.project, tracing.current_trace if tracing else None))
 
     @asynccontextmanager
     async def lifespan(app: ServingApp) -> AsyncIterator[None]:
-        async with Service.run(settings, metrics) as service:
+        async with Service.run(settings, metrics, tracing) as service:
             app.state.service = service
-            app.look_up = PredictionEndpoint(service, metrics)
+            app.look_up = PredictionEndpoint(service, observation)
+            if tracing:
+                app.look_up = tracing.around(app.look_up, PATH)
             yield
+        if tracing:
+            await tracing.close()
 
     app = ServingApp(
         title="Foreserve",
@@ -64,7 +77,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.settings = settings
     app.add_middleware(BodyLimitMiddleware, max_bytes=_MAX_BODY_BYTES, max_seconds=settings.body_seconds)
     app.add_middleware(AccessMiddleware, metrics_open=settings.metrics_open)
-    app.add_middleware(MetricsMiddleware, metrics=metrics)
+    app.add_middleware(ObservationMiddleware, observation=observation)
+    if tracing:
+        app.add_middleware(tracing.around)
     problems.install(app)
     for routes in (predictions, models, operations, web):
         app.include_router(routes.router)
@@ -73,5 +88,15 @@ def create_app(settings: Settings) -> FastAPI:
 
 def from_environment() -> FastAPI:
     """The application in a process of its own, set up by the environment."""
-    configure_logs()
-    return create_app(Settings.from_environment())
+    settings = Settings.from_environment()
+    configure_logs(settings.log_level)
+    return create_app(settings)
+
+
+def _tracing(settings: Settings) -> "Tracing | None":
+    """Traces, if OpenTelemetry's variables say where they go; if not, not even its SDK is imported."""
+    if not any(os.environ.get(variable) for variable in _TRACING_VARIABLES):
+        return None
+    from serving_api.tracing import Tracing  # noqa: PLC0415  only here
+
+    return Tracing(settings.build)

@@ -6,10 +6,14 @@ what costs most, the call, is shared. A slow Bigtable has more reads in flight t
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 _EAGER_READS = 3
 """How many reads may be in flight before look-ups wait for company. With 16, look-ups on 64 connections took 12 % more
@@ -22,9 +26,13 @@ Cells = dict[str, bytes]
 
 
 class Waiter(Protocol):
-    """A look-up that waits for its rows until a deadline, a time of the event loop."""
+    """A look-up that waits for its rows until a deadline, a time of the event loop.
+
+    `span` is that of its request, if it is traced.
+    """
 
     deadline: float
+    span: "Span | None"
 
     @property
     def is_waiting(self) -> bool:
@@ -43,11 +51,12 @@ class Waiter(Protocol):
 class OneRow:
     """Waits for one row: `row` is its cells, or None."""
 
-    __slots__ = ("deadline", "row")
+    __slots__ = ("deadline", "row", "span")
 
-    def __init__(self, row: "asyncio.Future[Cells | None]", deadline: float) -> None:
+    def __init__(self, row: "asyncio.Future[Cells | None]", deadline: float, span: "Span | None" = None) -> None:
         self.row = row
         self.deadline = deadline
+        self.span = span
 
     @property
     def is_waiting(self) -> bool:
@@ -73,12 +82,15 @@ class OneRow:
 class ManyRows:
     """Waits for several rows: `rows` is those that exist."""
 
-    __slots__ = ("_found", "_outstanding", "deadline", "rows")
+    __slots__ = ("_found", "_outstanding", "deadline", "rows", "span")
 
-    def __init__(self, rows: asyncio.Future[dict[bytes, Cells]], deadline: float, keys: int) -> None:
+    def __init__(
+        self, rows: asyncio.Future[dict[bytes, Cells]], deadline: float, keys: int, span: "Span | None" = None
+    ) -> None:
         """Wait for the rows of so many keys."""
         self.rows = rows
         self.deadline = deadline
+        self.span = span
         self._found: dict[bytes, Cells] = {}
         self._outstanding = keys
 
@@ -109,6 +121,7 @@ class Batch:
 
     def __init__(self, when_unwanted: Callable[["Batch"], None]) -> None:
         """Start without keys. `when_unwanted` is called if at some deadline nobody waits any more."""
+        self.opened = time.perf_counter()
         self._loop = asyncio.get_running_loop()
         self._waiters: dict[bytes, list[Waiter]] = {}
         self._when_unwanted = when_unwanted
@@ -138,7 +151,12 @@ class Batch:
     @property
     def deadline(self) -> float:
         """When the last look-up gives up, a time of the event loop."""
-        return max(waiter.deadline for waiters in self._waiters.values() for waiter in waiters)
+        return max(waiter.deadline for waiter in self.waiters)
+
+    @property
+    def waiters(self) -> Iterator[Waiter]:
+        """Who waits; for each key that they wait for."""
+        return (waiter for waiters in self._waiters.values() for waiter in waiters)
 
     def forget_those_who_left(self) -> None:
         """Drop keys that nobody waits for any more."""

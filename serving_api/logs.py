@@ -7,11 +7,13 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 
-def configure_logs() -> None:
-    """Send what this service and its libraries log to standard error."""
+def configure_logs(level: str) -> None:
+    """Send what this service logs from a level on, and its libraries from `info` on, to standard error."""
     terminal = sys.stderr.isatty()
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,  # tells the server's lines (`_granian`) from the service's
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -33,6 +35,7 @@ def configure_logs() -> None:
         )
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("serving_api").setLevel(level.upper())
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

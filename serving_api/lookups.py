@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
@@ -14,8 +14,12 @@ from serving_api.bigtable import CallError, Channel
 from serving_api.cache import Cache, Name
 from serving_api.lanes import Batch, Cells, Lane, ManyRows, OneRow
 from serving_api.metrics import Metrics
-from serving_api.reads import BatchRead, Reader
+from serving_api.observed_reads import ObservedRead, failure_code
+from serving_api.reads import Reader
 from serving_api.second_reads import SecondReads
+
+if TYPE_CHECKING:
+    from serving_api.tracing import Tracing
 
 _log = structlog.get_logger(__name__)
 
@@ -57,6 +61,7 @@ class Lookups:
         limits: Limits,
         metrics: Metrics,
         cache: Cache | None,
+        tracing: "Tracing | None",
     ) -> None:
         """Look up in the tables of an instance.
 
@@ -67,6 +72,7 @@ class Lookups:
             limits: what look-ups may take.
             metrics: where look-ups and reads are counted.
             cache: what has been looked up already.
+            tracing: where reads are traced.
         """
         self.limits = limits
         self.in_flight = 0
@@ -76,7 +82,8 @@ class Lookups:
         self._app_profile = app_profile
         self._metrics = metrics
         self._cache = cache
-        self._second_reads = SecondReads(limits.hedge_budget, metrics.hedged_reads)
+        self.tracing = tracing
+        self._second_reads = SecondReads(limits.hedge_budget, metrics)
         self._failure: str | None = None
 
     def version(self, table: str, model: str, version: int) -> "VersionSource":
@@ -110,20 +117,16 @@ class Lookups:
             raise OverloadedError
         self.in_flight += keys
 
-    def _read(self, reader: Reader, batch: Batch, when_ended: Callable[[Exception | None], None]) -> BatchRead:
-        self._metrics.read_keys.observe(len(batch))
-
+    def _read(self, reader: Reader, batch: Batch, when_ended: Callable[[Exception | None], None]) -> ObservedRead:
         def note(error: Exception | None) -> None:
             self._note(error)
             when_ended(error)
 
-        return BatchRead(reader, batch, note)
+        return ObservedRead(reader, batch, note, self._metrics, self.tracing)
 
     def _note(self, error: Exception | None) -> None:
-        """Count a failure of a read, and say in the log when reads begin to fail, and when they stop failing."""
-        failure = None if error is None else error.code if isinstance(error, CallError) else type(error).__name__
-        if failure:
-            self._metrics.read_failures.labels(failure).inc()
+        """Say in the log when reads begin to fail, and when they stop failing."""
+        failure = failure_code(error) if error else None
         if failure == self._failure:
             return
         self._failure = failure
@@ -157,7 +160,8 @@ class Rows:
         lookups = self._lookups
         lookups.admit(1)
         arriving: asyncio.Future[Cells | None] = self._loop.create_future()
-        self._lane.enter(key, OneRow(arriving, deadline))
+        span = lookups.tracing.current_span() if lookups.tracing else None
+        self._lane.enter(key, OneRow(arriving, deadline, span))
         try:
             return await arriving
         except (TimeoutError, CallError) as error:
@@ -173,7 +177,8 @@ class Rows:
         lookups = self._lookups
         lookups.admit(len(keys))
         arriving: asyncio.Future[dict[bytes, Cells]] = self._loop.create_future()
-        waiter = ManyRows(arriving, deadline, len(keys))
+        span = lookups.tracing.current_span() if lookups.tracing else None
+        waiter = ManyRows(arriving, deadline, len(keys), span)
         for key in keys:
             self._lane.enter(key, waiter)
         try:

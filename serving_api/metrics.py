@@ -1,17 +1,17 @@
 """What the service measures of itself, for Prometheus; of all its processes, if it has several."""
 
 import os
-import time
 from collections.abc import Callable
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving_api.settings import METRICS_FOLDER_VARIABLE
 
 _LATENCIES = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5)
+_STAGES = (0.0002, 0.0005, *_LATENCIES)
+_LAGS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 _KEYS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -19,6 +19,7 @@ class Metrics:
     """The measures of one process."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the same as of several processes, which have none
         self._registry = CollectorRegistry()
         self.requests = Histogram(
             "foreserve_request_seconds",
@@ -33,12 +34,48 @@ class Metrics:
             buckets=_KEYS,
             registry=self._registry,
         )
+        stages = Histogram(
+            "foreserve_stage_seconds",
+            "Time of a Bigtable read in a stage: `queue`, until it goes out; `bigtable`, until it has ended.",
+            ("stage",),
+            buckets=_STAGES,
+            registry=self._registry,
+        )
+        self.queue_seconds = stages.labels("queue")
+        self.bigtable_seconds = stages.labels("bigtable")
         self.read_failures = Counter(
             "foreserve_read_failures", "Bigtable reads that failed.", ("code",), registry=self._registry
         )
         self.hedged_reads = Counter(
             "foreserve_hedged_reads",
             "Bigtable reads that were made a second time, because the first was late or failed.",
+            registry=self._registry,
+        )
+        self.hedged_reads_won = Counter(
+            "foreserve_hedged_reads_won",
+            "Bigtable reads whose second attempt gave the answer.",
+            registry=self._registry,
+        )
+        self.connections_ready = Gauge(
+            "foreserve_connections_ready",
+            "Connections to Bigtable that reads can use.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self.connections_opened = Counter(
+            "foreserve_connections_opened",
+            "Connections to Bigtable that were made, the first ones and those that replaced others.",
+            registry=self._registry,
+        )
+        self.connection_failures = Counter(
+            "foreserve_connection_failures",
+            "Connections to Bigtable that could not be made.",
+            registry=self._registry,
+        )
+        self.event_loop_lag = Histogram(
+            "foreserve_event_loop_lag_seconds",
+            "How much later than due the event loop runs what it has to do.",
+            buckets=_LAGS,
             registry=self._registry,
         )
         self.in_flight = Gauge(
@@ -55,6 +92,12 @@ class Metrics:
         )
         self.cache_bytes = Gauge(
             "foreserve_cache_bytes", "Size of the cache.", registry=self._registry, multiprocess_mode="livesum"
+        )
+        self.in_flight_limit = Gauge(
+            "foreserve_lookups_in_flight_limit",
+            "Entities that may be looked up at a time.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
         )
         self.refused = Counter(
             "foreserve_requests_refused",
@@ -92,31 +135,3 @@ class Metrics:
             measured = CollectorRegistry()
             MultiProcessCollector(measured)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
         return generate_latest(measured)
-
-
-class MetricsMiddleware:
-    """Times every request, by the route that answered it and the status of the answer."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._requests_of = cache(metrics.requests_of)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, and time it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status = 500
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        started = time.perf_counter()
-        try:
-            await self._app(scope, receive, send_and_note)
-        finally:
-            route = getattr(scope.get("route"), "path", "none")
-            self._requests_of(route)(status).observe(time.perf_counter() - started)

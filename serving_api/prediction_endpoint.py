@@ -10,9 +10,10 @@ from starlette.types import Receive, Scope, Send
 
 from serving_api import responses
 from serving_api.conditional import holds, tag
+from serving_api.correlation import REQUEST_ID
 from serving_api.deadlines import deadline
-from serving_api.metrics import Metrics
-from serving_api.problems import ProblemError, as_problem
+from serving_api.observation import Observation
+from serving_api.problems import ProblemError, as_problem, bug
 from serving_api.resolution import entity_row_key, known_models, named_model, queried_version, readable_version
 from serving_api.service import Service
 
@@ -34,27 +35,40 @@ def is_look_up(scope: Scope) -> bool:
 class PredictionEndpoint:
     """An ASGI application of one route."""
 
-    def __init__(self, service: Service, metrics: Metrics) -> None:
+    def __init__(self, service: Service, observation: Observation) -> None:
         self._service = service
         self._cache_control = service.settings.cache_control.encode()
-        self._requests = metrics.requests_of(PATH)
+        self._correlation = observation.correlation
+        self._failures = observation.failures
+        self._requests = observation.metrics.requests_of(PATH)
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer a look-up."""
         started = time.perf_counter()
+        request_headers = dict(scope["headers"])
+        request_id = self._correlation.request_id(request_headers)
         try:
-            status, headers, body = await self._answer(scope, started)
-        except Exception as error:  # noqa: BLE001  becomes an answer, and a line in the log if it is a bug
-            response = as_problem(error).response()
+            status, headers, body = await self._answer(scope, request_headers, started)
+        except Exception as error:  # noqa: BLE001  becomes an answer, and a line in the log
+            problem = as_problem(error)
+            if self._failures.takes(problem.status):
+                fields = self._correlation.log_fields(request_headers, request_id)
+                seconds = round(time.perf_counter() - started, 6)
+                self._failures.write(
+                    problem.status, problem.title, bug(error), method="GET", route=PATH, seconds=seconds, **fields
+                )
+            response = problem.response()
             status, headers, body = response.status_code, response.raw_headers, bytes(response.body)
+        headers.append((REQUEST_ID, request_id))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         self._requests(status).observe(time.perf_counter() - started)
 
-    async def _answer(self, scope: Scope, started: float) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def _answer(
+        self, scope: Scope, request_headers: dict[bytes, bytes], started: float
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         service = self._service
         name, _, entity_id = scope["path"][len(_PREFIX) :].partition(_INFIX)
-        request_headers = dict(scope["headers"])
         caller = await service.access.admit(request_headers, name)
         model = named_model(known_models(service.catalog), name, caller)
         read = readable_version(model, queried_version(scope), caller)

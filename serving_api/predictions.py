@@ -1,5 +1,6 @@
 """The routes that look predictions up."""
 
+import time
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -105,9 +106,11 @@ async def batch_get_predictions(request: Request, model: ModelName, body: BatchG
         except ValueError as error:
             raise invalid(f"entity_ids[{position}]", str(error)) from None
     until = deadline(dict(request.scope["headers"]), service.settings.deadline_seconds)
+    waiting = time.perf_counter()
     found = await read.source.predictions(keys.values(), until)
+    timing = responses.bigtable_timing(waiting)
     payloads = ((entity_id, found[key]) for entity_id, key in keys.items())
-    return Response(responses.predictions(read, payloads), media_type=_JSON)
+    return Response(responses.predictions(read, payloads), headers=timing, media_type=_JSON)
 
 
 @router.get(
@@ -145,7 +148,10 @@ async def get_entity_predictions(
     caching = {"ETag": etag.decode(), "Cache-Control": service.settings.cache_control}
     if holds(headers, etag):
         return Response(status_code=304, headers=caching)
-    found = await entity.source.predictions(keys, deadline(headers, service.settings.deadline_seconds))
+    until = deadline(headers, service.settings.deadline_seconds)
+    waiting = time.perf_counter()
+    found = await entity.source.predictions(keys, until)
+    timing = responses.bigtable_timing(waiting)
     payloads = {version: payload for version in active if (payload := found[version.name])}
     if not payloads:
         raise ProblemError(
@@ -155,7 +161,7 @@ async def get_entity_predictions(
             entity_type=entity_type,
             entity_id=entity_id,
         )
-    return Response(responses.entity_predictions(entity_type, entity_id, payloads), 200, caching, _JSON)
+    return Response(responses.entity_predictions(entity_type, entity_id, payloads), 200, caching | timing, _JSON)
 
 
 def _readable_entity_types(snapshot: Snapshot, caller: Caller) -> Iterator[str]:

@@ -5,19 +5,19 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from serving_api.lookups import DeadlineError, OverloadedError, UnavailableError
 
-_log = structlog.get_logger(__name__)
-
 MEDIA_TYPE = "application/problem+json"
 
 RETRY = {"Retry-After": "1"}
 """The headers of a problem that passes by itself."""
+
+PROBLEM = "foreserve.problem"
+"""What a request's scope has the title of its problem under."""
 
 _MAX_ECHO = 60
 
@@ -58,13 +58,17 @@ class ProblemError(Exception):
         return Response(json.dumps(self.document()), self.status, self.headers, MEDIA_TYPE)
 
 
+FORESEEN = (ProblemError, OverloadedError, UnavailableError, DeadlineError)
+"""The errors that are part of the service's work."""
+
+
 def invalid(field: str, message: str) -> ProblemError:
     """A problem with one field of the request."""
     return ProblemError(422, "Invalid request", f"{field}: {message}", errors=[{"field": field, "message": message}])
 
 
 def as_problem(error: Exception) -> ProblemError:
-    """The problem that an error of a look-up is to the client. One that nobody foresaw goes to the log."""
+    """The problem that an error of a look-up is to the client."""
     match error:
         case ProblemError():
             return error
@@ -76,35 +80,39 @@ def as_problem(error: Exception) -> ProblemError:
         case DeadlineError():
             return ProblemError(504, "Deadline exceeded", "Bigtable did not answer within the deadline; try again.")
         case _:
-            _log.error("the service failed", exc_info=error)
             return ProblemError(500, "Internal error", "The service failed; its log says why.")
 
 
+def bug(error: Exception) -> Exception | None:
+    """The error, if it is one that nobody foresaw."""
+    return None if isinstance(error, FORESEEN) else error
+
+
 def install(app: FastAPI) -> None:
-    """Answer every error of an application with a problem document."""
+    """Answer every error that is foreseen with a problem document; ObservationMiddleware does so for all others."""
 
-    async def on_known(_: Request, error: Exception) -> Response:
-        return as_problem(error).response()
+    def answer(request: Request, problem: ProblemError) -> Response:
+        request.scope[PROBLEM] = problem.title
+        return problem.response()
 
-    for known in (ProblemError, OverloadedError, UnavailableError, DeadlineError):
+    async def on_known(request: Request, error: Exception) -> Response:
+        return answer(request, as_problem(error))
+
+    for known in FORESEEN:
         app.add_exception_handler(known, on_known)
 
     @app.exception_handler(RequestValidationError)
-    async def on_invalid(_: Request, error: RequestValidationError) -> Response:
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [{"field": _field(e), "message": _message(e)} for e in error.errors()]
         detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
-        return ProblemError(422, "Invalid request", detail, errors=errors).response()
+        return answer(request, ProblemError(422, "Invalid request", detail, errors=errors))
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         title = HTTPStatus(error.status_code).phrase
         reason = title if error.detail == title else error.detail
         detail = f"{request.method} {request.url.path}: {reason}; /docs has the routes."
-        return ProblemError(error.status_code, title, detail, error.headers).response()
-
-    @app.exception_handler(Exception)
-    async def on_bug(_: Request, error: Exception) -> Response:
-        return as_problem(error).response()
+        return answer(request, ProblemError(error.status_code, title, detail, error.headers))
 
 
 def _field(error: Mapping[str, Any]) -> str:

@@ -47,6 +47,9 @@ class BatchRead:
         self._when_ended = when_ended
         self._started = self._loop.time()
         self._attempts: list[_Attempt] = []
+        self._first: _Attempt | None = None
+        self.connection: Connection | None = None
+        """What the answer came on."""
         self._timer: asyncio.Handle | None = None
         self._may_repeat = True
         reader.second_reads.note_read()
@@ -57,6 +60,11 @@ class BatchRead:
             return
         if (delay := reader.second_reads.delay_seconds) is not None:
             self._timer = self._loop.call_later(delay, self._repeat)
+
+    @property
+    def is_hedged(self) -> bool:
+        """Whether it was made a second time."""
+        return not self._may_repeat
 
     def cancel(self) -> None:
         """Give it up."""
@@ -77,6 +85,7 @@ class BatchRead:
         reader = self._reader
         attempt.stream = reader.channel.read_rows(reader.table, reader.request(self._batch), timeout, attempt, avoid)
         self._attempts.append(attempt)
+        self._first = self._first or attempt
 
     def _repeat(self) -> bool:
         """Try a second time, if there was none and there is the budget for it; whether it was."""
@@ -95,6 +104,7 @@ class BatchRead:
         for key, cells in attempt.assembler.feed(ReadRowsResponse.FromString(messages)):
             arrived(key, cells)
         if len(self._attempts) > 1 and not len(self._batch):
+            self._answered(attempt)
             self._end(None)
 
     def ended(self, attempt: "_Attempt", error: CallError | None) -> None:
@@ -102,9 +112,16 @@ class BatchRead:
         self._attempts.remove(attempt)
         if error is None:
             self._reader.second_reads.note_seconds(self._loop.time() - self._started)
+            self._answered(attempt)
         elif self._attempts or (error.is_passing and self._repeat()):
             return  # the other attempt may do better
         self._end(error)
+
+    def _answered(self, attempt: "_Attempt") -> None:
+        """Take note of which attempt gave the answer."""
+        self.connection = attempt.stream.connection
+        if attempt is not self._first:
+            self._reader.second_reads.note_won()
 
     def _end(self, error: Exception | None) -> None:
         self.cancel()

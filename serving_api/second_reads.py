@@ -4,7 +4,7 @@ Reads whose answers are late because of one slow server are saved by asking anot
 scale", 2013). The budget keeps that from adding load when all of Bigtable is slow.
 """
 
-from prometheus_client import Counter
+from serving_api.metrics import Metrics
 
 _SAMPLES = 500
 """How many reads the delay is derived from."""
@@ -17,15 +17,15 @@ _SAVED = 10.0
 class SecondReads:
     """Knows how long reads take, and how many may be made a second time."""
 
-    def __init__(self, budget: float, hedged: Counter) -> None:
+    def __init__(self, budget: float, metrics: Metrics) -> None:
         """Allow second reads.
 
         Args:
             budget: as a share of the reads; 0: none.
-            hedged: counts them.
+            metrics: where they are counted.
         """
         self._budget = budget
-        self._hedged = hedged
+        self._metrics = metrics
         self._tokens = _SAVED if budget else 0.0
         self._seconds: list[float] = []
         self.delay_seconds: float | None = None
@@ -48,5 +48,9 @@ class SecondReads:
         if self._tokens < 1:
             return False
         self._tokens -= 1
-        self._hedged.inc()
+        self._metrics.hedged_reads.inc()
         return True
+
+    def note_won(self) -> None:
+        """Take note that a second read gave the answer."""
+        self._metrics.hedged_reads_won.inc()

@@ -1,8 +1,10 @@
-"""What a process serves, for Prometheus: read from the catalog when asked, not kept beside it."""
+"""What a process is and what it serves, for Prometheus: read from the catalog when asked, not kept beside it."""
 
+import platform
 import time
 from collections.abc import Iterator
 
+import granian
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -10,19 +12,25 @@ from prometheus_client.registry import Collector
 from serving_api.catalog import Catalog
 
 
-def exposition(catalog: Catalog) -> bytes:
-    """The versions that a catalog has, and the age of what it knows, in the Prometheus text format."""
+def exposition(catalog: Catalog, build: str) -> bytes:
+    """The build, the versions that a catalog has, and the age of what it knows, in the Prometheus text format."""
     registry = CollectorRegistry()
-    registry.register(_Served(catalog))
+    registry.register(_Served(catalog, build))
     return generate_latest(registry)
 
 
 class _Served(Collector):
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, build: str) -> None:
         self._catalog = catalog
+        self._build = build
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The measures, as of now."""
+        build = GaugeMetricFamily(
+            "foreserve_build_info", "What runs; its value is always 1.", labels=("build", "python", "granian")
+        )
+        build.add_metric((self._build, platform.python_version(), granian.__version__), 1)
+        yield build
         if (age := self._catalog.age_seconds) is not None:
             yield GaugeMetricFamily(
                 "foreserve_registry_age_seconds", "Time since the registry was last read.", value=age

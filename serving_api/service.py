@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 
@@ -13,10 +14,14 @@ from serving_api.access.gate import Access, open_access
 from serving_api.bigtable import Channel, Target
 from serving_api.cache import Cache
 from serving_api.catalog import Catalog
+from serving_api.event_loop import measure_lag
 from serving_api.lookups import Limits, Lookups
 from serving_api.metrics import Metrics
 from serving_api.settings import Settings
 from serving_api.warming import Warming
+
+if TYPE_CHECKING:
+    from serving_api.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,9 @@ class Service:
 
     @classmethod
     @asynccontextmanager
-    async def run(cls, settings: Settings, metrics: Metrics) -> AsyncIterator["Service"]:
+    async def run(
+        cls, settings: Settings, metrics: Metrics, tracing: "Tracing | None" = None
+    ) -> AsyncIterator["Service"]:
         """A service that has tried to read the registry, and that keeps reading it."""
         instance = Instance(settings.project, settings.instance)
         limits = Limits(
@@ -42,19 +49,23 @@ class Service:
         )
         async with (
             open_access(settings, metrics) as access,
-            Channel.open(Target.from_environment(), instance, settings.app_profile, settings.connections) as channel,
+            Channel.open(
+                Target.from_environment(), instance, settings.app_profile, settings.connections, metrics
+            ) as channel,
         ):
             cache = Cache(settings.cache_bytes, metrics) if settings.cache_bytes else None
-            lookups = Lookups(channel, instance, settings.app_profile, limits, metrics, cache)
+            lookups = Lookups(channel, instance, settings.app_profile, limits, metrics, cache, tracing)
             warming = Warming(cache, settings.max_keys_per_read, settings.deadline_seconds)
             catalog = Catalog(channel, instance, settings.app_profile, lookups, warming.start)
             service = cls(settings, metrics, catalog, lookups, access)
+            metrics.in_flight_limit.set(settings.max_in_flight)
             await catalog.refresh()
-            polling = asyncio.create_task(service._poll())
+            tasks = [asyncio.create_task(service._poll()), asyncio.create_task(measure_lag(metrics.event_loop_lag))]
             yield service
-            polling.cancel()
-            with suppress(asyncio.CancelledError):
-                await polling
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             warming.stop()
 
     async def _poll(self) -> None:
@@ -67,7 +78,7 @@ class Service:
     def exposition(self) -> bytes:
         """What is measured and what is served, in the Prometheus text format."""
         self.metrics.in_flight.set(self.lookups.in_flight)
-        return self.metrics.exposition() + served.exposition(self.catalog)
+        return self.metrics.exposition() + served.exposition(self.catalog, self.settings.build)
 
 
 def running(request: Request) -> Service:

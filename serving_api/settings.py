@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         default=32, ge=1, description="Bigtable reads in flight of one table and version, at the most"
     )
 
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="lowest level of what the service logs; debug: a line for each answer of 4xx, too"
+    )
+    build: str = Field(default="unknown", min_length=1, description="name of this build in metrics and traces")
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.max_batch > self.max_in_flight:
@@ -121,6 +126,10 @@ class Settings(BaseSettings):
                 "anybody's"
             )
         return self
+
+    def for_the_log(self) -> dict[str, Any]:
+        """The values by name, without those that are not to be shown: secrets, and fields with `repr=False`."""
+        return self.model_dump(mode="json", include={n for n, f in type(self).model_fields.items() if f.repr})
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -5,7 +5,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving_api.access.callers import ANYONE, Caller
 from serving_api.access.gate import Access
-from serving_api.problems import ProblemError
+from serving_api.problems import PROBLEM, ProblemError
 
 _OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
 _OPEN_FOLDER = "/page/"
@@ -33,6 +33,7 @@ class AccessMiddleware:
                 try:
                     scope[_CALLER] = await access.admit(dict(scope["headers"]))
                 except ProblemError as problem:
+                    scope[PROBLEM] = problem.title
                     await problem.response()(scope, receive, send)
                     return
         await self._app(scope, receive, send)

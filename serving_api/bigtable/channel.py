@@ -17,6 +17,7 @@ from serving_api.bigtable.connection import Answer, Call, Connection, Connection
 from serving_api.bigtable.frames import header_field
 from serving_api.bigtable.status import CallError
 from serving_api.bigtable.target import Credentials, Target, refresh
+from serving_api.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 
@@ -32,12 +33,13 @@ _PONG_SECONDS = 10.0
 class Channel:
     """Calls Bigtable's data API for one instance and app profile."""
 
-    def __init__(self, target: Target, instance: Instance, app_profile: str, size: int) -> None:
+    def __init__(self, target: Target, instance: Instance, app_profile: str, size: int, metrics: Metrics) -> None:
         """Prepare a channel of `size` connections; see `open`."""
         self._target = target
         self._instance = instance
         self._app_profile = app_profile
         self._size = size
+        self._metrics = metrics
         self._ready: list[Connection] = []
         self._heads: dict[tuple[str, str], bytes] = {}
         self._authorization = b""
@@ -45,7 +47,9 @@ class Channel:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, target: Target, instance: Instance, app_profile: str, size: int) -> AsyncIterator[Self]:
+    async def open(
+        cls, target: Target, instance: Instance, app_profile: str, size: int, metrics: Metrics
+    ) -> AsyncIterator[Self]:
         """A channel that has tried to connect.
 
         Args:
@@ -53,8 +57,9 @@ class Channel:
             instance: whose tables are read.
             app_profile: the app profile to read through; empty: the default one.
             size: how many connections to keep.
+            metrics: where connections are counted.
         """
-        channel = cls(target, instance, app_profile, size)
+        channel = cls(target, instance, app_profile, size, metrics)
         async with AsyncExitStack() as stack:
             if target.credentials:
                 seconds = await channel._authorize(target.credentials)
@@ -66,7 +71,7 @@ class Channel:
             for event in tried:
                 await event.wait()
             yield channel
-            for connection in channel._ready:
+            for connection in [*channel._ready]:
                 connection.abort("the service stops")
 
     def read_rows(
@@ -124,6 +129,7 @@ class Channel:
             try:
                 following = await self._connect(ended)
             except (OSError, CallError) as error:
+                self._metrics.connection_failures.inc()
                 self._note(str(error) or type(error).__name__)
                 tried.set()
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  spreads attempts; no secret
@@ -132,6 +138,8 @@ class Channel:
             pause = _RETRY_SECONDS[0]
             self._note(None)
             self._ready.append(following)
+            self._metrics.connections_ready.inc()
+            self._metrics.connections_opened.inc()
             if current:
                 self._forget(current)
                 current.drain()
@@ -156,6 +164,7 @@ class Channel:
             transport, connection = await loop.create_connection(
                 lambda: Connection(on_draining), target.host, target.port, ssl=target.tls
             )
+        connection.local_port = transport.get_extra_info("sockname")[1]
         if target.tls and transport.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
             connection.abort("it does not speak HTTP/2")
             raise ConnectionClosedError("the server does not speak HTTP/2")
@@ -201,6 +210,7 @@ class Channel:
     def _forget(self, connection: Connection) -> None:
         if connection in self._ready:
             self._ready.remove(connection)
+            self._metrics.connections_ready.dec()
 
     async def _keep_authorized(self, credentials: Credentials, seconds: float) -> None:
         while True:

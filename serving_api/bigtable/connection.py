@@ -73,6 +73,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, on_draining: Callable[["Connection"], None]) -> None:
         """Call `on_draining` once no more calls can be made: it has ended, or will with the calls under way."""
         self.draining = False
+        self.local_port: int | None = None
+        """What tells it from others, if whoever made it knows."""
         self._on_draining = on_draining
         self._transport: asyncio.Transport | None = None
         self._streams: dict[int, Stream] = {}

@@ -13,7 +13,7 @@ from serving_api.second_reads import SecondReads
 
 @given(st.floats(0, 1), st.lists(st.booleans(), max_size=300))
 def test_they_stay_within_the_budget(budget, reads):
-    second_reads = SecondReads(budget, Metrics().hedged_reads)
+    second_reads = SecondReads(budget, Metrics())
     made = 0
     for read, wants_another in enumerate(reads, 1):
         second_reads.note_read()
@@ -22,7 +22,7 @@ def test_they_stay_within_the_budget(budget, reads):
 
 
 def test_the_delay_is_that_of_the_slowest_twentieth():
-    second_reads = SecondReads(0.05, Metrics().hedged_reads)
+    second_reads = SecondReads(0.05, Metrics())
     for n in range(499):
         second_reads.note_seconds(n / 1000)
     assert second_reads.delay_seconds is None
@@ -31,7 +31,7 @@ def test_the_delay_is_that_of_the_slowest_twentieth():
 
 
 def test_without_a_budget_there_are_none():
-    second_reads = SecondReads(0, Metrics().hedged_reads)
+    second_reads = SecondReads(0, Metrics())
     for _ in range(500):
         second_reads.note_read()
         second_reads.note_seconds(0.001)
@@ -59,6 +59,7 @@ async def test_a_late_read_is_made_again_and_the_first_answer_counts(wire, serve
         assert slow.json()["prediction"] == {"of": "slow"}
         assert stuck.is_set()
         assert await client.metric("foreserve_hedged_reads_total") >= 1
+        assert await client.metric("foreserve_hedged_reads_won_total") >= 1
         assert await client.metric("foreserve_read_failures_total") == 0
         assert await client.metric("foreserve_lookups_in_flight") == 0
 
@@ -82,6 +83,7 @@ async def test_a_read_that_fails_for_the_moment_is_made_again_once(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         assert (await client.look_up("m", "bad")).json()["prediction"] == {"of": "bad"}
         assert not wire.failing
+        assert await client.metric("foreserve_hedged_reads_won_total") == 1
         assert await client.metric("foreserve_read_failures_total") == 0
 
 

@@ -1,6 +1,7 @@
 """The settings, and what is said of bad ones."""
 
 import pytest
+from pydantic import Field, SecretStr
 
 from serving_api.settings import Settings
 
@@ -60,3 +61,14 @@ def test_tokens_need_an_issuer_whose_keys_can_be_trusted(environment):
     for url in ("https://keys.example/certs", "http://127.0.0.1:8080/certs", "http://localhost/certs"):
         environment.setenv("SERVING_JWT_KEYS_URL", url)
         assert Settings.from_environment().jwt_keys_url == url
+
+
+def test_the_log_gets_all_of_them_but_secrets():
+    class WithSecrets(Settings):
+        key: SecretStr = SecretStr("the key")
+        hidden: str = Field(default="hidden too", repr=False)
+
+    shown = WithSecrets.from_environment().for_the_log()
+    assert (shown["project"], shown["max_batch"]) == ("p", 1000)
+    assert shown.keys() == WithSecrets.model_fields.keys() - {"hidden"}
+    assert "the key" not in str(shown)

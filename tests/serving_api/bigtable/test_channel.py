@@ -22,6 +22,7 @@ from prediction_store import protos
 from prediction_store.instance import Instance
 from serving_api.bigtable import Answer, CallError, Channel, Target
 from serving_api.bigtable import target as targets
+from serving_api.metrics import Metrics
 
 INSTANCE = Instance("p", "i")
 TABLE = INSTANCE.table("things")
@@ -90,7 +91,10 @@ async def until_read(channel):
 @pytest.mark.asyncio
 async def test_connections_are_warm_and_calls_say_where_they_go():
     server = Server()
-    async with server.listening() as port, Channel.open(Target("127.0.0.1", port), INSTANCE, "serving", 3) as channel:
+    async with (
+        server.listening() as port,
+        Channel.open(Target("127.0.0.1", port), INSTANCE, "serving", 3, Metrics()) as channel,
+    ):
         assert len(server.warmed) == 3
         assert await read(channel) == b"z"
     request, headers = server.warmed[0]
@@ -110,7 +114,10 @@ async def test_the_deadline_goes_along():
         yield protos.ReadRowsResponse(last_scanned_row_key=b"z")
 
     server.read_rows = read_rows
-    async with server.listening() as port, Channel.open(Target("127.0.0.1", port), INSTANCE, "", 1) as channel:
+    async with (
+        server.listening() as port,
+        Channel.open(Target("127.0.0.1", port), INSTANCE, "", 1, Metrics()) as channel,
+    ):
         await read(channel)
     assert 0 < left[0] <= 2.5
 
@@ -120,7 +127,9 @@ async def test_a_server_that_is_restarted_is_found_again():
     server = Server()
     async with AsyncExitStack() as stack:
         async with server.listening() as port:
-            channel = await stack.enter_async_context(Channel.open(Target("127.0.0.1", port), INSTANCE, "", 2))
+            channel = await stack.enter_async_context(
+                Channel.open(Target("127.0.0.1", port), INSTANCE, "", 2, Metrics())
+            )
             assert await read(channel) == b"z"
         with pytest.raises(CallError, match="UNAVAILABLE"):
             await read_until_it_fails(channel)
@@ -133,7 +142,7 @@ async def test_a_server_that_is_away_at_the_start_is_found_later():
     server = Server()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    async with Channel.open(Target("127.0.0.1", port), INSTANCE, "", 1) as channel:
+    async with Channel.open(Target("127.0.0.1", port), INSTANCE, "", 1, Metrics()) as channel:
         with pytest.raises(CallError, match="UNAVAILABLE"):
             await read(channel)
         async with server.listening(port):
@@ -145,7 +154,10 @@ async def test_a_connection_is_replaced_before_it_is_too_old(monkeypatch):
     monkeypatch.setattr("serving_api.bigtable.channel._MAX_AGE_SECONDS", (0.05, 0.1))
     monkeypatch.setattr("serving_api.bigtable.channel._IDLE_SECONDS", 0.02)
     server = Server()
-    async with server.listening() as port, Channel.open(Target("127.0.0.1", port), INSTANCE, "", 1) as channel:
+    async with (
+        server.listening() as port,
+        Channel.open(Target("127.0.0.1", port), INSTANCE, "", 1, Metrics()) as channel,
+    ):
         async with asyncio.timeout(WAIT):
             while len(server.warmed) < 4:  # three replacements, during which no call fails
                 assert await read(channel) == b"z"
@@ -172,7 +184,7 @@ async def test_a_server_that_has_gone_silent_is_left(monkeypatch):
     async with server.listening() as port:
         proxy = await asyncio.start_server(lambda r, w: relay(r, w, port), "127.0.0.1", 0)
         target = Target("127.0.0.1", proxy.sockets[0].getsockname()[1])
-        async with Channel.open(target, INSTANCE, "", 1) as channel:
+        async with Channel.open(target, INSTANCE, "", 1, Metrics()) as channel:
             assert await read(channel) == b"z"
             silent.set()
             answer = Answer()
@@ -247,7 +259,7 @@ async def test_google_is_spoken_to_in_tls_and_with_a_token_that_is_renewed(tmp_p
     with certificate(tmp_path) as (ca, server_credentials), token_server(2) as token_uri:
         async with server.listening(credentials=server_credentials) as port:
             target = Target("localhost", port, targets.tls_context(str(ca)), credentials_of(token_uri))
-            async with Channel.open(target, INSTANCE, "", 1) as channel:
+            async with Channel.open(target, INSTANCE, "", 1, Metrics()) as channel:
                 assert await read(channel) == b"z"
                 assert server.reads[-1][1]["authorization"] == "Bearer token-0"
                 started = time.monotonic()
@@ -265,7 +277,7 @@ async def test_a_server_that_cannot_prove_who_it_is_is_not_spoken_to(tmp_path):
     with certificate(tmp_path) as (_, server_credentials):
         async with server.listening(credentials=server_credentials) as port:
             target = Target("localhost", port, targets.tls_context())
-            async with Channel.open(target, INSTANCE, "", 1) as channel:
+            async with Channel.open(target, INSTANCE, "", 1, Metrics()) as channel:
                 with pytest.raises(CallError, match=r"UNAVAILABLE.*certificate verify failed"):
                     await read(channel)
     assert server.warmed == []

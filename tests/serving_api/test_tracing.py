@@ -1,0 +1,194 @@
+"""Traces, as they arrive at a collector."""
+
+import asyncio
+import gzip
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+pytestmark = pytest.mark.asyncio
+
+LOOK_UP = "GET /v1/models/{model}/predictions/{entity_id}"
+READ = "google.bigtable.v2.Bigtable/ReadRows"
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+class Collector:
+    """Takes OTLP over HTTP."""
+
+    def __init__(self):
+        self.requests = []
+
+    @property
+    def resource(self):
+        (attributes,) = {
+            tuple(sorted(_attributes(spans.resource.attributes).items()))
+            for request in self.requests
+            for spans in request.resource_spans
+        }
+        return dict(attributes)
+
+    def spans(self, name=None):
+        found = [
+            span
+            for request in self.requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+        return [span for span in found if name in (None, span.name)]
+
+
+@pytest.fixture
+def collector(monkeypatch):
+    """A collector that the environment names."""
+    with _listening() as (collector, url):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        yield collector
+
+
+@contextmanager
+def _listening():
+    collector = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            assert self.path == "/v1/traces"
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            collector.requests.append(ExportTraceServiceRequest.FromString(body))
+            answer = ExportTraceServiceResponse().SerializeToString()
+            self.send_response(200)
+            self.send_header("content-type", "application/x-protobuf")
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield collector, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def _attributes(pairs):
+    def value(any_value):
+        found = getattr(any_value, any_value.WhichOneof("value"))
+        return tuple(v.string_value for v in found.values) if any_value.HasField("array_value") else found
+
+    return {pair.key: value(pair.value) for pair in pairs}
+
+
+async def test_a_look_up_is_a_span_of_the_clients_trace_with_its_read_below(wire, serve, collector):
+    headers = {"traceparent": f"00-{TRACE}-{SPAN}-01", "X-Request-Id": "r1"}
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}", build="b7") as client:
+        response = await client.get("/v1/models/m/predictions/secret", headers=headers)
+        assert response.status_code == 200
+        await client.get("/healthz", headers=headers)
+        await client.get("/metrics", headers=headers)
+    (request,) = collector.spans(LOOK_UP)
+    (read,) = collector.spans(READ)
+    assert len(collector.spans()) == 2
+    assert (request.trace_id.hex(), request.parent_span_id.hex()) == (TRACE, SPAN)
+    assert (read.trace_id.hex(), read.parent_span_id) == (TRACE, request.span_id)
+    assert (request.kind, read.kind) == (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT)
+    assert _attributes(request.attributes) == {
+        "http.request.method": "GET",
+        "http.route": "/v1/models/{model}/predictions/{entity_id}",
+        "http.response.status_code": 200,
+        "http.response.header.x-request-id": ("r1",),
+    }
+    read_attributes = _attributes(read.attributes)
+    assert read_attributes.pop("network.local.port") > 0
+    assert read_attributes == {
+        "rpc.system": "grpc",
+        "rpc.service": "google.bigtable.v2.Bigtable",
+        "rpc.method": "ReadRows",
+        "foreserve.read.keys": 1,
+        "foreserve.read.hedged": False,
+    }
+    assert request.start_time_unix_nano <= read.start_time_unix_nano <= read.end_time_unix_nano
+    assert {"service.name": "foreserve", "service.version": "b7"}.items() <= collector.resource.items()
+    assert b"secret" not in b"".join(request.SerializeToString() for request in collector.requests)
+
+
+async def test_each_who_shares_a_read_has_it_in_their_trace(wire, serve, collector):
+    wire.hold(b"k0")
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_reads_per_lane=1) as client:
+        first = asyncio.create_task(client.look_up("m", "k0"))
+        await wire.saw(1)
+        others = [asyncio.create_task(client.look_up("m", f"k{n}")) for n in range(1, 6)]
+        batch = asyncio.create_task(client.batch("m", ["b1", "b2", "b3"]))
+        await client.until_metric("foreserve_lookups_in_flight", 9)
+        wire.release(b"k0")
+        await asyncio.gather(first, batch, *others)
+    shared = [read for read in collector.spans(READ) if _attributes(read.attributes)["foreserve.read.keys"] == 8]
+    assert len(shared) == 6
+    assert len({read.start_time_unix_nano for read in shared}) == 1
+    requests = {span.span_id: span for span in collector.spans() if span.kind == Span.SPAN_KIND_SERVER}
+    assert len({read.parent_span_id for read in shared} & requests.keys()) == 6
+    assert {requests[read.parent_span_id].trace_id == read.trace_id for read in shared} == {True}
+    assert len(collector.spans("POST /v1/models/{model}/predictions:batchGet")) == 1
+
+
+async def test_failures_are_errors_in_the_trace(wire, serve, collector):
+    wire.failing[b"bad"] = grpc.StatusCode.UNAVAILABLE
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
+        assert (await client.look_up("m", "bad")).status_code == 503
+        assert (await client.look_up("m", "absent")).status_code == 404
+        assert (await client.get("/v1/nowhere")).status_code == 404
+    failed, absent = collector.spans(LOOK_UP)
+    assert (failed.status.code, absent.status.code) == (Status.STATUS_CODE_ERROR, Status.STATUS_CODE_UNSET)
+    read = collector.spans(READ)[0]
+    assert read.status.code == Status.STATUS_CODE_ERROR
+    assert {"error.type": "UNAVAILABLE", "foreserve.read.hedged": True}.items() <= _attributes(read.attributes).items()
+    assert len(collector.spans("GET")) == 1
+
+
+async def test_the_standard_variables_sample_and_name(wire, serve, collector, monkeypatch):
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "ours")
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
+        for sampled in ("00", "01"):
+            headers = {"traceparent": f"00-{TRACE}-{SPAN}-{sampled}"}
+            assert (await client.get("/v1/models/m/predictions/a", headers=headers)).status_code == 200
+        assert (await client.look_up("m", "a")).status_code == 200
+    assert sorted(span.name for span in collector.spans()) == [LOOK_UP, READ]
+    assert collector.resource["service.name"] == "ours"
+
+
+async def test_a_collector_that_is_down_costs_no_answer(wire, serve, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
+        for n in range(20):
+            assert (await client.look_up("m", f"{n}")).status_code == 200
+
+
+async def test_without_an_endpoint_opentelemetry_is_not_imported():
+    script = """
+import sys
+from serving_api.app import create_app
+from serving_api.settings import Settings
+create_app(Settings(project="p", instance="i"))
+assert "serving_api.tracing" not in sys.modules
+loaded = [name for name in sys.modules if name.startswith("opentelemetry.")]
+assert not loaded, loaded
+"""
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script], check=True, timeout=60)
