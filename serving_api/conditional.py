@@ -8,8 +8,13 @@ import zlib
 from collections.abc import Iterable, Mapping
 
 
-def tag(versions: Iterable[int], key: bytes) -> bytes:
-    """The entity tag of the predictions that some versions have at a row key."""
+def tag(version: int, key: bytes) -> bytes:
+    """The entity tag of what a version predicts at a row key."""
+    return b'"%d-%08x"' % (version, zlib.crc32(key))
+
+
+def joint_tag(versions: Iterable[int], key: bytes) -> bytes:
+    """The entity tag of what several versions predict at a row key."""
     return b'"%b-%08x"' % (b"-".join([b"%d" % version for version in versions]), zlib.crc32(key))
 
 

@@ -106,6 +106,13 @@ class Lookups:
         )
         return Rows(self, lane)
 
+    def refuses(self) -> bool:
+        """Whether there is no room for one look-up more; the one that asks counts as refused then."""
+        if self.in_flight < self.limits.max_in_flight:
+            return False
+        self._metrics.refused.inc()
+        return True
+
     def admit(self, keys: int) -> None:
         """Count keys as in flight.
 

@@ -12,6 +12,7 @@ from serving_api import responses
 from serving_api.conditional import holds, tag
 from serving_api.correlation import REQUEST_ID
 from serving_api.deadlines import deadline
+from serving_api.lookups import OverloadedError
 from serving_api.observation import Observation
 from serving_api.problems import ProblemError, as_problem, bug
 from serving_api.resolution import entity_row_key, known_models, named_model, queried_version, readable_version
@@ -37,6 +38,9 @@ class PredictionEndpoint:
 
     def __init__(self, service: Service, observation: Observation) -> None:
         self._service = service
+        self._lookups = service.lookups
+        refusal = as_problem(OverloadedError()).response()
+        self._refusal = refusal.raw_headers, bytes(refusal.body)
         self._cache_control = service.settings.cache_control.encode()
         self._correlation = observation.correlation
         self._failures = observation.failures
@@ -47,6 +51,12 @@ class PredictionEndpoint:
         started = time.perf_counter()
         request_headers = dict(scope["headers"])
         request_id = self._correlation.request_id(request_headers)
+        if self._lookups.refuses():  # asked before all else: under overload, refusing must cost little
+            refusal, body = self._refusal
+            await send({"type": "http.response.start", "status": 503, "headers": [*refusal, (REQUEST_ID, request_id)]})
+            await send({"type": "http.response.body", "body": body})
+            self._requests(503).observe(time.perf_counter() - started)
+            return
         try:
             status, headers, body = await self._answer(scope, request_headers, started)
         except Exception as error:  # noqa: BLE001  becomes an answer, and a line in the log
@@ -73,7 +83,7 @@ class PredictionEndpoint:
         model = named_model(known_models(service.catalog), name, caller)
         read = readable_version(model, queried_version(scope), caller)
         key = entity_row_key(scope, entity_id, read.row_keys)
-        etag = tag((read.version,), key)
+        etag = tag(read.version, key)
         caching = [(b"etag", etag), (b"cache-control", self._cache_control)]
         if holds(request_headers, etag):
             return 304, caching, b""
@@ -93,7 +103,6 @@ class PredictionEndpoint:
         headers = [
             *caching,
             (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
             (b"server-timing", b"bigtable;dur=%.2f, total;dur=%.2f" % ((now - waiting) * 1e3, (now - started) * 1e3)),
         ]
         return 200, headers, body

@@ -13,7 +13,7 @@ from serving_api import responses
 from serving_api.access.callers import Caller
 from serving_api.access.middleware import admitted
 from serving_api.catalog import Snapshot
-from serving_api.conditional import holds, tag
+from serving_api.conditional import holds, joint_tag
 from serving_api.deadlines import deadline
 from serving_api.documentation import (
     BATCH_EXTRA,
@@ -144,7 +144,7 @@ async def get_entity_predictions(
         )
     keys = {version.name: entity_row_key(request.scope, entity_id, version.row_keys) for version in entity.active}
     headers = dict(request.scope["headers"])
-    etag = tag((version.version for version in active), entity_id.encode())
+    etag = joint_tag((version.version for version in active), entity_id.encode())
     caching = {"ETag": etag.decode(), "Cache-Control": service.settings.cache_control}
     if holds(headers, etag):
         return Response(status_code=304, headers=caching)

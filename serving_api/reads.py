@@ -1,6 +1,7 @@
 """One read of a batch of keys: at most two attempts, of which the second makes up for a slow or a failed first."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
@@ -45,7 +46,7 @@ class BatchRead:
         self._reader = reader
         self._batch = batch
         self._when_ended = when_ended
-        self._started = self._loop.time()
+        self._started = time.perf_counter()
         self._attempts: list[_Attempt] = []
         self._first: _Attempt | None = None
         self.connection: Connection | None = None
@@ -111,7 +112,7 @@ class BatchRead:
         """Take note of the end of an attempt."""
         self._attempts.remove(attempt)
         if error is None:
-            self._reader.second_reads.note_seconds(self._loop.time() - self._started)
+            self._reader.second_reads.note_seconds(time.perf_counter() - self._started)
             self._answered(attempt)
         elif self._attempts or (error.is_passing and self._repeat()):
             return  # the other attempt may do better

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         description="seconds after which a connection that has not sent the head of a request is cut; above the time "
         "that a load balancer in front keeps connections",
     )
-    max_in_flight: int = Field(default=4000, ge=1, description="entities being looked up at a time, in all requests")
+    max_in_flight: int = Field(default=2000, ge=1, description="entities being looked up at a time, in all requests")
     max_batch: int = Field(default=1000, ge=1, description="entities in one batch request")
     max_keys_per_read: int = Field(default=500, ge=1, description="rows in one Bigtable read")
     connections: int = Field(default=2, ge=1, description="connections to Bigtable of one process")
