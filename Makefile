@@ -83,7 +83,7 @@ bench-serving: install $(if $(FEAST),$(FEAST_ENVIRONMENT)) ## Measure the servic
 lint: install ## Check style and types
 	$(AIRFLOW)/ruff check
 	$(AIRFLOW)/ruff format --check
-	MYPYPATH=. $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -p refresh_factory -p benchmarks
+	MYPYPATH=. $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -m foreserve_plugin -p refresh_factory -p benchmarks
 	MYPYPATH=. $(AIRFLOW)/mypy --python-executable $(LOCAL)/python --exclude local_stack/airflow local_stack
 
 .PHONY: format

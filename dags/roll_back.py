@@ -15,15 +15,24 @@ with DAG(
     params={
         "model": Param(type="string", title="Model", description="Such as repeat_purchase."),
         "version": Param(
-            default="",
-            type="string",
+            default=None,
+            type=["null", "string"],
             title="Version",
             pattern="^[0-9]*$",
             description="Empty: the one before the active one. /v1/models/MODEL of the look-up service lists them.",
         ),
+        "reason": Param(
+            default=None,
+            type=["null", "string"],
+            format="multiline",
+            title="Reason",
+            description="Recorded with the version that readers leave.",
+        ),
     },
 ):
-    choose = ChooseRollback(task_id="choose", cloud=_CLOUD, model="{{ params.model }}", version="{{ params.version }}")
+    choose = ChooseRollback(
+        task_id="choose", cloud=_CLOUD, model="{{ params.model }}", version="{{ params.version or '' }}"
+    )
     roll_back = RollBack(task_id="roll_back", cloud=_CLOUD, model="{{ params.model }}", version=choose.output)
     confirm = ConfirmServed(task_id="confirm", cloud=_CLOUD, model="{{ params.model }}", version=choose.output)
     roll_back >> confirm

@@ -19,8 +19,11 @@ def show(outcome: Outcome, console: Console) -> None:
         console.rule(f"{MODEL}, version {outcome.record['version']}: {outcome.record['status']}")
         details = outcome.record["details"]
     console.print(task_table(outcome.run))
-    if "metrics" in details:
+    if "gate" in details:
         console.print(_metrics(details["metrics"], details["gate"]))
+    if "checks" in details:
+        checks = details["checks"]
+        console.print(f"Predictions: [b]{checks['outcome']}[/] {'; '.join(checks['reasons'])}".rstrip())
     if "counts" in details:
         counts = details["counts"]
         console.print(
@@ -58,8 +61,9 @@ def next_steps(stack: Stack, console: Console, *, keeps_running: bool) -> None:
 
 def _metrics(metrics: dict[str, dict[str, float]], gate: dict[str, Any]) -> Table:
     champion = metrics.get("champion", {})
-    verdict = "accepted" if gate["accepted"] else f"refused: {'; '.join(gate['reasons'])}"
-    table = Table("Metric", "Candidate", "Champion", title=f"Quality gate: candidate {verdict}")
+    broken = f": {'; '.join(gate['reasons'])}" if gate["reasons"] else ""
+    title = f"Quality gate: candidate {gate['outcome'].replace('_', ' ')}{broken}"
+    table = Table("Metric", "Candidate", "Champion", title=title)
     for name, value in metrics["candidate"].items():
         table.add_row(name, f"{value:.4f}", f"{champion[name]:.4f}" if name in champion else "none yet")
     return table

@@ -16,6 +16,7 @@ DEFAULT_PORTS = {
     "bigtable": 8086,
     "bigquery": 9050,
     "bigquery_storage": 9060,
+    "reports": 8001,
     "api": 8000,
     "airflow": 8080,
     "airflow_worker_logs": 8793,
@@ -63,7 +64,7 @@ class Stack:
 
     def services(self) -> list[Service]:
         """In the order in which they start."""
-        return [self._bigtable(), self._bigquery(), self._api(), self._airflow()]
+        return [self._bigtable(), self._bigquery(), self._reports(), self._api(), self._airflow()]
 
     def _bigtable(self) -> Service:
         port = self.ports["bigtable"]
@@ -90,6 +91,19 @@ class Stack:
             ),
             environment={},
             port=port,
+        )
+
+    def _reports(self) -> Service:
+        return Service(
+            name="reports",
+            title="Latency reports",
+            command=(
+                self._python("local_stack"),
+                *("-m", "http.server", str(self.ports["reports"]), "--bind", "127.0.0.1"),
+                *("--directory", str(self._report_folder)),
+            ),
+            environment={},
+            port=self.ports["reports"],
         )
 
     def _api(self) -> Service:
@@ -155,10 +169,16 @@ class Stack:
             "FORESERVE_POLL_SECONDS": "0.5",
             "FORESERVE_PROJECT": PROJECT,
             "FORESERVE_PYTHON": str(bin_folder / "python"),
+            "FORESERVE_REPORTS": str(self._report_folder),
+            "FORESERVE_REPORTS_URL": self.url("reports"),
             "FORESERVE_RETRIES": "1",
             "FORESERVE_RETRY_DELAY_SECONDS": "2",
             "FORESERVE_SCHEDULED": "false",
         }
+
+    @property
+    def _report_folder(self) -> Path:
+        return self.state / "reports"
 
     def _python(self, environment: str) -> str:
         return str(self.environments / environment / "bin" / "python")

@@ -15,6 +15,7 @@ from local_stack.stack import DEFAULT_PORTS, Service, Stack, choose_ports
 _TITLES = {
     "api": "Look-up service",
     "airflow": "Airflow",
+    "reports": "Latency reports",
     "bigquery": "BigQuery with BigQuery ML (REST)",
     "bigquery_storage": "BigQuery Storage Read API",
     "bigtable": "Bigtable",
@@ -73,7 +74,7 @@ def down(console: Console, state: Path) -> None:
 def show(console: Console, stack: Stack) -> None:
     """Say where everything listens."""
     for name, title in _TITLES.items():
-        is_http = name in ("api", "airflow", "bigquery")
+        is_http = name in ("api", "airflow", "reports", "bigquery")
         address = stack.url(name) if is_http else f"127.0.0.1:{stack.ports[name]}"
         console.print(f"  {title:<34}{address}")
     console.print(f"  {'Logs':<34}{stack.state / 'logs'}")

@@ -1,19 +1,22 @@
 """The refresh DAG."""
 
 import importlib.util
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
 from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, ShortCircuitOperator
-from airflow.sdk import DAG, Param, TriggerRule
+from airflow.sdk import DAG, TriggerRule
 
+from foreserve.airflow_compat import Asset, named_asset
 from foreserve.open_loop import Load
 from foreserve.operators import (
+    CANNOT_ASK,
     AbandonVersion,
     AwaitDataflowJob,
+    CheckPredictions,
     CheckQuality,
     CleanUp,
     ConfirmServed,
@@ -26,33 +29,20 @@ from foreserve.operators import (
 )
 from foreserve.refresh import Refresh
 from prediction_store.lifecycle import ModelState
+from refresh_factory.documentation import TASKS, dag_documentation
 from refresh_factory.environment import Environment
-from refresh_factory.pipeline import Pipeline, load_pipeline
+from refresh_factory.pipeline import Pipeline, PipelineError, Problem, load_pipeline
 from refresh_factory.statements import Statements
+from refresh_factory.trigger_form import trigger_form
 
 _XCOM = "ti.xcom_pull(task_ids='open_version')"
 _REFRESH = f"refresh({_XCOM})"  # in a template
 
+_LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
+"""What Airflow 2 wants of a schedule; nothing is caught up with."""
+
 _JOB_TIMEOUT = timedelta(hours=6)
 _PROGRESS_SECONDS = 30  # each look at a job starts a process
-
-_PARAMS = {
-    "retrain": Param(default=True, type="boolean", title="Retrain", description="No: predict with the model in use."),
-    "compare": Param(
-        default=True,
-        type="boolean",
-        title="Compare",
-        description="No: judge the new model alone, when the one in use cannot read the new features.",
-    ),
-    "promote": Param(default=True, type="boolean", title="Promote", description="No: stop after the smoke test."),
-    "export": Param(
-        "changes",
-        type="string",
-        enum=["changes", "full"],
-        title="Export",
-        description="What differs from the served version, or every prediction.",
-    ),
-}
 
 
 def refresh_dag(dag_file: str) -> DAG:
@@ -63,7 +53,14 @@ def refresh_dag(dag_file: str) -> DAG:
         pydantic.ValidationError: an environment variable is missing or wrong.
     """
     folder = Path(dag_file).parent
-    return _Builder(folder, load_pipeline(folder), Environment()).dag()
+    pipeline = load_pipeline(folder)
+    if CANNOT_ASK and "ask" in (pipeline.quality_gate.when_closed, pipeline.checks.when_closed):
+        problem = (
+            "when_closed: ask: this Airflow cannot ask a person (3.1 and later can); use stop and, to go on all the "
+            f"same, override_gates in the trigger form ({CANNOT_ASK})"
+        )
+        raise PipelineError([Problem(folder / "pipeline.yaml", None, problem)])
+    return _Builder(folder, pipeline, Environment()).dag()
 
 
 class _Builder:
@@ -78,18 +75,25 @@ class _Builder:
     def dag(self) -> DAG:
         """Open a version; train and judge a model; predict; export; test; promote."""
         pipeline, environment = self._pipeline, self._environment
+        alerts = pipeline.alerts or environment.alerts
+        late_dag, late_tasks = alerts.deadline_arguments()
         with DAG(
             dag_id=f"refresh_{pipeline.model}",
             description=pipeline.description,
-            schedule=pipeline.schedule if environment.scheduled else None,
+            doc_md=dag_documentation(pipeline),
+            schedule=self._schedule() if environment.scheduled else None,
+            start_date=_LONG_AGO,
             catchup=False,
             max_active_runs=1,
-            params=_PARAMS,
+            params=trigger_form(pipeline.smoke_test),
+            **late_dag,
             tags=["foreserve", pipeline.entity_type],
             default_args={
                 "owner": pipeline.owner,
                 "retries": environment.retries,
                 "retry_delay": timedelta(seconds=environment.retry_delay_seconds),
+                "on_failure_callback": [config.build() for config in alerts.on_failure],
+                **late_tasks,
             },
             user_defined_macros={
                 "refresh": Refresh.from_xcom,
@@ -97,7 +101,12 @@ class _Builder:
             },
         ) as dag:
             self._chain(dag)
+            for task in dag.tasks:
+                task.doc_md = TASKS[task.task_id]  # type: ignore[misc]  # not mapped, so not read-only
         return dag
+
+    def _schedule(self) -> str | list[Asset] | None:
+        return self._pipeline.schedule or [Asset(uri) for uri in self._pipeline.assets] or None
 
     def _chain(self, dag: DAG) -> None:
         pipeline, cloud = self._pipeline, self._cloud
@@ -122,7 +131,8 @@ class _Builder:
             f"sql.predict({_REFRESH}, ti.xcom_pull(task_ids='quality_gate'))",
             trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         )
-        check = self._query("check", f"sql.check({_REFRESH})", retries=0)
+        check = self._query("check", f"sql.check({_REFRESH})")
+        prediction_gate = CheckPredictions(task_id="prediction_gate", checks=pipeline.checks, **on_version)
         changes = self._query("changes", f"sql.changes({_REFRESH}, params.export)")
         prepare_export = PrepareExport(
             task_id="prepare_export",
@@ -148,10 +158,11 @@ class _Builder:
             task_id="smoke_test",
             load=Load(pipeline.smoke_test.requests, pipeline.smoke_test.rate),
             objective_p99_ms=pipeline.smoke_test.objective_p99_ms,
+            reports=self._environment.report_folder(),
             **on_version,
         )
         may_promote = ShortCircuitOperator(task_id="may_promote", python_callable=lambda params: params["promote"])
-        promote = Promote(task_id="promote", **on_version)
+        promote = Promote(task_id="promote", asset=self._served_predictions(), **on_version)
         confirm = ConfirmServed(
             task_id="confirm", cloud=cloud, model=pipeline.model, version=f"{{{{ {_REFRESH}.version }}}}"
         )
@@ -159,10 +170,16 @@ class _Builder:
         abandon = AbandonVersion(task_id="abandon", trigger_rule=TriggerRule.ONE_FAILED, **on_version)
 
         open_version >> retrain >> train >> evaluate >> quality_gate >> predict
-        retrain >> predict >> check >> changes >> prepare_export >> purge >> await_purge >> export
+        retrain >> predict >> check >> prediction_gate >> changes >> prepare_export >> purge >> await_purge >> export
         prepare_export >> export >> await_export >> wait_for_replication >> smoke_test >> may_promote >> promote
         promote >> confirm >> clean_up
         [task for task in dag.tasks if task not in (clean_up, abandon)] >> abandon
+
+    def _served_predictions(self) -> Asset:
+        """The asset that stands for what readers of the model get; each promotion is an event of it."""
+        environment, pipeline = self._environment, self._pipeline
+        uri = f"foreserve://{environment.project}/{environment.bigtable_instance}/{pipeline.model}"
+        return named_asset(f"{pipeline.model} predictions", uri)
 
     def _query(self, task_id: str, statement: str, **kwargs: Any) -> BigQueryInsertJobOperator:
         """A BigQuery job that waits in the triggerer."""

@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from foreserve.alerts import Alerts
 from foreserve.cloud import Cloud
+from foreserve.reports import Reports
 from prediction_store.instance import Instance
 
 CloudFolder = Annotated[str, StringConstraints(pattern=r"^gs://[a-z0-9]")]
@@ -48,6 +50,9 @@ class Environment(BaseSettings):
     retries: int = Field(default=2, ge=0, description="how often a failed task is tried again")
     retry_delay_seconds: float = Field(default=60.0, ge=0)
     gcp_conn_id: str = "google_cloud_default"
+    reports: str | None = Field(default=None, description="folder for latency reports: a path or gs://BUCKET/FOLDER")
+    reports_url: str | None = Field(default=None, description="where a browser finds that folder, if elsewhere")
+    alerts: Alerts = Field(default=Alerts(), description="JSON: alerts of the pipelines that have none of their own")
     api_conn_id: str = Field(default="prediction_api", description="Airflow connection of the look-up service")
 
     def cloud(self) -> Cloud:
@@ -60,6 +65,10 @@ class Environment(BaseSettings):
             gcp_conn_id=self.gcp_conn_id,
             api_conn_id=self.api_conn_id,
         )
+
+    def report_folder(self) -> Reports | None:
+        """Where latency reports are left; None: nowhere."""
+        return Reports(self.reports, self.reports_url, self.gcp_conn_id) if self.reports else None
 
     def job_options(self) -> dict[str, Any]:
         """Beam's own options for the jobs, as Airflow's operator takes them.

@@ -4,11 +4,23 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from croniter import croniter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
+from foreserve.alerts import Alerts
+from foreserve.checks import Checks
 from foreserve.gate import QualityGate
 from prediction_store.layout import RowKeyFormat
 from refresh_factory.yaml_file import YamlFile
@@ -29,6 +41,24 @@ def _scalar(value: object) -> object:
 
 Variable = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
 """A value for the SQL."""
+
+_PRESETS = ("@once", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+
+
+def _is_schedule(value: str) -> str:
+    if value not in _PRESETS and not croniter.is_valid(value):
+        raise ValueError(f"neither a cron expression, such as '0 3 * * *', nor one of {', '.join(_PRESETS)}")
+    return value
+
+
+def _is_asset(value: str) -> str:
+    if not re.match(r"[a-z][a-z0-9+.-]*://\S+$", value) or value.startswith("airflow:"):  # which Airflow reserves
+        raise ValueError("no URI of an asset; write one such as bigquery://project/dataset/table")
+    return value
+
+
+Schedule = Annotated[str, AfterValidator(_is_schedule)]
+AssetUri = Annotated[str, AfterValidator(_is_asset)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +86,6 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Checks(_Section):
-    """What must hold of the predictions, beside the rules that hold for all pipelines."""
-
-    max_row_change: float | None = Field(
-        0.5, ge=0, description="largest change in the number of predictions, as a share of the active version's"
-    )
-    max_payload_bytes: int = Field(100_000, gt=0, description="largest prediction, as JSON")
-
-
 class SmokeTest(_Section):
     """The load on the look-up service before promotion."""
 
@@ -80,17 +101,27 @@ class Pipeline(_Section):
     entity_type: Name = Field(description="what the predictions are about; the name of the Bigtable table")
     description: str = Field("", description="what it predicts, in a sentence; shown in Airflow")
     owner: str = Field("airflow", description="who looks after it; shown in Airflow")
-    schedule: str | None = Field(None, description="cron expression or preset; none: triggered by hand")
+    schedule: Schedule | None = Field(None, description="cron expression or preset; none: by hand or by assets")
+    assets: list[AssetUri] = Field(
+        default_factory=list, description="URIs of Airflow assets; a refresh starts when all have been updated"
+    )
     row_keys: RowKeyFormat = Field("plain", description="hashed: for sequential ids, which would load one tablet")
     keep_versions: int = Field(4, ge=1, le=20, description="versions that stay readable, the active one among them")
     quality_gate: QualityGate
     checks: Checks = Checks()
     smoke_test: SmokeTest = SmokeTest()
+    alerts: Alerts | None = Field(None, description="who is told of failures; none: what the environment says")
     variables: dict[Name, Variable] = Field(
         default_factory=dict,
         description="values for the SQL, as {{ variables.NAME }}",
         json_schema_extra={"additionalProperties": False},
     )
+
+    @model_validator(mode="after")
+    def _starts_in_one_way(self) -> Self:
+        if self.schedule and self.assets:
+            raise ValueError("schedule and assets are both given; remove one of them")
+        return self
 
 
 def load_pipeline(folder: Path) -> Pipeline:

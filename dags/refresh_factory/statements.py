@@ -7,7 +7,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from foreserve.refresh import Refresh
-from prediction_store.layout import MAX_ENTITY_ID_BYTES
 from refresh_factory.pipeline import Pipeline
 
 _FACTORY = Path(__file__).parent
@@ -73,8 +72,8 @@ class Statements:
         )
 
     def check(self, refresh: Refresh) -> str:
-        """Fail unless the predictions can be served."""
-        return self._wrap("check.sql", refresh, checks=self._pipeline.checks, max_id_bytes=MAX_ENTITY_ID_BYTES)
+        """Measure what the predictions are judged by."""
+        return self._wrap("check.sql", refresh, checks=self._pipeline.checks)
 
     def changes(self, refresh: Refresh, scope: str) -> str:
         """Select what is to be written: `changes` against the served version, or `full`: every prediction."""

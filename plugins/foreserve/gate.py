@@ -46,8 +46,8 @@ class QualityGate(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     metrics: dict[str, MetricRule] = Field(min_length=1, description="what must hold of each")
-    when_closed: Literal["keep_champion", "stop"] = Field(
-        "keep_champion", description="predict with the model in use, or stop the refresh"
+    when_closed: Literal["keep_champion", "stop", "ask"] = Field(
+        "keep_champion", description="predict with the model in use, stop the refresh, or ask a person in Airflow"
     )
 
     def decide(self, candidate: Metrics, champion: Metrics | None) -> "Decision":

@@ -20,6 +20,7 @@ _SIGNIFICANT_DIGITS = 3
 _WARM_UP_REQUESTS = 20
 _PROGRESS_SECONDS = 5.0
 _EXAMPLES = 5
+_PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,16 @@ class Load:
     timeout: float = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One request: when it was due (seconds after the first), how long its answer took, what was wrong with it."""
+
+    entity_id: str
+    due_seconds: float
+    milliseconds: float
+    problem: str | None
+
+
 @dataclass(slots=True)
 class LoadReport:
     """What was measured. Latencies are in milliseconds; failed requests count with the time they took."""
@@ -49,10 +60,37 @@ class LoadReport:
     errors: int = 0
     mismatches: int = 0
     examples: list[str] = field(default_factory=list)
-    p50_ms: float = 0.0
-    p95_ms: float = 0.0
-    p99_ms: float = 0.0
+    percentiles: dict[float, float] = field(default_factory=dict)
     max_ms: float = 0.0
+    timings: list[Timing] = field(default_factory=list)
+
+    @property
+    def p50_ms(self) -> float:
+        """Half of the answers were as fast as this."""
+        return self.percentiles[50]
+
+    @property
+    def p95_ms(self) -> float:
+        """95 % of the answers were as fast as this."""
+        return self.percentiles[95]
+
+    @property
+    def p99_ms(self) -> float:
+        """99 % of the answers were as fast as this."""
+        return self.percentiles[99]
+
+    def summary(self) -> dict[str, Any]:
+        """The figures, without every request's."""
+        return {
+            "requests": self.requests,
+            "errors": self.errors,
+            "mismatches": self.mismatches,
+            "examples": self.examples,
+            "p50_ms": self.p50_ms,
+            "p95_ms": self.p95_ms,
+            "p99_ms": self.p99_ms,
+            "max_ms": self.max_ms,
+        }
 
 
 async def measure(
@@ -91,21 +129,20 @@ class _Run:
                 due = start + index / self._load.rate
                 if (wait := due - loop.time()) > 0:
                     await asyncio.sleep(wait)
-                tasks.create_task(self._timed(expectations[index % len(expectations)], due))
+                tasks.create_task(self._timed(expectations[index % len(expectations)], due, start))
                 if loop.time() - reported >= _PROGRESS_SECONDS:
                     reported = loop.time()
                     _log.info("sent %d of %d requests", index + 1, self._load.requests)
         report = self._report
         report.requests = self._load.requests
-        report.p50_ms, report.p95_ms, report.p99_ms = (
-            self._latencies.get_value_at_percentile(percentile) / 1000 for percentile in (50, 95, 99)
-        )
+        report.percentiles = {p: self._latencies.get_value_at_percentile(p) / 1000 for p in _PERCENTILES}
         report.max_ms = self._latencies.get_max_value() / 1000
         return report
 
-    async def _timed(self, expectation: Expectation, due: float) -> None:
+    async def _timed(self, expectation: Expectation, due: float, start: float) -> None:
         problem, is_mismatch = await self.ask(expectation)
         elapsed = asyncio.get_running_loop().time() - due
+        self._report.timings.append(Timing(expectation.entity_id, due - start, elapsed * 1000, problem))
         self._latencies.record_value(min(max(1, round(elapsed * 1e6)), _LONGEST_MICROSECONDS))
         if problem is None:
             return

@@ -45,6 +45,11 @@ class Refresh:
         return self._name("predictions")
 
     @property
+    def checks_table(self) -> str:
+        """One row of what the predictions are judged by."""
+        return self._name("checks")
+
+    @property
     def changes_table(self) -> str:
         """What differs from the active version: `entity_id` and `payload`, NULL where the prediction vanished."""
         return self._name("changes")
@@ -56,5 +61,5 @@ class Refresh:
 def version_of(name: str, model: str) -> int | None:
     """The version that a table or model name belongs to; None if it is not one that a refresh of `model` makes."""
     kind, _, version = name.removeprefix(f"{model}_").partition("_")
-    known = kind in ("model", "evaluation", "predictions", "changes")
+    known = kind in ("model", "evaluation", "predictions", "checks", "changes")
     return int(version) if name.startswith(f"{model}_") and known and version.isdigit() else None

@@ -29,6 +29,7 @@ IN_CONTAINERS = {
     str(ROOT): "/app",
     "/environments/airflow": "/venv",
     "/state/airflow": "/airflow",
+    "/state/reports": "/reports",
     **{
         f"127.0.0.1:{DEFAULT_PORTS[port]}": f"{service}:{DEFAULT_PORTS[port]}"
         for service, port in [
@@ -47,6 +48,7 @@ Airflow's own address stays: it is only Airflow and the user's browser that go t
 PUBLISHED = {
     "bigtable": ["bigtable"],
     "bigquery": ["bigquery", "bigquery_storage"],
+    "reports": ["reports"],
     "api": ["api"],
     "airflow": ["airflow"],
 }
@@ -121,6 +123,12 @@ def test_command_is_that_of_the_local_stack(name):
     assert parsed(SERVICES[name]["command"]) == (program, options)
 
 
+def test_reports_are_shown_as_in_the_local_stack():
+    program, *command = LOCAL["reports"].command
+    inside = [in_container(word).replace("127.0.0.1", "0.0.0.0") for word in command]  # noqa: S104  as above
+    assert SERVICES["reports"]["command"] == [Path(program).name, *inside]
+
+
 def test_bigtable_is_googles_emulator():
     assert SERVICES["bigtable"]["command"] == [
         *("gcloud", "beta", "emulators", "bigtable", "start"),
@@ -167,7 +175,9 @@ def test_waits_only_for_what_can_be_waited_for():
 
 
 def test_images_have_versions():
-    pulled = [service["image"] for name, service in SERVICES.items() if name not in BUILT and name != "prepare"]
+    pulled = [
+        service["image"] for service in SERVICES.values() if "build" not in service and "pull_policy" not in service
+    ]
     for build in BUILT.values():
         pulled += [line.split()[0] for line in instructions(build["dockerfile"], "FROM")]
     assert len(pulled) > len(BUILT)
@@ -175,8 +185,9 @@ def test_images_have_versions():
         assert re.search(r":\d[\w.-]+$", image), f"{image} has no version"
 
 
-def test_prepare_runs_in_an_image_that_is_built():
-    assert SERVICES["prepare"]["image"] in {SERVICES[name].get("image") for name in BUILT}
+@pytest.mark.parametrize("name", ["prepare", "reports"])
+def test_runs_in_an_image_that_is_built(name):
+    assert SERVICES[name]["image"] in {SERVICES[name].get("image") for name in BUILT}
 
 
 @pytest.mark.parametrize("name", BUILT)
@@ -209,9 +220,17 @@ def test_image_does_not_run_as_root(name):
 def test_mounted_folders_are_there():
     mounted = [volume.split(":") for service in SERVICES.values() for volume in service.get("volumes", [])]
     assert mounted
-    for folder, inside, mode in mounted:
+    for folder, inside, *mode in mounted:
+        if folder in yaml.safe_load(TEXT)["volumes"]:
+            continue
         assert (ROOT / folder).is_dir()
-        assert (inside, mode) == (f"/app/{Path(folder)}", "ro")
+        assert (inside, mode) == (f"/app/{Path(folder)}", ["ro"])
+
+
+def test_airflow_leaves_the_reports_where_they_are_shown():
+    volumes = {name: service["volumes"] for name, service in SERVICES.items() if "volumes" in service}
+    assert "reports:/reports" in volumes["airflow"]
+    assert volumes["reports"] == ["reports:/reports:ro"]
 
 
 def test_prepare_creates_the_registry_and_loads_purchases(bigtable, bigquery):

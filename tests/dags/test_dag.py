@@ -1,12 +1,17 @@
+import json
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import ValidationError
 
 from refresh_factory.dag import refresh_dag
+from refresh_factory.documentation import TASKS
 from refresh_factory.environment import Dataflow
 
 DAGS = Path(__file__).parents[2] / "dags"
@@ -35,7 +40,15 @@ def test_a_refresh_chains_training_export_and_smoke_test(dag):
 
 def test_no_promotion_without_every_gate(dag):
     upstream = dag.get_task("promote").get_flat_relative_ids(upstream=True)
-    assert {"quality_gate", "check", "export", "await_export", "wait_for_replication", "smoke_test"} <= upstream
+    assert {
+        "quality_gate",
+        "check",
+        "prediction_gate",
+        "export",
+        "await_export",
+        "wait_for_replication",
+        "smoke_test",
+    } <= upstream
 
 
 def test_the_export_begins_when_the_purge_has_ended(dag):
@@ -97,9 +110,87 @@ def test_the_dag_serialises(dag):
 
 
 def test_schedules_apply_unless_switched_off(monkeypatch):
-    assert refresh_dag(str(FILE)).schedule == "@weekly"
+    scheduled = refresh_dag(str(FILE))
+    assert (scheduled.schedule, scheduled.catchup) == ("@weekly", False)
+    assert scheduled.start_date is not None  # Airflow 2 refuses a schedule without
     monkeypatch.setenv("FORESERVE_SCHEDULED", "false")
     assert refresh_dag(str(FILE)).schedule is None
+
+
+@pytest.fixture
+def variant(tmp_path):
+    """The DAG of the example with other fields in its pipeline.yaml."""
+
+    def variant(**fields):
+        shutil.copytree(FILE.parent, tmp_path, dirs_exist_ok=True)
+        path = tmp_path / "pipeline.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | fields))
+        return refresh_dag(str(tmp_path / "dag.py"))
+
+    return variant
+
+
+def test_a_refresh_may_start_when_assets_were_updated(variant):
+    orders = "bigquery://shop/sales/orders"
+    dag = variant(schedule=None, assets=[orders])
+    assert [asset.uri for asset in dag.schedule] == [orders]
+    assert f"update of `{orders}`" in dag.doc_md
+
+
+def test_a_promotion_is_an_event_of_the_models_asset(dag):
+    (asset,) = dag.get_task("promote").outlets
+    assert (asset.name, asset.uri) == ("repeat_purchase predictions", "foreserve://demo/local/repeat_purchase")
+    assert not any(task.outlets for task in dag.tasks if task.task_id != "promote")
+
+
+def test_every_task_says_what_it_does(dag):
+    assert {task.task_id for task in dag.tasks} == TASKS.keys()
+    assert all(task.doc_md for task in dag.tasks)
+
+
+def test_the_dag_says_what_is_in_its_pipeline_yaml(dag):
+    for words in ("at least 0.75, at most 0.02 below the model in use", "`keep_champion`", "@weekly", "at most 20%"):
+        assert words in dag.doc_md
+    assert "population stability index of `probability` is at most 0.25" in dag.doc_md
+
+
+def test_the_trigger_form_can_be_sent_as_it_is(dag):
+    form = dag.params
+    for name in form:
+        param = form.get_param(name)
+        assert param.schema["title"]
+        assert param.description
+        assert not (param.schema["type"] == "string" and param.value == "")  # the form would demand a value
+    assert form.dump()["smoke_test_rate"] is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("smoke_test_requests", 99), ("smoke_test_rate", 0), ("export", "some"), ("retrain", "no")]
+)
+def test_the_trigger_form_refuses_what_makes_no_sense(dag, field, value):
+    with pytest.raises(ParamValidationError):
+        dag.params[field] = value
+
+
+MAIL = {
+    "notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier",
+    "arguments": {"to": "team@example.com"},
+}
+
+
+def test_the_environments_alerts_apply_where_the_pipeline_has_none(monkeypatch, variant):
+    monkeypatch.setenv("FORESERVE_ALERTS", json.dumps({"on_failure": [MAIL]}))
+    (notifier,) = variant().get_task("export").on_failure_callback
+    assert notifier.to == "team@example.com"
+    dag = variant(alerts={"on_missed_deadline": [MAIL], "deadline_minutes": 60})
+    assert not dag.get_task("export").on_failure_callback
+    assert [alert.interval.total_seconds() for alert in dag.deadline] == [3600]
+
+
+def test_latency_reports_are_left_where_the_environment_says(monkeypatch, dag):
+    assert dag.get_task("smoke_test").reports is None
+    monkeypatch.setenv("FORESERVE_REPORTS", "gs://bucket/reports")
+    assert refresh_dag(str(FILE)).get_task("smoke_test").reports.folder == "gs://bucket/reports"
 
 
 def test_a_missing_environment_variable_is_named(monkeypatch):

@@ -49,11 +49,28 @@ def test_the_defaults_are_those_of_the_design(load):
         ("model: {{ x }}", r"pipeline.yaml:1: not YAML: .*unhashable key"),
         ("just text", r"pipeline.yaml:1: expected fields such as"),
         ("", r"pipeline.yaml:1: expected fields such as .* found None"),
+        (
+            GOOD + "schedule: daily\n",
+            r"schedule: 'daily': .*neither a cron expression, such as '0 3 \* \* \*', nor one of",
+        ),
+        (GOOD + "schedule: 0 25 * * *\n", r"schedule: '0 25 \* \* \*': .*neither a cron expression"),
+        (GOOD + "assets: [orders]\n", r"assets.0: 'orders': .*no URI of an asset; write one such as"),
+        (GOOD + "assets: ['airflow://x/y']\n", r"assets.0: 'airflow://x/y': .*no URI of an asset"),
+        (GOOD + "schedule: '@daily'\nassets: ['bigquery://p/d/t']\n", r"schedule and assets are both given"),
+        (GOOD + "checks: {drift: {p: {bins: 10}}}\n", r"checks.drift.p.max_psi: the field is missing"),
+        (GOOD + "checks: {when_closed: keep_champion}\n", r"checks.when_closed: 'keep_champion': .*'stop' or 'ask'"),
+        (GOOD + "alerts: {on_failure: [{notifier: nowhere.Mail}]}\n", r"alerts.on_failure.0: .*is no notifier here"),
     ],
 )
 def test_an_error_names_file_line_field_and_fix(load, yaml, message):
     with pytest.raises(PipelineError, match=message):
         load(yaml)
+
+
+def test_a_refresh_may_start_by_a_clock_or_by_assets(load):
+    assert load(GOOD + "schedule: 0 3 * * 1-5\n").schedule == "0 3 * * 1-5"
+    assert load(GOOD + "schedule: '@daily'\n").schedule == "@daily"
+    assert load(GOOD + "assets: ['bigquery://shop/sales/orders']\n").assets == ["bigquery://shop/sales/orders"]
 
 
 def test_all_errors_are_reported_at_once(load):

@@ -1,6 +1,8 @@
 """The whole local stack, in a state folder of its own, for refreshes through a real Airflow."""
 
 import io
+import json
+import shutil
 import threading
 import time
 from contextlib import suppress
@@ -8,11 +10,14 @@ from contextlib import suppress
 import httpx
 import psutil
 import pytest
+import yaml
 from rich.console import Console
 
 from local_stack import processes, sample_data, supervisor
 from local_stack.airflow_client import AirflowClient
 from local_stack.demo import DAG_ID, MODEL
+from local_stack.stack import ROOT
+from tests.end_to_end.mail import mail_server
 
 
 @pytest.fixture(scope="session")
@@ -21,9 +26,47 @@ def console():
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory, console):
+def mailbox():
+    with mail_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def cautious(tmp_path_factory):
+    """A folder of DAGs with a pipeline whose gate no model passes: it asks; and it tells of failures and delays."""
+    folder = tmp_path_factory.mktemp("dags")
+    for name in ("refresh_factory", ".airflowignore"):
+        (folder / name).symlink_to(ROOT / "dags" / name)
+    shutil.copytree(ROOT / "dags" / "pipelines" / MODEL, folder / "cautious")
+    path = folder / "cautious" / "pipeline.yaml"
+    pipeline = yaml.safe_load(path.read_text())
+    pipeline["model"] = "cautious"
+    pipeline["quality_gate"] = {"metrics": {"roc_auc": {"minimum": 0.99}}, "when_closed": "ask"}
+    mail = {"notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier"}
+    to = {"from_email": "airflow@example.com", "to": "team@example.com"}
+    failed = {"subject": "{{ ti.task_id }} of {{ dag.dag_id }} failed", "html_content": "{{ exception }}"}
+    late = {"subject": "{{ dag_run.dag_run_id }} is late", "html_content": "{{ deadline.deadline_time }}"}
+    pipeline["alerts"] = {
+        "on_failure": [{**mail, "arguments": to | failed}],
+        "on_missed_deadline": [{**mail, "arguments": to | late}],
+        "deadline_minutes": 0.05,
+    }
+    path.write_text(yaml.safe_dump(pipeline))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory, console, mailbox, cautious):
     state = tmp_path_factory.mktemp("stack")
-    yield supervisor.up(console, "auto", state)
+    bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    folders = {"project": ROOT / "dags", "test": cautious}
+    bundles = [{"name": n, "classpath": bundle, "kwargs": {"path": str(path)}} for n, path in folders.items()]
+    smtp = {"conn_type": "smtp", "host": "127.0.0.1", "port": mailbox.port}
+    smtp["extra"] = {"disable_ssl": True, "disable_tls": True}
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+        environment.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(smtp))
+        yield supervisor.up(console, "auto", state)
     supervisor.down(console, state)
     assert processes.running(state) == {}
 

@@ -79,7 +79,7 @@ def test_an_impossible_rollback_fails_and_changes_nothing(run, predictions):
 
 
 def test_a_gate_that_closes_keeps_the_served_version(run, newest, predictions, warehouse):
-    """Here the check of the predictions: half of the customers are gone."""
+    """Here the one on the predictions: half of the customers are gone."""
     before = predictions()
     warehouse.query_and_wait("CREATE TABLE shop.kept AS SELECT * FROM shop.transactions")
     warehouse.query_and_wait("DELETE FROM shop.transactions WHERE customer_id >= '10000'")
@@ -87,8 +87,10 @@ def test_a_gate_that_closes_keeps_the_served_version(run, newest, predictions, w
         state, tasks = run()
     finally:
         warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.transactions AS SELECT * FROM shop.kept")
-    assert (state, tasks["check"], tasks["abandon"]) == ("failed", "failed", "success")
-    assert newest()["status"] == "aborted"
+    assert (state, tasks["prediction_gate"], tasks["abandon"]) == ("failed", "failed", "success")
+    record = newest()
+    assert (record["status"], record["details"]["checks"]["outcome"]) == ("aborted", "stopped")
+    assert any("checks.max_row_change" in reason for reason in record["details"]["checks"]["reasons"])
     assert predictions() == before
 
 

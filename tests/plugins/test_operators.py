@@ -5,11 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.models import DagRun
+from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 
+from foreserve.checks import Checks
 from foreserve.gate import QualityGate
 from foreserve.operators import (
     AbandonVersion,
+    CheckPredictions,
     CheckQuality,
     ChooseRollback,
     CleanUp,
@@ -48,7 +51,20 @@ def prepare(task):
 
 
 @pytest.fixture
-def promoted(open_version, compute, prepare, registry, task):
+def promote(context, task):
+    """Promotes the version of a refresh; the asset's event."""
+    asset = Asset("churn predictions")
+
+    def promote(refresh):
+        given = context()
+        task(Promote, refresh, asset=asset).execute(given)
+        return given["outlet_events"][asset].extra
+
+    return promote
+
+
+@pytest.fixture
+def promoted(open_version, compute, prepare, promote, registry):
     """A whole refresh, but for the writing of cells."""
 
     def promoted(**settings):
@@ -57,7 +73,7 @@ def promoted(open_version, compute, prepare, registry, task):
         prepare(refresh, refresh.candidate_model)
         registry.update(refresh.model, lambda state: state.purged(refresh.version, above=state.active or 0))
         registry.update(refresh.model, lambda state: state.complete_export(refresh.version, Receipt(1, 0)))
-        task(Promote, refresh).execute({})
+        promote(refresh)
         registry.update(refresh.model, lambda state: state.confirm(refresh.version))
         return refresh
 
@@ -105,14 +121,16 @@ GATE = {"metrics": {"roc_auc": {"minimum": 0.7, "max_drop": 0.05}}}
 
 
 @pytest.fixture
-def judge(task, warehouse):
+def judge(context, task, warehouse):
     """The model that the gate chooses, given the metrics of the candidate and of the champion."""
 
-    def judge(refresh, candidate, champion=None, **gate):
+    def judge(refresh, candidate, champion=None, params=None, **gate):
         rows = [f"SELECT 'candidate' AS role, {candidate} AS roc_auc"]
         rows += [] if champion is None else [f"SELECT 'champion', {champion}"]
         warehouse.query_and_wait(f"CREATE TABLE `{refresh.evaluation_table}` AS {' UNION ALL '.join(rows)}")
-        return task(CheckQuality, refresh, gate=QualityGate.model_validate(GATE | gate)).execute({})
+        return task(CheckQuality, refresh, gate=QualityGate.model_validate(GATE | gate)).execute(
+            context(**params or {})
+        )
 
     return judge
 
@@ -122,7 +140,13 @@ def test_a_good_candidate_takes_over_and_the_decision_is_recorded(judge, open_ve
     assert judge(refresh, 0.8, 0.84) == refresh.candidate_model
     details = registry.get(refresh.model).versions[refresh.version].details
     assert details["metrics"] == {"candidate": {"roc_auc": 0.8}, "champion": {"roc_auc": 0.84}}
-    assert details["gate"]["accepted"] is True
+    decision = details["gate"]
+    assert (decision["outcome"], decision["accepted"], decision["result"]) == (
+        "accepted",
+        True,
+        refresh.candidate_model,
+    )
+    assert (decision["by"], decision["run_id"]) == ("Ann", "manual__1")
 
 
 def test_a_closed_gate_keeps_the_champion(judge, open_version, promoted, registry):
@@ -130,19 +154,139 @@ def test_a_closed_gate_keeps_the_champion(judge, open_version, promoted, registr
     refresh = open_version()
     assert judge(refresh, 0.78, 0.84) == champion
     gate = registry.get(refresh.model).versions[refresh.version].details["gate"]
-    assert gate["accepted"] is False
+    assert (gate["outcome"], gate["accepted"], gate["result"]) == ("kept_champion", False, champion)
     assert gate["reasons"] == ["roc_auc is 0.7800, more than 0.05 below 0.8400"]
 
 
 def test_a_closed_gate_stops_where_that_is_wanted(judge, open_version, promoted):
     promoted()
-    with pytest.raises(AirflowFailException, match=r"the quality gate is closed: roc_auc is 0\.6"):
+    with pytest.raises(AirflowFailException, match=r"the checkquality is closed: roc_auc is 0\.6"):
         judge(open_version(), 0.6, when_closed="stop")
 
 
 def test_a_closed_gate_stops_when_there_is_no_champion(judge, open_version):
     with pytest.raises(AirflowFailException, match=r"closed: roc_auc is 0\.6000, below the minimum 0\.7"):
         judge(open_version(), 0.6)
+
+
+def test_an_overridden_gate_lets_through_and_keeps_who_and_why(judge, open_version, registry):
+    refresh = open_version(override_gates=True, reason="launch")
+    assert judge(refresh, 0.6, params={"override_gates": True, "reason": "launch"}) == refresh.candidate_model
+    details = registry.get(refresh.model).versions[refresh.version].details
+    gate = details["gate"]
+    assert (gate["outcome"], gate["accepted"], gate["by"], gate["why"]) == ("overridden", True, "Ann", "launch")
+    assert gate["reasons"] == ["roc_auc is 0.6000, below the minimum 0.7"]
+    assert details["run"]["choices"]["reason"] == "launch"
+
+
+@pytest.mark.parametrize("reason", [None, "", "  "])
+def test_an_override_without_a_reason_is_refused_before_anything_is_done(open_version, registry, reason):
+    open_version()
+    known = list(registry.models())
+    with pytest.raises(AirflowFailException, match="override_gates is set, but reason is empty"):
+        open_version(override_gates=True, reason=reason)
+    assert list(registry.models()) == known
+
+
+@pytest.fixture
+def answer(context, registry, task):
+    """Answers what the gate on a model has asked; what the task returns."""
+
+    def answer(refresh, option, person, **given):
+        broken = {"reasons": ["roc_auc is too low"]}
+        registry.update(refresh.model, lambda state: state.note(refresh.version, gate=broken))
+        gate = task(CheckQuality, refresh, gate=QualityGate.model_validate(GATE | {"when_closed": "ask"}))
+        event = {
+            "chosen_options": [option],
+            "params_input": given,
+            "responded_by_user": person and {"id": person, "name": person},
+            "responded_at": datetime(2026, 1, 1, tzinfo=UTC),
+        }
+        return gate.execute_complete(context(), event)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("option", "outcome", "chosen"),
+    [("Use the new model", "approved", "candidate"), ("Keep the model in use", "kept_champion", "champion")],
+)
+def test_an_answer_decides_and_is_kept(answer, open_version, promoted, registry, option, outcome, chosen):
+    models = {"champion": promoted().candidate_model}
+    refresh = open_version()
+    models["candidate"] = refresh.candidate_model
+    assert answer(refresh, option, "Bea", why="seen and checked") == models[chosen]
+    decision = registry.get(refresh.model).versions[refresh.version].details["gate"]
+    assert (decision["outcome"], decision["by"], decision["why"]) == (outcome, "Bea", "seen and checked")
+    assert decision["reasons"] == ["roc_auc is too low"]
+
+
+def test_without_an_answer_in_time_the_refresh_stops(answer, open_version, registry):
+    refresh = open_version()
+    with pytest.raises(AirflowFailException, match="closed: roc_auc is too low"):
+        answer(refresh, "Stop", None)
+    decision = registry.get(refresh.model).versions[refresh.version].details["gate"]
+    assert (decision["outcome"], decision["by"]) == ("stopped", "nobody answered in 24 h")
+
+
+@pytest.fixture
+def check(context, task, warehouse):
+    """What the gate on the predictions says of some measures."""
+
+    def check(refresh, params=None, checks=None, **measures):
+        good = {"predictions": 10, "repeated_ids": 0, "null_ids": 0, "null_payloads": 0}
+        sizes = {"shortest_id": 1, "longest_id": 1, "longest_payload": 9}
+        columns = ", ".join(f"{value} AS {name}" for name, value in (good | sizes | measures).items())
+        warehouse.query_and_wait(f"CREATE TABLE `{refresh.checks_table}` AS SELECT {columns}")
+        gate = task(CheckPredictions, refresh, checks=Checks.model_validate(checks or {}))
+        return gate.execute(context(**params or {}))
+
+    return check
+
+
+def test_predictions_that_keep_the_rules_go_on_and_the_numbers_are_kept(check, open_version, registry):
+    refresh = open_version()
+    assert check(refresh, served=10) == refresh.predictions_table
+    details = registry.get(refresh.model).versions[refresh.version].details
+    assert (details["checks"]["outcome"], details["measures"]["served"]) == ("accepted", 10)
+
+
+def test_predictions_that_break_a_rule_stop_the_refresh_unless_it_is_overridden(check, open_version, registry):
+    refresh = open_version()
+    with pytest.raises(AirflowFailException, match=r"there are 10 predictions, the served version has 1$"):
+        check(refresh, served=1)
+    assert registry.get(refresh.model).versions[refresh.version].details["checks"]["outcome"] == "stopped"
+    following = open_version()
+    assert check(following, {"override_gates": True, "reason": "more customers"}, served=1)
+    decision = registry.get(following.model).versions[following.version].details["checks"]
+    assert (decision["outcome"], decision["why"]) == ("overridden", "more customers")
+
+
+def test_no_override_serves_what_cannot_be_served(check, open_version):
+    with pytest.raises(AirflowFailException, match="2 predictions have no entity_id"):
+        check(open_version(), {"override_gates": True, "reason": "hurry"}, null_ids=2)
+
+
+def test_a_promotion_is_kept_and_told(compute, open_version, prepare, promote, registry):
+    refresh = open_version()
+    compute(refresh, {"a": "1"}, {"a": "1", "b": None})
+    prepare(refresh)
+    registry.update(refresh.model, lambda state: state.complete_export(refresh.version, Receipt(1, 1)))
+    event = promote(refresh)
+    assert (
+        event.items()
+        >= {
+            "event": "prediction version promoted",
+            "model": refresh.model,
+            "version": refresh.version,
+            "previous": None,
+            "predictions_written": 1,
+            "tombstones_written": 1,
+            "by": "Ann",
+        }.items()
+    )
+    promotion = registry.get(refresh.model).versions[refresh.version].details["promotion"]
+    assert (promotion["by"], promotion["run_id"], promotion["previous"]) == ("Ann", "manual__1", None)
 
 
 def test_an_export_is_announced_with_its_numbers(compute, open_version, prepare, registry):
@@ -188,13 +332,13 @@ def test_what_was_exported_is_not_computed_again(cloud, compute, open_version, p
         check({"ti": TaskInstance()})
 
 
-def test_an_export_that_is_short_of_a_row_is_not_promoted(compute, open_version, prepare, registry, task):
+def test_an_export_that_is_short_of_a_row_is_not_promoted(compute, open_version, prepare, promote, registry):
     refresh = open_version()
     compute(refresh, {"a": "1", "b": "2"}, {"a": "1", "b": "2"})
     prepare(refresh)
     registry.update(refresh.model, lambda state: state.complete_export(refresh.version, Receipt(1, 0)))
     with pytest.raises(AirflowFailException, match=r"BigQuery has 2 predictions .* the export wrote 1"):
-        task(Promote, refresh).execute({})
+        promote(refresh)
     assert registry.get(refresh.model).active is None
 
 
@@ -214,26 +358,28 @@ def test_abandoning_before_a_version_was_opened_does_nothing(cloud):
     AbandonVersion(task_id="abandon", cloud=cloud, refresh="null").execute({})
 
 
-def test_a_roll_back_goes_to_the_version_before_and_back_no_further_when_retried(cloud, promoted, registry):
+def test_a_roll_back_goes_to_the_version_before_and_back_no_further_when_retried(cloud, context, promoted, registry):
     first, _, third = promoted(), promoted(), promoted()
     second = registry.get(first.model).rollback_targets()[0]
     choose = ChooseRollback(task_id="choose", cloud=cloud, model=first.model, version="")
     assert choose.execute({}) == second
     for _ in range(2):
-        RollBack(task_id="roll_back", cloud=cloud, model=first.model, version=second).execute({})
+        RollBack(task_id="roll_back", cloud=cloud, model=first.model, version=second).execute(context(reason="odd"))
         assert registry.get(first.model).active == second < third.version
+    rollback = registry.get(first.model).versions[third.version].details["rollback"]
+    assert (rollback["to"], rollback["by"], rollback["why"]) == (second, "Ann", "odd")
     assert choose.execute({}) == first.version
 
 
-def test_what_cannot_be_rolled_back_to_is_refused(cloud, promoted):
+def test_what_cannot_be_rolled_back_to_is_refused(cloud, context, promoted):
     refresh = promoted()
     choose = ChooseRollback(task_id="choose", cloud=cloud, model=refresh.model, version="")
     with pytest.raises(AirflowFailException, match="no earlier version"):
         choose.execute({})
     with pytest.raises(AirflowFailException, match="possible: none"):
-        RollBack(task_id="roll_back", cloud=cloud, model=refresh.model, version=3).execute({})
+        RollBack(task_id="roll_back", cloud=cloud, model=refresh.model, version=3).execute(context())
     with pytest.raises(AirflowFailException, match="does not have this model"):
-        RollBack(task_id="roll_back", cloud=cloud, model="unheard_of", version=3).execute({})
+        RollBack(task_id="roll_back", cloud=cloud, model="unheard_of", version=3).execute(context())
 
 
 def test_cleaning_up_keeps_what_can_be_served(promoted, task, warehouse):

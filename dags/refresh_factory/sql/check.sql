@@ -1,40 +1,71 @@
-{# Fails, with the reason, unless the predictions can be served. #}
-SELECT IF(problem IS NULL, 'ok', ERROR(problem)) AS outcome
+{% macro number(field) %}SAFE_CAST(JSON_VALUE(payload, '$.{{ field }}') AS FLOAT64){% endmacro %}
+{# One row: what the predictions are judged by, in themselves and against the served ones. #}
+{% set served = refresh.active_predictions_table %}
+CREATE OR REPLACE TABLE `{{ refresh.checks_table }}` AS
+SELECT *
 FROM (
   SELECT
-    CASE
-      WHEN predictions = 0
-        THEN 'there are no predictions'
-      WHEN null_ids > 0
-        THEN CONCAT(CAST(null_ids AS STRING), ' predictions have no entity_id')
-      WHEN null_payloads > 0
-        THEN CONCAT(CAST(null_payloads AS STRING), ' predictions are NULL')
-      WHEN predictions > entities
-        THEN CONCAT(CAST(predictions - entities AS STRING), ' rows repeat the entity_id of another')
-      WHEN shortest_id < 1 OR longest_id > {{ max_id_bytes }}
-        THEN CONCAT('an entity_id has 1 to {{ max_id_bytes }} bytes; the shortest here has ',
-          CAST(shortest_id AS STRING), ', the longest ', CAST(longest_id AS STRING))
-      WHEN longest_payload > {{ checks.max_payload_bytes }}
-        THEN CONCAT('checks.max_payload_bytes is {{ checks.max_payload_bytes }}; the longest prediction has ',
-          CAST(longest_payload AS STRING))
-{% if refresh.active_predictions_table and checks.max_row_change is not none %}
-      WHEN ABS(predictions - active) > {{ checks.max_row_change }} * active
-        THEN CONCAT('checks.max_row_change is {{ checks.max_row_change }}; there are ',
-          CAST(predictions AS STRING), ' predictions, the served version has ', CAST(active AS STRING))
-{% endif %}
-    END AS problem
-  FROM (
-    SELECT
-      COUNT(*) AS predictions,
-      COUNT(DISTINCT entity_id) AS entities,
-      COUNTIF(entity_id IS NULL) AS null_ids,
-      COUNTIF(payload IS NULL OR payload = 'null') AS null_payloads,
-      MIN(BYTE_LENGTH(entity_id)) AS shortest_id,
-      MAX(BYTE_LENGTH(entity_id)) AS longest_id,
-      MAX(BYTE_LENGTH(payload)) AS longest_payload
-    FROM `{{ refresh.predictions_table }}`
-  )
-{% if refresh.active_predictions_table and checks.max_row_change is not none %}
-  CROSS JOIN (SELECT COUNT(*) AS active FROM `{{ refresh.active_predictions_table }}`)
-{% endif %}
+    COUNT(*) AS predictions,
+    COUNT(entity_id) - COUNT(DISTINCT entity_id) AS repeated_ids,
+    COUNTIF(entity_id IS NULL) AS null_ids,
+    COUNTIF(payload IS NULL OR payload = 'null') AS null_payloads,
+    MIN(BYTE_LENGTH(entity_id)) AS shortest_id,
+    MAX(BYTE_LENGTH(entity_id)) AS longest_id,
+    MAX(BYTE_LENGTH(payload)) AS longest_payload
+  FROM `{{ refresh.predictions_table }}`
 )
+{% if served %}
+CROSS JOIN (SELECT COUNT(*) AS served FROM `{{ served }}`)
+{% if checks.max_changed is not none %}
+CROSS JOIN (
+  SELECT COUNTIF(candidate.payload IS DISTINCT FROM served.payload) / GREATEST(COUNT(*), 1) AS changed_share
+  FROM `{{ refresh.predictions_table }}` AS candidate
+  FULL OUTER JOIN `{{ served }}` AS served
+    ON candidate.entity_id = served.entity_id
+)
+{% endif %}
+{% endif %}
+{% for field, rule in checks.drift.items() %}
+CROSS JOIN (
+  SELECT COUNTIF({{ number(field) }} IS NOT NULL) AS numbers_{{ field }}
+  FROM `{{ refresh.predictions_table }}`
+)
+{% if served %}
+{#
+  Population stability index: the sum over bins of (c - s) * ln(c / s), c and s being the candidate's and the served
+  version's shares (N. Siddiqi, Credit Risk Scorecards, 2006, ch. 8); the same as Jeffreys' divergence. The bins are
+  quantiles of the served version; predictions without a number have a bin of their own. Half a row more in each bin
+  keeps the logarithm finite where one side has none. NULL where the served version has no number at all.
+#}
+CROSS JOIN (
+  WITH
+    scores AS (
+      SELECT TRUE AS is_candidate, {{ number(field) }} AS score FROM `{{ refresh.predictions_table }}`
+      UNION ALL
+      SELECT FALSE AS is_candidate, {{ number(field) }} AS score FROM `{{ served }}`
+    ),
+    quantiles AS (
+      SELECT APPROX_QUANTILES(score, {{ rule.bins }}) AS bounds FROM scores WHERE NOT is_candidate
+    ),
+    bins AS (
+      SELECT
+        LEAST(GREATEST(RANGE_BUCKET(score, bounds), 1), {{ rule.bins }}) AS bin,
+        COUNTIF(is_candidate) + 0.5 AS candidates,
+        COUNTIF(NOT is_candidate) + 0.5 AS served,
+        COUNTIF(NOT is_candidate AND score IS NOT NULL) AS served_numbers
+      FROM scores
+      CROSS JOIN quantiles
+      GROUP BY bin
+    ),
+    shares AS (
+      SELECT
+        candidates / SUM(candidates) OVER () AS c,
+        served / SUM(served) OVER () AS s,
+        served_numbers
+      FROM bins
+    )
+  SELECT IF(SUM(served_numbers) = 0, NULL, SUM((c - s) * LN(c / s))) AS psi_{{ field }}
+  FROM shares
+)
+{% endif %}
+{% endfor %}

@@ -4,9 +4,10 @@ What is heavy to import (Google's clients, httpx) is imported by the tasks that 
 modules every time it is parsed.
 """
 
+from foreserve.operators.asking import CANNOT_ASK
 from foreserve.operators.dataflow import AwaitDataflowJob
 from foreserve.operators.export import PrepareExport, WaitForReplication
-from foreserve.operators.quality import CheckQuality
+from foreserve.operators.gates import CheckPredictions, CheckQuality
 from foreserve.operators.serving import ConfirmServed, SmokeTest
 from foreserve.operators.versions import (
     AbandonVersion,
@@ -19,8 +20,10 @@ from foreserve.operators.versions import (
 )
 
 __all__ = [
+    "CANNOT_ASK",
     "AbandonVersion",
     "AwaitDataflowJob",
+    "CheckPredictions",
     "CheckQuality",
     "ChooseRollback",
     "CleanUp",

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import asdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from foreserve.links import LatencyReportLink, ServedVersionLink
 from foreserve.operators.base import CloudOperator, RefreshOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import httpx
     from airflow.sdk import Context
     from google.cloud import bigquery
 
-    from foreserve.open_loop import Expectation, Load
+    from foreserve.open_loop import Expectation, Load, LoadReport
     from foreserve.refresh import Refresh
+    from foreserve.reports import Reports
 
 _POLL_SECONDS = 0.5
 
@@ -28,58 +30,100 @@ _POLL_SECONDS = 0.5
 class SmokeTest(RefreshOperator):
     """Reads the new version through the service, under load, before anyone is served from it."""
 
-    def __init__(self, *, load: Load, objective_p99_ms: float, **kwargs: Any) -> None:
-        """Put `load` on the service; fail above `objective_p99_ms`, or at any error or wrong answer."""
+    operator_extra_links = (LatencyReportLink(),)
+
+    def __init__(self, *, load: Load, objective_p99_ms: float, reports: Reports | None, **kwargs: Any) -> None:
+        """Put a load on the service; fail above an objective, or at any error or wrong answer.
+
+        Args:
+            load: how much, where the trigger form does not say.
+            objective_p99_ms: 99th percentile of the latency in milliseconds, where the trigger form does not say.
+            reports: where to leave a report that a person can open.
+            kwargs: those of every task on an open version.
+        """
         super().__init__(**kwargs)
         self.load = load
         self.objective_p99_ms = objective_p99_ms
+        self.reports = reports
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Measure, record, and judge."""
-        refresh = self.current
-        expectations = self._sample(refresh)
+        """Measure, record, report, and judge."""
+        refresh, load, objective = self.current, *self._wanted(context["params"])
+        expectations = self._sample(refresh, load.requests)
         if not expectations:
             raise AirflowFailException(f"{refresh.predictions_table} is empty: there is nothing to test")
-        report = asyncio.run(self._measure(refresh, expectations))
-        result = {**asdict(report), "rate": self.load.rate, "objective_p99_ms": self.objective_p99_ms}
-        with self.cloud.registry() as registry:
-            registry.update(refresh.model, lambda state: state.note(refresh.version, smoke_test=result))
+        report = asyncio.run(self._measure(refresh, expectations, load))
         self.log.info(
             "%d look-ups of %d entities at %g/s: p50 %.1f ms, p95 %.1f ms, p99 %.1f ms, max %.1f ms",
-            *(report.requests, len(expectations), self.load.rate),
+            *(report.requests, len(expectations), load.rate),
             *(report.p50_ms, report.p95_ms, report.p99_ms, report.max_ms),
         )
+        result = {**report.summary(), "rate": load.rate, "objective_p99_ms": objective}
+        if self.reports:
+            address = self._publish(self.reports, refresh, report, load, objective, context["ti"].try_number)
+            LatencyReportLink.keep(context, address)
+            result["latency_report"] = address
+        with self.cloud.registry() as registry:
+            registry.update(refresh.model, lambda state: state.note(refresh.version, smoke_test=result))
         if report.errors or report.mismatches:
             raise AirflowFailException(
                 f"{report.errors} errors and {report.mismatches} wrong answers; the first: {'; '.join(report.examples)}"
             )
-        if report.p99_ms > self.objective_p99_ms:
-            raise AirflowException(f"p99 is {report.p99_ms:.1f} ms; the objective is {self.objective_p99_ms:g} ms")
+        if report.p99_ms > objective:
+            raise AirflowException(f"p99 is {report.p99_ms:.1f} ms; the objective is {objective:g} ms")
         return result
 
-    async def _measure(self, refresh: Refresh, expectations: Sequence[Expectation]) -> Any:
+    def _wanted(self, params: Mapping[str, Any]) -> tuple[Load, float]:
+        """The load and the objective: the trigger form's, or else the pipeline's."""
+        load = replace(
+            self.load,
+            requests=params["smoke_test_requests"] or self.load.requests,
+            rate=params["smoke_test_rate"] or self.load.rate,
+        )
+        return load, params["smoke_test_objective_p99_ms"] or self.objective_p99_ms
+
+    async def _measure(self, refresh: Refresh, expectations: Sequence[Expectation], load: Load) -> LoadReport:
         import httpx
 
         from foreserve.open_loop import measure
 
         url, headers = self.cloud.api_address()
         async with httpx.AsyncClient(base_url=url, headers=headers) as client:
-            return await measure(client, refresh.model, refresh.version, expectations, self.load)
+            return await measure(client, refresh.model, refresh.version, expectations, load)
 
-    def _sample(self, refresh: Refresh) -> list[Expectation]:
+    def _publish(
+        self, reports: Reports, refresh: Refresh, report: LoadReport, load: Load, objective: float, attempt: int
+    ) -> str:
+        """Leave the report where people find it; its address."""
+        from foreserve.latency_report import latency_page
+
+        page = latency_page(
+            title=refresh.model,
+            api_url=self.cloud.api_address()[0],
+            path=f"/v1/models/{refresh.model}/predictions/",
+            version=refresh.version,
+            load=load,
+            objective_p99_ms=objective,
+            report=report,
+        )
+        address = reports.write(f"{refresh.model}/{refresh.version}/smoke-test-{attempt}.html", page)
+        self.log.info("latency report: %s", address)
+        return address
+
+    def _sample(self, refresh: Refresh, size: int) -> list[Expectation]:
         """Entities at random: half of them from what changed (tombstones too), half from all predictions."""
         from foreserve.open_loop import Expectation
 
         client = self.cloud.bigquery()
-        half = self.load.requests // 2
-        changed = _random_rows(client, refresh.changes_table, half)
-        rows = changed + _random_rows(client, refresh.predictions_table, self.load.requests - len(changed))
+        changed = _random_rows(client, refresh.changes_table, size // 2)
+        rows = changed + _random_rows(client, refresh.predictions_table, size - len(changed))
         return [Expectation(entity_id, payload) for entity_id, payload in rows]
 
 
 class ConfirmServed(CloudOperator):
     """Waits until the service answers from a version."""
 
+    operator_extra_links = (ServedVersionLink(),)
     template_fields: Sequence[str] = ("model", "version")
 
     def __init__(self, *, model: str, version: Any, timeout_seconds: float = 60, **kwargs: Any) -> None:
@@ -95,6 +139,7 @@ class ConfirmServed(CloudOperator):
 
         version = int(self.version)
         url, headers = self.cloud.api_address()
+        ServedVersionLink.keep(context, f"{url}/v1/models/{self.model}")
         deadline = time.monotonic() + self.timeout_seconds
         with httpx.Client(base_url=url, headers=headers, timeout=5) as client:
             while (served := _served_version(client, self.model)) != version:

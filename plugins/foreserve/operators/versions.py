@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from foreserve.decisions import decided
+from foreserve.links import ServedVersionLink
 from foreserve.operators.base import CloudOperator, RefreshOperator
 from foreserve.operators.export import expected_receipt
 from foreserve.refresh import Refresh, version_of
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from airflow.sdk import Context
+    from airflow.sdk import Asset, Context
 
     from foreserve.cloud import Cloud
 
@@ -41,19 +43,25 @@ class OpenVersion(CloudOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Register the model if it is new, and open a version."""
+        params = context["params"]
+        if params["override_gates"] and not (params["reason"] or "").strip():
+            raise AirflowFailException(
+                "override_gates is set, but reason is empty; trigger the DAG with the reason, which is recorded"
+            )
         if self.create_tables:
             self._create_registry()
         with self.cloud.registry() as registry:
             state = registry.register(self.initial)
             champion = state.versions[state.active].details if state.active else {}
-            if not champion and not context["params"]["retrain"]:
+            if not champion and not params["retrain"]:
                 raise AirflowFailException(
                     f"retrain is false, but {state.model} has no served version whose model could be reused; "
                     "trigger the DAG with retrain: true"
                 )
             if self.create_tables:
                 self._create_tables(state)
-            state = registry.update(self.initial.model, lambda state: state.open(time.time_ns() // 1_000_000))
+            run = decided(context, choices={name: value for name, value in params.items() if value is not None})
+            state = registry.update(self.initial.model, lambda state: _opened(state, run))
         refresh = Refresh(
             model=state.model,
             version=state.latest,
@@ -115,20 +123,42 @@ def require_unexported(cloud: Cloud, open_task_id: str) -> Callable[[Context], N
 
 
 class Promote(RefreshOperator):
-    """Switches readers to the new version, if it is complete and nothing else was promoted meanwhile."""
+    """Switches readers to the new version, if it is complete and nothing else was promoted meanwhile.
+
+    Emits an event of the asset that stands for the model's served predictions.
+    """
+
+    operator_extra_links = (ServedVersionLink(),)
+
+    def __init__(self, *, asset: Asset, **kwargs: Any) -> None:
+        """Promote, and tell those that wait for `asset`."""
+        super().__init__(outlets=[asset], **kwargs)
+        self.asset = asset
 
     def execute(self, context: Context) -> None:
         """Count once more what should have been written, and promote."""
         refresh = self.current
         expected = expected_receipt(self.cloud.bigquery(), refresh)
+        promotion = decided(context, previous=refresh.active)
+
+        def promote(state: ModelState) -> ModelState:
+            promoted = state.promote(refresh.version, expected_active=refresh.active, expected=expected)
+            return promoted.note(refresh.version, promotion=promotion)
+
         try:
             with self.cloud.registry() as registry:
-                registry.update(
-                    refresh.model,
-                    lambda state: state.promote(refresh.version, expected_active=refresh.active, expected=expected),
-                )
+                registry.update(refresh.model, promote)
         except RegistryError as error:
             raise AirflowFailException(str(error)) from error
+        ServedVersionLink.keep(context, f"{self.cloud.api_address()[0]}/v1/models/{refresh.model}")
+        context["outlet_events"][self.asset].extra = {
+            "event": "prediction version promoted",
+            "model": refresh.model,
+            "version": refresh.version,
+            "predictions_written": expected.predictions,
+            "tombstones_written": expected.tombstones,
+            **promotion,
+        }
         self.log.info("promoted: readers go from %s to %d", refresh.active or "nothing", refresh.version)
 
 
@@ -206,13 +236,27 @@ class RollBack(CloudOperator):
         self.version = version
 
     def execute(self, context: Context) -> None:
-        """Roll back."""
+        """Roll back, and record the decision with the version that readers leave."""
+        to = int(self.version)
+        decision = decided(context, to=to, why=context["params"]["reason"] or "")
+
+        def roll_back(state: ModelState) -> ModelState:
+            left = state.active
+            following = state.roll_back(to)
+            return following if left in (to, None) else following.note(left, rollback=decision)
+
         try:
             with self.cloud.registry() as registry:
-                state = registry.update(self.model, lambda state: state.roll_back(int(self.version)))
+                state = registry.update(self.model, roll_back)
         except RegistryError as error:
             raise AirflowFailException(str(error)) from error
         self.log.info("%s is served from version %s", self.model, state.active)
+
+
+def _opened(state: ModelState, run: dict[str, Any]) -> ModelState:
+    """The state with a new version, which keeps the run that it is made by."""
+    following = state.open(time.time_ns() // 1_000_000)
+    return following.note(following.latest, run=run)
 
 
 def _is_older(name: str, refresh: Refresh) -> bool:

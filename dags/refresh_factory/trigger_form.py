@@ -1,0 +1,82 @@
+"""What a person may choose when triggering a refresh by hand. A scheduled run has the defaults."""
+
+from foreserve.airflow_compat import Param
+from refresh_factory.pipeline import SmokeTest
+
+
+def trigger_form(smoke_test: SmokeTest) -> dict[str, Param]:
+    """The fields of the form.
+
+    Args:
+        smoke_test: the pipeline's, which applies where the form is left empty.
+    """
+    return {
+        "retrain": Param(
+            default=True,
+            type="boolean",
+            title="Retrain",
+            description="Train and judge a new model. Off: predict with the model in use.",
+        ),
+        "compare": Param(
+            default=True,
+            type="boolean",
+            title="Compare with the model in use",
+            description="Off: judge the new model alone, when the one in use cannot read the new features.",
+        ),
+        "export": Param(
+            default="changes",
+            type="string",
+            enum=["changes", "full"],
+            values_display={
+                "changes": "Only what differs from the served version",
+                "full": "Every prediction",
+            },
+            title="Export",
+            description="Readers get the same. Every prediction: where cells may have been lost.",
+        ),
+        "promote": Param(
+            default=True,
+            type="boolean",
+            title="Promote",
+            description="Off: stop after the smoke test. The version can be previewed with ?version=.",
+        ),
+        "override_gates": Param(
+            default=False,
+            type="boolean",
+            title="Override the gates",
+            description="Go on although a rule of quality_gate or checks is broken. Needs a reason.",
+            section="Gates",
+        ),
+        "reason": Param(
+            default=None,
+            type=["null", "string"],  # a "string" alone must be filled in
+            format="multiline",
+            title="Reason",
+            description="Recorded with the version.",
+            section="Gates",
+        ),
+        "smoke_test_requests": Param(
+            default=None,
+            type=["null", "integer"],
+            minimum=100,
+            title="Look-ups",
+            description=f"How many; 100 are the least that have a 99th percentile. Empty: {smoke_test.requests:,}.",
+            section="Smoke test",
+        ),
+        "smoke_test_rate": Param(
+            default=None,
+            type=["null", "number"],
+            exclusiveMinimum=0,
+            title="Look-ups a second",
+            description=f"Empty: {smoke_test.rate:g}.",
+            section="Smoke test",
+        ),
+        "smoke_test_objective_p99_ms": Param(
+            default=None,
+            type=["null", "number"],
+            exclusiveMinimum=0,
+            title="Objective in milliseconds",
+            description=f"For the 99th percentile of the latency. Empty: {smoke_test.objective_p99_ms:g}.",
+            section="Smoke test",
+        ),
+    }

@@ -1,0 +1,85 @@
+"""A pipeline whose gate closes at every model, in a real Airflow: it asks; and it tells of failures and delays."""
+
+import time
+
+import pytest
+
+DAG_ID = "refresh_cautious"
+SMALL = {"smoke_test_requests": 100, "smoke_test_rate": 50}
+
+
+@pytest.fixture
+def rest(airflow):
+    """Airflow's REST API, and the address of a run of the pipeline in it."""
+    airflow.wait_for_dag(DAG_ID)
+
+    def rest(method, path, **kwargs):
+        response = airflow._http.request(method, f"/api/v2/{path}", **kwargs)
+        return response.raise_for_status().json()
+
+    return rest
+
+
+def run_path(run_id):
+    return f"dags/{DAG_ID}/dagRuns/{run_id}"
+
+
+@pytest.fixture
+def versions(api):
+    """What the look-up service knows of the versions of the pipeline's model, newest first."""
+
+    def versions():
+        time.sleep(2)  # it asks the registry every second
+        response = api.get("/v1/models/cautious")
+        return response.json()["versions"] if response.is_success else []
+
+    return versions
+
+
+def test_an_override_without_a_reason_fails_before_anything_is_done_and_is_told(airflow, rest, versions, mailbox):
+    run_id = airflow.trigger(DAG_ID, {"override_gates": True})
+    *_, final = airflow.follow(DAG_ID, run_id)
+    states = {task.task_id: task.state for task in final.tasks}
+    assert (final.state, states["open_version"], states["train"]) == ("failed", "failed", "upstream_failed")
+    assert versions() == []
+    assert "override_gates is set, but reason is empty" in mailbox.wait_for(f"open_version of {DAG_ID} failed")
+
+
+def test_a_closed_gate_asks_and_a_person_decides(airflow, rest, versions, mailbox, api):
+    run_id = airflow.trigger(DAG_ID, SMALL)
+    states = airflow.follow(DAG_ID, run_id)
+    waiting = {"awaiting_input", "deferred"}
+    next(state for state in states if any(t.task_id == "quality_gate" and t.state in waiting for t in state.tasks))
+    gate = versions()[0]["details"]["gate"]
+    assert (gate["outcome"], gate["accepted"]) == ("asked", False)
+    task = f"{run_path(run_id)}/taskInstances/quality_gate/-1/hitlDetails"
+    question = rest("GET", task)
+    assert gate["reasons"][0] in question["body"]
+    assert question["options"] == ["Use the new model", "Stop"]  # there is no model in use yet
+
+    assert mailbox.wait_for(f"{run_id} is late")
+
+    answer = {"chosen_options": ["Use the new model"], "params_input": {"why": "a first model"}}
+    rest("PATCH", task, json=answer)
+    *_, final = states
+    assert final.state == "success"
+
+    version = versions()[0]
+    details = version["details"]
+    assert (details["gate"]["outcome"], details["gate"]["why"]) == ("approved", "a first model")
+    assert details["gate"]["by"] == details["run"]["by"] == details["promotion"]["by"]
+    assert details["checks"]["outcome"] == "accepted"
+    assert details["measures"]["predictions"] == details["counts"]["predictions"]
+    assert details["smoke_test"]["requests"] == 100
+
+    events = rest("GET", "assets/events", params={"source_dag_id": DAG_ID})["asset_events"]
+    assert [(event["name"], event["extra"]["version"]) for event in events] == [
+        ("cautious predictions", version["version"])
+    ]
+
+    links = rest("GET", f"{run_path(run_id)}/taskInstances/smoke_test/links")["extra_links"]
+    report = api.get(links["Latency report"])
+    assert report.headers["content-type"] == "text/html"
+    assert "Passed" in report.text
+    links = rest("GET", f"{run_path(run_id)}/taskInstances/promote/links")["extra_links"]
+    assert api.get(links["Served version"]).json()["active_version"] == version["version"]
