@@ -47,8 +47,12 @@ class Alerts(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    on_failure: list[NotifierConfig] = []
-    on_missed_deadline: list[NotifierConfig] = []
+    on_failure: list[NotifierConfig] = Field(
+        default_factory=list, description="tell of a task that has failed for good"
+    )
+    on_missed_deadline: list[NotifierConfig] = Field(
+        default_factory=list, description="tell of a run that has not ended after deadline_minutes"
+    )
     deadline_minutes: float | None = Field(None, gt=0, description="how long a run may take, from when it was queued")
 
     @model_validator(mode="after")

@@ -41,7 +41,7 @@ class Checks(BaseModel):
         default_factory=dict, description="bounds by field of the predictions; the field must hold numbers"
     )
     max_payload_bytes: int = Field(100_000, gt=0, description="largest prediction, as JSON")
-    when_closed: Literal["stop", "ask"] = "stop"
+    when_closed: Literal["stop", "ask"] = Field("stop", description="stop the refresh, or ask a person in Airflow")
 
     def faults(self, measures: Measures, max_id_bytes: int) -> list[str]:
         """Why the predictions cannot be served at all, whoever wants them to be.
