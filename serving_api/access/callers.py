@@ -4,6 +4,8 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
 
 from serving_api.problems import ProblemError
 
@@ -109,13 +111,28 @@ ANYONE = Caller("anyone")
 """Whoever it is, where nobody is asked."""
 
 
-@dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key, as its digest; `expires_at` in seconds since the epoch."""
+    """An API key of a caller, known by its digest; `expires_at` in seconds since the epoch.
 
-    caller: Caller
-    sha256: bytes
-    expires_at: float
+    Once the key itself has come, it is compared with that, which takes a tenth of the time of a digest.
+    """
+
+    __slots__ = ("_came", "_sha256", "caller", "expires_at")
+
+    def __init__(self, caller: Caller, digest: bytes, expires_at: float) -> None:
+        self.caller = caller
+        self.expires_at = expires_at
+        self._sha256 = digest
+        self._came = b""
+
+    def is_key(self, credential: bytes) -> bool:
+        """Whether it is this key, in time that does not depend on how much of it is right."""
+        if compare_digest(credential, self._came):
+            return True
+        if not compare_digest(sha256(credential).digest(), self._sha256):
+            return False
+        self._came = credential
+        return True
 
 
 @dataclass(frozen=True, slots=True)

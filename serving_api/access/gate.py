@@ -4,8 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from hashlib import sha256
-from hmac import compare_digest
 from typing import Protocol
 
 from serving_api.access.callers import ANYONE, Caller
@@ -70,7 +68,7 @@ class Guarded:
         key = self._callers.current.keys.get(credential[:ID_LENGTH])
         if key is None:
             caller = await self._by_token(credential)
-        elif not compare_digest(sha256(credential).digest(), key.sha256):
+        elif not key.is_key(credential):
             raise self._unauthorized("The API key is not valid.", invalid=True)
         elif time.time() >= key.expires_at:
             raise self._unauthorized("The API key has expired; ask for a new one.", invalid=True)

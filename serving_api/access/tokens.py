@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 _ALGORITHMS = ("RS256", "ES256")
 """Those of Google and of IAP. A symmetric one would make the issuer's public key a secret that everybody knows."""
 
-_LEEWAY_SECONDS = 30.0
+_LEEWAY_SECONDS = 30
 _FETCH_TIMEOUT_SECONDS = 3.0
 _MAX_BYTES = 1 << 20
 _MAX_TOKENS = 10_000

@@ -1,5 +1,8 @@
 """The settings, and what is said of bad ones."""
 
+import json
+from pathlib import Path
+
 import pytest
 from pydantic import Field, SecretStr
 
@@ -72,3 +75,22 @@ def test_the_log_gets_all_of_them_but_secrets():
     assert (shown["project"], shown["max_batch"]) == ("p", 1000)
     assert shown.keys() == WithSecrets.model_fields.keys() - {"hidden"}
     assert "the key" not in str(shown)
+
+
+def test_the_documentation_has_them_all():
+    documented = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    table = documented.partition("settings.py -->\n")[2].partition("<!-- end of settings -->")[0]
+    assert table == "".join(f"| {row} |\n" for row in settings_table())
+
+
+def settings_table():
+    yield "variable | default | meaning"
+    yield "--- | --- | ---"
+    for name, field in Settings.model_fields.items():
+        if field.is_required():
+            default = "required"
+        elif field.default in {None, ""}:
+            default = ""
+        else:
+            default = f"`{json.dumps(field.default).strip(chr(34))}`"
+        yield f"`SERVING_{name.upper()}` | {default} | {field.description}"
