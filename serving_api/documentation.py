@@ -113,6 +113,7 @@ BODY_PROBLEMS = (BAD_BODY, LATE_BODY, LONG_BODY)
 _HEADERS = {
     "ETag": "Tag of the answer, which is another one once another version is served.",
     "Cache-Control": "For how long the answer may be kept.",
+    "Server-Timing": "How long it took, in milliseconds.",
     "Retry-After": "In how many seconds to try again.",
     "WWW-Authenticate": "How to say who you are.",
 }
@@ -150,7 +151,7 @@ def answers(model: type[BaseModel], example: object, *problems: ProblemError, ca
     right: dict[str, Any] = {"model": model, "content": {"application/json": {"example": example}}}
     responses: Responses = {200: right}
     if cached:
-        right["headers"] = _headers(_CACHING)
+        right["headers"] = _headers((*_CACHING, "Server-Timing"))
         responses[304] = {"description": "The answer that is there already still holds.", "headers": _headers(_CACHING)}
     return responses | problem_answers(*problems)
 

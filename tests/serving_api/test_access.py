@@ -43,7 +43,7 @@ def callers(tmp_path):
 
 
 def bearer(key):
-    return {"Authorization": f"Bearer {key}"}
+    return {"Authorization": b"Bearer " + (key.encode() if isinstance(key, str) else key)}
 
 
 def assert_problem(response, status, title):
@@ -333,6 +333,9 @@ async def test_tokens_and_what_is_wrong_with_them(wire, serve, callers, issuer, 
                 f"{head}.{body}.",
                 f"{head}.{body}.{signature[:-8]}AAAAAAAA",
                 "a.b.c",
+                base64url(b"[" * 20_000) + ".e30.",
+                base64url(b'{"alg":["RS256"],"kid":{}}') + ".e30.AAAA",
+                "é.é.é".encode(),
                 "..",
                 "x",
             ):
