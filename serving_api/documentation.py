@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving_api.access.middleware import open_paths
 from serving_api.deadlines import HEADER as DEADLINE_HEADER
 from serving_api.problems import MEDIA_TYPE, RETRY, ProblemError, invalid
 from serving_api.settings import Settings
@@ -191,9 +192,9 @@ def complete(document: dict[str, Any], settings: Settings) -> dict[str, Any]:
     if settings.auth != "jwt":
         schemes["api_key"] = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
     components["securitySchemes"] = schemes
-    for path in document["paths"].values():
-        for operation in path.values():
-            if str(HTTPStatus.UNAUTHORIZED.value) in operation["responses"]:
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if path not in open_paths(metrics_open=settings.metrics_open):
                 operation["security"] = [{scheme: []} for scheme in schemes]
     return document
 

@@ -16,12 +16,17 @@ _METRICS = "/metrics"
 _CALLER = "foreserve.caller"
 
 
+def open_paths(*, metrics_open: bool) -> frozenset[str]:
+    """The paths that anyone may read, but for the files of the pages."""
+    return _OPEN_PATHS | {_METRICS} if metrics_open else _OPEN_PATHS
+
+
 class AccessMiddleware:
     """Lets nobody past but callers, except to paths that are open."""
 
     def __init__(self, app: ASGIApp, *, metrics_open: bool) -> None:
         self._app = app
-        self._open_paths = _OPEN_PATHS | {_METRICS} if metrics_open else _OPEN_PATHS
+        self._open_paths = open_paths(metrics_open=metrics_open)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
