@@ -115,6 +115,7 @@ _HEADERS = {
     "ETag": "Tag of the answer, which is another one once another version is served.",
     "Cache-Control": "For how long the answer may be kept.",
     "Server-Timing": "How long it took, in milliseconds.",
+    "X-Request-Id": "The id of the request in the service's log: the one that it came with, if it came with one.",
     "Retry-After": "In how many seconds to try again.",
     "WWW-Authenticate": "How to say who you are.",
 }
@@ -134,6 +135,7 @@ _IF_NONE_MATCH = {
     "schema": {"type": "string"},
 }
 _CACHING = ("ETag", "Cache-Control")
+_ALWAYS = ("Server-Timing", "X-Request-Id")
 
 BATCH_EXTRA = {"parameters": [_DEADLINE]}
 LOOK_UP_EXTRA = {"parameters": [_DEADLINE, _IF_NONE_MATCH]}
@@ -152,7 +154,7 @@ def answers(model: type[BaseModel], example: object, *problems: ProblemError, ca
     right: dict[str, Any] = {"model": model, "content": {"application/json": {"example": example}}}
     responses: Responses = {200: right}
     if cached:
-        right["headers"] = _headers((*_CACHING, "Server-Timing"))
+        right["headers"] = _headers(_CACHING)
         responses[304] = {"description": "The answer that is there already still holds.", "headers": _headers(_CACHING)}
     return responses | problem_answers(*problems)
 
@@ -186,6 +188,8 @@ def complete(document: dict[str, Any], settings: Settings) -> dict[str, Any]:
         for operation in path.values():
             if _OF_FASTAPI[0] in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
+            for response in operation["responses"].values():
+                response["headers"] = response.get("headers", {}) | _headers(_ALWAYS)
     if settings.auth == "none":
         return document
     schemes = {"bearer": {"type": "http", "scheme": "bearer", "description": "an API key, or a signed token"}}
