@@ -178,29 +178,38 @@ def problem_answers(*problems: ProblemError) -> Responses:
 
 
 def complete(document: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """Add to FastAPI's document what all routes share: problems, and who is let in."""
-    components = document["components"]
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    components["schemas"] |= schema.pop("$defs") | {"Problem": schema}
+    """Add to FastAPI's document what all routes share: problems, headers, and who is let in."""
+    schemas = document["components"]["schemas"]
     for name in _OF_FASTAPI:
-        components["schemas"].pop(name, None)
-    for path in document["paths"].values():
-        for operation in path.values():
-            if _OF_FASTAPI[0] in str(operation["responses"].get("422")):
-                del operation["responses"]["422"]
-            for response in operation["responses"].values():
-                response["headers"] = response.get("headers", {}) | _headers(_ALWAYS)
-    if settings.auth == "none":
-        return document
-    schemes = {"bearer": {"type": "http", "scheme": "bearer", "description": "an API key, or a signed token"}}
-    if settings.auth != "jwt":
-        schemes["api_key"] = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
-    components["securitySchemes"] = schemes
+        schemas.pop(name, None)
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= problem.pop("$defs") | {"Problem": problem}
+    schemes = _security_schemes(settings)
+    if schemes:
+        document["components"]["securitySchemes"] = schemes
+    open_to_all = open_paths(metrics_open=settings.metrics_open)
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            if path not in open_paths(metrics_open=settings.metrics_open):
+            _complete_answers(operation["responses"])
+            if schemes and path not in open_to_all:
                 operation["security"] = [{scheme: []} for scheme in schemes]
     return document
+
+
+def _complete_answers(responses: dict[str, Any]) -> None:
+    if _OF_FASTAPI[0] in str(responses.get("422")):
+        del responses["422"]
+    for response in responses.values():
+        response["headers"] = response.get("headers", {}) | _headers(_ALWAYS)
+
+
+def _security_schemes(settings: Settings) -> dict[str, Any]:
+    if settings.auth == "none":
+        return {}
+    bearer = {"type": "http", "scheme": "bearer", "description": "an API key, or a signed token"}
+    if settings.auth == "jwt":
+        return {"bearer": bearer}
+    return {"bearer": bearer, "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
 
 
 def _headers(names: Iterable[str]) -> dict[str, Any]:
