@@ -1,5 +1,6 @@
 """The application: routes, errors, metrics, and the service that lives as long as it does."""
 
+import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -60,6 +61,8 @@ def create_app(settings: Settings) -> FastAPI:
             app.look_up = PredictionEndpoint(service, observation)
             if tracing:
                 app.look_up = tracing.around(app.look_up, PATH)
+            gc.collect()
+            gc.freeze()  # what is here now stays; passing over it again and again made p99 36 ms instead of 22
             yield
         if tracing:
             await tracing.close()

@@ -57,7 +57,11 @@ class Settings(BaseSettings):
     body_seconds: float = Field(
         default=10.0, gt=0, allow_inf_nan=False, description="seconds that the body of a request may take to come"
     )
-    max_connections: int = Field(default=10_000, ge=1, description="connections of clients to one process")
+    max_connections: int = Field(
+        default=1000,
+        ge=1,
+        description="connections of clients to one process; more wait to be accepted, which costs the process nothing",
+    )
     idle_seconds: float = Field(
         default=60.0,
         gt=0,
