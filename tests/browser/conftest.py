@@ -5,11 +5,8 @@ import os
 import shutil
 import socket
 import subprocess
-import threading
 import time
-import urllib.request
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
@@ -122,35 +119,11 @@ def open_page(browser):
 
 
 @pytest.fixture(scope="session")
-def guard():
-    """Runs a proxy that lets none but its key through to the API: `with guard(url, key) as guarded_url`."""
-
-    @contextmanager
-    def guarding(url, key):
-        class Guard(BaseHTTPRequestHandler):
-            def do_GET(self):
-                is_page = self.path == "/" or self.path.startswith("/page/")
-                if is_page or self.headers["X-API-Key"] == key:
-                    with urllib.request.urlopen(url + self.path) as response:
-                        self._answer(response.status, response.headers, response.read())
-                else:
-                    problem = {"title": "Unauthorized", "status": 401, "detail": "Send a key."}
-                    self._answer(401, {"Content-Type": "application/problem+json"}, json.dumps(problem).encode())
-
-            def _answer(self, status, headers, body):
-                self.send_response(status)
-                for name in ("Content-Type", "Content-Security-Policy"):
-                    if name in headers:
-                        self.send_header(name, headers[name])
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), Guard) as server:
-            threading.Thread(target=server.serve_forever).start()
-            yield f"http://127.0.0.1:{server.server_port}"
-            server.shutdown()
-
-    return guarding
+def guarded(serve, store, tmp_path_factory):
+    """A service that lets one caller in: its URL, and the caller's key."""
+    new_key = [SERVICE_PYTHON, "-m", "serving_api.keys", "new", "--name", "browser", "--metrics"]
+    made = subprocess.run(new_key, cwd=ROOT, capture_output=True, text=True, check=True)
+    callers = tmp_path_factory.mktemp("access") / "callers.json"
+    callers.write_text(json.dumps({"callers": [json.loads(made.stdout)]}))
+    with serve(store.address, SERVING_AUTH="api_keys", SERVING_CALLERS_FILE=str(callers)) as url:
+        yield url, made.stderr.split()[-1]

@@ -195,25 +195,25 @@ def test_the_service_goes_away(store, model, serve, open_page):
     expect(outcome(page)).to_contain_text("it cannot be reached")
 
 
-def test_a_key_is_asked_for_when_one_is_needed_and_kept_in_the_tab(url, open_page, model, guard):
-    with guard(url, "right") as guarded:
-        page = open_page(guarded)
-        key = page.get_by_label("API key")
-        expect(key).to_be_focused()
-        expect(page.get_by_text("The models cannot be listed. Send a key.")).to_be_visible()
-        assert Axe().run(page).violations_count == 0
-        page.keyboard.type("wrong")
-        page.keyboard.press("Enter")
-        expect(page.get_by_text("The key was not accepted")).to_be_visible()
-        page.get_by_label("API key").fill("right")
-        page.get_by_role("button", name="Use this key").click()
-        expect(page.get_by_role("article", name=model)).to_be_visible()
-        look_up(page, model, "00003")
-        expect(outcome(page)).to_contain_text("Found")
-        page.reload()
-        expect(page.get_by_role("article", name=model)).to_be_visible()
-        expect(key).to_be_hidden()
-        expect(open_page(guarded).get_by_label("API key")).to_be_visible()
+def test_a_key_is_asked_for_when_one_is_needed_and_kept_in_the_tab(guarded, open_page, model):
+    url, right_key = guarded
+    page = open_page(url)
+    key = page.get_by_label("API key")
+    expect(key).to_be_focused()
+    expect(page.get_by_text("The models cannot be listed. This needs an API key")).to_be_visible()
+    assert Axe().run(page).violations_count == 0
+    page.keyboard.type("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("The key was not accepted")).to_be_visible()
+    page.get_by_label("API key").fill(right_key)
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.get_by_role("article", name=model)).to_be_visible()
+    look_up(page, model, "00003")
+    expect(outcome(page)).to_contain_text("Found")
+    page.reload()
+    expect(page.get_by_role("article", name=model)).to_be_visible()
+    expect(key).to_be_hidden()
+    expect(open_page(url).get_by_label("API key")).to_be_visible()
 
 
 def test_no_key_is_asked_for_when_none_is_needed(url, open_page, model):
