@@ -4,8 +4,7 @@ import os
 from collections.abc import Sequence
 
 import grpc
-import grpc.aio
-from google.api_core import grpc_helpers, grpc_helpers_async
+from google.api_core import grpc_helpers
 from google.api_core.gapic_v1.routing_header import to_grpc_metadata
 
 _ENDPOINT = "bigtable.googleapis.com:443"
@@ -29,14 +28,4 @@ def channel(options: Sequence[tuple[str, int]] = ()) -> grpc.Channel:
     if host := os.environ.get("BIGTABLE_EMULATOR_HOST"):
         return grpc.insecure_channel(host, options=(*_OPTIONS, *options))
     opened: grpc.Channel = grpc_helpers.create_channel(_ENDPOINT, default_scopes=_SCOPES, options=(*_OPTIONS, *options))
-    return opened
-
-
-def async_channel(options: Sequence[tuple[str, int]] = ()) -> grpc.aio.Channel:
-    """A channel for asyncio, with the default credentials."""
-    if host := os.environ.get("BIGTABLE_EMULATOR_HOST"):
-        return grpc.aio.insecure_channel(host, options=(*_OPTIONS, *options))
-    opened: grpc.aio.Channel = grpc_helpers_async.create_channel(
-        _ENDPOINT, default_scopes=_SCOPES, options=(*_OPTIONS, *options)
-    )
     return opened
