@@ -122,7 +122,10 @@ class Batch:
     def __init__(self, when_unwanted: Callable[["Batch"], None]) -> None:
         """Start without keys. `when_unwanted` is called if at some deadline nobody waits any more."""
         self.opened = time.perf_counter()
+        self.deadline = 0.0
+        """When the last look-up gives up, a time of the event loop."""
         self._loop = asyncio.get_running_loop()
+        self._opened_at = self._loop.time()
         self._waiters: dict[bytes, list[Waiter]] = {}
         self._when_unwanted = when_unwanted
         self._timer: asyncio.TimerHandle | None = None
@@ -140,6 +143,7 @@ class Batch:
             self._waiters[key] = [waiter]
         else:
             waiters.append(waiter)
+        self.deadline = max(self.deadline, waiter.deadline)
         if self._timer is None or waiter.deadline < self._timer.when():
             self._give_up_at(waiter.deadline)
 
@@ -149,17 +153,14 @@ class Batch:
         return self._waiters.keys()
 
     @property
-    def deadline(self) -> float:
-        """When the last look-up gives up, a time of the event loop."""
-        return max(waiter.deadline for waiter in self.waiters)
-
-    @property
     def waiters(self) -> Iterator[Waiter]:
         """Who waits; for each key that they wait for."""
         return (waiter for waiters in self._waiters.values() for waiter in waiters)
 
     def forget_those_who_left(self) -> None:
-        """Drop keys that nobody waits for any more."""
+        """Drop keys that nobody waits for any more; without a look at each, if there was no time to leave."""
+        if self._loop.time() == self._opened_at:  # of uvloop, the time stands still for a turn
+            return
         self._waiters = {
             key: waiters for key, waiters in self._waiters.items() if any(waiter.is_waiting for waiter in waiters)
         }
