@@ -7,6 +7,8 @@ RUNS ?= 3
 SECONDS ?= 5
 SERVER ?= granian
 FEAST ?=
+# Other Airflow versions are tested with what was current when they were: raise it with the versions.
+OTHER_AIRFLOWS_DATE := 2026-06-01
 
 VENVS := .venvs
 UV := $(VENVS)/uv/bin/uv
@@ -15,6 +17,7 @@ LOCAL := $(VENVS)/local_stack/bin
 FACTORY := PYTHONPATH=.:dags:plugins $(AIRFLOW)/python -m refresh_factory
 ENVIRONMENTS := $(addprefix $(VENVS)/,airflow/.installed serving_api/.installed local_stack/.installed tools/.installed)
 FEAST_ENVIRONMENT := $(VENVS)/feast/.installed
+OTHER_AIRFLOWS := $(VENVS)/airflow-2.11/.installed $(VENVS)/airflow-3.1/.installed
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
@@ -22,7 +25,7 @@ export UV_COMPILE_BYTECODE := 1
 
 .PHONY: help
 help: ## List the commands
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: install ## Run a whole refresh on this machine, and report
@@ -58,7 +61,8 @@ bigquery: install ## Start only BigQuery with BigQuery ML, in the foreground
 
 .PHONY: test
 test: install lint ## Check and test everything but the whole stack
-	$(AIRFLOW)/python -m pytest --ignore tests/local_stack --ignore tests/end_to_end --ignore tests/browser
+	$(AIRFLOW)/python -m pytest --ignore tests/local_stack --ignore tests/end_to_end --ignore tests/browser \
+		--ignore tests/airflow_versions
 	$(LOCAL)/python -m pytest tests/local_stack
 
 .PHONY: test-e2e
@@ -69,6 +73,10 @@ test-e2e: install ## Test the whole stack: refreshes through Airflow, with failu
 test-browser: install $(VENVS)/browser/.installed ## Test the service's page in headless Chromium
 	@tests/browser/install_chromium
 	$(VENVS)/browser/bin/python -m pytest tests/browser
+
+.PHONY: test-airflow-versions
+test-airflow-versions: install $(OTHER_AIRFLOWS) ## Test the DAGs in Airflow 2.11, 3.1 and the newest
+	$(LOCAL)/python -m pytest -rP tests/airflow_versions
 
 .PHONY: bench-export
 bench-export: install ## Measure the export against Beam's own connectors (ROWS=1000000 RUNS=3)
@@ -107,6 +115,9 @@ lock: $(UV) ## Lock the requirements anew, with the newest versions
 		tests/browser/requirements.in -o tests/browser/requirements.txt
 	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
 		benchmarks/serving/feast-requirements.in -o benchmarks/serving/feast-requirements.txt
+	for version in 2.11 3.1; do $(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
+		--exclude-newer $(OTHER_AIRFLOWS_DATE) tests/airflow_versions/requirements-$$version.in \
+		-o tests/airflow_versions/requirements-$$version.txt; done
 
 .PHONY: clean
 clean: ## Stop the stack; remove it and the environments
@@ -120,7 +131,10 @@ $(VENVS)/tools/.installed: tests/serving_api/tools/requirements.txt
 $(VENVS)/browser/.installed: tests/browser/requirements.txt
 $(FEAST_ENVIRONMENT): benchmarks/serving/feast-requirements.txt
 
-$(ENVIRONMENTS) $(VENVS)/browser/.installed $(FEAST_ENVIRONMENT): | $(UV)
+$(VENVS)/airflow-2.11/.installed: tests/airflow_versions/requirements-2.11.txt
+$(VENVS)/airflow-3.1/.installed: tests/airflow_versions/requirements-3.1.txt
+
+$(ENVIRONMENTS) $(OTHER_AIRFLOWS) $(VENVS)/browser/.installed $(FEAST_ENVIRONMENT): | $(UV)
 	@echo "installing $(@D) from $<"
 	@$(UV) venv -q --clear --python $(PYTHON) $(@D)
 	@$(UV) pip sync -q --python $(@D) $<

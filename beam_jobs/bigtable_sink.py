@@ -13,7 +13,7 @@ from apache_beam.utils.shared import Shared
 from beam_jobs.bulk_writer import CHANNEL_OPTIONS, BulkWriter, Target
 from beam_jobs.flow_control import FlowControl
 from beam_jobs.mutations import encode_row_keys, prediction_entries
-from beam_jobs.registered_version import ExportWatch, RegisteredVersion
+from beam_jobs.registered_version import RegisteredVersion, WriteLease
 from beam_jobs.write_metrics import WriteMetrics
 from prediction_store.connection import channel
 from prediction_store.layout import RowKeyFormat
@@ -28,8 +28,8 @@ class WritePredictions(beam.DoFn):
     """Writes batches of `entity_id` and `payload` as cells of a version; yields what it wrote of each batch.
 
     A bundle ends when all its cells are written, so the counts of bundles that failed and were retried do not count.
-    Now and then, between requests, it looks whether the export is still wanted: a job that outlives its refresh must
-    not go on writing.
+    It writes by a lease that it renews between requests: a job that outlives its refresh stops, and the next purge
+    knows when it must have stopped.
     """
 
     def __init__(self, target: Target, version: RegisteredVersion, row_keys: RowKeyFormat) -> None:
@@ -55,9 +55,9 @@ class WritePredictions(beam.DoFn):
         Raises:
             RegistryError: the registry does not expect this export any more.
         """
-        watch = ExportWatch(self._version)
-        watch()
-        self._writer = BulkWriter(self._channel, self._target, self._flow_control, require_wanted=watch)
+        lease = WriteLease(self._version)
+        lease.seconds_left()
+        self._writer = BulkWriter(self._channel, self._target, self._flow_control, lease.seconds_left)
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Receipt]:
         """Write one record batch."""

@@ -90,7 +90,7 @@ class BulkWriter:
         channel: grpc.Channel,
         target: Target,
         flow_control: FlowControl,
-        require_wanted: Callable[[], None] = lambda: None,
+        seconds_allowed: Callable[[], float] = lambda: math.inf,
     ) -> None:
         """Write to `target`.
 
@@ -98,12 +98,13 @@ class BulkWriter:
             channel: to Bigtable.
             target: where to, and how.
             flow_control: how fast.
-            require_wanted: called before each request; what it raises ends the writing. Must be thread-safe.
+            seconds_allowed: how long a request that is sent now may take; asked before each. What it raises ends the
+                writing. Must be thread-safe.
         """
         self._mutate_rows = mutate_rows(channel)
         self._target = target
         self._flow_control = flow_control
-        self._require_wanted = require_wanted
+        self._seconds_allowed = seconds_allowed
         self._metadata = (routing_metadata(target.table, target.app_profile), FEATURES)
         self._head = MutateRowsRequest(table_name=target.table, app_profile_id=target.app_profile).SerializeToString()
         self._pool = ThreadPoolExecutor(MAX_IN_FLIGHT)
@@ -169,7 +170,6 @@ class BulkWriter:
         request, rows = b"".join(self._parts), self._rows
         self._start_request()
         self._tally.throttled_seconds += self._flow_control.acquire(rows)
-        self._require_wanted()
         self._in_flight.append(self._pool.submit(self._write, request, rows))
 
     def _settle_oldest(self) -> None:
@@ -184,7 +184,8 @@ class BulkWriter:
         deadline = time.monotonic() + self._target.deadline_seconds
         tally = Tally(len(request))
         for attempt in itertools.count():
-            failed = self._failed_entries(request, rows, deadline - time.monotonic())
+            seconds = min(self._seconds_allowed(), deadline - time.monotonic())
+            failed = self._failed_entries(request, rows, seconds)
             if not failed:
                 break
             entries = MutateRowsRequest.FromString(request).entries
@@ -201,12 +202,11 @@ class BulkWriter:
             request, rows = self._head + request, len(failed)
             throttled = self._flow_control.acquire(rows)
             tally.add(Tally(len(request), rows, throttled))
-            self._require_wanted()
         return tally
 
-    def _failed_entries(self, request: bytes, rows: int, seconds_left: float) -> dict[int, "_Status"]:
+    def _failed_entries(self, request: bytes, rows: int, seconds: float) -> dict[int, "_Status"]:
         """Send a request; the status of the entries that were not written, by index."""
-        timeout = min(_REQUEST_TIMEOUT, seconds_left)
+        timeout = min(_REQUEST_TIMEOUT, seconds)
         answers = []
         unanswered = _Status(grpc.StatusCode.UNAVAILABLE.value[0], "the answer ended before this row")
         try:

@@ -62,5 +62,5 @@ def run(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)  # one stream: Airflow's operator blocks on two
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     run(sys.argv[1:])

@@ -6,6 +6,7 @@ Usage: python -m beam_jobs.purge_stale_cells --model=M --version=V --bigtable_pr
 
 import logging
 import sys
+import time
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -18,7 +19,7 @@ from prediction_store.lifecycle import ModelState, RegistryError
 
 
 def build(pipeline: beam.Pipeline, options: BigtableOptions, state: ModelState) -> None:
-    """Add the purge's steps to a pipeline.
+    """Add the purge's steps to a pipeline that is run at once: what is written after now may escape it.
 
     Args:
         pipeline: where to add them.
@@ -28,7 +29,7 @@ def build(pipeline: beam.Pipeline, options: BigtableOptions, state: ModelState) 
     target = options.target(state.entity_type)
     active = state.active or 0
     delete = DeleteStaleCells(target, state.model, active, options.version)
-    mark = MarkPurged(options.registered_version(), active)
+    mark = MarkPurged(options.registered_version(), active, began=time.time_ns() // 1_000_000)
     (
         pipeline
         | "Table" >> beam.Create([state.entity_type])
@@ -48,17 +49,19 @@ def run(arguments: Sequence[str]) -> None:
         SystemExit: an option is unknown, missing or wrong.
     """
     options = parse(arguments).view_as(BigtableOptions)
-    state = options.registered_version().state()
+    version = options.registered_version()
+    state = version.state()
     if options.version != state.latest or options.version == state.active:
         raise RegistryError(
             f"{state.model}: version {options.version} is not about to be exported: latest is {state.latest}, active "
             f"is {state.active}; purge as part of a refresh"
         )
+    version.wait_until_quiet(state)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, options, state)
     launch(pipeline, "purge")
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)  # one stream: Airflow's operator blocks on two
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     run(sys.argv[1:])

@@ -51,12 +51,14 @@ class WriteReceipt(beam.DoFn):
 class MarkPurged(beam.DoFn):
     """Says in the registry that no stale cells are left."""
 
-    def __init__(self, following: RegisteredVersion, active: int) -> None:
-        """Say so of the versions above `active` and below `following`."""
+    def __init__(self, following: RegisteredVersion, active: int, began: int) -> None:
+        """Say so of the versions above `active` and below `following`, if they were quiet when the purge `began`."""
         self._following = following
         self._active = active
+        self._began = began
 
     def process(self, rows: int) -> None:
         """Mark the stale versions as purged, whatever the number of `rows` that had cells of them."""
-        self._following.update(lambda state: state.purged(self._following.version, above=self._active))
+        version, above, began = self._following.version, self._active, self._began
+        self._following.update(lambda state: state.purged(version, above=above, began=began))
         _log.info("%s: deleted stale cells of %d rows", self._following.model, rows)

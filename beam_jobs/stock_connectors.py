@@ -23,6 +23,7 @@ from prediction_store.lifecycle import Receipt
 
 _RECEIPTS = "receipts"
 _LOOK_SECONDS = 10.0
+_LEASE = 900_000  # milliseconds: the connector goes on trying for ten minutes, and cannot be told to stop
 
 
 class ExportByStockConnectors(beam.PTransform):
@@ -95,7 +96,8 @@ class _MakeRows(beam.DoFn):
         yield TaggedOutput(_RECEIPTS, WindowedValue(receipt, window.max_timestamp(), (window,)))
 
     def _look(self) -> None:
-        self._version.state().require_exporting(self._version.version)
+        now = time.time_ns() // 1_000_000
+        self._version.update(lambda state: state.renew_writes(self._version.version, now, _LEASE))
         self._looked = time.monotonic()
 
 

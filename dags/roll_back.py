@@ -1,7 +1,6 @@
 """The Airflow DAG by which a person takes the readers of a model back to an earlier version."""
 
-from airflow.sdk import DAG, Param
-
+from foreserve.airflow_compat import DAG, Param
 from foreserve.operators import ChooseRollback, ConfirmServed, RollBack
 from refresh_factory.environment import Environment
 

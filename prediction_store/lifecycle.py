@@ -9,10 +9,20 @@ Pure values and rules. `registry` keeps them in Bigtable.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from prediction_store.layout import RowKeyFormat
+
+RUN_LEASE = 6 * 3_600_000
+"""How long a run holds its turn without a sign of life, in milliseconds: as long as a BigQuery query job may take."""
+
+WRITE_LEASE = 30_000
+"""How long a job may write without asking again, in milliseconds. It asks three times as often."""
+
+CLOCK_TOLERANCE = 10_000
+"""By how much the clocks of any two machines may differ, in milliseconds. Google's differ by far less."""
 
 
 class RegistryError(Exception):
@@ -40,9 +50,15 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """One version: its status, its receipt, and what the refresh noted of it (model, tables, metrics)."""
+    """One version: its status, its receipt, and what the refresh noted of it (model, tables, metrics).
+
+    Times are milliseconds since the epoch. `run` is the address of the Airflow run that opened it.
+    """
 
     status: Status
+    run: str = ""
+    held_until: int = 0  # the run's turn; no other opens a version before
+    writes_until: int = 0  # jobs may write its cells until then
     has_cells: bool = False
     confirmed: bool = False  # the service was seen to answer from it
     receipt: Receipt | None = None
@@ -87,29 +103,67 @@ class ModelState:
             )
         return replace(settings, active=self.active, latest=self.latest, versions=self.versions)._expire()
 
-    def open(self, now: int) -> "ModelState":
+    def open(self, now: int, run: str = "") -> "ModelState":
         """Open a version, `latest` of the result: `now` in milliseconds, or just above the latest if that is newer.
 
-        Opening a version shuts out all that were opened before and not promoted.
+        Opening a version shuts out all that were opened before and not promoted. A run that opens one again gets the
+        same, as long as its export has not begun.
+
+        Args:
+            now: milliseconds since the epoch.
+            run: who opens it, and from now on holds its turn; empty: nobody.
+
+        Raises:
+            RegistryError: it is another run's turn.
         """
+        holder = self.holder(now)
+        if holder and holder != run:
+            until = datetime.fromtimestamp(self.versions[self.latest].held_until / 1000, UTC)
+            raise RegistryError(
+                f"{self.model}: version {self.latest} is being made by {holder}, whose turn ends {until:%F %H:%M} UTC "
+                "unless it goes on; wait until it has ended"
+            )
+        latest = self.versions.get(self.latest)
+        if run and latest is not None and latest.run == run and latest.status is Status.OPEN:
+            return self.hold(self.latest, now)
         version = max(now, self.latest + 1)
-        return replace(self, latest=version, versions={**self.versions, version: VersionRecord(Status.OPEN)})
+        record = VersionRecord(Status.OPEN, run=run, held_until=now + RUN_LEASE if run else 0)
+        return replace(self, latest=version, versions={**self.versions, version: record})
+
+    def holder(self, now: int) -> str | None:
+        """The run whose turn it is: the one that makes the latest version, until it is confirmed or given up."""
+        record = self.versions.get(self.latest)
+        if record is None or record.confirmed or record.held_until <= now:
+            return None
+        return record.run if record.status in (Status.OPEN, Status.EXPORTING, Status.PROMOTED) else None
+
+    def hold(self, version: int, now: int) -> "ModelState":
+        """Say that the run of a version goes on: its turn lasts from now on as long as at first.
+
+        Nothing changes where it is not its turn any more.
+        """
+        record = self._record(version)
+        return self._with(version, _held(record, now)) if version == self.latest else self
+
+    def release(self, run: str) -> "ModelState":
+        """Say that a run has ended: its turn is over."""
+        record = self.versions.get(self.latest)
+        return self._with(self.latest, replace(record, held_until=0)) if record and record.run == run else self
 
     def note(self, version: int, **details: Any) -> "ModelState":
         """Add to the details of a version; a detail of the same name is replaced."""
         record = self._record(version)
         return self._with(version, replace(record, details={**record.details, **details}))
 
-    def require_unexported(self, version: int) -> None:
-        """Make sure that what a version is computed from may still be replaced.
+    def is_final(self, version: int) -> bool:
+        """Whether what a version is computed from must not change any more: its export has begun.
+
+        What was written is its difference from the active version, and what the next version is compared with.
 
         Raises:
-            RegistryError: cells of it may exist, or a newer version was opened.
+            RegistryError: it may never be exported: a newer version was opened.
         """
-        if self._latest_record(version, "be computed again").has_cells:
-            raise RegistryError(
-                f"{self.model}: version {version} cannot be computed again: its export has begun; start a new refresh"
-            )
+        return self._record(version).has_cells or self._latest_record(version, "be computed").has_cells
 
     def begin_export(self, version: int) -> "ModelState":
         """Say that cells of a version are about to be written; forget the receipt of an earlier try.
@@ -120,19 +174,60 @@ class ModelState:
         record = self._latest_record(version, "be exported")
         return self._expire()._with(version, replace(record, status=Status.EXPORTING, has_cells=True, receipt=None))
 
+    def resume_export(self, version: int) -> "ModelState":
+        """Begin the export of a version again if it had begun and was given up; else nothing changes."""
+        record = self._record(version)
+        return self.begin_export(version) if record.status is Status.ABORTED and record.has_cells else self
+
+    def was_promoted(self, version: int) -> bool:
+        """Whether a version was promoted, so that nothing of it may change any more."""
+        return self._record(version).status in (Status.PROMOTED, Status.EXPIRED)
+
+    def renew_writes(self, version: int, now: int, lease: int = WRITE_LEASE) -> "ModelState":
+        """Let the jobs that export a version write for another `lease` milliseconds.
+
+        Nothing changes while two thirds of that are left, so that many workers make few writes here.
+
+        Raises:
+            RegistryError: the export is not expected (any more).
+        """
+        self.require_exporting(version)
+        record = self._record(version)
+        if record.writes_until - now > lease * 2 // 3:
+            return self
+        return self._with(version, replace(_held(record, now), writes_until=now + lease))
+
+    def quiet_at(self, version: int) -> int:
+        """From when on nothing writes cells of the stale versions any more, in milliseconds since the epoch; 0: ever.
+
+        Opening `version` has shut them out, so their jobs cannot ask for more time.
+        """
+        until = max((self.versions[stale].writes_until for stale in self.stale_versions(version)), default=0)
+        return until + CLOCK_TOLERANCE if until else 0
+
     def stale_versions(self, version: int) -> list[int]:
         """The versions, other than this one, whose cells may lie above the active version and would be read."""
         floor = self.active or 0
         return sorted(v for v, r in self.versions.items() if v > floor and v != version and r.has_cells)
 
-    def purged(self, version: int, above: int) -> "ModelState":
+    def purged(self, version: int, *, above: int, began: int) -> "ModelState":
         """Say that all cells between version `above` and `version` have been deleted.
 
+        Args:
+            version: the version to be exported next.
+            above: the active version when the purge began; 0: none.
+            began: when it began to look for cells, in milliseconds since the epoch.
+
         Raises:
-            RegistryError: `above` is not the active version (0: none): the purge began before a promotion or rollback.
+            RegistryError: the purge began before a promotion or rollback, or while jobs could still write such cells.
         """
         if above != (self.active or 0):
             raise RegistryError(f"{self.model}: purged above {above}, but {self.active} is active now; purge again")
+        if began < self.quiet_at(version):
+            stale = self.stale_versions(version)
+            raise RegistryError(
+                f"{self.model}: jobs of versions {stale} could still write when the purge began; purge again"
+            )
         purged = {
             v: replace(self.versions[v], status=Status.PURGED, has_cells=False, receipt=None)
             for v in self.stale_versions(version)
@@ -274,10 +369,17 @@ class ModelState:
         return replace(self, versions={**self.versions, version: record})
 
 
+def _held(record: VersionRecord, now: int) -> VersionRecord:
+    return replace(record, held_until=now + RUN_LEASE) if record.run else record
+
+
 def _record_from(fields: dict[str, Any]) -> VersionRecord:
     receipt = fields["receipt"]
     return VersionRecord(
         status=Status(fields["status"]),
+        run=fields["run"],
+        held_until=fields["held_until"],
+        writes_until=fields["writes_until"],
         has_cells=fields["has_cells"],
         confirmed=fields["confirmed"],
         receipt=None if receipt is None else Receipt(**receipt),

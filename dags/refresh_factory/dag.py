@@ -5,13 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
-from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, ShortCircuitOperator
-from airflow.sdk import DAG, TriggerRule
 
-from foreserve.airflow_compat import Asset, named_asset
-from foreserve.open_loop import Load
+from foreserve.airflow_compat import DAG, Asset, TriggerRule, named_asset
+from foreserve.load import Load
 from foreserve.operators import (
     CANNOT_ASK,
     AbandonVersion,
@@ -23,9 +20,10 @@ from foreserve.operators import (
     OpenVersion,
     PrepareExport,
     Promote,
+    RunBeamJob,
+    RunQuery,
     SmokeTest,
     WaitForReplication,
-    require_unexported,
 )
 from foreserve.refresh import Refresh
 from prediction_store.lifecycle import ModelState
@@ -71,6 +69,7 @@ class _Builder:
         self._pipeline = pipeline
         self._environment = environment
         self._cloud = environment.cloud()
+        self._on_version: dict[str, Any] = {"cloud": self._cloud, "refresh": f"{{{{ {_XCOM} | tojson }}}}"}
 
     def dag(self) -> DAG:
         """Open a version; train and judge a model; predict; export; test; promote."""
@@ -117,7 +116,7 @@ class _Builder:
             dataset=f"{self._environment.project}.{self._environment.dataset}",
             create_tables=self._environment.create_tables,
         )
-        on_version: dict[str, Any] = {"cloud": cloud, "refresh": f"{{{{ {_XCOM} | tojson }}}}"}
+        on_version = self._on_version
 
         retrain = BranchPythonOperator(
             task_id="retrain",
@@ -167,7 +166,13 @@ class _Builder:
             task_id="confirm", cloud=cloud, model=pipeline.model, version=f"{{{{ {_REFRESH}.version }}}}"
         )
         clean_up = CleanUp(task_id="clean_up", **on_version)
-        abandon = AbandonVersion(task_id="abandon", trigger_rule=TriggerRule.ONE_FAILED, **on_version)
+        abandon = AbandonVersion(
+            task_id="abandon",
+            dataflow_jobs=[_job_id("purge"), _job_id("export")],
+            region=self._environment.region,
+            trigger_rule=TriggerRule.ONE_FAILED,
+            **on_version,
+        )
 
         open_version >> retrain >> train >> evaluate >> quality_gate >> predict
         retrain >> predict >> check >> prediction_gate >> changes >> prepare_export >> purge >> await_purge >> export
@@ -181,23 +186,19 @@ class _Builder:
         uri = f"foreserve://{environment.project}/{environment.bigtable_instance}/{pipeline.model}"
         return named_asset(f"{pipeline.model} predictions", uri)
 
-    def _query(self, task_id: str, statement: str, **kwargs: Any) -> BigQueryInsertJobOperator:
+    def _query(self, task_id: str, statement: str, **kwargs: Any) -> RunQuery:
         """A BigQuery job that waits in the triggerer."""
-        return BigQueryInsertJobOperator(
+        return RunQuery(
             task_id=task_id,
-            configuration={"query": {"query": f"{{{{ {statement} }}}}", "useLegacySql": False}},
-            project_id=self._environment.project,
-            location=self._environment.location,
-            gcp_conn_id=self._environment.gcp_conn_id,
-            pre_execute=require_unexported(self._cloud, "open_version"),
-            deferrable=True,
-            poll_interval=self._environment.poll_seconds,
+            sql=f"{{{{ {statement} }}}}",
+            poll_seconds=self._environment.poll_seconds,
+            **self._on_version,
             **kwargs,
         )
 
     def _beam_job(
         self, task_id: str, module: str, options: dict[str, str] | None = None, **kwargs: Any
-    ) -> tuple[BeamRunPythonPipelineOperator, AwaitDataflowJob]:
+    ) -> tuple[RunBeamJob, AwaitDataflowJob]:
         """A job of `beam_jobs`: the task that runs it here or submits it to Dataflow, and the one that awaits it there.
 
         The job has its counters in a namespace of the first task's name.
@@ -206,13 +207,11 @@ class _Builder:
         spec = importlib.util.find_spec("beam_jobs")
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError("beam_jobs is not on the Python path; deploy it beside the DAGs")
-        start = BeamRunPythonPipelineOperator(
+        start = RunBeamJob(
             task_id=task_id,
-            py_file=str(Path(spec.origin).parent / f"{module}.py"),
-            py_interpreter=environment.python,
-            runner=environment.beam_runner,
+            python=environment.python,
+            script=str(Path(spec.origin).parent / f"{module}.py"),
             pipeline_options={
-                "job_name": None,  # the job's own, instead of one that the operator makes
                 **environment.job_options(),
                 "bigtable_project": environment.project,
                 "bigtable_instance": environment.bigtable_instance,
@@ -222,24 +221,22 @@ class _Builder:
                 "version": f"{{{{ {_REFRESH}.version }}}}",
                 **(options or {}),
             },
-            dataflow_config={
-                "location": environment.region,
-                "project_id": environment.project,
-                "wait_until_finished": False,
-            },
-            gcp_conn_id=environment.gcp_conn_id,
-            deferrable=False,
             execution_timeout=_JOB_TIMEOUT,
+            **self._on_version,
             **kwargs,
         )
         wait = AwaitDataflowJob(
             task_id=f"await_{task_id}",
-            job_id=f"{{{{ ti.xcom_pull(task_ids='{task_id}', key='dataflow_job_id') or '' }}}}",
+            job_id=_job_id(task_id),
             metrics=task_id,
-            project=environment.project,
+            cloud=self._cloud,
             region=environment.region,
-            gcp_conn_id=environment.gcp_conn_id,
             poke_interval=_PROGRESS_SECONDS,
             timeout=_JOB_TIMEOUT.total_seconds(),
         )
         return start, wait
+
+
+def _job_id(task_id: str) -> str:
+    """A template of the id of the Dataflow job that a task submitted, empty where it did not."""
+    return f"{{{{ ti.xcom_pull(task_ids='{task_id}') or '' }}}}"

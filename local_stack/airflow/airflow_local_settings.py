@@ -1,8 +1,7 @@
-"""Imported by every Airflow process when it starts, so that the tasks it forks need not import the operators again."""
+"""Imported by every Airflow process when it starts, so that the tasks it forks need not import these again."""
 
-from airflow.providers.apache.beam.operators import beam
-from airflow.providers.google.cloud.operators import bigquery
+from airflow.providers.google.cloud.triggers import bigquery
 
 import foreserve.operators
 
-__all__ = ["beam", "bigquery", "foreserve"]
+__all__ = ["bigquery", "foreserve"]

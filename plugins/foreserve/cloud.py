@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow.sdk import BaseHook
+from foreserve.airflow_compat import BaseHook
 
 if TYPE_CHECKING:
     from google.cloud import bigquery

@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from foreserve.open_loop import Load, LoadReport, Timing
+from foreserve.load import Load
+from foreserve.open_loop import LoadReport, Timing
 
 _SLOWEST = 20
 _PROBLEMS = 100

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from foreserve.airflow_compat import BaseOperatorLink, XCom
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator, Context
     from airflow.sdk.types import TaskInstanceKey
+
+    from foreserve.airflow_compat import BaseOperator, Context
 
 
 class _KeptLink(BaseOperatorLink):

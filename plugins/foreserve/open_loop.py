@@ -15,6 +15,8 @@ from urllib.parse import quote
 import httpx
 from hdrh.histogram import HdrHistogram
 
+from foreserve.load import Load
+
 _LONGEST_MICROSECONDS = 60_000_000
 _SIGNIFICANT_DIGITS = 3
 _WARM_UP_REQUESTS = 20
@@ -31,15 +33,6 @@ class Expectation:
 
     entity_id: str
     payload: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """How much to ask: `requests` in all, `rate` of them each second, each given up after `timeout` seconds."""
-
-    requests: int
-    rate: float
-    timeout: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

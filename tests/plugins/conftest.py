@@ -2,8 +2,8 @@
 
 import json
 import uuid
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors
@@ -19,6 +19,33 @@ from refresh_factory.pipeline import SmokeTest
 from refresh_factory.trigger_form import trigger_form
 
 DATASET = "demo.operators"
+
+
+@dataclass
+class DagRun:
+    """What a task sees of its run."""
+
+    dag_id: str = "refresh_m"
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    run_type: str = "manual"
+    triggering_user_name: str = "Ann"
+    logical_date: datetime | None = None
+    run_after: datetime = datetime(2026, 11, 23, 5, tzinfo=UTC)
+
+
+@dataclass
+class TaskInstance:
+    """What a task sees of itself, and what it leaves for others."""
+
+    try_number: int = 1
+    unfinished_runs: set = field(default_factory=set)
+    xcoms: dict = field(default_factory=dict)
+
+    def xcom_push(self, key, value):
+        self.xcoms[key] = value
+
+    def get_dr_count(self, run_ids, **_):
+        return len(self.unfinished_runs.intersection(run_ids))
 
 
 @pytest.fixture(scope="session")
@@ -50,17 +77,6 @@ def registry(cloud):
         yield registry
 
 
-class TaskInstance:
-    """Keeps what a task pushes."""
-
-    def __init__(self):
-        self.xcoms = {}
-        self.try_number = 1
-
-    def xcom_push(self, key, value):
-        self.xcoms[key] = value
-
-
 @pytest.fixture
 def context():
     """Makes the context of a task in a run that Ann triggered, with some choices in the form."""
@@ -69,13 +85,7 @@ def context():
         form = {name: param.resolve() for name, param in trigger_form(SmokeTest()).items()}
         return {
             "params": form | params,
-            "dag_run": SimpleNamespace(
-                run_id="manual__1",
-                run_type="manual",
-                triggering_user_name="Ann",
-                logical_date=None,
-                run_after=datetime(2026, 11, 23, 5, tzinfo=UTC),
-            ),
+            "dag_run": DagRun(run_id="manual__1"),
             "ti": TaskInstance(),
             "outlet_events": OutletEventAccessors(),
         }
@@ -88,7 +98,7 @@ def open_version(cloud, context, warehouse):
     """Opens a version of a model that nothing else uses; the refresh."""
     model = f"m{uuid.uuid4().hex[:12]}"
 
-    def open_version(*, keep_versions=4, **params):
+    def open_version(*, keep_versions=4, run=None, unfinished_runs=(), **params):
         operator = OpenVersion(
             task_id="open_version",
             cloud=cloud,
@@ -96,7 +106,10 @@ def open_version(cloud, context, warehouse):
             dataset=DATASET,
             create_tables=True,
         )
-        return Refresh.from_xcom(operator.execute(context(**params)))
+        given = context(**params)
+        given["ti"].unfinished_runs = set(unfinished_runs)
+        given["dag_run"] = run or DagRun()
+        return Refresh.from_xcom(operator.execute(given))
 
     return open_version
 

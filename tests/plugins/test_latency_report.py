@@ -4,7 +4,8 @@ from html.parser import HTMLParser
 import pytest
 
 from foreserve.latency_report import latency_page
-from foreserve.open_loop import Load, LoadReport, Timing
+from foreserve.load import Load
+from foreserve.open_loop import LoadReport, Timing
 
 FAST = [Timing(f"id{i}", i / 10, 1 + i / 10, None) for i in range(100)]
 

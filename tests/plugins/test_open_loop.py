@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from foreserve.open_loop import Expectation, Load, measure
+from foreserve.load import Load
+from foreserve.open_loop import Expectation, measure
 
 VERSION = 7
 NO_PREDICTION = {"type": "/problems/no-prediction", "title": "No prediction", "status": 404}

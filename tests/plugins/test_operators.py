@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.models import DagRun
+from airflow.models import DagRun as AirflowRun
 from airflow.sdk import Asset
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from foreserve.checks import Checks
 from foreserve.gate import QualityGate
@@ -20,11 +20,11 @@ from foreserve.operators import (
     Promote,
     RollBack,
     WaitForReplication,
-    require_unexported,
 )
 from foreserve.operators.versions import data_cutoff
 from foreserve.refresh import Refresh
 from prediction_store.lifecycle import Receipt, Status
+from tests.plugins.conftest import DATASET, DagRun
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def promoted(open_version, compute, prepare, promote, registry):
         refresh = open_version(**settings)
         compute(refresh, {"a": "1"}, {"a": "1"})
         prepare(refresh, refresh.candidate_model)
-        registry.update(refresh.model, lambda state: state.purged(refresh.version, above=state.active or 0))
+        registry.update(refresh.model, lambda state: state.purged(refresh.version, above=state.active or 0, began=0))
         registry.update(refresh.model, lambda state: state.complete_export(refresh.version, Receipt(1, 0)))
         promote(refresh)
         registry.update(refresh.model, lambda state: state.confirm(refresh.version))
@@ -93,9 +93,9 @@ EARLIER = DUE - timedelta(weeks=1)
 @pytest.mark.parametrize(
     "run",
     [
-        DagRun(run_type="manual", logical_date=None, run_after=DUE),
-        DagRun(run_type="manual", logical_date=DUE, run_after=DUE + timedelta(days=9)),
-        DagRun(run_type="scheduled", logical_date=EARLIER, run_after=DUE, data_interval=(EARLIER, DUE)),
+        AirflowRun(run_type="manual", logical_date=None, run_after=DUE),
+        AirflowRun(run_type="manual", logical_date=DUE, run_after=DUE + timedelta(days=9)),
+        AirflowRun(run_type="scheduled", logical_date=EARLIER, run_after=DUE, data_interval=(EARLIER, DUE)),
         SimpleNamespace(run_type="scheduled", logical_date=EARLIER, data_interval_end=DUE),  # as in Airflow 2
     ],
 )
@@ -115,6 +115,39 @@ def test_a_later_version_knows_what_is_served(open_version, promoted):
     assert second.active == first.version < second.version
     assert second.champion_model == first.candidate_model
     assert second.active_predictions_table == first.predictions_table
+
+
+def test_two_runs_do_not_work_at_a_time(open_version):
+    first = DagRun()
+    open_version(run=first)
+    with pytest.raises(AirflowException, match=rf"is being made by .*/dags/refresh_m/runs/{first.run_id}, whose turn"):
+        open_version(unfinished_runs=[first.run_id])
+
+
+def test_another_airflows_run_is_waited_for_too(open_version, monkeypatch):
+    first = DagRun()
+    open_version(run=first)
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://another.example.com")
+    with pytest.raises(AirflowException, match="is being made by"):
+        open_version()
+    with pytest.raises(AirflowException, match="is being made by"):
+        open_version(run=first)  # only its name is the same
+
+
+def test_a_run_that_was_stopped_by_hand_blocks_nobody(open_version):
+    """Then the task that abandons its version has not run."""
+    stopped = open_version()
+    assert open_version().version > stopped.version
+
+
+def test_a_run_that_opens_a_version_again_goes_on_with_it(open_version):
+    run = DagRun()
+    assert open_version(run=run, unfinished_runs=[run.run_id]) == open_version(run=run, unfinished_runs=[run.run_id])
+
+
+def test_a_backfill_is_refused(open_version, registry):
+    with pytest.raises(AirflowFailException, match=r"a backfill is refused: .* trigger the DAG with that logical date"):
+        open_version(run=DagRun(run_type="backfill"))
 
 
 GATE = {"metrics": {"roc_auc": {"minimum": 0.7, "max_drop": 0.05}}}
@@ -317,21 +350,6 @@ def test_without_a_decision_the_champion_predicts(compute, open_version, prepare
     assert registry.get(refresh.model).versions[refresh.version].details["model"] == champion
 
 
-def test_what_was_exported_is_not_computed_again(cloud, compute, open_version, prepare):
-    class TaskInstance:
-        def xcom_pull(self, task_ids):
-            assert task_ids == "open_version"
-            return refresh.to_xcom()
-
-    refresh = open_version()
-    check = require_unexported(cloud, "open_version")
-    check({"ti": TaskInstance()})
-    compute(refresh, {"a": "1"}, {"a": "1"})
-    prepare(refresh)
-    with pytest.raises(AirflowFailException, match="its export has begun; start a new refresh"):
-        check({"ti": TaskInstance()})
-
-
 def test_an_export_that_is_short_of_a_row_is_not_promoted(compute, open_version, prepare, promote, registry):
     refresh = open_version()
     compute(refresh, {"a": "1", "b": "2"}, {"a": "1", "b": "2"})
@@ -346,16 +364,45 @@ def test_replication_is_awaited(open_version, task):
     task(WaitForReplication, open_version(), entity_type="customer", poll_seconds=0.1).execute({})
 
 
-def test_abandoning_leaves_readers_where_they_were(open_version, promoted, registry, task):
+@pytest.fixture
+def abandon(task):
+    return lambda refresh: task(AbandonVersion, refresh, dataflow_jobs=["", ""], region="us-central1").execute({})
+
+
+def test_abandoning_leaves_readers_where_they_were(abandon, open_version, promoted, registry):
     first = promoted()
     second = open_version()
-    task(AbandonVersion, second).execute({})
+    abandon(second)
     state = registry.get(second.model)
     assert (state.active, state.versions[second.version].status) == (first.version, Status.ABORTED)
 
 
+def test_what_a_failed_refresh_made_is_there_until_the_next_one_ends(
+    abandon, compute, open_version, promoted, warehouse
+):
+    """However that ends: refreshes may fail for weeks."""
+    served, failed = promoted(), open_version()
+    compute(failed, {"a": "1"}, {"a": "1"})
+    warehouse.query_and_wait(
+        f"CREATE MODEL `{failed.candidate_model}` OPTIONS(model_type='LINEAR_REG', "
+        "input_label_cols=['y']) AS SELECT x, 2.0 * x AS y FROM UNNEST([1.0, 2.0, 3.0]) AS x"
+    )
+
+    def made_by(refresh):
+        tables = {table.table_id for table in warehouse.list_tables(DATASET)}
+        models = {model.model_id for model in warehouse.list_models(DATASET)}
+        names = (refresh.predictions_table, refresh.changes_table, refresh.candidate_model)
+        return {name.rpartition(".")[2] for name in names} & (tables | models)
+
+    abandon(failed)
+    assert len(made_by(failed)) == 3
+    abandon(open_version())
+    assert made_by(failed) == set()
+    assert len(made_by(served)) == 2
+
+
 def test_abandoning_before_a_version_was_opened_does_nothing(cloud):
-    AbandonVersion(task_id="abandon", cloud=cloud, refresh="null").execute({})
+    AbandonVersion(task_id="abandon", cloud=cloud, refresh="null", dataflow_jobs=[], region="").execute({})
 
 
 def test_a_roll_back_goes_to_the_version_before_and_back_no_further_when_retried(cloud, context, promoted, registry):

@@ -1,6 +1,14 @@
 import pytest
 
-from prediction_store.lifecycle import ModelState, Receipt, RegistryError, Status
+from prediction_store.lifecycle import (
+    CLOCK_TOLERANCE,
+    RUN_LEASE,
+    WRITE_LEASE,
+    ModelState,
+    Receipt,
+    RegistryError,
+    Status,
+)
 
 RECEIPT = Receipt(10, 2)
 
@@ -9,7 +17,9 @@ def exported(state, now=0):
     """The state after a version was opened and exported."""
     state = state.open(now)
     version = state.latest
-    return state.begin_export(version).purged(version, above=state.active or 0).complete_export(version, RECEIPT)
+    return (
+        state.begin_export(version).purged(version, above=state.active or 0, began=0).complete_export(version, RECEIPT)
+    )
 
 
 def promoted(state, now=0):
@@ -96,7 +106,7 @@ def test_cells_of_an_aborted_export_must_be_purged_before_promotion():
     with pytest.raises(RegistryError, match=rf"versions \[{aborted}\].*purge"):
         state.promote(version, expected_active=state.active, expected=RECEIPT)
     assert (
-        state.purged(version, above=state.active)
+        state.purged(version, above=state.active, began=0)
         .promote(version, expected_active=state.active, expected=RECEIPT)
         .active
         == version
@@ -113,7 +123,7 @@ def test_a_purged_version_is_gone_for_good():
     state = exported(NEW)
     late = state.latest
     state = state.abandon(late, None).open(0)
-    state = state.begin_export(state.latest).purged(state.latest, above=0)
+    state = state.begin_export(state.latest).purged(state.latest, above=0, began=0)
     assert state.versions[late].status is Status.PURGED
     assert state.abandon(late, None) == state
 
@@ -123,17 +133,86 @@ def test_a_purge_that_began_before_a_rollback_does_not_count():
     first, second = sorted(state.versions)
     state = state.open(0).begin_export(state.latest + 1).roll_back(first)
     with pytest.raises(RegistryError, match=f"purged above {second}, but {first} is active"):
-        state.purged(state.latest, above=second)
+        state.purged(state.latest, above=second, began=0)
 
 
-def test_what_an_export_was_computed_from_is_not_computed_again():
+def test_what_an_export_was_computed_from_is_final():
     state = NEW.open(5)
-    state.require_unexported(5)
-    state.abandon(5, None).require_unexported(5)
-    with pytest.raises(RegistryError, match="5 cannot be computed again: its export has begun"):
-        state.begin_export(5).require_unexported(5)
-    with pytest.raises(RegistryError, match="cannot be computed again: it is promoted"):
-        promoted(NEW).require_unexported(promoted(NEW).latest)
+    assert not state.is_final(5)
+    assert not state.abandon(5, None).is_final(5)
+    assert state.begin_export(5).is_final(5)
+    assert promoted(NEW).open(9).is_final(promoted(NEW).latest)
+    with pytest.raises(RegistryError, match="5 cannot be computed: 6 was opened after it"):
+        state.open(6).is_final(5)
+
+
+def test_an_export_that_was_given_up_can_be_gone_on_with():
+    state = NEW.open(5)
+    assert state.resume_export(5) == state
+    given_up = state.begin_export(5).complete_export(5, RECEIPT).abandon(5, None)
+    assert given_up.resume_export(5) == state.begin_export(5)
+    with pytest.raises(RegistryError, match="6 was opened after it"):
+        given_up.open(6).resume_export(5)
+    assert promoted(NEW).resume_export(promoted(NEW).latest) == promoted(NEW)
+
+
+RUN, OTHER = "http://airflow/dags/d/runs/1", "http://airflow/dags/d/runs/2"
+
+
+def test_two_runs_do_not_interleave():
+    state = NEW.open(5, RUN)
+    with pytest.raises(RegistryError, match=f"version 5 is being made by {RUN}, whose turn ends 1970-01-01 06:00 UTC"):
+        state.open(6, OTHER)
+    exporting = state.begin_export(5)
+    with pytest.raises(RegistryError, match="is being made by"):
+        exporting.open(6, OTHER)
+    served = exporting.complete_export(5, RECEIPT).promote(5, expected_active=None, expected=RECEIPT)
+    with pytest.raises(RegistryError, match="is being made by"):
+        served.open(6, OTHER)
+    assert served.confirm(5).open(6, OTHER).latest == 6
+
+
+def test_a_turn_ends_when_its_version_is_given_up_or_its_run_has_ended():
+    state = NEW.open(5, RUN)
+    assert state.abandon(5, None).open(6, OTHER).latest == 6
+    assert state.release(RUN).open(6, OTHER).latest == 6
+    assert state.release(OTHER) == state
+
+
+def test_a_turn_ends_without_a_sign_of_life_and_lasts_with_one():
+    state = NEW.open(5, RUN)
+    assert state.open(5 + RUN_LEASE, OTHER).latest == 5 + RUN_LEASE
+    for goes_on in (
+        state.hold(5, 1000),
+        state.begin_export(5).renew_writes(5, 1000),
+    ):
+        assert goes_on.holder(5 + RUN_LEASE) == RUN
+        assert goes_on.holder(1000 + RUN_LEASE) is None
+
+
+def test_a_run_that_opens_a_version_again_gets_the_same_until_it_is_exported():
+    state = NEW.open(5, RUN)
+    assert state.open(6, RUN).latest == 5
+    assert state.begin_export(5).open(6, RUN).latest == 6
+    assert state.abandon(5, None).open(6, RUN).latest == 6
+
+
+def test_many_workers_renew_the_right_to_write_with_few_writes():
+    state = NEW.open(5).begin_export(5).renew_writes(5, 1000)
+    assert state.versions[5].writes_until == 1000 + WRITE_LEASE
+    assert state.renew_writes(5, 1000 + WRITE_LEASE // 4) is state
+    assert state.renew_writes(5, 1000 + WRITE_LEASE // 2).versions[5].writes_until == 1000 + WRITE_LEASE * 3 // 2
+
+
+def test_a_purge_that_began_while_cells_could_still_be_written_does_not_count():
+    state = NEW.open(5).begin_export(5).renew_writes(5, now=1000).abandon(5, None).open(6)
+    with pytest.raises(RegistryError, match="6 was opened after it"):
+        state.renew_writes(5, now=1001)
+    quiet = 1000 + WRITE_LEASE + CLOCK_TOLERANCE
+    assert state.quiet_at(6) == quiet
+    with pytest.raises(RegistryError, match=r"versions \[5\] could still write when the purge began"):
+        state.purged(6, above=0, began=quiet - 1)
+    assert state.purged(6, above=0, began=quiet).stale_versions(6) == []
 
 
 def test_only_an_export_that_has_begun_is_expected():

@@ -67,7 +67,7 @@ class Versions(RuleBasedStateMachine):
                 entry.row_key = key
                 entries.append(entry)
         self.mutate(entries)
-        self.step(lambda state: state.purged(version, above=active))
+        self.step(lambda state: state.purged(version, above=active, began=0))
 
     def changes(self):
         old, new = self.snapshots.get(self.state.active, {}), self.candidate

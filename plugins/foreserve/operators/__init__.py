@@ -5,7 +5,8 @@ modules every time it is parsed.
 """
 
 from foreserve.operators.asking import CANNOT_ASK
-from foreserve.operators.dataflow import AwaitDataflowJob
+from foreserve.operators.beam import AwaitDataflowJob, RunBeamJob
+from foreserve.operators.bigquery import RunQuery
 from foreserve.operators.export import PrepareExport, WaitForReplication
 from foreserve.operators.gates import CheckPredictions, CheckQuality
 from foreserve.operators.serving import ConfirmServed, SmokeTest
@@ -16,7 +17,6 @@ from foreserve.operators.versions import (
     OpenVersion,
     Promote,
     RollBack,
-    require_unexported,
 )
 
 __all__ = [
@@ -32,7 +32,8 @@ __all__ = [
     "PrepareExport",
     "Promote",
     "RollBack",
+    "RunBeamJob",
+    "RunQuery",
     "SmokeTest",
     "WaitForReplication",
-    "require_unexported",
 ]

@@ -10,7 +10,7 @@ from foreserve.airflow_compat import Param
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.sdk import Context
+    from foreserve.airflow_compat import Context
 
 ANSWER_WITHIN = timedelta(hours=24)
 """Without an answer by then, the refresh stops: the next one is waiting for it to end."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
+from foreserve.airflow_compat import AirflowFailException, BaseOperator
 from foreserve.refresh import Refresh
+from prediction_store.lifecycle import RegistryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from foreserve.cloud import Cloud
+    from prediction_store.lifecycle import ModelState
 
 
 class CloudOperator(BaseOperator):
@@ -38,3 +40,16 @@ class RefreshOperator(CloudOperator):
     def current(self) -> Refresh:
         """The refresh, once the task runs."""
         return Refresh.from_xcom(json.loads(self.refresh))
+
+    def step(self, step: Callable[[ModelState], ModelState]) -> ModelState:
+        """Make a step in the registry, and say that the run goes on; the state that follows.
+
+        Raises:
+            AirflowFailException: the step is not allowed; trying again would not help.
+        """
+        refresh, now = self.current, time.time_ns() // 1_000_000
+        try:
+            with self.cloud.registry() as registry:
+                return registry.update(refresh.model, lambda state: step(state).hold(refresh.version, now))
+        except RegistryError as error:
+            raise AirflowFailException(str(error)) from error

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseBranchOperator
-
+from foreserve.airflow_compat import BaseBranchOperator
 from foreserve.operators.base import RefreshOperator
 from prediction_store.lifecycle import ModelState, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.sdk import Context
     from google.cloud import bigquery
 
+    from foreserve.airflow_compat import Context
     from foreserve.refresh import Refresh
 
 
@@ -31,7 +30,10 @@ class PrepareExport(RefreshOperator, BaseBranchOperator):
         self.export_task_id = export_task_id
 
     def choose_branch(self, context: Context) -> str:
-        """Count the changes, announce the export, and purge only if stale cells could be read with it."""
+        """Count the changes, announce the export, and purge only if stale cells could be read with it.
+
+        A version that was promoted is left as it is.
+        """
         refresh = self.current
         client = self.cloud.bigquery()
         total = next(iter(client.query_and_wait(f"SELECT COUNT(*) FROM `{refresh.predictions_table}`")))[0]
@@ -45,6 +47,8 @@ class PrepareExport(RefreshOperator, BaseBranchOperator):
         model = self.model or refresh.champion_model
 
         def announce(state: ModelState) -> ModelState:
+            if state.was_promoted(refresh.version):
+                return state
             noted = state.note(
                 refresh.version,
                 model=model,
@@ -54,8 +58,7 @@ class PrepareExport(RefreshOperator, BaseBranchOperator):
             )
             return noted.begin_export(refresh.version)
 
-        with self.cloud.registry() as registry:
-            state = registry.update(refresh.model, announce)
+        state = self.step(announce)
         stale = state.stale_versions(refresh.version)
         self.log.info("of %(predictions)d predictions, %(written)d to write, %(unchanged)d unchanged", counts)
         self.log.info("%d tombstones; stale versions to purge: %s", expected.tombstones, stale or "none")

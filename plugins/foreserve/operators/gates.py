@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk.exceptions import AirflowFailException
-
+from foreserve.airflow_compat import AirflowFailException
 from foreserve.decisions import Outcome, decided
 from foreserve.operators.asking import STOP, AskingOperator
 from foreserve.operators.base import RefreshOperator
@@ -15,8 +14,7 @@ from prediction_store.layout import MAX_ENTITY_ID_BYTES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow.sdk import Context
-
+    from foreserve.airflow_compat import Context
     from foreserve.checks import Checks
     from foreserve.gate import QualityGate
 

@@ -8,8 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
-
+from foreserve.airflow_compat import AirflowException, AirflowFailException
 from foreserve.links import LatencyReportLink, ServedVersionLink
 from foreserve.operators.base import CloudOperator, RefreshOperator
 
@@ -17,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import httpx
-    from airflow.sdk import Context
     from google.cloud import bigquery
 
-    from foreserve.open_loop import Expectation, Load, LoadReport
+    from foreserve.airflow_compat import Context
+    from foreserve.load import Load
+    from foreserve.open_loop import Expectation, LoadReport
     from foreserve.refresh import Refresh
     from foreserve.reports import Reports
 
@@ -49,6 +49,7 @@ class SmokeTest(RefreshOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Measure, record, report, and judge."""
         refresh, load, objective = self.current, *self._wanted(context["params"])
+        self.step(lambda state: state)
         expectations = self._sample(refresh, load.requests)
         if not expectations:
             raise AirflowFailException(f"{refresh.predictions_table} is empty: there is nothing to test")

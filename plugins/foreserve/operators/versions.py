@@ -6,22 +6,21 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException
-
+from foreserve.airflow_compat import AirflowException, AirflowFailException, has_ended, run_url
 from foreserve.decisions import decided
 from foreserve.links import ServedVersionLink
 from foreserve.operators.base import CloudOperator, RefreshOperator
+from foreserve.operators.beam import cancel_dataflow_job
+from foreserve.operators.bigquery import cancel_queries
 from foreserve.operators.export import expected_receipt
 from foreserve.refresh import Refresh, version_of
 from prediction_store.lifecycle import ModelState, RegistryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from airflow.sdk import Asset, Context
-
-    from foreserve.cloud import Cloud
+    from foreserve.airflow_compat import Asset, Context
 
 
 class OpenVersion(CloudOperator):
@@ -42,7 +41,17 @@ class OpenVersion(CloudOperator):
         self.create_tables = create_tables
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Register the model if it is new, and open a version."""
+        """Register the model if it is new, and open a version.
+
+        Raises:
+            AirflowFailException: the run is part of a backfill, or there is no model to reuse, or no reason.
+            AirflowException: another run is at work on the model.
+        """
+        if context["dag_run"].run_type == "backfill":
+            raise AirflowFailException(
+                "a backfill is refused: each of its runs would serve predictions as of an old date; to do that once, "
+                "trigger the DAG with that logical date"
+            )
         params = context["params"]
         if params["override_gates"] and not (params["reason"] or "").strip():
             raise AirflowFailException(
@@ -60,8 +69,10 @@ class OpenVersion(CloudOperator):
                 )
             if self.create_tables:
                 self._create_tables(state)
-            run = decided(context, choices={name: value for name, value in params.items() if value is not None})
-            state = registry.update(self.initial.model, lambda state: _opened(state, run))
+            try:
+                state = registry.update(self.initial.model, lambda state: self._open(state, context))
+            except RegistryError as error:
+                raise AirflowException(str(error)) from error
         refresh = Refresh(
             model=state.model,
             version=state.latest,
@@ -74,6 +85,17 @@ class OpenVersion(CloudOperator):
         self.log.info("opened version %d; readers are at %s", refresh.version, refresh.active or "none yet")
         self.log.info("data before %s count", refresh.cutoff)
         return refresh.to_xcom()
+
+    def _open(self, state: ModelState, context: Context) -> ModelState:
+        """Open a version, unless another run is at work: Airflow may still have it running, or not know it."""
+        now = time.time_ns() // 1_000_000
+        holder = state.holder(now)
+        if holder and has_ended(context, holder):
+            state = state.release(holder)
+        following = state.open(now, run_url(context))
+        params = context["params"]
+        run = decided(context, choices={name: value for name, value in params.items() if value is not None})
+        return following.note(following.latest, run=run)
 
     def _create_registry(self) -> None:
         from prediction_store.tables import Tables
@@ -100,28 +122,6 @@ def data_cutoff(dag_run: Any) -> datetime:
     return due
 
 
-def require_unexported(cloud: Cloud, open_task_id: str) -> Callable[[Context], None]:
-    """A check before a task replaces what a version is computed from.
-
-    Once its export has begun, a table of a version must not change any more: what was written is its difference from
-    the served version, and what the next version is compared with.
-
-    Args:
-        cloud: where the registry is.
-        open_task_id: the task that opened the version.
-    """
-
-    def check(context: Context) -> None:
-        refresh = Refresh.from_xcom(context["ti"].xcom_pull(task_ids=open_task_id))
-        try:
-            with cloud.registry() as registry:
-                registry.get(refresh.model).require_unexported(refresh.version)
-        except RegistryError as error:
-            raise AirflowFailException(str(error)) from error
-
-    return check
-
-
 class Promote(RefreshOperator):
     """Switches readers to the new version, if it is complete and nothing else was promoted meanwhile.
 
@@ -145,11 +145,7 @@ class Promote(RefreshOperator):
             promoted = state.promote(refresh.version, expected_active=refresh.active, expected=expected)
             return promoted.note(refresh.version, promotion=promotion)
 
-        try:
-            with self.cloud.registry() as registry:
-                registry.update(refresh.model, promote)
-        except RegistryError as error:
-            raise AirflowFailException(str(error)) from error
+        self.step(promote)
         ServedVersionLink.keep(context, f"{self.cloud.api_address()[0]}/v1/models/{refresh.model}")
         context["outlet_events"][self.asset].extra = {
             "event": "prediction version promoted",
@@ -167,29 +163,25 @@ class CleanUp(RefreshOperator):
 
     def execute(self, context: Context) -> None:
         """Keep what the active version and those it can be rolled back to need; drop the rest."""
-        refresh = self.current
-        with self.cloud.registry() as registry:
-            state = registry.update(refresh.model, ModelState.forget)
-        kept = {v for v in (state.active, *state.rollback_targets()) if v is not None}
-        kept_models = {state.versions[version].details["model"] for version in kept}
-        client = self.cloud.bigquery()
-        for model in client.list_models(refresh.dataset):
-            name = f"{refresh.dataset}.{model.model_id}"
-            if _is_older(model.model_id, refresh) and name not in kept_models:
-                client.query_and_wait(f"DROP MODEL IF EXISTS `{name}`")
-                self.log.info("dropped model %s", model.model_id)
-        for table in client.list_tables(refresh.dataset):
-            version = version_of(table.table_id, refresh.model)
-            if _is_older(table.table_id, refresh) and version not in kept:
-                client.query_and_wait(f"DROP TABLE IF EXISTS `{refresh.dataset}.{table.table_id}`")
-                self.log.info("dropped table %s", table.table_id)
+        _clean_up_before(self, self.current)
 
 
 class AbandonVersion(RefreshOperator):
-    """After a failure: readers stay, or go back, where they were before the refresh, and the version is aborted."""
+    """After a failure: readers stay, or go back, where they were before the refresh, and the version is aborted.
+
+    What it made in BigQuery stays, to be looked at or gone on with, until the next refresh ends, well or not.
+    """
+
+    template_fields: Sequence[str] = (*RefreshOperator.template_fields, "dataflow_jobs")
+
+    def __init__(self, *, dataflow_jobs: list[str], region: str, **kwargs: Any) -> None:
+        """Cancel `dataflow_jobs` (ids, or empty) in `region`, where they still run."""
+        super().__init__(**kwargs)
+        self.dataflow_jobs = dataflow_jobs
+        self.region = region
 
     def execute(self, context: Context) -> None:
-        """Abort the version; roll back if it is served and was never confirmed."""
+        """Abort the version, or roll back if it is served and was never confirmed; stop its jobs; clean up."""
         if json.loads(self.refresh) is None:
             self.log.info("no version was opened; nothing to abandon")
             return
@@ -200,6 +192,12 @@ class AbandonVersion(RefreshOperator):
             "version %d is %s; readers are at %s",
             *(refresh.version, state.versions[refresh.version].status, state.active or "none yet"),
         )
+        for job_id in self.dataflow_jobs:
+            if cancel_dataflow_job(self.cloud, self.region, job_id):
+                self.log.info("cancelled Dataflow job %s", job_id)
+        for job_id in cancel_queries(self.cloud.bigquery(), refresh):
+            self.log.info("cancelled BigQuery job %s", job_id)
+        _clean_up_before(self, refresh)
 
 
 class ChooseRollback(CloudOperator):
@@ -253,10 +251,23 @@ class RollBack(CloudOperator):
         self.log.info("%s is served from version %s", self.model, state.active)
 
 
-def _opened(state: ModelState, run: dict[str, Any]) -> ModelState:
-    """The state with a new version, which keeps the run that it is made by."""
-    following = state.open(time.time_ns() // 1_000_000)
-    return following.note(following.latest, run=run)
+def _clean_up_before(task: RefreshOperator, refresh: Refresh) -> None:
+    """Drop what refreshes before this one made and no version needs that is served or can be rolled back to."""
+    with task.cloud.registry() as registry:
+        state = registry.update(refresh.model, ModelState.forget)
+    client = task.cloud.bigquery()
+    kept = {v for v in (state.active, *state.rollback_targets()) if v is not None}
+    kept_models = {state.versions[version].details.get("model") for version in kept}
+    for model in client.list_models(refresh.dataset):
+        name = f"{refresh.dataset}.{model.model_id}"
+        if _is_older(model.model_id, refresh) and name not in kept_models:
+            client.query_and_wait(f"DROP MODEL IF EXISTS `{name}`")
+            task.log.info("dropped model %s", name)
+    for table in client.list_tables(refresh.dataset):
+        name = f"{refresh.dataset}.{table.table_id}"
+        if _is_older(table.table_id, refresh) and version_of(table.table_id, refresh.model) not in kept:
+            client.query_and_wait(f"DROP TABLE IF EXISTS `{name}`")
+            task.log.info("dropped table %s", name)
 
 
 def _is_older(name: str, refresh: Refresh) -> bool:

@@ -1,0 +1,120 @@
+"""The same DAGs and plugins in every Airflow version that is supported, each in an environment of its own.
+
+A refresh runs by `dag.test()`: Airflow's own task runner, trigger rules, XComs, templates and the provider's triggers,
+in one process, against the same BigQuery, Bigtable and look-up service. The versions take turns at one registry.
+"""
+
+import json
+import os
+import subprocess
+
+import httpx
+import pytest
+
+from local_stack import processes, sample_data
+from local_stack.prepare import prepare
+from local_stack.stack import ROOT, Stack, choose_ports
+
+MODEL = "repeat_purchase"
+PIPELINE = ROOT / "dags" / "pipelines" / MODEL / "dag.py"
+VERSIONS = {"2.11": "airflow-2.11", "3.1": "airflow-3.1", "newest": "airflow"}
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    """All of the local stack but Airflow."""
+    stack = Stack(ports=choose_ports(), state=tmp_path_factory.mktemp("stack"))
+    services = stack.services()[:3]
+    started = [(service, processes.start(service, stack.state)) for service in services]
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in stack.client_environment().items():
+            environment.setenv(name, value)
+        for service, process in started:
+            processes.wait_until_ready(service, process, stack.state)
+        prepare()
+        yield stack
+    for service in services:
+        processes.stop(service, stack.state)
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def airflow(request, stack, tmp_path_factory):
+    """Runs one of the scripts beside this file in an Airflow version; what it reports."""
+    (service,) = [service for service in stack.services() if service.name == "airflow"]
+    binaries = ROOT / ".venvs" / VERSIONS[request.param] / "bin"
+    home = tmp_path_factory.mktemp("airflow")
+    environment = {
+        **os.environ,
+        **service.environment,
+        "AIRFLOW_HOME": str(home),
+        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("", "dags", "plugins")),
+    }
+
+    def run(*command):
+        ended = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stdout[-5_000:] + ended.stderr[-5_000:]
+        return ended.stdout
+
+    def script(name, *arguments):
+        output = run(binaries / "python", ROOT / "tests" / "airflow_versions" / name, *arguments)
+        return json.loads(output.splitlines()[-1])
+
+    run(binaries / "airflow", "db", "migrate")
+    return request.param, script
+
+
+@pytest.fixture
+def served(stack):
+    with httpx.Client(base_url=stack.url("api")) as client:
+        yield lambda: client.get(f"/v1/models/{MODEL}").raise_for_status().json()
+
+
+def test_every_dag_loads_and_serialises_and_parsing_costs_little(airflow):
+    version, script = airflow
+    report = script("parse.py", str(ROOT / "dags"))
+    print(f"\nAirflow {version}: " + ", ".join(f"{k} {v:.2f}" for k, v in report.items() if k.endswith("_seconds")))  # noqa: T201  the docs quote it
+    assert report["errors"] == {}
+    pipelines = {f"refresh_{path.parent.name}" for path in ROOT.glob("dags/pipelines/*/dag.py")}
+    assert set(report["serialised"]) == pipelines
+    assert set(report["loaded"]) == pipelines | {"roll_back"}
+    assert report["heavy"] == []
+    assert report["lookups"] == []
+
+
+def test_a_refresh_and_the_next_one(airflow, served):
+    _, script = airflow
+    first = script("refresh.py", str(PIPELINE), "{}")
+    assert (first["state"], first["tasks"]["abandon"]) == ("success", "skipped")
+    assert all(state in ("success", "skipped") for state in first["tasks"].values())
+    before = served()["active_version"]
+    sample_data.next_week(sample_data.warehouse())
+    second = script("refresh.py", str(PIPELINE), json.dumps({"retrain": False}))
+    assert (second["state"], second["tasks"]["train"]) == ("success", "skipped")
+    record = max(served()["versions"], key=lambda version: version["version"])
+    assert served()["active_version"] == record["version"] > before
+
+
+def test_the_turn_of_a_run_that_has_ended_is_over_and_what_it_wrote_is_purged(airflow, served):
+    _, script = airflow
+    before = served()["active_version"]
+    unpromoted = script("refresh.py", str(PIPELINE), json.dumps({"retrain": False, "promote": False, "export": "full"}))
+    assert (unpromoted["state"], unpromoted["tasks"]["promote"]) == ("success", "skipped")
+    assert served()["active_version"] == before
+    following = script("refresh.py", str(PIPELINE), json.dumps({"retrain": False}))
+    assert (following["state"], following["tasks"]["purge"]) == ("success", "success")
+    assert served()["active_version"] > before
+
+
+def test_a_refresh_that_fails_leaves_readers_where_they_were(airflow, served):
+    _, script = airflow
+    before = served()["active_version"]
+    warehouse = sample_data.warehouse()
+    warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.kept AS SELECT * FROM shop.transactions")
+    warehouse.query_and_wait("DELETE FROM shop.transactions WHERE customer_id >= '10000'")
+    try:
+        report = script("refresh.py", str(PIPELINE), json.dumps({"retrain": False}))
+    finally:
+        warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.transactions AS SELECT * FROM shop.kept")
+    assert (report["state"], report["tasks"]["check"], report["tasks"]["abandon"]) == ("failed", "failed", "success")
+    assert served()["active_version"] == before

@@ -1,0 +1,66 @@
+"""The right to write, against a real registry."""
+
+import time
+
+import grpc
+import pytest
+
+from beam_jobs import purge_stale_cells
+from beam_jobs.registered_version import RegisteredVersion, WriteLease
+from prediction_store.lifecycle import CLOCK_TOLERANCE, WRITE_LEASE, RegistryError, Status
+
+
+@pytest.fixture
+def version(begin_export, instance, new_model):
+    model = new_model()
+    return RegisteredVersion(instance, "", model, begin_export(model))
+
+
+def now():
+    return time.time_ns() // 1_000_000
+
+
+def test_a_job_may_write_for_as_long_as_the_registry_has_noted(registry, version):
+    before = now()
+    left = WriteLease(version).seconds_left()
+    until = registry.get(version.model).versions[version.version].writes_until
+    assert 0 < left <= WRITE_LEASE / 1000
+    assert before + 1000 * left <= until
+
+
+def test_a_job_writes_by_the_lease_of_another_only_until_that_ends(registry, version):
+    asked = now() - WRITE_LEASE // 4
+    registry.update(version.model, lambda state: state.renew_writes(version.version, asked))
+    assert WriteLease(version).seconds_left() <= WRITE_LEASE * 3 / 4 / 1000
+    assert registry.get(version.model).versions[version.version].writes_until == asked + WRITE_LEASE
+
+
+def test_nobody_writes_a_version_that_was_given_up(registry, version):
+    registry.update(version.model, lambda state: state.abandon(version.version, None))
+    with pytest.raises(RegistryError, match="is aborted; begin its export first"):
+        WriteLease(version).seconds_left()
+
+
+def test_a_registry_that_is_away_ends_the_writing_only_with_the_lease(through, version):
+    def refuse(context, request, answers):
+        context.abort(grpc.StatusCode.PERMISSION_DENIED, "away")
+
+    lease = WriteLease(version, milliseconds=3000)
+    assert lease.seconds_left() > 0
+    through("BIGTABLE_EMULATOR_HOST", ReadRows=refuse)
+    time.sleep(1.2)  # time to renew
+    assert lease.seconds_left() > 0
+    time.sleep(2)
+    with pytest.raises(Exception, match="away"):
+        lease.seconds_left()
+
+
+def test_a_purge_waits_until_jobs_of_stale_versions_must_have_stopped(arguments, registry, version):
+    """Else the registry would refuse it."""
+    asked = now() - WRITE_LEASE - CLOCK_TOLERANCE + 2000
+    registry.update(version.model, lambda state: state.renew_writes(version.version, asked))
+    registry.update(version.model, lambda state: state.abandon(version.version, None))
+    following = registry.update(version.model, lambda state: state.open(0)).latest
+    assert registry.get(version.model).quiet_at(following) > now()
+    purge_stale_cells.run(arguments(version.model, following))
+    assert registry.get(version.model).versions[version.version].status is Status.PURGED

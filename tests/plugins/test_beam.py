@@ -1,0 +1,202 @@
+"""Beam jobs: processes here; and jobs on Dataflow, against a server that speaks as Dataflow does."""
+
+import os
+import signal
+import sys
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from google.api_core.client_options import ClientOptions
+
+from foreserve.operators import AbandonVersion, AwaitDataflowJob, RunBeamJob
+from foreserve.operators.beam import arguments
+from prediction_store.lifecycle import Receipt
+from tests.beam_jobs.fake_dataflow import running
+from tests.plugins.conftest import TaskInstance
+
+JOB_ID = "2026-01-01_00_00_00-1"
+
+
+@pytest.fixture(scope="module")
+def dataflow(cloud, tmp_path_factory):
+    with running(tmp_path_factory.mktemp("google")) as google, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DataflowHook, "get_client_options", lambda _: ClientOptions(api_endpoint=google.url))
+        yield google
+
+
+@pytest.fixture
+def poke(cloud, dataflow):
+    """Looks once at a job that is as the test says."""
+
+    def poke(state, metrics=(), messages=(), job_id=JOB_ID):
+        dataflow.jobs[JOB_ID] = {"id": JOB_ID, "name": "export-m-1-0a1b2c3d", "currentState": state}
+        dataflow.metrics, dataflow.messages = list(metrics), list(messages)
+        sensor = AwaitDataflowJob(
+            task_id="await_export",
+            job_id=job_id,
+            metrics="export",
+            cloud=cloud,
+            region="europe-west1",
+        )
+        return sensor.poke({})
+
+    return poke
+
+
+def counter(name, value, step="s1", namespace="export", **context):
+    name = {"origin": "user", "name": name, "context": {"namespace": namespace, "step": step, **context}}
+    return {"name": name, "scalar": value}
+
+
+def error(text):
+    return {"messageImportance": "JOB_MESSAGE_ERROR", "messageText": text}
+
+
+@pytest.mark.parametrize("state", ["JOB_STATE_QUEUED", "JOB_STATE_PENDING", "JOB_STATE_RUNNING", "JOB_STATE_UNKNOWN"])
+def test_a_job_that_has_not_ended_is_waited_for(poke, state):
+    assert poke(state) is False
+
+
+def test_the_log_has_the_counters_of_work_in_progress(poke, capsys):
+    finished = [counter("predictions", 1_000)]
+    in_progress = [
+        counter("predictions", 1_200_000, tentative="true"),
+        counter("predictions", 34_567, step="s2", tentative="true"),
+        counter("bytes", 99, tentative="true"),
+        counter("predictions", 5, namespace="another", tentative="true"),
+        {"name": {"origin": "dataflow/v1b3", "name": "TotalVcpuTime", "context": {}}, "scalar": 7},
+    ]
+    poke("JOB_STATE_RUNNING", finished + in_progress)
+    assert "JOB_STATE_RUNNING: bytes 99, predictions 1,234,567" in capsys.readouterr().out
+
+
+def test_the_log_has_the_exact_counters_of_a_job_that_is_done(poke, capsys):
+    assert poke("JOB_STATE_DONE", [counter("predictions", 1_000), counter("predictions", 1_100, tentative="true")])
+    assert "JOB_STATE_DONE: predictions 1,000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("state", ["JOB_STATE_FAILED", "JOB_STATE_CANCELLED"])
+def test_a_failed_job_fails_the_task_at_once_with_its_last_errors(poke, state):
+    chatter = {"messageImportance": "JOB_MESSAGE_BASIC", "messageText": "Worker configuration: n2-standard-4."}
+    messages = [chatter, *(error(f"error {number}") for number in range(9)), error("Bigtable refused 1 rows")]
+    with pytest.raises(AirflowFailException, match=f"{JOB_ID} ended as {state}: error 7; error 8; Bigtable refused 1"):
+        poke(state, messages=messages)
+
+
+def test_a_failed_job_without_errors_fails_too(poke):
+    with pytest.raises(AirflowFailException, match="it reported no error"):
+        poke("JOB_STATE_CANCELLED")
+
+
+def test_a_job_that_ran_elsewhere_has_ended(poke):
+    assert poke("JOB_STATE_RUNNING", job_id="")
+
+
+@pytest.fixture
+def submitted(dataflow):
+    """A job that runs."""
+    dataflow.jobs[JOB_ID] = {
+        "id": JOB_ID,
+        "name": "export-m-1",
+        "type": "JOB_TYPE_BATCH",
+        "currentState": "JOB_STATE_RUNNING",
+    }
+    return dataflow.jobs[JOB_ID]
+
+
+def test_killing_the_task_that_awaits_a_job_cancels_it(cloud, submitted):
+    AwaitDataflowJob(
+        task_id="await_export", job_id=JOB_ID, metrics="export", cloud=cloud, region="europe-west1"
+    ).on_kill()
+    assert submitted["requestedState"] == "JOB_STATE_CANCELLED"
+
+
+@pytest.mark.parametrize(("state", "cancelled"), [("JOB_STATE_RUNNING", True), ("JOB_STATE_DONE", False)])
+def test_abandoning_a_version_cancels_its_job_if_it_still_runs(open_version, state, submitted, cancelled, task):
+    submitted["currentState"] = state
+    task(AbandonVersion, open_version(), dataflow_jobs=["", JOB_ID], region="europe-west1").execute({})
+    assert ("requestedState" in submitted) is cancelled
+
+
+@pytest.fixture
+def job(open_version, task, tmp_path):
+    """A Beam job that runs a Python script."""
+
+    def job(script, **options):
+        (tmp_path / "job.py").write_text(script)
+        return task(
+            RunBeamJob,
+            open_version(),
+            python=sys.executable,
+            script=str(tmp_path / "job.py"),
+            pipeline_options={"project": "demo", "region": "europe-west1", **options},
+        )
+
+    return job
+
+
+def test_what_a_job_logs_is_in_the_tasks_log(job, capfd):
+    script = "import sys\nfor n in range(20_000): print(f'line {n} {sys.argv[-1]}', file=sys.stderr)"
+    assert job(script, model="m").execute({}) == ""
+    assert "line 19999 --model=m" in capfd.readouterr().out
+
+
+def test_the_id_of_a_job_on_dataflow_is_passed_on(job):
+    ti = TaskInstance()
+    assert job("print('2026-01-01_1')").execute({"ti": ti}) == "2026-01-01_1"
+    link = {"job_id": "2026-01-01_1", "project_id": "demo", "region": "europe-west1"}
+    assert ti.xcoms["dataflow_job_config"] == link
+
+
+def test_a_job_that_fails_fails_the_task(job):
+    with pytest.raises(AirflowException, match="ended with code 3"):
+        job("raise SystemExit(3)").execute({})
+
+
+def test_of_a_promoted_version_no_job_is_run(job, registry):
+    operator = job("raise SystemExit(3)")
+    refresh = operator.current
+    step = registry.get(refresh.model).begin_export(refresh.version).complete_export(refresh.version, Receipt(0, 0))
+    step = step.promote(refresh.version, expected_active=None, expected=Receipt(0, 0))
+    registry.update(refresh.model, lambda _: step)
+    assert operator.execute({}) == ""
+
+
+@pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])
+def test_a_job_ends_with_its_task(job, kill, tmp_path):
+    """Whether Airflow stops the task, or the worker dies."""
+    pid_file = tmp_path / "pid"
+    script = f"import os, pathlib, time\npathlib.Path({str(pid_file)!r}).write_text(str(os.getpid()))\ntime.sleep(60)"
+    operator = job(script)
+
+    def run():
+        signal.signal(signal.SIGTERM, lambda *_: (operator.on_kill(), os._exit(1)))
+        operator.execute({})
+
+    worker = get_context("fork").Process(target=run)
+    worker.start()
+    while not pid_file.exists() or not pid_file.read_text():
+        time.sleep(0.05)
+    os.kill(worker.pid, kill)
+    worker.join()
+    deadline = time.monotonic() + 20
+    while is_running(int(pid_file.read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_options_become_arguments():
+    options = {"a": 1, "b": None, "use_public_ips": False, "streaming": True, "labels": {"x": 1, "y": 2}, "c": [3, 4]}
+    expected = "--a=1 --no_use_public_ips --streaming --labels=x=1 --labels=y=2 --c=3 --c=4"
+    assert " ".join(arguments(options)) == expected

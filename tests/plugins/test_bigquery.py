@@ -1,0 +1,113 @@
+"""BigQuery jobs, as the tasks of a refresh start, find and cancel them."""
+
+from contextlib import suppress
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+
+from foreserve.operators import AbandonVersion, RunQuery
+from tests.plugins.conftest import TaskInstance
+
+SLOW = "SELECT MAX(FARM_FINGERPRINT(CAST(x AS STRING))) AS m FROM UNNEST(GENERATE_ARRAY(1, 40000)) AS x"
+
+
+@pytest.fixture
+def refresh(open_version):
+    return open_version()
+
+
+@pytest.fixture
+def attempt(refresh, task, warehouse):
+    """Runs a query as one try of a task, until it ends or is left to the triggerer; the task, and its job."""
+
+    def attempt(sql, try_number=1):
+        operator, ti = task(RunQuery, refresh, sql=sql, poll_seconds=0.1), TaskInstance(try_number)
+        with suppress(TaskDeferred):
+            operator.execute({"ti": ti})
+        return operator, warehouse.get_job(ti.xcoms["bigquery_job_detail"]["job_id"])
+
+    return attempt
+
+
+def test_a_job_tells_model_version_task_and_try(attempt, refresh):
+    _, job = attempt(SLOW, try_number=2)
+    assert job.job_id == f"foreserve_{refresh.model}_{refresh.version}_runquery_2"
+    assert job.labels == {"model": refresh.model, "version": str(refresh.version), "task": "runquery"}
+
+
+def test_nothing_of_ours_runs_in_the_triggerer(refresh, task):
+    with pytest.raises(TaskDeferred) as deferred:
+        task(RunQuery, refresh, sql=SLOW, poll_seconds=0.1).execute({"ti": TaskInstance()})
+    path, arguments = deferred.value.trigger.serialize()
+    assert path == "airflow.providers.google.cloud.triggers.bigquery.BigQueryInsertJobTrigger"
+    assert arguments["cancel_on_kill"] is True
+
+
+def test_a_task_that_is_tried_again_waits_for_the_job_that_still_runs(attempt):
+    _, first = attempt(SLOW)
+    assert first.state == "RUNNING"
+    for try_number in (2, 3):
+        _, again = attempt(SLOW, try_number)
+        assert again.job_id == first.job_id
+
+
+def test_a_task_that_is_tried_again_after_its_job_ended_starts_another(attempt):
+    _, first = attempt("SELECT 1")
+    first.result()
+    _, second = attempt("SELECT 1", try_number=2)
+    assert second.job_id != first.job_id
+
+
+def test_the_same_try_finds_its_own_job(attempt):
+    _, first = attempt(SLOW)
+    _, again = attempt(SLOW)
+    assert again.job_id == first.job_id
+
+
+def test_a_job_that_failed_fails_the_task_with_its_reason(attempt):
+    _, job = attempt("SELECT IF(FALSE, 'ok', ERROR('too few rows'))")
+    with pytest.raises(Exception, match="too few rows"):
+        job.result()
+    with pytest.raises(AirflowException, match=f"{job.job_id} failed: .*too few rows"):
+        attempt("SELECT IF(FALSE, 'ok', ERROR('too few rows'))")
+
+
+def test_a_failure_that_is_an_answer_is_not_tried_again(refresh, task):
+    operator = task(RunQuery, refresh, sql="SELECT 1", poll_seconds=0.1, conclusive=True)
+    with pytest.raises(AirflowFailException, match="too few rows"):
+        operator.execute_complete({}, {"status": "error", "message": "too few rows"})
+
+
+def test_killing_the_task_cancels_the_job(attempt):
+    operator, job = attempt(SLOW)
+    operator.on_kill()
+    with pytest.raises(Exception, match="cancelled"):
+        job.result()
+
+
+def test_abandoning_the_version_cancels_what_still_runs(attempt, refresh, task):
+    """Also what no task knows of any more, because its worker was killed."""
+    _, job = attempt(SLOW)
+    task(AbandonVersion, refresh, dataflow_jobs=[], region="").execute({})
+    with pytest.raises(Exception, match="cancelled"):
+        job.result()
+
+
+def test_the_triggers_word_ends_the_task(attempt):
+    operator, job = attempt("SELECT 1")
+    assert operator.execute_complete({}, {"status": "success", "job_id": job.job_id, "message": ""}) == job.job_id
+    with pytest.raises(AirflowException, match="out of slots"):
+        operator.execute_complete({}, {"status": "error", "message": "out of slots"})
+
+
+def test_what_was_exported_is_not_computed_again(refresh, registry, task):
+    registry.update(refresh.model, lambda state: state.begin_export(refresh.version))
+    ti = TaskInstance()
+    assert task(RunQuery, refresh, sql="SELECT 1", poll_seconds=0.1).execute({"ti": ti}) is None
+    assert ti.xcoms == {}
+
+
+def test_a_version_that_was_shut_out_is_not_computed(refresh, registry, task):
+    registry.update(refresh.model, lambda state: state.abandon(refresh.version, None).open(0))
+    with pytest.raises(AirflowFailException, match="was opened after it"):
+        task(RunQuery, refresh, sql="SELECT 1", poll_seconds=0.1).execute({"ti": TaskInstance()})
