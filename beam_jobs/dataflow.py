@@ -2,7 +2,6 @@
 
 import logging
 import re
-import sys
 import uuid
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def submit(pipeline: beam.Pipeline, job: str) -> None:
-    """Submit a pipeline, write the job's id to standard output, and leave: the job goes on without this process.
+    """Submit a pipeline, and leave: the job goes on without this process.
 
     Args:
         pipeline: the pipeline, with the options of its job.
@@ -50,7 +49,6 @@ def submit(pipeline: beam.Pipeline, job: str) -> None:
             setup.extra_packages = [*(setup.extra_packages or []), str(build_wheel(Path(folder)))]
         result: Any = pipeline.run()  # copies the wheel to the staging location
     if result.has_job:  # as opposed to a template
-        sys.stdout.write(f"{result.job_id()}\n")
         _log.info(
             "Dataflow runs job %s (%s) now, whatever becomes of this process. Follow it, or cancel it, at "
             "https://console.cloud.google.com/dataflow/jobs/%s/%s?project=%s",

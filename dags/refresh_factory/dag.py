@@ -211,6 +211,8 @@ class _Builder:
             task_id=task_id,
             python=environment.python,
             script=str(Path(spec.origin).parent / f"{module}.py"),
+            runner=environment.beam_runner,
+            region=environment.region,
             pipeline_options={
                 **environment.job_options(),
                 "bigtable_project": environment.project,
@@ -239,4 +241,4 @@ class _Builder:
 
 def _job_id(task_id: str) -> str:
     """A template of the id of the Dataflow job that a task submitted, empty where it did not."""
-    return f"{{{{ ti.xcom_pull(task_ids='{task_id}') or '' }}}}"
+    return f"{{{{ ti.xcom_pull(task_ids='{task_id}', key='dataflow_job_id') or '' }}}}"

@@ -71,13 +71,10 @@ class Environment(BaseSettings):
         return Reports(self.reports, self.reports_url, self.gcp_conn_id) if self.reports else None
 
     def job_options(self) -> dict[str, Any]:
-        """Beam's own options for the jobs.
+        """Beam's own options for the jobs, as Airflow's operator takes them.
 
         Raises:
             pydantic.ValidationError: an environment variable that Dataflow needs is missing or wrong.
         """
-        options: dict[str, Any] = {"runner": self.beam_runner}
-        if self.beam_runner == "DataflowRunner":
-            dataflow = Dataflow().model_dump(exclude_none=True)
-            options |= {"project": self.project, "region": self.region, **dataflow}
+        options = Dataflow().model_dump(exclude_none=True) if self.beam_runner == "DataflowRunner" else {}
         return options | self.beam_options

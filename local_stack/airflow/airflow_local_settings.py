@@ -1,7 +1,8 @@
-"""Imported by every Airflow process when it starts, so that the tasks it forks need not import these again."""
+"""Imported by every Airflow process when it starts, so that what it forks need not import the operators again.
 
-from airflow.providers.google.cloud.triggers import bigquery
+That is each task, and each parse of a DAG file.
+"""
 
 import foreserve.operators
 
-__all__ = ["bigquery", "foreserve"]
+__all__ = ["foreserve"]

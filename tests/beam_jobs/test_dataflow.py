@@ -23,7 +23,7 @@ from foreserve.refresh import Refresh
 from local_stack.servers import ROOT
 from prediction_store.lifecycle import ModelState, Receipt, Status
 from prediction_store.tables import Tables
-from refresh_factory import refresh_dag
+from refresh_factory.dag import refresh_dag
 from tests.beam_jobs.fake_dataflow import running
 from tests.beam_jobs.proxy import proxy
 
@@ -243,8 +243,8 @@ def from_the_dag(google, version):
         task = refresh_dag(ROOT / "dags" / "pipelines" / MODEL / "dag.py").get_task("export")
         context = {"ti": task_instance, "task": task}
         task.render_template_fields(context)
-        job_id = task.execute(context)
-    return Submitted(google, next(reversed(google.jobs.values()))), job_id
+        task.execute(context)
+    return Submitted(google, next(reversed(google.jobs.values()))), task_instance.pushed
 
 
 class TaskInstance:
@@ -252,17 +252,19 @@ class TaskInstance:
 
     def __init__(self, refresh):
         self.refresh = refresh
+        self.pushed = {}
 
     def xcom_pull(self, task_ids):
         assert task_ids == "open_version"
         return self.refresh.to_xcom()
 
     def xcom_push(self, key, value):
-        assert (key, value["region"]) == ("dataflow_job_config", OPTIONS["region"])
+        self.pushed[key] = value
 
 
 def test_the_dag_submits_the_same_job(export, from_the_dag):
     job, _ = from_the_dag
+    assert job.job["labels"].pop("airflow-version")
     assert comparable(job.job) == comparable(export.job)
     assert comparable(str(without_writers(job.pipeline))) == comparable(str(without_writers(export.pipeline)))
     assert job.package(".whl") == export.package(".whl")
@@ -287,8 +289,9 @@ def comparable(document):
 
 
 def test_the_dag_passes_the_job_on_to_be_awaited(from_the_dag):
-    job, job_id = from_the_dag
-    assert job_id == job.job["id"]
+    job, pushed = from_the_dag
+    assert pushed["dataflow_job_id"] == job.job["id"]
+    assert pushed["dataflow_job_config"]["region"] == OPTIONS["region"]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
+from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -31,8 +33,8 @@ def test_airflow_loads_every_dag_of_the_folder():
 
 
 def test_a_refresh_chains_training_export_and_smoke_test(dag):
-    assert type(dag.get_task("train")).__name__ == "RunQuery"
-    assert type(dag.get_task("export")).__name__ == "RunBeamJob"
+    assert isinstance(dag.get_task("train"), BigQueryInsertJobOperator)
+    assert isinstance(dag.get_task("export"), BeamRunPythonPipelineOperator)
     assert dag.get_task("export").task_id in dag.get_task("train").get_flat_relative_ids(upstream=False)
     assert "smoke_test" in dag.get_task("export").get_flat_relative_ids(upstream=False)
     assert "promote" in dag.get_task("smoke_test").get_flat_relative_ids(upstream=False)

@@ -86,6 +86,17 @@ def busy(warehouse):
 
 
 @pytest.fixture
+def training(newest, warehouse):
+    """The jobs that trained the newest version."""
+
+    def training():
+        prefix = f"foreserve_{MODEL}_{newest()['version']}_train_"
+        return [job for job in warehouse.list_jobs() if job.job_id.startswith(prefix)]
+
+    return training
+
+
+@pytest.fixture
 def kill_scheduler(console, killing, stack):
     """Kills the scheduler with its workers; returns how to start Airflow again."""
 
@@ -163,13 +174,13 @@ def test_a_whole_run_is_cleared_after_success(airflow, clear, model):
 
 
 def test_marking_a_waiting_task_as_failed_cancels_its_job(
-    airflow, busy, mark_failed, newest, predictions, until, warehouse
+    airflow, busy, mark_failed, newest, predictions, training, until
 ):
     before = predictions()
     with busy():  # the provider's trigger cannot cancel here: it mistakes the local address; then `abandon` does
         run_id = until("train", "deferred")
         time.sleep(1.5)  # the look-up service asks the registry every second
-        job = warehouse.get_job(f"foreserve_{MODEL}_{newest()['version']}_train_1")
+        (job,) = training()
         assert job.state != "DONE"
         mark_failed(run_id, "train")
         with pytest.raises(Exception, match="cancelled"):
@@ -182,7 +193,7 @@ def test_marking_a_waiting_task_as_failed_cancels_its_job(
 
 
 def test_a_scheduler_that_dies_while_a_job_is_awaited_loses_nothing(
-    airflow, busy, kill_scheduler, model, newest, until, warehouse
+    airflow, busy, kill_scheduler, model, newest, training, until
 ):
     with busy():
         run_id = until("train", "deferred")
@@ -192,5 +203,5 @@ def test_a_scheduler_that_dies_while_a_job_is_awaited_loses_nothing(
     assert final.state == "success", final.tasks
     time.sleep(2)
     assert model()["active_version"] == newest()["version"]
-    awaited = warehouse.get_job(f"foreserve_{MODEL}_{newest()['version']}_train_1")
+    (awaited,) = training()
     assert (awaited.state, awaited.error_result) == ("DONE", None)

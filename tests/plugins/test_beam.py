@@ -13,7 +13,6 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from google.api_core.client_options import ClientOptions
 
 from foreserve.operators import AbandonVersion, AwaitDataflowJob, RunBeamJob
-from foreserve.operators.beam import arguments
 from prediction_store.lifecycle import Receipt
 from tests.beam_jobs.fake_dataflow import running
 from tests.plugins.conftest import TaskInstance
@@ -126,34 +125,50 @@ def test_abandoning_a_version_cancels_its_job_if_it_still_runs(open_version, sta
 def job(open_version, task, tmp_path):
     """A Beam job that runs a Python script."""
 
-    def job(script, **options):
+    def job(script, runner="FnApiRunner", **options):
         (tmp_path / "job.py").write_text(script)
         return task(
             RunBeamJob,
             open_version(),
             python=sys.executable,
             script=str(tmp_path / "job.py"),
-            pipeline_options={"project": "demo", "region": "europe-west1", **options},
+            runner=runner,
+            region="europe-west1",
+            pipeline_options=options,
         )
 
     return job
 
 
 def test_what_a_job_logs_is_in_the_tasks_log(job, capfd):
-    script = "import sys\nfor n in range(20_000): print(f'line {n} {sys.argv[-1]}', file=sys.stderr)"
-    assert job(script, model="m").execute({}) == ""
+    script = "import sys\nfor n in range(20_000): print(f'line {n} {sys.argv[2]}', file=sys.stderr)"
+    job(script, model="m").execute({})
     assert "line 19999 --model=m" in capfd.readouterr().out
 
 
-def test_the_id_of_a_job_on_dataflow_is_passed_on(job):
-    ti = TaskInstance()
-    assert job("print('2026-01-01_1')").execute({"ti": ti}) == "2026-01-01_1"
-    link = {"job_id": "2026-01-01_1", "project_id": "demo", "region": "europe-west1"}
-    assert ti.xcoms["dataflow_job_config"] == link
+@pytest.fixture
+def launcher(job, submitted):
+    """A task whose process says that it has submitted the job, and what it left for the next ones."""
+    script = f"import sys, time\nprint('Created job with id: [{JOB_ID}]', file=sys.stderr, flush=True)\ntime.sleep(60)"
+    operator, ti = job(script, runner="DataflowRunner"), TaskInstance()
+    operator.execute({"ti": ti})
+    return operator, ti.xcoms
+
+
+def test_the_id_of_a_job_on_dataflow_is_passed_on(launcher):
+    _, xcoms = launcher
+    assert xcoms["dataflow_job_id"] == JOB_ID
+    assert xcoms["dataflow_job_config"] == {"job_id": JOB_ID, "project_id": "demo", "region": "europe-west1"}
+
+
+def test_killing_the_task_that_has_submitted_a_job_cancels_it(launcher, submitted):
+    operator, _ = launcher
+    operator.on_kill()
+    assert submitted["requestedState"] == "JOB_STATE_CANCELLED"
 
 
 def test_a_job_that_fails_fails_the_task(job):
-    with pytest.raises(AirflowException, match="ended with code 3"):
+    with pytest.raises(AirflowException, match="return code 3"):
         job("raise SystemExit(3)").execute({})
 
 
@@ -163,7 +178,7 @@ def test_of_a_promoted_version_no_job_is_run(job, registry):
     step = registry.get(refresh.model).begin_export(refresh.version).complete_export(refresh.version, Receipt(0, 0))
     step = step.promote(refresh.version, expected_active=None, expected=Receipt(0, 0))
     registry.update(refresh.model, lambda _: step)
-    assert operator.execute({}) == ""
+    assert operator.execute({}) is None
 
 
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])
@@ -194,9 +209,3 @@ def is_running(pid):
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
-
-
-def test_options_become_arguments():
-    options = {"a": 1, "b": None, "use_public_ips": False, "streaming": True, "labels": {"x": 1, "y": 2}, "c": [3, 4]}
-    expected = "--a=1 --no_use_public_ips --streaming --labels=x=1 --labels=y=2 --c=3 --c=4"
-    assert " ".join(arguments(options)) == expected

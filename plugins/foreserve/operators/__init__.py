@@ -1,7 +1,7 @@
-"""The tasks of a refresh that BigQuery and Beam do not do.
+"""The tasks of a refresh.
 
-What is heavy to import (Google's clients, httpx) is imported by the tasks that need it: a DAG file imports these
-modules every time it is parsed.
+A DAG file imports these modules every time it is parsed. What is heavy to import is imported by the tasks that need it,
+but for what the two operators of Airflow's providers import that `RunQuery` and `RunBeamJob` extend.
 """
 
 from foreserve.operators.asking import CANNOT_ASK

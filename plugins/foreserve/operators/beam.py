@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.google.cloud.links.dataflow import DataflowJobLink
+from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
 
-from foreserve.airflow_compat import AirflowException, AirflowFailException, BaseSensorOperator
+from foreserve.airflow_compat import AirflowFailException, BaseSensorOperator
 from foreserve.operators.base import RefreshOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 
@@ -21,77 +19,77 @@ if TYPE_CHECKING:
     from foreserve.cloud import Cloud
 
 _ERRORS_SHOWN = 3
-_STOP_SECONDS = 10.0
 
-# So that the kernel ends the job's process when the task's is killed, which then can do nothing itself (util-linux).
-_DIE_WITH_TASK = ("setpriv", "--pdeathsig", "KILL")
+# The kernel ends the job's process when the task's is killed, which then can do nothing itself (setpriv: util-linux).
+# The provider takes one word as the interpreter, which it also asks for Beam's version: so that one becomes setpriv,
+# and setpriv the interpreter again, each in the same process.
+_DIE_WITH_TASK = (
+    "-c",
+    "import os, sys; os.execvp('setpriv', ['setpriv', '--pdeathsig', 'KILL', sys.executable, *sys.argv[1:]])",
+)
 
 
-class RunBeamJob(RefreshOperator):
-    """Runs a job of `beam_jobs` in a process of its own; on Dataflow, that only submits it.
+class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
+    """Runs a job of `beam_jobs`, as the provider's operator does; on Dataflow, that only submits it.
 
-    The provider's BeamRunPythonPipelineOperator would leave a local job running when its task is killed, may block on
-    the job's two streams of output, and takes its options in another form than the jobs'.
+    The job's id on Dataflow is the XCom `dataflow_job_id`, as soon as the job has it. Killed before the job was
+    submitted, the task takes the submitting process with it; killed after that, it cancels the job.
     """
 
-    template_fields: Sequence[str] = (*RefreshOperator.template_fields, "pipeline_options")
-    template_fields_renderers = {"pipeline_options": "json"}  # noqa: RUF012  as Airflow declares it
-    operator_extra_links = (DataflowJobLink(),)
-    ui_color = "#fdeccf"
+    template_fields: Sequence[str] = (*RefreshOperator.template_fields, *BeamRunPythonPipelineOperator.template_fields)
 
-    def __init__(self, *, python: str, script: str, pipeline_options: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        python: str,
+        script: str,
+        runner: str,
+        pipeline_options: dict[str, Any],
+        cloud: Cloud,
+        region: str,
+        **kwargs: Any,
+    ) -> None:
         """Run a job.
 
         Args:
             python: an interpreter that has apache-beam.
             script: the job's file.
-            pipeline_options: its options: Beam's and its own.
+            runner: Beam's runner.
+            pipeline_options: further options: Beam's and its own.
+            cloud: where it works.
+            region: where Dataflow runs it.
             kwargs: those of every task of a refresh.
         """
-        super().__init__(**kwargs)
-        self.python = python
-        self.script = script
-        self.pipeline_options = pipeline_options
-        self._process: subprocess.Popen[str] | None = None
+        super().__init__(
+            cloud=cloud,
+            py_interpreter=python,
+            py_options=list(_DIE_WITH_TASK),
+            py_file=script,
+            runner=runner,
+            pipeline_options={"job_name": None, **pipeline_options},  # the job's own, instead of one made here
+            dataflow_config={
+                "project_id": cloud.project,
+                "location": region,
+                "wait_until_finished": False,
+                "cancel_timeout": None,
+            },
+            gcp_conn_id=cloud.gcp_conn_id,
+            deferrable=False,
+            **kwargs,
+        )
 
-    def execute(self, context: Context) -> str:
-        """Run the process, and log what it says; return the id of the job on Dataflow, or nothing.
+    def execute(self, context: Context) -> Any:
+        """Run the process, and log what it says.
 
         Raises:
-            AirflowException: it failed.
+            AirflowFailException: a newer version was opened.
+            AirflowException: the job failed, or Dataflow did not take it.
         """
         version = self.current.version
         if self.step(lambda state: state.resume_export(version)).was_promoted(version):
             self.log.warning("version %d was promoted: nothing of it changes any more, and no job is run", version)
-            return ""
-        command = [*_DIE_WITH_TASK, self.python, self.script, *arguments(self.pipeline_options)]
-        self.log.info("%s", " ".join(command))
-        with subprocess.Popen(  # noqa: S603  our own command
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as self._process:
-            try:
-                for line in self._process.stderr or ():
-                    self.log.info("%s", line.rstrip())
-                job_id = self._process.stdout.read().strip() if self._process.stdout else ""
-            except BaseException:
-                self.on_kill()
-                raise
-        if self._process.returncode:
-            raise AirflowException(f"the Beam job ended with code {self._process.returncode}; the log has its reasons")
-        if job_id:
-            where = {"project_id": self.pipeline_options["project"], "region": self.pipeline_options["region"]}
-            DataflowJobLink.persist(context=context, job_id=job_id, **where)
-        return job_id
-
-    def on_kill(self) -> None:
-        """Stop the process. What it may have submitted by then ends by itself, once its version is given up."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+            return None
+        return super().execute(context)
 
 
 class AwaitDataflowJob(BaseSensorOperator):
@@ -160,19 +158,6 @@ def cancel_dataflow_job(cloud: Cloud, region: str, job_id: str) -> bool:
         return False
     hook.cancel_job(**_job(cloud, region, job_id))
     return True
-
-
-def arguments(options: Mapping[str, Any]) -> Iterator[str]:
-    """Options as Beam's command line has them: none for None, flags for booleans, one for each item of several."""
-    for name, value in options.items():
-        if isinstance(value, bool):
-            yield f"--{name}" if value else f"--no_{name}"
-        elif isinstance(value, dict):
-            yield from (f"--{name}={key}={item}" for key, item in value.items())
-        elif isinstance(value, list):
-            yield from (f"--{name}={item}" for item in value)
-        elif value is not None:
-            yield f"--{name}={value}"
 
 
 def _hook(cloud: Cloud) -> DataflowHook:
