@@ -26,7 +26,7 @@ VERSIONS = {"2.11": "airflow-2.11", "3.1": "airflow-3.1", "newest": "airflow"}
 def stack(tmp_path_factory):
     """All of the local stack but Airflow."""
     stack = Stack(ports=choose_ports(), state=tmp_path_factory.mktemp("stack"))
-    services = stack.services()[:3]
+    services = [service for service in stack.services() if service.name != "airflow"]
     started = [(service, processes.start(service, stack.state)) for service in services]
     with pytest.MonkeyPatch.context() as environment:
         for name, value in stack.client_environment().items():
