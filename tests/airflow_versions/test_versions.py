@@ -119,5 +119,6 @@ def test_a_refresh_that_fails_leaves_readers_where_they_were(airflow, served):
         report = script("refresh.py", str(PIPELINE), json.dumps({"retrain": False}))
     finally:
         warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.transactions AS SELECT * FROM shop.kept")
-    assert (report["state"], report["tasks"]["check"], report["tasks"]["abandon"]) == ("failed", "failed", "success")
+    tasks = report["tasks"]
+    assert (report["state"], tasks["prediction_gate"], tasks["abandon"]) == ("failed", "failed", "success")
     assert served()["active_version"] == before
