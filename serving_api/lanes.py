@@ -6,6 +6,7 @@ what costs most, the call, is shared. A slow Bigtable has more reads in flight t
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
@@ -128,7 +129,8 @@ class Batch:
         self._opened_at = self._loop.time()
         self._waiters: dict[bytes, list[Waiter]] = {}
         self._when_unwanted = when_unwanted
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = math.inf
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -144,7 +146,7 @@ class Batch:
         else:
             waiters.append(waiter)
         self.deadline = max(self.deadline, waiter.deadline)
-        if self._timer is None or waiter.deadline < self._timer.when():
+        if waiter.deadline < self._timer_at:
             self._give_up_at(waiter.deadline)
 
     @property
@@ -184,19 +186,21 @@ class Batch:
         if self._timer:
             self._timer.cancel()
         self._timer = self._loop.call_at(deadline, self._give_up)
+        self._timer_at = deadline
 
     def _give_up(self) -> None:
         """Tell those whose time is over, and set the timer for the next one."""
         self._timer = None
+        self._timer_at = math.inf
         now = self._loop.time()
-        following = float("inf")
+        following = math.inf
         for waiters in self._waiters.values():
             for waiter in waiters:
                 if waiter.deadline <= now:
                     waiter.failed(TimeoutError())
                 elif waiter.is_waiting:
                     following = min(following, waiter.deadline)
-        if following < float("inf"):
+        if following < math.inf:
             self._give_up_at(following)
         else:
             self._when_unwanted(self)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+_LATE = ("DEADLINE_EXCEEDED", "CANCELLED")
+"""How Bigtable ends a call whose time is over: by its own clock, or because its own parts gave up."""
+
 
 class OverloadedError(Exception):
     """Too many look-ups are in flight."""
@@ -260,6 +263,6 @@ class EntitySource:
 
 
 def _explained(error: TimeoutError | CallError) -> Exception:
-    if isinstance(error, TimeoutError) or error.code == "DEADLINE_EXCEEDED":
+    if isinstance(error, TimeoutError) or error.code in _LATE:
         return DeadlineError()
     return UnavailableError(error.code)

@@ -5,6 +5,7 @@ import itertools
 import math
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -203,6 +204,24 @@ async def test_a_look_up_waits_for_company_but_not_for_long(eventually):
     for _ in range(3):
         reads.go_on()
     assert await asyncio.gather(*look_ups) == [{key: row_of(key)} for key in (b"a", b"b", b"c", b"d", b"e", b"f", b"g")]
+
+
+def test_a_deadline_that_has_passed_is_like_any_other():
+    """On uvloop, whose timers for times that have passed are none."""
+
+    async def main():
+        reads = HeldReads()
+        lane = Lane(reads.start, max_reads=1, max_keys=10)
+        now = asyncio.get_running_loop().time()
+        late = [asyncio.create_task(look_up_in(lane, [b"a", b"b"], now)) for _ in range(2)]
+        patient = asyncio.create_task(look_up_in(lane, [b"a"], now + 60))
+        for task in late:
+            with pytest.raises(TimeoutError):
+                await task
+        reads.go_on()
+        assert await patient == {b"a": row_of(b"a")}
+
+    uvloop.run(main())
 
 
 @pytest.mark.asyncio
