@@ -67,7 +67,7 @@ test: install lint ## Check and test everything but the whole stack
 
 .PHONY: test-e2e
 test-e2e: install ## Test the whole stack: refreshes through Airflow, with failures
-	$(LOCAL)/python -m pytest tests/end_to_end
+	$(LOCAL)/python -m pytest $(addprefix tests/end_to_end/test_,$(addsuffix .py,commands refresh shared_table interruptions gates))
 
 .PHONY: test-browser
 test-browser: install $(VENVS)/browser/.installed ## Test the service's page in headless Chromium
