@@ -95,7 +95,7 @@ def test_a_gate_that_closes_keeps_the_served_version(run, newest, predictions, w
 
 
 def test_an_export_that_is_killed_at_every_try_fails_the_refresh(run, killing, newest):
-    with killing("export_predictions.py", "--runner", after=2) as kill:
+    with killing("export_predictions.py", "--runner", after=1) as kill:
         state, tasks = run(export="full")
     assert kill.killed >= 2
     assert (state, tasks["export"], tasks["abandon"]) == ("failed", "failed", "success")
