@@ -1,4 +1,4 @@
-"""A real Bigtable emulator, and what fills it the way refreshes do."""
+"""A real Bigtable emulator, and what fills it the way refreshes do; the fixtures are for suites to import."""
 
 import itertools
 import signal
@@ -34,6 +34,27 @@ def bigtable_process(port=0):
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=10)
         process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def bigtable():
+    """Starts emulators: `with bigtable(port) as address`."""
+    return bigtable_process
+
+
+@pytest.fixture(scope="session")
+def open_store():
+    """Opens the store in an emulator: `open_store(address)`."""
+    return Store
+
+
+@pytest.fixture(scope="session")
+def store():
+    """A store in an emulator of its own."""
+    with bigtable_process() as address:
+        store = Store(address)
+        yield store
+        store.close()
 
 
 class Store:

@@ -1,21 +1,19 @@
 """The service as a process, on a real Bigtable, and a real browser that must not complain or look elsewhere."""
 
 import json
-import os
 import shutil
-import socket
 import subprocess
-import time
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from local_stack.servers import ROOT
-from tests.store import INSTANCE, Store, bigtable_process
+from tests.service import SERVICE_PYTHON, service_process
+from tests.store import bigtable, open_store, store
 
-SERVICE_PYTHON = ROOT / ".venvs" / "serving_api" / "bin" / "python"
+__all__ = ["bigtable", "open_store", "store"]
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
     "--headless=new",
@@ -33,57 +31,13 @@ expect.set_options(timeout=20_000)  # milliseconds: the page asks every five sec
 
 
 @pytest.fixture(scope="session")
-def bigtable():
-    """Starts emulators: `with bigtable(port) as address`."""
-    return bigtable_process
-
-
-@pytest.fixture(scope="session")
-def open_store():
-    return Store
-
-
-@pytest.fixture(scope="session")
-def store():
-    with bigtable_process() as address:
-        store = Store(address)
-        yield store
-        store.close()
-
-
-@pytest.fixture(scope="session")
 def serve(tmp_path_factory):
     """Runs the service: `with serve(bigtable_address, **settings) as url`."""
 
-    @contextmanager
     def serving(address, **settings):
-        variables = {"SERVING_PROJECT": INSTANCE.project, "SERVING_INSTANCE": INSTANCE.instance, **settings}
-        log = tmp_path_factory.mktemp("service") / "log"
-        command = [SERVICE_PYTHON, "-m", "serving_api", "--port", "0"]
-        environment = {**os.environ, "BIGTABLE_EMULATOR_HOST": address, **variables}
-        with log.open("wb") as written, subprocess.Popen(command, cwd=ROOT, env=environment, stderr=written) as process:
-            try:
-                while (url := _answering(log)) is None:
-                    assert process.poll() is None, log.read_text()
-                    time.sleep(0.02)
-                yield url
-            finally:
-                process.terminate()
+        return service_process(address, tmp_path_factory.mktemp("service") / "log", **settings)
 
     return serving
-
-
-def _answering(log):
-    """The URL in the first line of the service's log, once it accepts connections."""
-    lines = log.read_text().splitlines()
-    if not lines:
-        return None
-    url = json.loads(lines[0])["url"]
-    try:
-        socket.create_connection(("127.0.0.1", urlsplit(url).port)).close()
-    except ConnectionRefusedError:
-        return None
-    return url
 
 
 @pytest.fixture(scope="session")

@@ -19,28 +19,11 @@ from prediction_store.lifecycle import ModelState, Receipt, Status, VersionRecor
 from serving_api.app import create_app
 from serving_api.server import LOGGING
 from serving_api.settings import Settings
-from tests.store import INSTANCE, Store, bigtable_process
+from tests.store import INSTANCE, bigtable, open_store, store
+
+__all__ = ["bigtable", "open_store", "store"]
 
 VERSION = 1_750_000_000_123
-
-
-@pytest.fixture(scope="session")
-def bigtable():
-    """Starts emulators: `with bigtable(port) as address`."""
-    return bigtable_process
-
-
-@pytest.fixture(scope="session")
-def store():
-    with bigtable_process() as address:
-        store = Store(address)
-        yield store
-        store.close()
-
-
-@pytest.fixture(scope="session")
-def open_store():
-    return Store
 
 
 class Wire:
