@@ -14,10 +14,14 @@ VENVS := .venvs
 UV := $(VENVS)/uv/bin/uv
 AIRFLOW := $(VENVS)/airflow/bin
 LOCAL := $(VENVS)/local_stack/bin
+TOOLS := $(VENVS)/tools/bin
 FACTORY := PYTHONPATH=.:dags:plugins $(AIRFLOW)/python -m refresh_factory
 ENVIRONMENTS := $(addprefix $(VENVS)/,airflow/.installed serving_api/.installed local_stack/.installed tools/.installed)
 FEAST_ENVIRONMENT := $(VENVS)/feast/.installed
 OTHER_AIRFLOWS := $(VENVS)/airflow-2.11/.installed $(VENVS)/airflow-3.1/.installed
+
+DOCKERFILES := $(wildcard */Dockerfile */*/Dockerfile)
+WORKFLOWS := $(wildcard .github/workflows/*.yaml)
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
@@ -62,7 +66,7 @@ bigquery: install ## Start only BigQuery with BigQuery ML, in the foreground
 .PHONY: test
 test: install lint ## Check and test everything but the whole stack
 	$(AIRFLOW)/python -m pytest --ignore tests/local_stack --ignore tests/end_to_end --ignore tests/browser \
-		--ignore tests/airflow_versions
+		--ignore tests/airflow_versions --ignore tests/docker --ignore tests/monitoring
 	$(LOCAL)/python -m pytest tests/local_stack
 
 .PHONY: test-e2e
@@ -73,6 +77,17 @@ test-e2e: install ## Test the whole stack: refreshes through Airflow, with failu
 test-browser: install $(VENVS)/browser/.installed ## Test the service's page in headless Chromium
 	@tests/browser/install_chromium
 	$(VENVS)/browser/bin/python -m pytest tests/browser
+
+.PHONY: test-monitoring
+test-monitoring: install ## Test the rules, alerts and dashboard in a real Prometheus
+	@tests/monitoring/install_prometheus $(VENVS)/prometheus
+	$(AIRFLOW)/python -m pytest tests/monitoring
+
+.PHONY: test-docker
+test-docker: install ## Build the images, start docker-compose.yaml, and test what runs (needs Docker)
+	docker compose up --build --detach --wait --wait-timeout 600
+	$(LOCAL)/python -m pytest tests/docker
+	docker compose down --volumes
 
 .PHONY: test-airflow-versions
 test-airflow-versions: install $(OTHER_AIRFLOWS) ## Test the DAGs in Airflow 2.11, 3.1 and the newest
@@ -88,11 +103,18 @@ bench-serving: install $(if $(FEAST),$(FEAST_ENVIRONMENT)) ## Measure the servic
 		--bigtable $(BIGTABLE) $(if $(FEAST),--feast) $(if $(WRITE),--write $(WRITE))
 
 .PHONY: lint
-lint: install ## Check style and types
+lint: install ## Check style, types, Dockerfiles, docker-compose.yaml and workflows
 	$(AIRFLOW)/ruff check
 	$(AIRFLOW)/ruff format --check
 	MYPYPATH=. $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -m foreserve_plugin -p refresh_factory -p benchmarks
 	MYPYPATH=. $(AIRFLOW)/mypy --python-executable $(LOCAL)/python --exclude local_stack/airflow local_stack
+	$(TOOLS)/hadolint $(DOCKERFILES)
+	$(TOOLS)/check-jsonschema -q --builtin-schema vendor.compose-spec docker-compose.yaml
+	$(TOOLS)/docker-compose config -q
+	$(TOOLS)/check-jsonschema -q --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(TOOLS)/check-jsonschema -q --builtin-schema vendor.github-actions $(wildcard .github/actions/*/action.yaml)
+	$(TOOLS)/actionlint $(WORKFLOWS)
+	$(TOOLS)/zizmor -q --offline --persona pedantic .github
 
 .PHONY: format
 format: install ## Format the code
@@ -104,13 +126,14 @@ install: $(ENVIRONMENTS) ## Install what is missing
 
 .PHONY: lock
 lock: $(UV) ## Lock the requirements anew, with the newest versions
-	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 requirements.in -o requirements.txt
+	$(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11 \
+		requirements.in -o requirements.txt
 	$(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11 -c requirements.txt \
 		serving_api/requirements.in -o serving_api/requirements.txt
-	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
+	$(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11 \
 		local_stack/requirements.in -o local_stack/requirements.txt
-	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
-		tests/serving_api/tools/requirements.in -o tests/serving_api/tools/requirements.txt
+	$(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11 \
+		tests/tools/requirements.in -o tests/tools/requirements.txt
 	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 -c requirements.txt \
 		tests/browser/requirements.in -o tests/browser/requirements.txt
 	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
@@ -127,7 +150,7 @@ clean: ## Stop the stack; remove it and the environments
 $(VENVS)/airflow/.installed: requirements.txt
 $(VENVS)/serving_api/.installed: serving_api/requirements.txt
 $(VENVS)/local_stack/.installed: local_stack/requirements.txt
-$(VENVS)/tools/.installed: tests/serving_api/tools/requirements.txt
+$(VENVS)/tools/.installed: tests/tools/requirements.txt
 $(VENVS)/browser/.installed: tests/browser/requirements.txt
 $(FEAST_ENVIRONMENT): benchmarks/serving/feast-requirements.txt
 

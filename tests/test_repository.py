@@ -75,7 +75,7 @@ def test_what_the_tests_of_the_service_ran_with_is_what_serves():
         "serving_api/requirements.txt",
         "local_stack/requirements.txt",
         "tests/browser/requirements.txt",
-        "tests/serving_api/tools/requirements.txt",
+        "tests/tools/requirements.txt",
         "benchmarks/serving/feast-requirements.txt",
     ],
 )

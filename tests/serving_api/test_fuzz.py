@@ -14,7 +14,7 @@ from serving_api.access.keys import new_key
 
 pytestmark = pytest.mark.asyncio
 
-TOOLS = Path(__file__).parent / "tools"
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 SCHEMATHESIS = Path(__file__).parents[2] / ".venvs" / "tools" / "bin" / "schemathesis"
 CUSTOMER = "customer-4711"
 
@@ -47,7 +47,7 @@ async def running(eventually, logs, **variables):
 async def fuzz(url, folder, key):
     """Send requests made out of the OpenAPI document; whether all answers are well, and what Schemathesis says."""
     process = await asyncio.create_subprocess_exec(
-        *(SCHEMATHESIS, "--config-file", TOOLS / "schemathesis.toml", "run", f"{url}/openapi.json"),
+        *(SCHEMATHESIS, "--config-file", CONFIGURATION, "run", f"{url}/openapi.json"),
         *("--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", "40"),
         *("--seed", "1", "--no-shrink", "--continue-on-failure"),
         cwd=folder,

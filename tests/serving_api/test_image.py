@@ -13,34 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.dockerfiles import instructions
+
 ROOT = Path(__file__).parents[2]
-DOCKERFILE = ROOT / "serving_api" / "Dockerfile"
-INSTRUCTIONS = re.sub(r"\\\n\s*", "", DOCKERFILE.read_text())
-
-
-def instructions(name):
-    """What follows an instruction, wherever the Dockerfile has it."""
-    return re.findall(rf"^{name} (.+)$", INSTRUCTIONS, re.MULTILINE)
-
-
-def test_hadolint_finds_nothing():
-    hadolint = ROOT / ".venvs" / "tools" / "bin" / "hadolint"
-    found = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True, check=False)
-    assert (found.returncode, found.stdout) == (0, "")
-
-
-def test_the_base_is_of_one_version():
-    bases = {line.split()[0] for line in instructions("FROM")}
-    assert len(bases) == 1
-    assert re.search(r":3\.11\.\d+-slim-\w+$", bases.pop())
-
-
-def test_every_package_of_the_lock_has_hashes():
-    packages = re.findall(
-        r"^\S+==\S+( \\\n    --hash=sha256:\w{64})?", (ROOT / "serving_api/requirements.txt").read_text(), re.MULTILINE
-    )
-    assert packages
-    assert all(packages)
+DOCKERFILE = "serving_api/Dockerfile"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +26,7 @@ def image(tmp_path_factory):
     base = root / "base"  # stands for the base image's Python
     subprocess.run([sys.executable, "-m", "venv", base], check=True)
     path = f"{base / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    for line in instructions("COPY"):
+    for line in instructions(DOCKERFILE, "COPY"):
         *sources, target = line.split()
         for source in sources:
             if source.startswith("--from") or "--from" in line:
@@ -58,7 +34,7 @@ def image(tmp_path_factory):
             copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
             (root / target.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
             copy(ROOT / source, root / target.lstrip("/"))
-    for line in instructions("RUN"):
+    for line in instructions(DOCKERFILE, "RUN"):
         if not line.startswith("useradd"):
             command = re.sub(r"(?<=\s)/(?=venv|requirements|app)", f"{root}/", line)
             env = {"PATH": path, "HOME": str(root), **_pip_settings()}
@@ -72,14 +48,14 @@ def _pip_settings():
 
 def environment(image, **variables):
     """That of a container: what the Dockerfile sets, and what it is run with."""
-    values = dict(pair.split("=", 1) for line in instructions("ENV") for pair in line.split())
+    values = dict(pair.split("=", 1) for line in instructions(DOCKERFILE, "ENV") for pair in line.split())
     temporary = image / "tmp"
     temporary.mkdir(exist_ok=True)
     return {**values, "PATH": f"{image}/venv/bin:{os.defpath}", "TMPDIR": str(temporary), **variables}
 
 
 def command(name, port):
-    ((*_, words),) = [re.findall(r"\[.+\]$", line) for line in instructions(name) if "[" in line]
+    ((*_, words),) = [re.findall(r"\[.+\]$", line) for line in instructions(DOCKERFILE, name) if "[" in line]
     return [word.replace("8080", str(port)) for word in json.loads(words)]
 
 

@@ -22,6 +22,7 @@ RUNBOOK = ROOT / "docs/runbook.md"
 OBSERVABILITY = ROOT / "docs/observability.md"
 
 SCRAPED = {"instance", "job"}  # the labels that Prometheus adds
+OF_ALERTS = {"ALERTS": dict.fromkeys(("alertname", "alertstate", "severity"))}  # which Prometheus records by itself
 EQUAL, MATCHES = promql.MatchOp.Equal, promql.MatchOp.Re
 
 
@@ -111,7 +112,7 @@ def holds(matcher, labels):
 
 @pytest.mark.asyncio
 async def test_every_metric_label_and_value_that_is_named_exists(measured):
-    recorded = {rule["record"]: {**rule.get("labels", {})} for rule in rules("record")}
+    recorded = {rule["record"]: {**rule.get("labels", {})} for rule in rules("record")} | OF_ALERTS
     for expression in expressions():
         nodes = parts(expression)
         selectors = [n.vector_selector if isinstance(n, promql.MatrixSelector) else n for n in nodes]

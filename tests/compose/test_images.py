@@ -1,0 +1,112 @@
+"""The images can be built from what there is, of one Python and of what the locks say."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from local_stack.stack import DEFAULT_PORTS, ROOT, Stack
+from tests.compose.files import BUILT, ENV, SERVICES, mounts
+from tests.dockerfiles import copied, instructions
+
+DOCKERFILES = sorted(
+    str(file.relative_to(ROOT))
+    for pattern in ("*/Dockerfile", "*/*/Dockerfile")
+    for file in ROOT.glob(pattern)
+    if not file.relative_to(ROOT).parts[0].startswith(".")
+)
+STACK = Stack(ports=DEFAULT_PORTS, state=Path("/state"), environments=Path("/environments"))
+ENVIRONMENTS = {
+    service.name: Path(service.command[0]).parents[1].name for service in STACK.services() if service.name in BUILT
+}
+"""The environment that each service runs in where there is no Docker."""
+
+LOCKS = dict(re.findall(r"^\$\(VENVS\)/([\w.-]+)/\.installed: (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def imported(folder):
+    """The top-level packages that the modules below a folder import."""
+    for module in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (name.name.split(".")[0] for name in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield node.module.split(".")[0]
+
+
+def bases(dockerfile):
+    return [line.split()[0] for line in instructions(dockerfile, "FROM")]
+
+
+def test_every_service_that_is_built_has_a_dockerfile():
+    assert set(BUILT.values()) <= set(DOCKERFILES)
+    assert all(SERVICES[name]["build"]["context"] == "." for name in BUILT)
+
+
+def test_every_image_is_of_one_version():
+    pulled = {value for variable, value in ENV.items() if variable.endswith("_IMAGE")}
+    assert {service["image"] for service in SERVICES.values() if "image" in service} > pulled
+    for image in [*pulled, *(base for dockerfile in DOCKERFILES for base in bases(dockerfile))]:
+        assert re.search(r":v?\d+\.\d+\.\d+[\w.-]*$", image), f"{image} has no version"
+
+
+def test_all_images_have_one_python_and_it_is_ours():
+    final = {bases(dockerfile)[-1] for dockerfile in BUILT.values()}
+    assert len(final) == 1
+    version, variant = re.fullmatch(r"python:(3\.\d+)(\.\d+-slim-\w+)", final.pop()).groups()
+    assert f"PYTHON ?= python{version}\n" in (ROOT / "Makefile").read_text()
+    for dockerfile in BUILT.values():  # the full image, where something is compiled, is of the same release
+        assert {base.replace("slim-", "") for base in bases(dockerfile)} == {
+            f"python:{version}{variant.replace('slim-', '')}"
+        }
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_image_has_what_the_service_runs_in_without_docker(name):
+    lock = LOCKS[ENVIRONMENTS[name]]
+    assert lock in copied(BUILT[name])
+    (install,) = (line for line in instructions(BUILT[name], "RUN") if " install " in line)
+    assert {"--no-deps", "--require-hashes"} <= set(install.split())
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_every_package_of_the_lock_has_hashes(name):
+    text = (ROOT / LOCKS[ENVIRONMENTS[name]]).read_text()
+    packages = [line for line in text.splitlines() if re.match(r"\w\S*==", line)]
+    assert packages
+    assert all(line.endswith(" \\") for line in packages)  # and on the next line is the first hash
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_image_is_made_of_what_there_is(dockerfile):
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    sources = copied(dockerfile)
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists(), f"{source} is not there"
+        assert Path(source).parts[0] in allowed, f".dockerignore leaves {source} out"
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_image_has_all_packages_that_its_modules_import(name):
+    ours = {folder.name for folder in ROOT.iterdir() if (folder / "__init__.py").exists()}
+    packages = {source for source in copied(BUILT[name]) if (ROOT / source).is_dir()}
+    folders = [*packages, *(mount["source"] for mount in mounts(name, "bind").values())]
+    needed = {package for folder in folders for package in imported(ROOT / folder)} & ours
+    assert needed
+    assert needed <= packages
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_image_runs_as_a_user_with_a_number(name):
+    """Kubernetes, and whoever reads the file, can see of a number that it is not root."""
+    user = instructions(BUILT[name], "USER")[-1]
+    assert user.isdecimal()
+    assert any(line.endswith(f"--uid {user}") for line in instructions(BUILT[name], "RUN useradd"))
+
+
+@pytest.mark.parametrize("name", ["prepare", "reports"])
+def test_runs_in_an_image_that_is_built(name):
+    assert SERVICES[name]["image"] in {SERVICES[name].get("image") for name in BUILT}
+    assert SERVICES[name]["pull_policy"] == "never"

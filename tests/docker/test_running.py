@@ -1,0 +1,69 @@
+"""The stack of docker-compose.yaml while it is up: `make test-docker`. Elsewhere its parts run without Docker."""
+
+import json
+import subprocess
+import time
+
+import httpx
+import pytest
+from rich.console import Console
+
+from local_stack.demo import refresh
+from local_stack.stack import DEFAULT_PORTS, ROOT, Stack
+from tests.prometheus import Prometheus
+
+PROMETHEUS, GRAFANA = "http://127.0.0.1:9090", "http://127.0.0.1:3000"
+
+
+def compose(*arguments):
+    return subprocess.check_output(["docker", "compose", *arguments], cwd=ROOT, text=True)  # noqa: S607  the user's
+
+
+def containers():
+    return {(c := json.loads(line))["Service"]: c for line in compose("ps", "--all", "--format", "json").splitlines()}
+
+
+def test_everything_is_healthy():
+    states = {name: container["Health"] for name, container in containers().items() if name != "prepare"}
+    assert states
+    assert set(states.values()) == {"healthy"}
+    assert containers()["prepare"]["ExitCode"] == 0
+
+
+def test_nothing_is_root():
+    for name in containers().keys() - {"prepare"}:
+        assert int(compose("exec", "-T", name, "id", "-u")) > 0
+
+
+def test_a_refresh_is_served(tmp_path, monkeypatch):
+    stack = Stack(ports=DEFAULT_PORTS, state=tmp_path)
+    for name, value in stack.client_environment().items():
+        monkeypatch.setenv(name, value)
+    outcome = refresh(stack, Console(), {})
+    assert outcome.run.state == "success"
+    assert [look_up.answer["version"] for look_up in outcome.look_ups] == [outcome.active] * 3
+
+
+def test_prometheus_watches_the_service():
+    prometheus = Prometheus(PROMETHEUS)
+    assert prometheus.targets() == {("foreserve", "api:8000"): "up"}
+    deadline = time.monotonic() + 60  # seconds until all rules have been evaluated
+    while set(prometheus.rules().values()) != {"ok"}:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+
+
+def test_grafana_shows_the_dashboard_and_the_alerts_to_everybody():
+    source = {"uid": "prometheus", "type": "prometheus"}
+    query = {"refId": "A", "datasource": source, "expr": "foreserve_build_info", "instant": True}
+    with httpx.Client(base_url=f"{GRAFANA}/api", timeout=10) as grafana:
+        assert grafana.get("/dashboards/uid/foreserve").raise_for_status().json()["meta"]["provisioned"]
+        answer = grafana.post("/ds/query", json={"queries": [query], "from": "now-5m", "to": "now"})
+        assert answer.raise_for_status().json()["results"]["A"]["frames"][0]["data"]["values"]
+        rules = grafana.get("/prometheus/prometheus/api/v1/rules").raise_for_status().json()
+        assert "foreserve-alerts" in {group["name"] for group in rules["data"]["groups"]}
+
+
+@pytest.mark.parametrize("path", ["/api/admin/settings", "/api/datasources", "/api/users"])
+def test_grafana_lets_nobody_do_more(path):
+    assert httpx.get(f"{GRAFANA}{path}", auth=("admin", "admin")).status_code in {401, 403}

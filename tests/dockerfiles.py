@@ -1,0 +1,16 @@
+"""What Dockerfiles say."""
+
+import re
+
+from local_stack.servers import ROOT
+
+
+def instructions(dockerfile, name):
+    """What follows an instruction, wherever a Dockerfile has it."""
+    joined = re.sub(r"\\\n\s*", "", (ROOT / dockerfile).read_text())
+    return re.findall(rf"^{name} (.+)$", joined, re.MULTILINE)
+
+
+def copied(dockerfile):
+    """The files and folders of the repository that an image gets."""
+    return [path for line in instructions(dockerfile, "COPY") if "--from" not in line for path in line.split()[:-1]]

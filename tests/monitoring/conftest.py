@@ -1,0 +1,94 @@
+"""A real Prometheus with our configuration, and a real look-up service for it to watch."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import yaml
+
+from local_stack.servers import ROOT
+from tests.prometheus import Prometheus
+from tests.service import service_process
+from tests.store import store
+
+__all__ = ["store"]
+
+CONFIGURATION = ROOT / "monitoring" / "prometheus"
+PATH = f"{ROOT}/.venvs/prometheus/usr/bin{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.fixture(scope="session")
+def promtool():
+    """Runs promtool in the folder of our configuration; its output."""
+    program = shutil.which("promtool", path=PATH)
+
+    def run(*arguments):
+        done = subprocess.run([program, *arguments], cwd=CONFIGURATION, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def serve(store, tmp_path):
+    """Runs the service: `with serve() as url`."""
+    return lambda: service_process(store.address, tmp_path / "service.log")
+
+
+@pytest.fixture
+def watch(tmp_path):
+    """Runs Prometheus on what is at a URL, with shorter intervals: `with watch(url) as prometheus`."""
+
+    @contextmanager
+    def watching(url):
+        folder = shutil.copytree(CONFIGURATION, tmp_path / "configuration")
+        file = folder / "prometheus.yaml"
+        configuration = yaml.safe_load(file.read_text())
+        configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        configuration["scrape_configs"][0]["static_configs"] = [{"targets": [urlsplit(url).netloc]}]
+        file.write_text(yaml.safe_dump(configuration))
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        data = tmp_path / "data"
+        command = [
+            *(shutil.which("prometheus", path=PATH), f"--config.file={file}"),
+            *(f"--storage.tsdb.path={data}", f"--web.listen-address={address}"),
+        ]
+        log = tmp_path / "prometheus.log"
+        with log.open("wb") as written, subprocess.Popen(command, stderr=written) as process:
+            try:
+                while not _is_ready(f"http://{address}"):
+                    assert process.poll() is None, log.read_text()
+                    time.sleep(0.05)
+                yield Prometheus(f"http://{address}")
+            finally:
+                process.terminate()
+
+    return watching
+
+
+def _is_ready(url):
+    try:
+        return httpx.get(f"{url}/-/ready").is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def eventually():
+    """Waits until a condition holds: `eventually(condition)`."""
+
+    def wait(condition):
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    return wait
