@@ -1,0 +1,59 @@
+# For production: Bigtable in two zones or regions, an Airflow that survives the loss of a zone, a look-up service that only the
+# project's networks reach, backups, alerts, a budget, and protection from being deleted.
+
+terraform {
+  required_version = ">= 1.9"
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "~> 6.50"
+    }
+  }
+
+  # The state is kept in this folder until you name a bucket. Make one with versioning on, which only those who apply may
+  # read, and then run `terraform init -migrate-state`:
+  # backend "gcs" {
+  #   bucket = "shop-predictions-terraform"
+  #   prefix = "foreserve/production"
+  # }
+}
+
+provider "google" {
+  project        = var.project
+  region         = var.region
+  default_labels = local.labels
+
+  # Budgets are asked for in the name of this project, which an account of a person needs.
+  billing_project       = var.project
+  user_project_override = true
+}
+
+locals {
+  labels = merge(var.labels, { app = "foreserve", environment = "production" })
+}
+
+module "foreserve" {
+  source = "../../modules/foreserve"
+
+  project              = var.project
+  region               = var.region
+  labels               = local.labels
+  clusters             = var.clusters
+  backup_days          = 7
+  bigquery_location    = var.bigquery_location
+  source_datasets      = var.source_datasets
+  dataflow_max_workers = var.dataflow_max_workers
+  api                  = var.api
+  composer             = var.composer
+  existing_composer    = var.existing_composer
+  deployers            = var.deployers
+  alert_emails         = var.alert_emails
+  alert_channels       = var.alert_channels
+  budget               = var.budget
+}
+
+output "deployment" {
+  description = "What `make deploy` needs to know."
+  value       = module.foreserve.deployment
+}

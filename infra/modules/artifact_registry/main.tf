@@ -1,0 +1,28 @@
+# The images of the look-up service and of Dataflow's workers. They are deployed by digest, so old ones must stay for as
+# long as somebody may want to go back to them.
+
+resource "google_artifact_registry_repository" "images" {
+  project       = var.project
+  location      = var.region
+  repository_id = var.name
+  description   = "Foreserve: images of the look-up service and of Dataflow's workers"
+  format        = "DOCKER"
+
+  cleanup_policies {
+    id     = "delete-old"
+    action = "DELETE"
+
+    condition {
+      older_than = "7776000s" # 90 days
+    }
+  }
+
+  cleanup_policies {
+    id     = "keep-recent"
+    action = "KEEP"
+
+    most_recent_versions {
+      keep_count = 20 # of each image
+    }
+  }
+}

@@ -1,0 +1,9 @@
+output "repository" {
+  description = "Id of the repository."
+  value       = google_artifact_registry_repository.images.repository_id
+}
+
+output "address" {
+  description = "What the names of images in the repository begin with."
+  value       = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"
+}

@@ -1,0 +1,9 @@
+output "dataset" {
+  description = "Id of the dataset."
+  value       = google_bigquery_dataset.refreshes.dataset_id
+}
+
+output "location" {
+  description = "Location of the dataset, and so of the jobs."
+  value       = google_bigquery_dataset.refreshes.location
+}

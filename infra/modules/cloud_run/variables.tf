@@ -1,0 +1,65 @@
+variable "project" {
+  description = "Project of the service."
+  type        = string
+}
+
+variable "region" {
+  description = "Region of the service: that of Bigtable's first cluster."
+  type        = string
+}
+
+variable "name" {
+  description = "Name of the service."
+  type        = string
+}
+
+variable "service_account" {
+  description = "E-mail address of the service account that it runs as."
+  type        = string
+}
+
+variable "network" {
+  description = "Full name of the network that it sends through."
+  type        = string
+}
+
+variable "subnetwork" {
+  description = "Full name of the subnetwork that its instances are in: two addresses each."
+  type        = string
+}
+
+variable "bigtable_instance" {
+  description = "Id of the Bigtable instance that it reads."
+  type        = string
+}
+
+variable "app_profile" {
+  description = "App profile that it reads through."
+  type        = string
+}
+
+variable "internal" {
+  description = "Whether only requests from the project's networks reach it."
+  type        = bool
+}
+
+variable "min_instances" {
+  description = "How many instances there always are."
+  type        = number
+}
+
+variable "max_instances" {
+  description = "How many instances there may be."
+  type        = number
+}
+
+variable "collector_image" {
+  description = "Image of the Google Managed Prometheus sidecar."
+  type        = string
+  default     = "us-docker.pkg.dev/cloud-ops-agents-artifacts/cloud-run-gmp-sidecar/cloud-run-gmp-sidecar:1.2.0"
+}
+
+variable "deletion_protection" {
+  description = "Whether Terraform refuses to delete the service."
+  type        = bool
+}

@@ -1,0 +1,71 @@
+# Airflow. What runs in it (DAGs, packages, environment variables) is put there by a deployment, and not undone here.
+
+resource "google_composer_environment" "airflow" {
+  project = var.project
+  region  = var.region
+  name    = var.name
+
+  config {
+    environment_size           = var.size
+    resilience_mode            = var.resilient ? "HIGH_RESILIENCE" : "STANDARD_RESILIENCE"
+    enable_private_environment = true  # workers reach the network below, Google's APIs, and nothing else
+    enable_private_builds_only = false # packages are built with what PyPI has
+
+    software_config {
+      image_version           = var.image_version
+      web_server_plugins_mode = "ENABLED" # the operators' links, and the Versions page
+    }
+
+    node_config {
+      service_account = var.service_account
+      network         = var.network
+      subnetwork      = var.subnetwork
+    }
+
+    workloads_config {
+      scheduler {
+        count      = var.resilient ? 2 : 1
+        cpu        = 1
+        memory_gb  = 4
+        storage_gb = 2
+      }
+
+      # BigQuery jobs are awaited here: a refresh that waits costs a coroutine.
+      triggerer {
+        count     = var.resilient ? 2 : 1
+        cpu       = 0.5
+        memory_gb = 1
+      }
+
+      dag_processor {
+        count      = var.resilient ? 2 : 1
+        cpu        = 1
+        memory_gb  = 4
+        storage_gb = 2
+      }
+
+      web_server {
+        cpu        = 1
+        memory_gb  = 2
+        storage_gb = 2
+      }
+
+      # Tasks submit jobs, wait elsewhere, and put a load on the look-up service: the smoke test needs the CPU.
+      worker {
+        cpu        = 2
+        memory_gb  = 8
+        storage_gb = 10
+        min_count  = var.min_workers
+        max_count  = var.max_workers
+      }
+    }
+  }
+
+  lifecycle {
+    ignore_changes = [
+      config[0].software_config[0].airflow_config_overrides,
+      config[0].software_config[0].env_variables,
+      config[0].software_config[0].pypi_packages,
+    ]
+  }
+}

@@ -1,0 +1,24 @@
+# Who is told of what: `page`, somebody should look now; `ticket`, on a working day.
+
+locals {
+  emails = merge([
+    for severity, addresses in var.emails : { for address in addresses : "${severity}/${address}" => { severity = severity, address = address } }
+  ]...)
+
+  channels = {
+    for severity in ["page", "ticket"] : severity => concat(
+      var.channels[severity],
+      [for key, email in local.emails : google_monitoring_notification_channel.emails[key].id if email.severity == severity],
+    )
+  }
+}
+
+resource "google_monitoring_notification_channel" "emails" {
+  for_each = local.emails
+
+  project      = var.project
+  display_name = "Foreserve: ${each.value.severity} to ${each.value.address}"
+  type         = "email"
+  labels       = { email_address = each.value.address }
+  user_labels  = var.labels
+}

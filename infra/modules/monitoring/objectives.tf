@@ -1,0 +1,131 @@
+# Service level objectives, over 28 days: errors, latency, and the age of what is served.
+# How fast the budgets of the first two are used up is watched by the rules in rules.tf; of the third, here.
+
+locals {
+  # What the collector beside the service calls its series.
+  series = "resource.type=\"prometheus_target\" resource.labels.namespace=\"${var.api_service}\""
+
+  # How old a model's predictions may get is said once, in days, by the rules of the group foreserve-freshness.
+  freshness = {
+    named = {
+      for rule in local.rules : rule.labels.model => tonumber(regex("([0-9.]+) \\* 86400", rule.expr)[0])
+      if try(rule.record, "") == "foreserve:served_version_age:limit_seconds"
+    }
+    others = one([
+      for rule in local.rules : tonumber(regex("([0-9.]+) \\* 86400", rule.expr)[0])
+      if try(rule.record, "") == "foreserve:served_version_age:default_limit_seconds"
+    ])
+  }
+
+  # A window of five minutes with predictions that are too old is a bad one.
+  freshness_goal = 0.99
+
+  burn_rates = {
+    Fast   = { factor = 14.4, period = "3600s", confirmed_by = "300s", severity = "page", gone_in = "two days" }
+    Slowly = { factor = 6, period = "21600s", confirmed_by = "1800s", severity = "ticket", gone_in = "five days" }
+  }
+
+  freshness_alerts = merge([
+    for model in var.models : { for name, rate in local.burn_rates : "${model}/${name}" => merge(rate, { model = model, name = name }) }
+  ]...)
+}
+
+resource "google_monitoring_custom_service" "foreserve" {
+  project      = var.project
+  service_id   = var.api_service
+  display_name = "Foreserve: ${var.api_service}"
+  user_labels  = var.labels
+}
+
+resource "google_monitoring_slo" "errors" {
+  project             = var.project
+  service             = google_monitoring_custom_service.foreserve.service_id
+  slo_id              = "errors"
+  display_name        = "99.9 % of requests without an error of the server"
+  goal                = 0.999
+  rolling_period_days = 28
+  user_labels         = var.labels
+
+  request_based_sli {
+    good_total_ratio {
+      total_service_filter = "metric.type=\"run.googleapis.com/request_count\" resource.type=\"cloud_run_revision\" resource.labels.service_name=\"${var.api_service}\""
+      bad_service_filter   = "metric.type=\"run.googleapis.com/request_count\" resource.type=\"cloud_run_revision\" resource.labels.service_name=\"${var.api_service}\" metric.labels.response_code_class=\"5xx\""
+    }
+  }
+}
+
+resource "google_monitoring_slo" "latency" {
+  project             = var.project
+  service             = google_monitoring_custom_service.foreserve.service_id
+  slo_id              = "latency"
+  display_name        = "99 % of look-ups within 100 ms"
+  goal                = 0.99
+  rolling_period_days = 28
+  user_labels         = var.labels
+
+  request_based_sli {
+    distribution_cut {
+      distribution_filter = "metric.type=\"prometheus.googleapis.com/foreserve_request_seconds/histogram\" ${local.series} metric.labels.route=\"/v1/models/{model}/predictions/{entity_id}\""
+
+      range {
+        max = 0.1
+      }
+    }
+  }
+}
+
+resource "google_monitoring_slo" "freshness" {
+  for_each = var.models
+
+  project             = var.project
+  service             = google_monitoring_custom_service.foreserve.service_id
+  slo_id              = "freshness-${replace(each.key, "_", "-")}"
+  display_name        = "${100 * local.freshness_goal} % of the time, predictions of ${each.key} younger than ${lookup(local.freshness.named, each.key, local.freshness.others)} days"
+  goal                = local.freshness_goal
+  rolling_period_days = 28
+  user_labels         = var.labels
+
+  windows_based_sli {
+    window_period = "300s"
+
+    metric_mean_in_range {
+      time_series = "metric.type=\"prometheus.googleapis.com/foreserve_served_version_age_seconds/gauge\" ${local.series} metric.labels.model=\"${each.key}\""
+
+      range {
+        max = lookup(local.freshness.named, each.key, local.freshness.others) * 86400
+      }
+    }
+  }
+}
+
+resource "google_monitoring_alert_policy" "freshness" {
+  for_each = local.freshness_alerts
+
+  project               = var.project
+  display_name          = "ForeserveFreshnessBurns${each.value.name}: ${each.value.model}"
+  combiner              = "AND"
+  severity              = each.value.severity == "page" ? "CRITICAL" : "WARNING"
+  notification_channels = local.channels[each.value.severity]
+  user_labels           = merge(var.labels, { severity = each.value.severity })
+
+  dynamic "conditions" {
+    for_each = [each.value.period, each.value.confirmed_by]
+
+    content {
+      display_name = "over ${conditions.value}"
+
+      condition_threshold {
+        filter          = "select_slo_burn_rate(\"${google_monitoring_slo.freshness[each.value.model].name}\", \"${conditions.value}\")"
+        comparison      = "COMPARISON_GT"
+        threshold_value = each.value.factor
+        duration        = "0s"
+      }
+    }
+  }
+
+  documentation {
+    subject   = "Predictions of ${each.value.model} are old"
+    content   = "At this rate, a month's freshness budget is gone in ${each.value.gone_in}.\n\nWhat to do: docs/runbook.md#foreservepredictionsold"
+    mime_type = "text/markdown"
+  }
+}

@@ -1,0 +1,29 @@
+# The Google Cloud APIs that the other modules and the running parts call. They stay enabled when this is destroyed:
+# others in the project may use them.
+
+locals {
+  services = [
+    "artifactregistry.googleapis.com",
+    "bigquery.googleapis.com",
+    "bigquerystorage.googleapis.com", # the export reads through it
+    "bigtable.googleapis.com",
+    "bigtableadmin.googleapis.com", # Terraform's, and waiting for replication
+    "composer.googleapis.com",
+    "compute.googleapis.com",
+    "dataflow.googleapis.com",
+    "dns.googleapis.com",
+    "iam.googleapis.com",
+    "logging.googleapis.com",
+    "monitoring.googleapis.com",
+    "run.googleapis.com",
+    "storage.googleapis.com",
+  ]
+}
+
+resource "google_project_service" "enabled" {
+  for_each = toset(concat(local.services, var.billing_budgets ? ["billingbudgets.googleapis.com"] : []))
+
+  project            = var.project
+  service            = each.key
+  disable_on_destroy = false
+}
