@@ -9,6 +9,8 @@ SERVER ?= granian
 FEAST ?=
 # Other Airflow versions are tested with what was current when they were: raise it with the versions.
 OTHER_AIRFLOWS_DATE := 2026-06-01
+# The package that has the schema of the Google provider; which version of that, it says itself.
+PROVIDER_SCHEMA := 16.12.1
 
 VENVS := .venvs
 UV := $(VENVS)/uv/bin/uv
@@ -18,6 +20,7 @@ TOOLS := $(VENVS)/tools/bin
 FACTORY := PYTHONPATH=.:dags:plugins $(AIRFLOW)/python -m refresh_factory
 ENVIRONMENTS := $(addprefix $(VENVS)/,airflow/.installed serving_api/.installed local_stack/.installed tools/.installed)
 FEAST_ENVIRONMENT := $(VENVS)/feast/.installed
+TERRAFORM := command -v terraform > /dev/null || { echo "No terraform: install 1.9 or later; make test checks infra/ without" >&2; exit 1; }
 OTHER_AIRFLOWS := $(VENVS)/airflow-2.11/.installed $(VENVS)/airflow-3.1/.installed
 
 DOCKERFILES := $(wildcard */Dockerfile */*/Dockerfile)
@@ -66,7 +69,7 @@ bigquery: install ## Start only BigQuery with BigQuery ML, in the foreground
 .PHONY: test
 test: install lint ## Check and test everything but the whole stack
 	$(AIRFLOW)/python -m pytest --ignore tests/local_stack --ignore tests/end_to_end --ignore tests/browser \
-		--ignore tests/airflow_versions --ignore tests/docker --ignore tests/monitoring
+		--ignore tests/airflow_versions --ignore tests/docker --ignore tests/monitoring --ignore tests/infra/terraform
 	$(LOCAL)/python -m pytest tests/local_stack
 
 .PHONY: test-e2e
@@ -92,6 +95,27 @@ test-docker: install ## Build the images, start docker-compose.yaml, and test wh
 .PHONY: test-airflow-versions
 test-airflow-versions: install $(OTHER_AIRFLOWS) ## Test the DAGs in Airflow 2.11, 3.1 and the newest
 	$(LOCAL)/python -m pytest -rP tests/airflow_versions
+
+.PHONY: test-infra
+test-infra: install $(VENVS)/stand_in/.installed ## Plan and apply infra/ by Terraform, without a project or a network
+	@$(TERRAFORM)
+	$(AIRFLOW)/python -m pytest tests/infra/terraform
+
+.PHONY: check-infra
+check-infra: ## Check infra/ by Terraform, with Google's provider, which it downloads
+	@$(TERRAFORM)
+	terraform fmt -check -diff -recursive infra
+	@for root in infra/examples/* $(wildcard infra/environments/*); do echo "$$root"; \
+		export TF_DATA_DIR=$(CURDIR)/.state/terraform/$$root; \
+		terraform -chdir=$$root init -backend=false -input=false > /dev/null \
+			|| { echo "No provider: it is downloaded from Terraform's registry; make test-infra needs none" >&2; exit 1; }; \
+		terraform -chdir=$$root validate || exit 1; done
+
+.PHONY: infra-schema
+infra-schema: $(UV) ## Record anew what infra/ uses of the provider's schema
+	@$(UV) venv -q --clear --python $(PYTHON) $(VENVS)/provider
+	@$(UV) pip install -q --no-deps --python $(VENVS)/provider cdktf-cdktf-provider-google==$(PROVIDER_SCHEMA)
+	@$(VENVS)/provider/bin/python tests/infra/record_schema.py
 
 .PHONY: bench-export
 bench-export: install ## Measure the export against Beam's own connectors (ROWS=1000000 RUNS=3)
@@ -137,6 +161,8 @@ lock: $(UV) ## Lock the requirements anew, with the newest versions
 	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 -c requirements.txt \
 		tests/browser/requirements.in -o tests/browser/requirements.txt
 	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
+		tests/infra/terraform/requirements.in -o tests/infra/terraform/requirements.txt
+	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
 		benchmarks/serving/feast-requirements.in -o benchmarks/serving/feast-requirements.txt
 	for version in 2.11 3.1; do $(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
 		--exclude-newer $(OTHER_AIRFLOWS_DATE) tests/airflow_versions/requirements-$$version.in \
@@ -152,12 +178,13 @@ $(VENVS)/serving_api/.installed: serving_api/requirements.txt
 $(VENVS)/local_stack/.installed: local_stack/requirements.txt
 $(VENVS)/tools/.installed: tests/tools/requirements.txt
 $(VENVS)/browser/.installed: tests/browser/requirements.txt
+$(VENVS)/stand_in/.installed: tests/infra/terraform/requirements.txt
 $(FEAST_ENVIRONMENT): benchmarks/serving/feast-requirements.txt
 
 $(VENVS)/airflow-2.11/.installed: tests/airflow_versions/requirements-2.11.txt
 $(VENVS)/airflow-3.1/.installed: tests/airflow_versions/requirements-3.1.txt
 
-$(ENVIRONMENTS) $(OTHER_AIRFLOWS) $(VENVS)/browser/.installed $(FEAST_ENVIRONMENT): | $(UV)
+$(ENVIRONMENTS) $(OTHER_AIRFLOWS) $(VENVS)/browser/.installed $(VENVS)/stand_in/.installed $(FEAST_ENVIRONMENT): | $(UV)
 	@echo "installing $(@D) from $<"
 	@$(UV) venv -q --clear --python $(PYTHON) $(@D)
 	@$(UV) pip sync -q --python $(@D) $<

@@ -76,6 +76,7 @@ def test_what_the_tests_of_the_service_ran_with_is_what_serves():
         "local_stack/requirements.txt",
         "tests/browser/requirements.txt",
         "tests/tools/requirements.txt",
+        "tests/infra/terraform/requirements.txt",
         "benchmarks/serving/feast-requirements.txt",
     ],
 )

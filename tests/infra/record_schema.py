@@ -72,7 +72,11 @@ def _block(types: dict[str, Any], interface: str, readable: str) -> dict[str, An
             attributes[name] = _type(kind) + "!" * required
             continue
         repeated = '"array"' in kind
-        blocks[name] = {"required": required, "repeated": repeated, **_block(types, inner[1], f"{inner[1]}OutputReference")}
+        blocks[name] = {
+            "required": required,
+            "repeated": repeated,
+            **_block(types, inner[1], f"{inner[1]}OutputReference"),
+        }
     computed = {_snake(member["name"]) for member in types[readable].get("properties", ()) if not member.get("static")}
     computed = {name for name in computed if not name.endswith("_input")} - attributes.keys() - blocks.keys()
     described = {"attributes": attributes, "computed": sorted(computed - _NOT_THE_PROVIDERS), "blocks": blocks}

@@ -73,13 +73,17 @@ resource "google_bigtable_table_iam_member" "airflow_entities" {
   member        = local.airflow
 }
 
-# Beyond the design's table: submitting stages the pipeline and the code of its workers in the bucket of jobs, and Beam
-# looks at the bucket itself before it does.
+# Beyond the design's table: submitting stages the pipeline and the code of its workers in the bucket of jobs.
 resource "google_storage_bucket_iam_member" "airflow_jobs" {
-  for_each = toset(["roles/storage.objectUser", "roles/storage.legacyBucketReader"])
-
   bucket = var.jobs_bucket
-  role   = each.key
+  role   = "roles/storage.objectUser"
+  member = local.airflow
+}
+
+# Beam looks at the bucket itself before it does.
+resource "google_storage_bucket_iam_member" "airflow_looks_at_jobs" {
+  bucket = var.jobs_bucket
+  role   = "roles/storage.legacyBucketReader"
   member = local.airflow
 }
 

@@ -21,6 +21,7 @@ resource "google_project_iam_member" "api_metrics" {
   member  = local.api
 }
 
+# Applications, and people who look at the page.
 resource "google_cloud_run_v2_service_iam_member" "callers" {
   for_each = var.api_callers
 

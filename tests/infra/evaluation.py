@@ -1,0 +1,35 @@
+"""The examples of infra/ as tfparse evaluates them, with the values of their .tfvars.example.
+
+It evaluates as Terraform does when it plans; what Google Cloud would say, such as an address, is None or empty.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+
+from tfparse import load_from_path
+
+ROOT = Path(__file__).parents[2]
+INFRA = ROOT / "infra"
+EXAMPLES = ["minimal", "production"]
+
+
+class Evaluated:
+    """A root module: resources by type and then by address, local values by module, and what it puts out."""
+
+    def __init__(self, folder):
+        found = load_from_path(str(folder), vars_paths=["terraform.tfvars.example"])
+        self.resources = defaultdict(dict)
+        for kind, blocks in found.items():
+            for block in blocks:
+                if block["__tfmeta"].get("type") == "resource":
+                    self.resources[kind][block["__tfmeta"]["path"].removeprefix("module.foreserve.")] = block
+        self.locals = defaultdict(dict)
+        for block in found["locals"]:
+            module = block["__tfmeta"]["path"].removesuffix(".locals").removeprefix("module.foreserve.module.")
+            self.locals[module] |= block
+        outputs = {block["__tfmeta"]["path"]: block.get("value") for block in found["output"]}
+        self.deployment = outputs["module.foreserve.output.deployment"]
+
+    def one(self, kind):
+        (block,) = self.resources[kind].values()
+        return block

@@ -1,0 +1,154 @@
+"""A stand-in for Terraform's Google provider: it has the recorded schema, and makes nothing.
+
+Terraform talks to it as to a provider that a developer has started by hand: by gRPC, at the address in
+TF_REATTACH_PROVIDERS, whose value this program prints. What Google Cloud would say of a resource, it makes up.
+"""
+
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import msgpack
+from tf.gen import tfplugin_pb2 as protocol
+from tf.gen.tfplugin_pb2_grpc import ProviderServicer, add_ProviderServicer_to_server
+
+RESOURCES = json.loads((Path(__file__).parents[1] / "provider_schema.json").read_text())["resources"]
+CONFIGURATION = {
+    "project": "string",
+    "region": "string",
+    "default_labels": "map(string)",
+    "billing_project": "string",
+    "user_project_override": "bool",
+}
+"""Arguments of the provider itself: those that infra/ gives."""
+
+UNKNOWN = msgpack.ExtType(0, b"\0")
+
+Attribute, Block, NestedBlock = protocol.Schema.Attribute, protocol.Schema.Block, protocol.Schema.NestedBlock
+
+
+def made_up(name, resource):
+    """What Google Cloud would say."""
+    match name:
+        case "email":
+            return f"{resource['account_id']}@{resource['project']}.iam.gserviceaccount.com"
+        case "uri":
+            return f"https://{resource['name']}-abc.a.run.app"
+        case "dag_gcs_prefix":
+            return "gs://europe-west1-foreserve-bucket/dags"
+    return f"made-up-{name}"
+
+
+def type_of(kind):
+    """A type of the recorded schema, as the protocol has it."""
+    shape, _, element = kind.removesuffix("!").removesuffix(")").partition("(")
+    return json.dumps([shape, element] if element else shape).encode()
+
+
+def block(schema, *, top):
+    attributes = [
+        Attribute(
+            name=name,
+            type=type_of(kind),
+            required=kind.endswith("!"),
+            optional=not kind.endswith("!"),
+            computed=top and name == "id",
+        )
+        for name, kind in schema.get("attributes", {}).items()
+    ]
+    attributes += [Attribute(name=name, type=b'"string"', computed=True) for name in schema.get("computed", ())]
+    inner = [
+        NestedBlock(
+            type_name=name,
+            block=block(nested, top=False),
+            nesting=NestedBlock.LIST,
+            min_items=int(nested["required"]),
+            max_items=0 if nested["repeated"] else 1,
+        )
+        for name, nested in schema.get("blocks", {}).items()
+    ]
+    return Block(attributes=attributes, block_types=inner)
+
+
+def filled(schema, value, fill, *, top=True):
+    """A resource with what it does not say of itself filled in."""
+    for name in [*schema.get("computed", ()), *(["id"] if top else [])]:
+        value[name] = fill(name, value.get(name))
+    for name, nested in schema.get("blocks", {}).items():
+        for inner in value.get(name) or ():
+            if isinstance(inner, dict):
+                filled(nested, inner, fill, top=False)
+    return value
+
+
+def unpacked(state):
+    return msgpack.unpackb(state.msgpack, ext_hook=msgpack.ExtType)
+
+
+def packed(value):
+    return protocol.DynamicValue(msgpack=msgpack.packb(value))
+
+
+class Provider(ProviderServicer):
+    """What Terraform asks of a provider."""
+
+    def GetProviderSchema(self, request, context):
+        arguments = [Attribute(name=n, type=type_of(kind), optional=True) for n, kind in CONFIGURATION.items()]
+        return protocol.GetProviderSchema.Response(
+            provider=protocol.Schema(block=Block(attributes=arguments)),
+            resource_schemas={n: protocol.Schema(block=block(schema, top=True)) for n, schema in RESOURCES.items()},
+        )
+
+    def ValidateProviderConfig(self, request, context):
+        return protocol.ValidateProviderConfig.Response()
+
+    def ConfigureProvider(self, request, context):
+        return protocol.ConfigureProvider.Response()
+
+    def ValidateResourceConfig(self, request, context):
+        return protocol.ValidateResourceConfig.Response()
+
+    def UpgradeResourceState(self, request, context):
+        state = json.loads(request.raw_state.json)
+        return protocol.UpgradeResourceState.Response(upgraded_state=packed(state))
+
+    def ReadResource(self, request, context):
+        return protocol.ReadResource.Response(new_state=request.current_state)
+
+    def PlanResourceChange(self, request, context):
+        proposed = unpacked(request.proposed_new_state)
+        if proposed is not None:
+            filled(RESOURCES[request.type_name], proposed, lambda _, known: UNKNOWN if known is None else known)
+        return protocol.PlanResourceChange.Response(planned_state=packed(proposed))
+
+    def ApplyResourceChange(self, request, context):
+        planned = unpacked(request.planned_state)
+        if planned is not None:
+            filled(
+                RESOURCES[request.type_name],
+                planned,
+                lambda name, known: made_up(name, planned) if known in (None, UNKNOWN) else known,
+            )
+        return protocol.ApplyResourceChange.Response(new_state=packed(planned))
+
+    def StopProvider(self, request, context):
+        return protocol.StopProvider.Response()
+
+
+def main():
+    server = grpc.server(ThreadPoolExecutor(4))
+    add_ProviderServicer_to_server(Provider(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    address = {"Network": "tcp", "String": f"127.0.0.1:{port}"}
+    reattach = {"Protocol": "grpc", "ProtocolVersion": 6, "Pid": os.getpid(), "Test": True, "Addr": address}
+    sys.stdout.write(json.dumps({"registry.terraform.io/hashicorp/google": reattach}) + "\n")
+    sys.stdout.flush()
+    sys.stdin.read()  # until whoever started this ends
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""What Terraform grants is what the documents say, on resources as narrow as there are."""
+
+import re
+import shutil
+
+import pytest
+
+from tests.infra.configuration import Module, names, text
+from tests.infra.evaluation import INFRA, ROOT
+
+ACCOUNTS = {
+    "local.airflow": "Airflow's workers",
+    "local.workers": "Dataflow's workers",
+    "local.api": "the look-up service",
+}
+EACH = {"access": "callers", "deployers": "deployers"}
+
+RESOURCES = {
+    ("google_project_iam_member", "project", "var.project"): "the project",
+    ("google_bigquery_dataset_iam_member", "dataset_id", "var.dataset"): "the dataset of refreshes",
+    ("google_bigquery_dataset_iam_member", "dataset_id", "each.key"): "each dataset that pipelines read",
+    ("google_bigtable_instance_iam_member", "instance", "var.bigtable_instance"): "the Bigtable instance",
+    ("google_bigtable_table_iam_member", "table", "var.registry_table"): "the table `prediction_versions`",
+    ("google_bigtable_table_iam_member", "table", "each.value"): "each table of predictions",
+    ("google_storage_bucket_iam_member", "bucket", "var.jobs_bucket"): "the bucket of Dataflow's files",
+    ("google_storage_bucket_iam_member", "bucket", "var.reports_bucket"): "the bucket of reports",
+    ("google_storage_bucket_iam_member", "bucket", "var.composer_bucket"): "Composer's bucket",
+    ("google_service_account_iam_member", "service_account_id", "var.workers"): "the account of Dataflow's workers",
+    ("google_service_account_iam_member", "service_account_id", "var.api"): "the account of the look-up service",
+    ("google_service_account_iam_member", "service_account_id", "var.airflow"): "the account of Airflow's workers",
+    ("google_cloud_run_v2_service_iam_member", "name", "var.api_service"): "the look-up service",
+    ("google_artifact_registry_repository_iam_member", "repository", "var.repository"): "the repository of images",
+}
+"""What a grant is on, by its type and the argument that says so."""
+
+ONLY_ON_A_PROJECT = {
+    "roles/bigquery.jobUser",
+    "roles/bigquery.readSessionUser",
+    "roles/composer.admin",
+    "roles/composer.worker",
+    "roles/dataflow.developer",
+    "roles/dataflow.worker",
+    "roles/monitoring.metricWriter",
+}
+"""Roles whose rights are on what has no policy of its own: jobs, sessions, environments, metrics."""
+
+
+def iam_blocks(modules=INFRA / "modules"):
+    for folder in modules.iterdir():
+        for block in Module.load(folder).of("resource").values():
+            if "_iam_" in block.labels[0]:
+                yield folder.name, block
+
+
+def named(block, argument):
+    return [".".join(name) for name in names(block.arguments[argument])]
+
+
+def granted(modules=INFRA / "modules"):
+    """Account, role, and what it is on, of every grant."""
+    for module, block in iam_blocks(modules):
+        (member,) = named(block, "member")
+        account = EACH[module] if member == "each.key" else ACCOUNTS[member]
+        (on,) = {
+            meaning
+            for (kind, argument, name), meaning in RESOURCES.items()
+            if kind == block.labels[0] and name in named(block, argument)
+        }
+        yield account, text(block.arguments["role"]), on
+
+
+def documented():
+    table = (INFRA / "README.md").read_text().split("<!-- rights -->")[1].split("<!-- end -->")[0]
+    return re.findall(r"^\| ([^|]+?) \| `(roles/[\w.]+)` \| (.+) \|$", table, re.MULTILINE)
+
+
+def roles(account):
+    return {role for who, role, _ in granted() if who == account}
+
+
+def test_every_grant_is_in_the_table_and_the_reverse():
+    assert sorted(granted()) == sorted(documented())
+
+
+def test_a_grant_that_is_not_in_the_table_is_found(tmp_path):
+    modules = shutil.copytree(INFRA / "modules", tmp_path / "modules")
+    file = modules / "access" / "api.tf"
+    file.write_text(file.read_text().replace("roles/bigtable.reader", "roles/bigtable.user"))
+    found = ("the look-up service", "roles/bigtable.user", "the Bigtable instance")
+    assert set(granted(modules)) - set(documented()) == {found}
+
+
+def test_rights_are_only_added_to_what_others_have_granted():
+    assert {block.labels[0].rpartition("_")[2] for _, block in iam_blocks()} == {"member"}
+
+
+def test_roles_are_written_out():
+    for _, block in iam_blocks():
+        assert re.fullmatch(r"roles/\w+\.\w+", text(block.arguments["role"])), block
+        assert named(block, "role") == [], block
+
+
+def test_no_role_is_on_the_project_that_could_be_on_less():
+    assert {role for _, role, on in granted() if on == "the project"} <= ONLY_ON_A_PROJECT
+
+
+@pytest.mark.parametrize("role", ["owner", "editor", "viewer", "bigtable.admin", "iam.serviceAccountTokenCreator"])
+def test_nobody_has(role):
+    assert f"roles/{role}" not in {granted_role for _, granted_role, _ in granted()}
+
+
+def test_the_look_up_service_cannot_write():
+    assert roles("the look-up service") == {"roles/bigtable.reader", "roles/monitoring.metricWriter"}
+
+
+def test_workers_have_what_the_export_document_says():
+    section = (ROOT / "docs/export.md").read_text().split("The workers:")[1].split("\n\n")[1]
+    assert roles("Dataflow's workers") == set(re.findall(r"`(roles/[\w.]+)`", section))
+
+
+def test_airflow_may_submit_as_the_export_document_says():
+    section = (ROOT / "docs/export.md").read_text().split("Who submits")[1].split("The workers:")[0]
+    submits = set(re.findall(r"`(roles/[\w.]+)`", section))
+    assert submits - {"roles/bigtable.reader"} <= roles("Airflow's workers")
+    assert ("Airflow's workers", "roles/bigtable.user", "the table `prediction_versions`") in granted()  # reads, too
+
+
+def test_every_grant_has_its_reason_beside_it():
+    for folder in ("access", "deployers"):
+        for file in (INFRA / "modules" / folder).glob("*.tf"):
+            for before in re.split(r"^resource .+ \{$", file.read_text(), flags=re.MULTILINE)[:-1]:
+                assert re.search(r"^# .+\n\Z", before, re.MULTILINE), f"{file.name}: {before[-200:]}"

@@ -1,0 +1,246 @@
+"""What Terraform makes is what the code asks for: tables, variables, settings, alerts."""
+
+import json
+import re
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import promql_parser as promql
+import pytest
+import yaml
+from croniter import croniter
+from google.cloud.bigtable_admin_v2 import BigtableTableAdminClient, ListTablesRequest, Table
+
+from prediction_store.instance import Instance
+from prediction_store.layout import REGISTRY_TABLE
+from prediction_store.lifecycle import ModelState
+from prediction_store.tables import Tables, _client
+from refresh_factory.environment import Dataflow, Environment
+from refresh_factory.pipeline import PIPELINES, Pipeline, load_pipeline
+from serving_api.settings import Settings
+from tests.infra.configuration import Module, names, text
+from tests.infra.evaluation import EXAMPLES, INFRA, ROOT, Evaluated
+
+ALERTS = yaml.safe_load((ROOT / "monitoring/prometheus/alerts.yaml").read_text())
+RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
+GRAFANA = json.loads((ROOT / "monitoring/grafana/dashboards/foreserve.json").read_text())
+
+UNKNOWN = {
+    "AIRFLOW_CONN_PREDICTION_API": "{}",
+    "FORESERVE_DATAFLOW_SERVICE_ACCOUNT_EMAIL": "foreserve-workers@shop-predictions.iam.gserviceaccount.com",
+}
+"""Variables whose values Google Cloud has a part in."""
+
+FOR_DEPLOY = {"staging_location", "sdk_container_image", "machine_type"}
+"""Of Dataflow's: the image that a deployment pushes, and what is best left to Dataflow."""
+
+PRESETS = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *"}
+
+
+def pipelines():
+    return [load_pipeline(folder) for folder in sorted(PIPELINES.iterdir()) if (folder / "pipeline.yaml").exists()]
+
+
+def blocks(value):
+    """tfparse has one block as itself, several as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def families(example):
+    """Table, family, and how many cells are kept, of what Terraform makes."""
+    return {
+        (policy["table"], policy["column_family"], policy["max_version"]["number"])
+        for policy in example.resources["google_bigtable_gc_policy"].values()
+    }
+
+
+def test_tables_are_those_that_refreshes_make_where_they_may(example, bigtable):
+    """On the local stack they make their tables themselves."""
+    instance = Instance("agreement", "infra")
+    tables = Tables(instance)
+    tables.ensure_registry()
+    for pipeline in pipelines():
+        tables.ensure_model(ModelState(pipeline.model, pipeline.entity_type, pipeline.row_keys, pipeline.keep_versions))
+    client: BigtableTableAdminClient = _client()
+    request = ListTablesRequest(parent=instance.name, view=Table.View.SCHEMA_VIEW)
+    made = {
+        (table.name.rpartition("/")[2], family, settings.gc_rule.max_num_versions)
+        for table in client.list_tables(request)
+        for family, settings in client.get_table(name=table.name).column_families.items()
+    }
+    assert families(example) == made
+
+
+def test_every_family_that_is_made_has_its_garbage_collection(example):
+    tables = example.resources["google_bigtable_table"].values()
+    made = {(table["name"], family["family"]) for table in tables for family in blocks(table["column_family"])}
+    assert made == {(table, family) for table, family, _ in families(example)}
+
+
+def test_a_pipeline_that_does_not_say_how_many_versions_it_keeps(tmp_path):
+    for folder in ("infra", "dags", "monitoring"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    new = shutil.copytree(PIPELINES / "repeat_purchase", tmp_path / "dags/pipelines/churn")
+    content = (new / "pipeline.yaml").read_text().replace("model: repeat_purchase", "model: churn")
+    content = content.replace("entity_type: customer", "entity_type: subscriber").replace("keep_versions: 4\n", "")
+    (new / "pipeline.yaml").write_text(content)
+    default = Pipeline.model_fields["keep_versions"].default
+    cells = ModelState("churn", "subscriber", keep_versions=default).cells_per_row
+    assert ("subscriber", "churn", cells) in families(Evaluated(tmp_path / "infra/examples/minimal"))
+
+
+def test_tables_are_protected_in_production():
+    example = Evaluated(INFRA / "examples/production")
+    assert example.one("google_bigtable_instance")["deletion_protection"] is True
+    for table in example.resources["google_bigtable_table"].values():
+        assert table["deletion_protection"] == "PROTECTED"
+
+
+def test_app_profiles_are_those_of_the_design(example):
+    profiles = {p["app_profile_id"]: p for p in example.resources["google_bigtable_app_profile"].values()}
+    first = blocks(example.one("google_bigtable_instance")["cluster"])[0]["cluster_id"]
+    assert {name: profile["standard_isolation"]["priority"] for name, profile in profiles.items()} == {
+        "serving": "PRIORITY_HIGH",
+        "export": "PRIORITY_LOW",
+        "registry": "PRIORITY_HIGH",
+    }
+    for name in ("export", "registry"):
+        assert profiles[name]["single_cluster_routing"]["cluster_id"] == first
+    assert profiles["registry"]["single_cluster_routing"]["allow_transactional_writes"] is True
+    assert not profiles["export"]["single_cluster_routing"].get("allow_transactional_writes")
+
+
+def test_variables_are_those_of_the_environment(example, monkeypatch):
+    variables = example.deployment["environment_variables"]
+    assert {name for name, value in variables.items() if not value} <= UNKNOWN.keys()
+    known = {f"FORESERVE_{name}".upper() for name in Environment.model_fields}
+    known |= {f"FORESERVE_DATAFLOW_{name}".upper() for name in Dataflow.model_fields.keys() - FOR_DEPLOY}
+    assert variables.keys() - known == {f"AIRFLOW_CONN_{Environment.model_fields['api_conn_id'].default}".upper()}
+    assert {
+        f"FORESERVE_DATAFLOW_{name}".upper() for name in Dataflow.model_fields.keys() - FOR_DEPLOY
+    } <= variables.keys()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value or UNKNOWN[name])
+    environment = Environment()
+    options = environment.job_options()
+    assert (environment.bigtable_instance, environment.export_app_profile) == ("foreserve", "export")
+    assert environment.registry_app_profile == "registry"
+    assert environment.create_tables is False
+    assert options["use_public_ips"] is False
+    assert options["subnetwork"] == "regions/europe-west1/subnetworks/foreserve"
+    assert options["labels"]["app"] == "foreserve"
+    assert environment.report_folder().folder.startswith("gs://")
+
+
+def test_what_is_put_out_is_what_a_deployment_reads(example):
+    assert example.deployment.keys() == {
+        *("project", "region", "image_repository", "composer", "api", "environment_variables"),
+    }
+    assert example.deployment["composer"].keys() == {"environment", "location"}
+    assert example.deployment["api"].keys() == {"service", "location", "url"}
+    assert example.deployment["image_repository"] == "europe-west1-docker.pkg.dev/shop-predictions/foreserve"
+
+
+def test_the_service_takes_its_settings(example, monkeypatch):
+    variables = example.locals["cloud_run"]["environment"]
+    assert variables.keys() <= {f"SERVING_{name}".upper() for name in Settings.model_fields}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.from_environment()
+    assert (settings.project, settings.instance, settings.app_profile) == ("shop-predictions", "foreserve", "serving")
+    assert (settings.auth, settings.allow_anonymous) == ("none", True)
+
+
+def test_the_service_is_probed_at_its_port_and_routes(example):
+    api = blocks(example.one("google_cloud_run_v2_service")["template"]["containers"])[0]
+    (port,) = re.findall(r"^EXPOSE (\d+)$", (ROOT / "serving_api/Dockerfile").read_text(), re.MULTILINE)
+    assert api["ports"]["container_port"] == int(port)
+    assert api["startup_probe"]["http_get"] == api["startup_probe"]["http_get"] | {"path": "/readyz", "port": int(port)}
+    assert api["liveness_probe"]["http_get"] == api["liveness_probe"]["http_get"] | {
+        "path": "/healthz",
+        "port": int(port),
+    }
+    assert api["resources"]["cpu_idle"] is False
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_what_is_made_has_the_labels_by_which_costs_are_told_apart(name):
+    root = Module.load(INFRA / "examples" / name)
+    (provider,) = (block for block in root.blocks if block.kind == "provider")
+    labels = [
+        list(names(block.arguments[argument]))
+        for block, argument in ((provider, "default_labels"), (root.of("module")["foreserve"], "labels"))
+    ]
+    assert labels == [[("local", "labels")]] * 2
+
+
+def test_the_budget_counts_what_carries_the_label():
+    budget = Evaluated(INFRA / "examples/production").one("google_billing_budget")
+    assert budget["budget_filter"]["labels"] == {"app": "foreserve"}
+
+
+def test_alerts_are_those_of_prometheus(example):
+    made = {
+        policy["display_name"]: policy
+        for address, policy in example.resources["google_monitoring_alert_policy"].items()
+        if ".rules[" in address
+    }
+    rules = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+    assert made.keys() == rules.keys()
+    for name, rule in rules.items():
+        condition = made[name]["conditions"]["condition_prometheus_query_language"]
+        minutes = int(re.fullmatch(r"(\d+)m", rule.get("for", "0m"))[1])
+        assert condition["duration"] == f"{60 * minutes}s"
+        assert made[name]["severity"] == {"page": "CRITICAL", "ticket": "WARNING"}[rule["labels"]["severity"]]
+        assert rule["annotations"]["runbook"] in made[name]["documentation"]["content"]
+        assert as_recorded(rule["expr"]) == promql.parse(condition["query"]).prettify()
+
+
+def test_the_dashboard_has_the_panels_of_grafana(example):
+    dashboard = json.loads(example.one("google_monitoring_dashboard")["dashboard_json"])
+    tiles = dashboard["mosaicLayout"]["tiles"]
+    panels = [panel for panel in GRAFANA["panels"] if panel["type"] != "row"]
+    assert [tile["widget"]["title"] for tile in tiles] == [panel["title"] for panel in panels]
+    for tile, panel in zip(tiles, panels, strict=True):
+        assert [tile[key] for key in ("xPos", "yPos", "width", "height")] == [panel["gridPos"][key] for key in "xywh"]
+        sets = tile["widget"].get("xyChart", {}).get("dataSets") or [tile["widget"]["scorecard"]]
+        for shown, target in zip(sets, panel["targets"], strict=True):
+            plain = target["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*").replace("$model", ".*")
+            query = shown["timeSeriesQuery"]["prometheusQuery"]
+            assert promql.parse(query).prettify() == as_recorded(plain)
+
+
+def test_predictions_may_be_as_old_as_their_schedule_makes_them(example):
+    limits = {
+        re.search(r'"freshness\W*(\w+)"|\["(\w+)"\]', address)[2]: slo["windows_based_sli"]["metric_mean_in_range"][
+            "range"
+        ]["max"]
+        for address, slo in example.resources["google_monitoring_slo"].items()
+        if ".freshness[" in address
+    }
+    assert limits.keys() == {pipeline.model for pipeline in pipelines()}
+    for pipeline in pipelines():
+        if pipeline.schedule:
+            due = croniter(PRESETS.get(pipeline.schedule, pipeline.schedule), datetime(2026, 1, 1, tzinfo=UTC))
+            first, second = due.get_next(datetime), due.get_next(datetime)
+            assert timedelta(seconds=limits[pipeline.model]) > second - first, pipeline.model
+
+
+def as_recorded(expression):
+    """An expression, with what it names of recorded series put in."""
+    recorded = {}
+    for rule in RULES:
+        if "record" in rule:
+            made = rule["expr"]
+            for label, value in rule.get("labels", {}).items():
+                made = f'label_replace({made}, "{label}", "{value}", "", "")'
+            recorded.setdefault(rule["record"], []).append(made)
+    for name, made in recorded.items():
+        expression = re.sub(rf"{name}(?![\w:])", lambda _, made=made: f"({' or '.join(made)})", expression)
+    return promql.parse(expression).prettify()
+
+
+def test_the_registry_is_what_the_code_calls_it():
+    module = Module.load(INFRA / "modules/bigtable")
+    (values,) = (block for block in module.blocks if block.kind == "locals")
+    assert text(values.arguments["registry_table"]) == REGISTRY_TABLE

@@ -1,0 +1,178 @@
+"""infra/ names only what is there, and fits the provider's schema; and a configuration that does not is found out."""
+
+import re
+
+import pytest
+
+from tests.infra.configuration import Module
+from tests.infra.evaluation import EXAMPLES, INFRA, ROOT
+from tests.infra.problems import problems
+
+SCHEMA = {
+    "google_bucket": {
+        "attributes": {"name": "string!", "location": "string"},
+        "computed": ["url"],
+        "blocks": {
+            "rule": {"required": False, "repeated": True, "attributes": {"age": "number!"}},
+            "policy": {"required": True, "repeated": False, "attributes": {"days": "number"}, "computed": ["until"]},
+        },
+    }
+}
+SOUND = """
+variable "name" {
+  description = "Name."
+  type        = string
+}
+
+locals {
+  ages = { for key, age in { a = 1 } : key => age if age > 0 }
+}
+
+resource "google_bucket" "one" {
+  name     = "${var.name}-one"
+  location = google_bucket.two[0].policy[0].until
+
+  dynamic "rule" {
+    for_each = local.ages
+    content {
+      age = rule.value
+    }
+  }
+
+  policy {}
+
+  lifecycle {
+    ignore_changes = [location, policy[0].days]
+  }
+}
+
+resource "google_bucket" "two" {
+  count = 1
+  name  = upper(count.index)
+  policy {}
+}
+
+module "child" {
+  source = "./child"
+  given  = google_bucket.one.url
+}
+
+output "all" {
+  description = "All."
+  value       = { name = module.child.name, ages = [for bucket in google_bucket.two : bucket.url] }
+}
+"""
+CHILD = """
+variable "given" {
+  description = "Given."
+  type        = string
+}
+
+variable "free" {
+  description = "Free."
+  type        = string
+  default     = null
+}
+
+output "name" {
+  description = "Name."
+  value       = "${var.given}${var.free}"
+}
+"""
+
+
+@pytest.fixture
+def problems_of(tmp_path):
+    def check(before="", after="", *, child=CHILD):
+        assert before in SOUND
+        (tmp_path / "main.tf").write_text(SOUND.replace(before, after, 1) if before else SOUND)
+        (tmp_path / "child").mkdir()
+        (tmp_path / "child" / "main.tf").write_text(child)
+        return [problem.split(": ", 1)[1] for problem in problems(tmp_path, SCHEMA)]
+
+    return check
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_infra_has_no_problems(example, resource_schemas):
+    assert problems(INFRA / "examples" / example, resource_schemas) == []
+
+
+def test_the_recorded_schema_is_of_the_version_that_is_required_and_of_what_is_used(resource_schemas):
+    recorded = (ROOT / "tests/infra/provider_schema.json").read_text()
+    version = re.search(r'"hashicorp/google (\d+\.\d+)\.\d+"', recorded)[1]
+    required = {found for file in INFRA.rglob("*.tf") for found in re.findall(r'version = "~> (.+)"', file.read_text())}
+    assert required == {version}
+    used = {block.labels[0] for folder in modules() for block in Module.load(folder).of("resource").values()}
+    assert resource_schemas.keys() == used
+
+
+def test_every_output_of_a_module_is_used():
+    caller = Module.load(INFRA / "modules" / "foreserve")
+    used = {name[1:3] for block in caller.blocks for name in block.names() if name[0] == "module"}
+    for name, call in caller.of("module").items():
+        for output in caller.called(call).of("output"):
+            assert (name, output) in used or (name,) in used, f"nothing uses {name}.{output}"
+
+
+def test_every_module_is_used():
+    caller = Module.load(INFRA / "modules" / "foreserve")
+    assert {caller.called(call).folder for call in caller.of("module").values()} | {caller.folder} == set(modules())
+
+
+def test_sound(problems_of):
+    assert problems_of() == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ("${var.name}", "${var.nane}", "resource.google_bucket.one: var.nane is not there"),
+        ("local.ages", "local.sizes", "resource.google_bucket.one: local.sizes is not there"),
+        ("google_bucket.one.url", "google_bucket.three.url", "module.child: google_bucket.three.url is not there"),
+        ("google_bucket.one.url", "google_bucket.one.uri", "module.child: google_bucket.one.uri is not there"),
+        (
+            "policy[0].until",
+            "policy[0].since",
+            "resource.google_bucket.one: google_bucket.two.policy.since is not there",
+        ),
+        ("module.child.name", "module.child.nane", "output.all: module.child.nane is not there"),
+        ("module.child.name", "module.parent.name", "output.all: module.parent.name is not there"),
+        ("bucket.url]", "bukket.url]", "output.all: bukket.url is not there"),
+        ("rule.value", "role.value", "resource.google_bucket.one: role.value is not there"),
+        ("count.index", "each.index", "resource.google_bucket.two: each.index is not there"),
+        ("if age > 0", "if aged > 0", "locals: aged is not there"),
+        (
+            "policy[0].days]",
+            "policy[0].hours]",
+            "resource.google_bucket.one: policy.hours is not there, and cannot be ignored",
+        ),
+        ("location =", "place =", "resource.google_bucket.one: no argument place; there are location, name"),
+        ("age = rule", "old = rule", "resource.google_bucket.one.rule: no argument old; there are age"),
+        ("name  = upper(count.index)", "", "resource.google_bucket.two: name is missing"),
+        ("policy {}", "", "resource.google_bucket.one: policy is missing"),
+        ("policy {}", "policy {}\n  policy {}", "resource.google_bucket.one: more than one block policy"),
+        ("policy {}", "policy {}\n  rules {}", "resource.google_bucket.one: no block rules; there are policy, rule"),
+        ("given  =", "taken =", "module.child: child has no input taken"),
+        ("given  =", "free =", "module.child: child needs the input given"),
+        ("./child", "./nowhere", "module.child: there is no module in ./nowhere"),
+        ("  type        = string\n", "", "variable.name: it has no type"),
+        ('description = "All."', "", "output.all: it has no description"),
+        ("locals {", "locals {\n  spare = 1", "local.spare: nothing uses it"),
+        (
+            '"google_bucket" "two"',
+            '"google_bukket" "two"',
+            "resource.google_bukket.two: the recorded schema has no google_bukket: make infra-schema",
+        ),
+    ],
+)
+def test_finds(problems_of, before, after, problem):
+    assert problem in problems_of(before, after)
+
+
+def test_finds_what_is_wrong_in_a_module_that_is_called(problems_of):
+    assert problems_of(child=CHILD.replace("${var.free}", "")) == ["variable.free: nothing uses it"]
+
+
+def modules():
+    return [folder for folder in (INFRA / "modules").iterdir() if folder.is_dir()]
