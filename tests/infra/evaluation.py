@@ -3,6 +3,7 @@
 It evaluates as Terraform does when it plans; what Google Cloud would say, such as an address, is None or empty.
 """
 
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -16,8 +17,9 @@ EXAMPLES = ["minimal", "production"]
 class Evaluated:
     """A root module: resources by type and then by address, local values by module, and what it puts out."""
 
-    def __init__(self, folder):
-        found = load_from_path(str(folder), vars_paths=["terraform.tfvars.example"])
+    def __init__(self, folder, *more_values):
+        more = [os.path.relpath(file, folder) for file in more_values]  # tfparse looks for them from there
+        found = load_from_path(str(folder), vars_paths=["terraform.tfvars.example", *more])
         self.resources = defaultdict(dict)
         for kind, blocks in found.items():
             for block in blocks:

@@ -210,11 +210,12 @@ def test_the_dashboard_has_the_panels_of_grafana(example):
             assert promql.parse(query).prettify() == as_recorded(plain)
 
 
-def test_predictions_may_be_as_old_as_their_schedule_makes_them(example):
+def test_predictions_may_be_as_old_as_their_schedule_makes_them(tmp_path):
+    more = tmp_path / "more.tfvars"
+    more.write_text("objectives = true")
+    example = Evaluated(INFRA / "examples/production", more)
     limits = {
-        re.search(r'"freshness\W*(\w+)"|\["(\w+)"\]', address)[2]: slo["windows_based_sli"]["metric_mean_in_range"][
-            "range"
-        ]["max"]
+        re.search(r'freshness\["(\w+)"\]', address)[1]: slo["windows_based_sli"]["metric_mean_in_range"]["range"]["max"]
         for address, slo in example.resources["google_monitoring_slo"].items()
         if ".freshness[" in address
     }
@@ -224,6 +225,17 @@ def test_predictions_may_be_as_old_as_their_schedule_makes_them(example):
             due = croniter(PRESETS.get(pipeline.schedule, pipeline.schedule), datetime(2026, 1, 1, tzinfo=UTC))
             first, second = due.get_next(datetime), due.get_next(datetime)
             assert timedelta(seconds=limits[pipeline.model]) > second - first, pipeline.model
+
+
+def test_objectives_on_the_services_metrics_wait_until_these_are_there(example):
+    made = {address.rpartition(".")[2] for address in example.resources["google_monitoring_slo"]}
+    assert made == {"errors"}
+
+
+def test_the_size_of_an_instance_follows_from_what_was_measured():
+    measured = (ROOT / "docs/serving-performance.md").read_text()
+    (microseconds,) = re.findall(r"^\| Foreserve \| one id \| 64 \|.+\| (\d+) \| - \| - \|$", measured, re.MULTILINE)
+    assert f"a look-up takes {microseconds} us of CPU" in (INFRA / "modules/cloud_run/main.tf").read_text()
 
 
 def as_recorded(expression):

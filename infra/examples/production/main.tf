@@ -48,6 +48,7 @@ module "foreserve" {
   composer             = var.composer
   existing_composer    = var.existing_composer
   deployers            = var.deployers
+  objectives           = var.objectives
   alert_emails         = var.alert_emails
   alert_channels       = var.alert_channels
   budget               = var.budget

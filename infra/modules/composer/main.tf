@@ -6,9 +6,10 @@ resource "google_composer_environment" "airflow" {
   name    = var.name
 
   config {
-    environment_size           = var.size
-    resilience_mode            = var.resilient ? "HIGH_RESILIENCE" : "STANDARD_RESILIENCE"
-    enable_private_environment = true  # workers reach the network below, Google's APIs, and nothing else
+    environment_size = var.size
+    resilience_mode  = var.resilient ? "HIGH_RESILIENCE" : "STANDARD_RESILIENCE"
+    # Private: workers reach the network below, Google's APIs, and nothing else.
+    enable_private_environment = var.private
     enable_private_builds_only = false # packages are built with what PyPI has
 
     software_config {

@@ -28,6 +28,11 @@ variable "resilient" {
   type        = bool
 }
 
+variable "private" {
+  description = "Whether workers have no way to the internet."
+  type        = bool
+}
+
 variable "min_workers" {
   description = "How many workers there always are."
   type        = number

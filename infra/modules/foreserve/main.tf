@@ -124,6 +124,7 @@ module "composer" {
   image_version   = var.composer.image_version
   size            = var.composer.size
   resilient       = var.composer.resilient
+  private         = var.api.internal # else workers ask the look-up service over the internet
   min_workers     = var.composer.min_workers
   max_workers     = var.composer.max_workers
   service_account = module.accounts.airflow
@@ -154,6 +155,7 @@ module "monitoring" {
   labels      = var.labels
   api_service = module.cloud_run.service
   models      = toset([for pipeline in local.pipelines : pipeline.model])
+  objectives  = var.objectives
   emails      = var.alert_emails
   channels    = var.alert_channels
 

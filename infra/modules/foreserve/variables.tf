@@ -228,6 +228,12 @@ variable "deployers" {
   }
 }
 
+variable "objectives" {
+  description = "Whether objectives of latency and freshness are made: once a first version is served, not before."
+  type        = bool
+  default     = false
+}
+
 variable "alert_emails" {
   description = "Addresses that are told of what somebody should look at now (page), and on a working day (ticket)."
   type = object({

@@ -1,5 +1,8 @@
 # Service level objectives, over 28 days: errors, latency, and the age of what is served.
 # How fast the budgets of the first two are used up is watched by the rules in rules.tf; of the third, here.
+#
+# Cloud Monitoring refuses an objective whose metric it does not know. Of the latter two, it learns when a first version is
+# served: until then, objectives is false, and the rules, which it takes, watch alone.
 
 locals {
   # What the collector beside the service calls its series.
@@ -17,6 +20,8 @@ locals {
     ])
   }
 
+  models_with_objectives = var.objectives ? var.models : []
+
   # A window of five minutes with predictions that are too old is a bad one.
   freshness_goal = 0.99
 
@@ -26,7 +31,7 @@ locals {
   }
 
   freshness_alerts = merge([
-    for model in var.models : { for name, rate in local.burn_rates : "${model}/${name}" => merge(rate, { model = model, name = name }) }
+    for model in local.models_with_objectives : { for name, rate in local.burn_rates : "${model}/${name}" => merge(rate, { model = model, name = name }) }
   ]...)
 }
 
@@ -55,6 +60,8 @@ resource "google_monitoring_slo" "errors" {
 }
 
 resource "google_monitoring_slo" "latency" {
+  count = var.objectives ? 1 : 0
+
   project             = var.project
   service             = google_monitoring_custom_service.foreserve.service_id
   slo_id              = "latency"
@@ -75,7 +82,7 @@ resource "google_monitoring_slo" "latency" {
 }
 
 resource "google_monitoring_slo" "freshness" {
-  for_each = var.models
+  for_each = local.models_with_objectives
 
   project             = var.project
   service             = google_monitoring_custom_service.foreserve.service_id

@@ -18,6 +18,11 @@ variable "models" {
   type        = set(string)
 }
 
+variable "objectives" {
+  description = "Whether objectives are made on the service's own metrics, which a first served version brings."
+  type        = bool
+}
+
 variable "emails" {
   description = "Addresses that are told of what somebody should look at now (page), and on a working day (ticket)."
   type        = object({ page = set(string), ticket = set(string) })

@@ -7,7 +7,8 @@ locals {
     "bigquery.googleapis.com",
     "bigquerystorage.googleapis.com", # the export reads through it
     "bigtable.googleapis.com",
-    "bigtableadmin.googleapis.com", # Terraform's, and waiting for replication
+    "bigtableadmin.googleapis.com",        # Terraform's, and waiting for replication
+    "cloudresourcemanager.googleapis.com", # Terraform's, for rights on the project
     "composer.googleapis.com",
     "compute.googleapis.com",
     "dataflow.googleapis.com",

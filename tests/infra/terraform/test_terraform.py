@@ -135,6 +135,16 @@ def test_an_airflow_that_exists_gets_the_rights_and_no_other_is_made(root):
     assert module.deployment()["composer"] == {"environment": "shared", "location": "europe-west4"}
 
 
+def test_objectives_are_added_to_what_is_there(root):
+    module = root("production")
+    assert module.run("apply", "-input=false", "-auto-approve").returncode == 0
+    plan = module.plan(objectives=True)
+    assert plan.returncode == CHANGES, plan.stderr
+    assert (
+        "Plan: 10 to add, 0 to change, 0 to destroy" in plan.stdout
+    )  # latency; of three models, freshness and two alerts
+
+
 def test_a_new_pipeline_gets_its_table_and_family(root):
     module = root("minimal")
     assert module.run("apply", "-input=false", "-auto-approve").returncode == 0
@@ -148,7 +158,6 @@ def test_a_new_pipeline_gets_its_table_and_family(root):
         'bigtable.google_bigtable_table.tables["subscriber"]',
         'bigtable.google_bigtable_gc_policy.families["subscriber/churn"]',
         'access.google_bigtable_table_iam_member.workers_entities["subscriber"]',
-        'monitoring.google_monitoring_slo.freshness["churn"]',
     ):
         assert f"module.foreserve.module.{made} will be created" in plan.stdout
     assert "0 to change, 0 to destroy" in plan.stdout
