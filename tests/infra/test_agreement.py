@@ -163,6 +163,11 @@ def test_the_service_is_probed_at_its_port_and_routes(example):
     assert api["resources"]["cpu_idle"] is False
 
 
+def test_urls_with_ids_in_them_are_not_logged(example):
+    service = example.one("google_cloud_run_v2_service")["name"]
+    assert f'resource.labels.service_name="{service}"' in example.one("google_logging_project_exclusion")["filter"]
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_what_is_made_has_the_labels_by_which_costs_are_told_apart(name):
     root = Module.load(INFRA / "examples" / name)

@@ -56,13 +56,14 @@ variable "api" {
 }
 
 variable "composer" {
-  description = "The Composer environment, unless there is one already: its version, size, and how far its workers scale."
+  description = "The Composer environment, unless there is one already: its version, options of Airflow, size, and how far its workers scale."
   type = object({
-    image_version = optional(string, "composer-3-airflow-2.11.1")
-    size          = optional(string, "ENVIRONMENT_SIZE_SMALL")
-    resilient     = optional(bool, true)
-    min_workers   = optional(number, 2)
-    max_workers   = optional(number, 6)
+    image_version    = optional(string, "composer-3-airflow-2.11.1")
+    config_overrides = optional(map(string), {})
+    size             = optional(string, "ENVIRONMENT_SIZE_SMALL")
+    resilient        = optional(bool, true)
+    min_workers      = optional(number, 2)
+    max_workers      = optional(number, 6)
   })
   default = {}
 }

@@ -13,8 +13,9 @@ resource "google_composer_environment" "airflow" {
     enable_private_builds_only = false # packages are built with what PyPI has
 
     software_config {
-      image_version           = var.image_version
-      web_server_plugins_mode = "ENABLED" # the operators' links, and the Versions page
+      image_version            = var.image_version
+      airflow_config_overrides = var.config_overrides
+      web_server_plugins_mode  = "ENABLED" # the operators' links, and the Versions page
     }
 
     node_config {
@@ -64,7 +65,6 @@ resource "google_composer_environment" "airflow" {
 
   lifecycle {
     ignore_changes = [
-      config[0].software_config[0].airflow_config_overrides,
       config[0].software_config[0].env_variables,
       config[0].software_config[0].pypi_packages,
     ]

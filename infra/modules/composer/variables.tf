@@ -18,6 +18,11 @@ variable "image_version" {
   type        = string
 }
 
+variable "config_overrides" {
+  description = "Airflow's own options, as SECTION-OPTION: Composer takes none of them as environment variables."
+  type        = map(string)
+}
+
 variable "size" {
   description = "How much the database and the web server can take: ENVIRONMENT_SIZE_SMALL, _MEDIUM or _LARGE."
   type        = string

@@ -118,18 +118,19 @@ module "composer" {
   source = "../composer"
   count  = var.existing_composer == null ? 1 : 0
 
-  project         = var.project
-  region          = var.region
-  name            = var.name
-  image_version   = var.composer.image_version
-  size            = var.composer.size
-  resilient       = var.composer.resilient
-  private         = var.api.internal # else workers ask the look-up service over the internet
-  min_workers     = var.composer.min_workers
-  max_workers     = var.composer.max_workers
-  service_account = module.accounts.airflow
-  network         = module.network.network
-  subnetwork      = module.network.subnetwork
+  project          = var.project
+  region           = var.region
+  name             = var.name
+  image_version    = var.composer.image_version
+  config_overrides = var.composer.config_overrides
+  size             = var.composer.size
+  resilient        = var.composer.resilient
+  private          = var.api.internal # else workers ask the look-up service over the internet
+  min_workers      = var.composer.min_workers
+  max_workers      = var.composer.max_workers
+  service_account  = module.accounts.airflow
+  network          = module.network.network
+  subnetwork       = module.network.subnetwork
 
   depends_on = [module.access] # Composer looks at once whether its account may be one
 }

@@ -176,19 +176,25 @@ variable "api" {
 }
 
 variable "composer" {
-  description = "The Composer environment, unless there is one already: its version, size, and how far its workers scale."
+  description = "The Composer environment, unless there is one already: its version, options of Airflow, size, and how far its workers scale."
   type = object({
-    image_version = optional(string, "composer-3-airflow-2.11.1")
-    size          = optional(string, "ENVIRONMENT_SIZE_SMALL")
-    resilient     = optional(bool, false)
-    min_workers   = optional(number, 1)
-    max_workers   = optional(number, 3)
+    image_version    = optional(string, "composer-3-airflow-2.11.1")
+    config_overrides = optional(map(string), {})
+    size             = optional(string, "ENVIRONMENT_SIZE_SMALL")
+    resilient        = optional(bool, false)
+    min_workers      = optional(number, 1)
+    max_workers      = optional(number, 3)
   })
   default = {}
 
   validation {
     condition     = can(regex("^composer-3-airflow-(2\\.11|3\\.[0-9]+)(\\.[0-9]+)?(-build\\.[0-9]+)?$", var.composer.image_version))
     error_message = "composer.image_version is one of Composer 3 with Airflow 2.11 or later, such as composer-3-airflow-2.11.1."
+  }
+
+  validation {
+    condition     = alltrue([for option in keys(var.composer.config_overrides) : can(regex("^[a-z_.]+-[a-z_]+$", option))])
+    error_message = "composer.config_overrides are named SECTION-OPTION, such as core-parallelism."
   }
 
   validation {

@@ -193,6 +193,7 @@ def test_wrong_values_are_refused_by_name(root):
         ("api", {"min_instances": 0}, "api.min_instances is at least 1"),
         ("api", {"callers": ["allUsers"]}, "not allUsers"),
         ("composer", {"image_version": "composer-2.9.0-airflow-2.9.3"}, "one of Composer 3 with Airflow 2.11"),
+        ("composer", {"config_overrides": {"AIRFLOW__CORE__PARALLELISM": "4"}}, "named SECTION-OPTION"),
         ("composer", {"size": "SMALLEST"}, "composer.size is ENVIRONMENT_SIZE_SMALL"),
         ("composer", {"resilient": True, "min_workers": 1}, "or 2 if resilient"),
         ("existing_composer", {**EXISTING, "service_account": "me"}, "ends in gserviceaccount.com"),
