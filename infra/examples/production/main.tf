@@ -1,5 +1,5 @@
-# For production: Bigtable in two zones or regions, an Airflow that survives the loss of a zone, a look-up service that only the
-# project's networks reach, backups, alerts, a budget, and protection from being deleted.
+# For production: Bigtable in two zones or regions, an Airflow that survives the loss of a zone, a look-up service that
+# only the project's networks reach, backups, alerts, a budget, and protection from being deleted.
 
 terraform {
   required_version = ">= 1.9"
@@ -11,8 +11,8 @@ terraform {
     }
   }
 
-  # The state is kept in this folder until you name a bucket. Make one with versioning on, which only those who apply may
-  # read, and then run `terraform init -migrate-state`:
+  # The state is kept in this folder until you name a bucket. Make one with versioning on, which only those who apply
+  # may read, and then run `terraform init -migrate-state`:
   # backend "gcs" {
   #   bucket = "shop-predictions-terraform"
   #   prefix = "foreserve/production"

@@ -5,8 +5,8 @@ locals {
 }
 
 # On the instance, which has nothing but what the service reads, instead of on each table: connections are warmed by
-# PingAndWarm, which is a right on the instance. The service tolerates to be refused, and then answers the first look-ups
-# of each connection late.
+# PingAndWarm, which is a right on the instance. Without it the service works, and answers the first look-ups of each
+# connection late.
 resource "google_bigtable_instance_iam_member" "api" {
   project  = var.project
   instance = var.bigtable_instance

@@ -1,4 +1,5 @@
-# Models, and what each version is computed to. Nothing expires by itself: refreshes drop what no servable version needs.
+# Models, and what each version is computed to. Nothing expires by itself: refreshes drop what no servable version
+# needs.
 
 resource "google_bigquery_dataset" "refreshes" {
   project                    = var.project

@@ -2,8 +2,8 @@
 # the registry, and one table for each entity type with a column family for each model.
 
 locals {
-  # Room for what added nodes take to help (up to 20 minutes), below the 70 % that Google recommends as the maximum; with
-  # two clusters, each must be able to carry the other's look-ups. The latter's figure is from memory, check.
+  # Room for what added nodes take to help (up to 20 minutes), below the 70 % that Google recommends as the maximum.
+  # With two clusters, each must be able to carry the other's look-ups; that figure is from memory, check.
   cpu_percent = length(var.clusters) > 1 ? 35 : 60
 
   tables = merge(var.tables, { (local.registry_table) = { (local.registry_family) = 1 } })
@@ -13,7 +13,9 @@ locals {
   registry_family = "state"
 
   families = merge([
-    for table, families in local.tables : { for family, cells in families : "${table}/${family}" => { table = table, family = family, cells = cells } }
+    for table, families in local.tables : {
+      for family, cells in families : "${table}/${family}" => { table = table, family = family, cells = cells }
+    }
   ]...)
 }
 

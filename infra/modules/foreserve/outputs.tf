@@ -21,7 +21,8 @@ output "deployment" {
 }
 
 locals {
-  # Of dags/refresh_factory/environment.py. What only a deployment knows is not among them, such as the image of Dataflow's workers.
+  # Of dags/refresh_factory/environment.py. What only a deployment knows is not among them, such as the image of
+  # Dataflow's workers.
   environment_variables = {
     FORESERVE_PROJECT              = var.project
     FORESERVE_DATASET              = module.bigquery.dataset

@@ -170,7 +170,9 @@ variable "api" {
   }
 
   validation {
-    condition     = alltrue([for caller in var.api.callers : can(regex("^(serviceAccount|group|user|domain|principal|principalSet):.+$", caller))])
+    condition = alltrue([
+      for caller in var.api.callers : can(regex("^(serviceAccount|group|user|domain|principal|principalSet):.+$", caller))
+    ])
     error_message = "api.callers are named as IAM does, such as serviceAccount:shop@shop-data.iam.gserviceaccount.com; not allUsers."
   }
 }
@@ -193,7 +195,9 @@ variable "composer" {
   }
 
   validation {
-    condition     = alltrue([for option in keys(var.composer.config_overrides) : can(regex("^[a-z_.]+-[a-z_]+$", option))])
+    condition = alltrue([
+      for option in keys(var.composer.config_overrides) : can(regex("^[a-z_.]+-[a-z_]+$", option))
+    ])
     error_message = "composer.config_overrides are named SECTION-OPTION, such as core-parallelism."
   }
 
@@ -218,7 +222,10 @@ variable "existing_composer" {
   default = null
 
   validation {
-    condition     = var.existing_composer == null || can(regex("^[^@]+@.+\\.gserviceaccount\\.com$", var.existing_composer.service_account))
+    condition = (
+      var.existing_composer == null ||
+      can(regex("^[^@]+@.+\\.gserviceaccount\\.com$", var.existing_composer.service_account))
+    )
     error_message = "existing_composer.service_account is an e-mail address that ends in gserviceaccount.com."
   }
 }
@@ -229,7 +236,9 @@ variable "deployers" {
   default     = []
 
   validation {
-    condition     = alltrue([for deployer in var.deployers : can(regex("^(serviceAccount|group|user|principal|principalSet):.+$", deployer))])
+    condition = alltrue([
+      for deployer in var.deployers : can(regex("^(serviceAccount|group|user|principal|principalSet):.+$", deployer))
+    ])
     error_message = "deployers are named as IAM does, such as group:data@example.com."
   }
 }
@@ -249,7 +258,9 @@ variable "alert_emails" {
   default = {}
 
   validation {
-    condition     = alltrue([for address in setunion(var.alert_emails.page, var.alert_emails.ticket) : can(regex("^[^@ ]+@[^@ ]+$", address))])
+    condition = alltrue([
+      for address in setunion(var.alert_emails.page, var.alert_emails.ticket) : can(regex("^[^@ ]+@[^@ ]+$", address))
+    ])
     error_message = "alert_emails are e-mail addresses."
   }
 }
@@ -280,12 +291,18 @@ variable "budget" {
   default = null
 
   validation {
-    condition     = var.budget == null || can(regex("^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$", var.budget.billing_account))
+    condition = (
+      var.budget == null ||
+      can(regex("^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$", var.budget.billing_account))
+    )
     error_message = "budget.billing_account is an id such as 012345-6789AB-CDEF01."
   }
 
   validation {
-    condition     = var.budget == null || try(var.budget.monthly_amount >= 1 && floor(var.budget.monthly_amount) == var.budget.monthly_amount, false)
+    condition = (
+      var.budget == null ||
+      try(var.budget.monthly_amount >= 1 && floor(var.budget.monthly_amount) == var.budget.monthly_amount, false)
+    )
     error_message = "budget.monthly_amount is a whole number, at least 1."
   }
 }

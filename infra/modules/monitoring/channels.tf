@@ -2,13 +2,15 @@
 
 locals {
   emails = merge([
-    for severity, addresses in var.emails : { for address in addresses : "${severity}/${address}" => { severity = severity, address = address } }
+    for severity, addresses in var.emails : {
+      for address in addresses : "${severity}/${address}" => { severity = severity, address = address }
+    }
   ]...)
 
   channels = {
     for severity in ["page", "ticket"] : severity => concat(
       var.channels[severity],
-      [for key, email in local.emails : google_monitoring_notification_channel.emails[key].id if email.severity == severity],
+      [for key, channel in google_monitoring_notification_channel.emails : channel.id if startswith(key, severity)],
     )
   }
 }

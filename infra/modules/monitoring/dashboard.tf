@@ -2,7 +2,7 @@
 # and models.
 
 locals {
-  grafana = jsondecode(file("${path.module}/../../../monitoring/grafana/dashboards/foreserve.json"))
+  grafana = jsondecode(file("${local.monitoring}/grafana/dashboards/foreserve.json"))
 
   # Each panel with its queries, in which variables and names of recorded series are replaced.
   panels = [
@@ -27,8 +27,10 @@ locals {
       width  = panel.place.w
       height = panel.place.h
       widget = { for name, value in {
-        title     = panel.title
-        xyChart   = { dataSets = [for query in panel.queries : { plotType = "LINE", timeSeriesQuery = { prometheusQuery = query } }] }
+        title = panel.title
+        xyChart = { dataSets = [
+          for query in panel.queries : { plotType = "LINE", timeSeriesQuery = { prometheusQuery = query } }
+        ] }
         scorecard = { timeSeriesQuery = { prometheusQuery = panel.queries[0] } }
       } : name => value if name == "title" || name == (panel.chart ? "xyChart" : "scorecard") }
     }

@@ -1,24 +1,30 @@
 # Service level objectives, over 28 days: errors, latency, and the age of what is served.
 # How fast the budgets of the first two are used up is watched by the rules in rules.tf; of the third, here.
 #
-# Cloud Monitoring refuses an objective whose metric it does not know. Of the latter two, it learns when a first version is
-# served: until then, objectives is false, and the rules, which it takes, watch alone.
+# Cloud Monitoring refuses an objective whose metric it does not know. Of the latter two, it learns when a first version
+# is served: until then, objectives is false, and the rules, which it takes, watch alone.
 
 locals {
-  # What the collector beside the service calls its series.
+  # What the collector beside the service calls its series, and Cloud Run its own.
+  prefix = "prometheus.googleapis.com/foreserve"
   series = "resource.type=\"prometheus_target\" resource.labels.namespace=\"${var.api_service}\""
 
-  # How old a model's predictions may get is said once, in days, by the rules of the group foreserve-freshness.
-  freshness = {
-    named = {
-      for rule in local.rules : rule.labels.model => tonumber(regex("([0-9.]+) \\* 86400", rule.expr)[0])
-      if try(rule.record, "") == "foreserve:served_version_age:limit_seconds"
-    }
-    others = one([
-      for rule in local.rules : tonumber(regex("([0-9.]+) \\* 86400", rule.expr)[0])
-      if try(rule.record, "") == "foreserve:served_version_age:default_limit_seconds"
-    ])
+  requests = "metric.type=\"run.googleapis.com/request_count\" resource.type=\"cloud_run_revision\" ${local.service}"
+  service  = "resource.labels.service_name=\"${var.api_service}\""
+  lookups  = "metric.labels.route=\"/v1/models/{model}/predictions/{entity_id}\""
+
+  # How old a model's predictions may get is said once, in days, by the rules of the group foreserve-freshness: of the
+  # models that are named there, and of all others.
+  days_of_named = {
+    for rule in local.rules : rule.labels.model => tonumber(regex(local.in_days, rule.expr)[0])
+    if try(rule.record, "") == "foreserve:served_version_age:limit_seconds"
   }
+  days_of_others = one([
+    for rule in local.rules : tonumber(regex(local.in_days, rule.expr)[0])
+    if try(rule.record, "") == "foreserve:served_version_age:default_limit_seconds"
+  ])
+  days    = { for model in var.models : model => lookup(local.days_of_named, model, local.days_of_others) }
+  in_days = "([0-9.]+) \\* 86400"
 
   models_with_objectives = var.objectives ? var.models : []
 
@@ -31,7 +37,9 @@ locals {
   }
 
   freshness_alerts = merge([
-    for model in local.models_with_objectives : { for name, rate in local.burn_rates : "${model}/${name}" => merge(rate, { model = model, name = name }) }
+    for model in local.models_with_objectives : {
+      for name, rate in local.burn_rates : "${model}/${name}" => merge(rate, { model = model, name = name })
+    }
   ]...)
 }
 
@@ -53,8 +61,8 @@ resource "google_monitoring_slo" "errors" {
 
   request_based_sli {
     good_total_ratio {
-      total_service_filter = "metric.type=\"run.googleapis.com/request_count\" resource.type=\"cloud_run_revision\" resource.labels.service_name=\"${var.api_service}\""
-      bad_service_filter   = "metric.type=\"run.googleapis.com/request_count\" resource.type=\"cloud_run_revision\" resource.labels.service_name=\"${var.api_service}\" metric.labels.response_code_class=\"5xx\""
+      total_service_filter = local.requests
+      bad_service_filter   = "${local.requests} metric.labels.response_code_class=\"5xx\""
     }
   }
 }
@@ -72,7 +80,7 @@ resource "google_monitoring_slo" "latency" {
 
   request_based_sli {
     distribution_cut {
-      distribution_filter = "metric.type=\"prometheus.googleapis.com/foreserve_request_seconds/histogram\" ${local.series} metric.labels.route=\"/v1/models/{model}/predictions/{entity_id}\""
+      distribution_filter = "metric.type=\"${local.prefix}_request_seconds/histogram\" ${local.series} ${local.lookups}"
 
       range {
         max = 0.1
@@ -87,7 +95,7 @@ resource "google_monitoring_slo" "freshness" {
   project             = var.project
   service             = google_monitoring_custom_service.foreserve.service_id
   slo_id              = "freshness-${replace(each.key, "_", "-")}"
-  display_name        = "${100 * local.freshness_goal} % of the time, predictions of ${each.key} younger than ${lookup(local.freshness.named, each.key, local.freshness.others)} days"
+  display_name        = "${100 * local.freshness_goal} % of the time, ${each.key} younger than ${local.days[each.key]} days"
   goal                = local.freshness_goal
   rolling_period_days = 28
   user_labels         = var.labels
@@ -96,10 +104,10 @@ resource "google_monitoring_slo" "freshness" {
     window_period = "300s"
 
     metric_mean_in_range {
-      time_series = "metric.type=\"prometheus.googleapis.com/foreserve_served_version_age_seconds/gauge\" ${local.series} metric.labels.model=\"${each.key}\""
+      time_series = "metric.type=\"${local.prefix}_served_version_age_seconds/gauge\" ${local.series} metric.labels.model=\"${each.key}\""
 
       range {
-        max = lookup(local.freshness.named, each.key, local.freshness.others) * 86400
+        max = local.days[each.key] * 86400
       }
     }
   }
@@ -132,7 +140,7 @@ resource "google_monitoring_alert_policy" "freshness" {
 
   documentation {
     subject   = "Predictions of ${each.value.model} are old"
-    content   = "At this rate, a month's freshness budget is gone in ${each.value.gone_in}.\n\nWhat to do: docs/runbook.md#foreservepredictionsold"
+    content   = "A month's budget will be gone in ${each.value.gone_in}.\n\nWhat to do: docs/runbook.md#foreservepredictionsold"
     mime_type = "text/markdown"
   }
 }

@@ -1,8 +1,12 @@
-# The rules of monitoring/prometheus/alerts.yaml, as they are. Cloud Monitoring records no series, so what alerts name is
-# put in their place.
+# The rules of monitoring/prometheus/alerts.yaml, as they are. Cloud Monitoring records no series, so what would be
+# recorded is put in the place of its name.
 
 locals {
-  rules = flatten([for group in yamldecode(file("${path.module}/../../../monitoring/prometheus/alerts.yaml")).groups : group.rules])
+  monitoring = "${path.module}/../../../monitoring"
+
+  rules = flatten([
+    for group in yamldecode(file("${local.monitoring}/prometheus/alerts.yaml")).groups : group.rules
+  ])
 
   # An expression, with the labels that its rule adds.
   labelled = [
@@ -26,7 +30,9 @@ locals {
 
   alerts = {
     for rule in local.rules : rule.alert => {
-      query       = join("", [for part in regexall("${local.recorded_name}|(?s:.)", rule.expr) : lookup(local.recorded, part, part)])
+      query = join("", [
+        for part in regexall("${local.recorded_name}|(?s:.)", rule.expr) : lookup(local.recorded, part, part)
+      ])
       seconds     = can(rule.for) ? tonumber(regex("^(\\d+)m$", rule.for)[0]) * 60 : 0
       severity    = rule.labels.severity
       description = rule.annotations.description
