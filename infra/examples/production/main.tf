@@ -36,22 +36,23 @@ locals {
 module "foreserve" {
   source = "../../modules/foreserve"
 
-  project              = var.project
-  region               = var.region
-  labels               = local.labels
-  clusters             = var.clusters
-  backup_days          = 7
-  bigquery_location    = var.bigquery_location
-  source_datasets      = var.source_datasets
-  dataflow_max_workers = var.dataflow_max_workers
-  api                  = var.api
-  composer             = var.composer
-  existing_composer    = var.existing_composer
-  deployers            = var.deployers
-  objectives           = var.objectives
-  alert_emails         = var.alert_emails
-  alert_channels       = var.alert_channels
-  budget               = var.budget
+  project               = var.project
+  region                = var.region
+  labels                = local.labels
+  clusters              = var.clusters
+  backup_days           = 7
+  bigquery_location     = var.bigquery_location
+  source_datasets       = var.source_datasets
+  dataflow_max_workers  = var.dataflow_max_workers
+  api                   = var.api
+  composer              = var.composer
+  environment_variables = var.environment_variables
+  existing_composer     = var.existing_composer
+  deployers             = var.deployers
+  objectives            = var.objectives
+  alert_emails          = var.alert_emails
+  alert_channels        = var.alert_channels
+  budget                = var.budget
 }
 
 output "deployment" {

@@ -45,12 +45,13 @@ variable "dataflow_max_workers" {
 }
 
 variable "api" {
-  description = "The look-up service: whether only the project's networks reach it, how many instances, and who may ask beside Airflow."
+  description = "The look-up service: whether only the project's networks reach it, how many instances, who may ask beside Airflow, and SERVING_* settings."
   type = object({
     internal      = optional(bool, true)
     min_instances = optional(number, 2)
     max_instances = optional(number, 10)
     callers       = optional(set(string), [])
+    settings      = optional(map(string), {})
   })
   default = {}
 }
@@ -66,6 +67,12 @@ variable "composer" {
     max_workers      = optional(number, 6)
   })
   default = {}
+}
+
+variable "environment_variables" {
+  description = "Further environment variables of the DAGs, such as FORESERVE_ALERTS."
+  type        = map(string)
+  default     = {}
 }
 
 variable "existing_composer" {

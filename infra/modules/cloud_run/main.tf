@@ -16,7 +16,7 @@
 locals {
   port = 8080
 
-  environment = {
+  environment = merge({
     SERVING_PROJECT     = var.project
     SERVING_INSTANCE    = var.bigtable_instance
     SERVING_APP_PROFILE = var.app_profile
@@ -28,7 +28,7 @@ locals {
     # Google's front ends keep connections for 600 s (of its load balancers; of Cloud Run not verified): the service
     # must not be the one to cut them.
     SERVING_IDLE_SECONDS = "620"
-  }
+  }, var.settings)
 }
 
 resource "google_cloud_run_v2_service" "api" {

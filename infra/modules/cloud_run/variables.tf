@@ -43,6 +43,11 @@ variable "internal" {
   type        = bool
 }
 
+variable "settings" {
+  description = "Further settings of the service, as docs/serving.md has them; these win."
+  type        = map(string)
+}
+
 variable "min_instances" {
   description = "How many instances there always are."
   type        = number

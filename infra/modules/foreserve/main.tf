@@ -88,6 +88,7 @@ module "cloud_run" {
   bigtable_instance   = module.bigtable.instance
   app_profile         = module.bigtable.serving_app_profile
   internal            = var.api.internal
+  settings            = var.api.settings
   min_instances       = var.api.min_instances
   max_instances       = var.api.max_instances
   deletion_protection = var.deletion_protection

@@ -23,7 +23,7 @@ output "deployment" {
 locals {
   # Of dags/refresh_factory/environment.py. What only a deployment knows is not among them, such as the image of
   # Dataflow's workers.
-  environment_variables = {
+  environment_variables = merge(var.environment_variables, {
     FORESERVE_PROJECT              = var.project
     FORESERVE_DATASET              = module.bigquery.dataset
     FORESERVE_LOCATION             = module.bigquery.location
@@ -47,5 +47,5 @@ locals {
       host      = trimprefix(module.cloud_run.url, "https://")
       extra     = { id_token_audience = module.cloud_run.url }
     })
-  }
+  })
 }

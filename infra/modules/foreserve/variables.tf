@@ -155,12 +155,13 @@ variable "apis_address" {
 }
 
 variable "api" {
-  description = "The look-up service: whether only the project's networks reach it, how many instances, and who may ask beside Airflow."
+  description = "The look-up service: whether only the project's networks reach it, how many instances, who may ask beside Airflow, and SERVING_* settings."
   type = object({
     internal      = optional(bool, true)
     min_instances = optional(number, 2)
     max_instances = optional(number, 10)
     callers       = optional(set(string), [])
+    settings      = optional(map(string), {})
   })
   default = {}
 
@@ -174,6 +175,11 @@ variable "api" {
       for caller in var.api.callers : can(regex("^(serviceAccount|group|user|domain|principal|principalSet):.+$", caller))
     ])
     error_message = "api.callers are named as IAM does, such as serviceAccount:shop@shop-data.iam.gserviceaccount.com; not allUsers."
+  }
+
+  validation {
+    condition     = alltrue([for name in keys(var.api.settings) : can(regex("^SERVING_[A-Z_]+$", name))])
+    error_message = "api.settings are named SERVING_..., such as SERVING_CACHE_BYTES."
   }
 }
 
@@ -209,6 +215,17 @@ variable "composer" {
   validation {
     condition     = var.composer.min_workers >= (var.composer.resilient ? 2 : 1) && var.composer.max_workers >= var.composer.min_workers
     error_message = "composer.min_workers is at least 1, or 2 if resilient; composer.max_workers is no less."
+  }
+}
+
+variable "environment_variables" {
+  description = "Further environment variables of the DAGs, such as FORESERVE_ALERTS."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.environment_variables) : can(regex("^(FORESERVE|AIRFLOW_(CONN|VAR))_[A-Z0-9_]+$", name))])
+    error_message = "environment_variables are named FORESERVE_..., AIRFLOW_CONN_... or AIRFLOW_VAR_...; Airflow's own options are composer.config_overrides."
   }
 }
 

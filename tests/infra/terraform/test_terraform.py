@@ -192,6 +192,8 @@ def test_wrong_values_are_refused_by_name(root):
         ("dataflow_max_workers", 0, "dataflow_max_workers is at least 1"),
         ("api", {"min_instances": 0}, "api.min_instances is at least 1"),
         ("api", {"callers": ["allUsers"]}, "not allUsers"),
+        ("api", {"settings": {"CACHE_BYTES": "1"}}, "api.settings are named SERVING_"),
+        ("environment_variables", {"AIRFLOW__CORE__PARALLELISM": "4"}, "are composer.config_overrides"),
         ("composer", {"image_version": "composer-2.9.0-airflow-2.9.3"}, "one of Composer 3 with Airflow 2.11"),
         ("composer", {"config_overrides": {"AIRFLOW__CORE__PARALLELISM": "4"}}, "named SECTION-OPTION"),
         ("composer", {"size": "SMALLEST"}, "composer.size is ENVIRONMENT_SIZE_SMALL"),
