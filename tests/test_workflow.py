@@ -9,6 +9,8 @@ ROOT = Path(__file__).parent.parent
 JOBS = yaml.safe_load((ROOT / ".github" / "workflows" / "checks.yaml").read_text())["jobs"]
 
 MADE_ONLY_THERE = {
+    "check-infra",  # downloads a provider
+    "test-infra",  # needs Terraform
     "test-docker",  # needs a Docker engine
 }
 
