@@ -1,5 +1,6 @@
 """Where the DAGs run, from environment variables that start with `FORESERVE_`."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
@@ -12,11 +13,15 @@ from prediction_store.instance import Instance
 
 CloudFolder = Annotated[str, StringConstraints(pattern=r"^gs://[a-z0-9]")]
 
+DEPLOYED = Path(__file__).with_name("deployed.env")
+"""Where a deployment says which image belongs to the code that it brought: a variable would change apart from the code,
+and each change of a variable restarts Airflow."""
+
 
 class Dataflow(BaseSettings):
     """How jobs run on Dataflow: Beam's options of the same names. What is not set is left to Beam and Dataflow."""
 
-    model_config = SettingsConfigDict(env_prefix="FORESERVE_DATAFLOW_")
+    model_config = SettingsConfigDict(env_prefix="FORESERVE_DATAFLOW_", env_file=DEPLOYED)
 
     temp_location: CloudFolder = Field(description="folder for temporary files, best in the jobs' region")
     staging_location: CloudFolder | None = Field(default=None, description="folder for code; else temp_location")

@@ -10,6 +10,7 @@ from foreserve.airflow_compat import BaseHook
 if TYPE_CHECKING:
     from google.cloud import bigquery
 
+    from foreserve.api_auth import ApiAuth
     from prediction_store.instance import Instance
     from prediction_store.registry import Registry
 
@@ -38,9 +39,20 @@ class Cloud:
 
         return Registry(self.bigtable, self.registry_app_profile)
 
-    def api_address(self) -> tuple[str, dict[str, str]]:
-        """The base URL of the look-up service, and the headers that its connection asks for."""
+    def api_url(self) -> str:
+        """The base URL of the look-up service."""
         connection = BaseHook.get_connection(self.api_conn_id)
         port = f":{connection.port}" if connection.port else ""
-        headers = {"Authorization": f"Bearer {connection.password}"} if connection.password else {}
-        return f"{connection.schema or 'http'}://{connection.host}{port}", headers
+        return f"{connection.schema or 'http'}://{connection.host}{port}"
+
+    def api_auth(self) -> ApiAuth:
+        """What requests to the service show: the connection's password, and an identity token if it names an audience.
+
+        Raises:
+            google.auth.exceptions.DefaultCredentialsError: the connection names an audience, and nothing here can say
+                who we are.
+        """
+        from foreserve.api_auth import ApiAuth
+
+        connection = BaseHook.get_connection(self.api_conn_id)
+        return ApiAuth(connection.password, connection.extra_dejson.get("id_token_audience"))

@@ -35,7 +35,7 @@ def mailbox():
 def cautious(tmp_path_factory):
     """A folder of DAGs with a pipeline whose gate no model passes: it asks; and it tells of failures and delays."""
     folder = tmp_path_factory.mktemp("dags")
-    for name in ("refresh_factory", "shared", ".airflowignore"):
+    for name in ("refresh_factory", "shared"):
         (folder / name).symlink_to(ROOT / "dags" / name)
     shutil.copytree(ROOT / "dags" / "pipelines" / MODEL, folder / "cautious")
     path = folder / "cautious" / "pipeline.yaml"

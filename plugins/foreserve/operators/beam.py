@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 _ERRORS_SHOWN = 3
 
-# The kernel ends the job's process when the task's is killed, which then can do nothing itself (setpriv: util-linux).
-# The provider takes one word as the interpreter, which it also asks for Beam's version: so that one becomes setpriv,
-# and setpriv the interpreter again, each in the same process.
-_DIE_WITH_TASK = (
-    "-c",
-    "import os, sys; os.execvp('setpriv', ['setpriv', '--pdeathsig', 'KILL', sys.executable, *sys.argv[1:]])",
+# Around the job's own process, in two respects. It imports from the folder that holds its package, whatever Airflow's
+# processes have on their path. And the kernel ends it when the task's is killed, which then can do nothing itself
+# (setpriv: util-linux). The provider takes one word as the interpreter, which it also asks for Beam's version: so that
+# one becomes setpriv, and setpriv the interpreter again, each in the same process.
+_LAUNCHER = (
+    "import os, sys; packages = os.path.dirname(os.path.dirname(sys.argv[1])); "
+    "os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [packages, os.environ.get('PYTHONPATH')])); "
+    "os.execvp('setpriv', ['setpriv', '--pdeathsig', 'KILL', sys.executable, *sys.argv[1:]])"
 )
 
 
@@ -53,7 +55,7 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
 
         Args:
             python: an interpreter that has apache-beam.
-            script: the job's file.
+            script: the job's file, in the folder of its package; beside that are the packages that it imports.
             runner: Beam's runner.
             pipeline_options: further options: Beam's and its own.
             cloud: where it works.
@@ -63,7 +65,7 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
         super().__init__(
             cloud=cloud,
             py_interpreter=python,
-            py_options=list(_DIE_WITH_TASK),
+            py_options=["-c", _LAUNCHER],
             py_file=script,
             runner=runner,
             pipeline_options={"job_name": None, **pipeline_options},  # the job's own, instead of one made here

@@ -88,8 +88,7 @@ class SmokeTest(RefreshOperator):
 
         from foreserve.open_loop import measure
 
-        url, headers = self.cloud.api_address()
-        async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+        async with httpx.AsyncClient(base_url=self.cloud.api_url(), auth=self.cloud.api_auth()) as client:
             return await measure(client, refresh.model, refresh.version, expectations, load)
 
     def _publish(
@@ -100,7 +99,7 @@ class SmokeTest(RefreshOperator):
 
         page = latency_page(
             title=refresh.model,
-            api_url=self.cloud.api_address()[0],
+            api_url=self.cloud.api_url(),
             path=f"/v1/models/{refresh.model}/predictions/",
             version=refresh.version,
             load=load,
@@ -139,10 +138,10 @@ class ConfirmServed(CloudOperator):
         import httpx
 
         version = int(self.version)
-        url, headers = self.cloud.api_address()
+        url = self.cloud.api_url()
         ServedVersionLink.keep(context, f"{url}/v1/models/{self.model}")
         deadline = time.monotonic() + self.timeout_seconds
-        with httpx.Client(base_url=url, headers=headers, timeout=5) as client:
+        with httpx.Client(base_url=url, auth=self.cloud.api_auth(), timeout=5) as client:
             while (served := _served_version(client, self.model)) != version:
                 if time.monotonic() >= deadline:
                     problem = f"after {self.timeout_seconds:g} s {url} serves {self.model} from {served}"

@@ -146,7 +146,7 @@ class Promote(RefreshOperator):
             return promoted.note(refresh.version, promotion=promotion)
 
         self.step(promote)
-        ServedVersionLink.keep(context, f"{self.cloud.api_address()[0]}/v1/models/{refresh.model}")
+        ServedVersionLink.keep(context, f"{self.cloud.api_url()}/v1/models/{refresh.model}")
         context["outlet_events"][self.asset].extra = {
             "event": "prediction version promoted",
             "model": refresh.model,

@@ -1,0 +1,87 @@
+"""What a deployment says, on the console."""
+
+import time
+
+from rich.console import Console
+from rich.markup import escape
+
+from deployment.carrying_out import Failure
+from deployment.outputs import Outputs
+from deployment.plan import Plan
+from deployment.steps import Step
+
+
+class Report:
+    """Tells of a deployment as it goes."""
+
+    def __init__(self, console: Console, *, dry: bool) -> None:
+        """Print on `console`.
+
+        Args:
+            console: where to.
+            dry: nothing is done, so the steps are told once, each with its commands.
+        """
+        self._console = console
+        self._dry = dry
+        self._begun = 0.0
+
+    def command(self, line: str) -> None:
+        """A command that is run, or would be."""
+        self._print(f"    $ {line}", style="dim")
+
+    def plan(self, plan: Plan, name: str) -> None:
+        """What changes and what stays."""
+        self._console.rule(f"{escape(name)}: {len(plan.steps)} steps" if plan.steps else f"{escape(name)}: up to date")
+        for line in plan.unchanged:
+            self._print(f"unchanged: {line}")
+        if not self._dry:
+            for number, step in enumerate(plan.steps, 1):
+                self._step(step, number, len(plan.steps))
+
+    def begin(self, step: Step, number: int, total: int) -> None:
+        """A step begins."""
+        self._begun = time.monotonic()
+        self._print("")
+        self._step(step, number, total)
+
+    def done(self) -> None:
+        """The step is done."""
+        if not self._dry:
+            self._print(f"    done in {time.monotonic() - self._begun:.0f} s", style="green")
+
+    def failed(self, failure: Failure) -> None:
+        """A step failed; what has become of those that were done."""
+        self._print(f"\nFailed: {failure.step.title}\n{failure.reason}", style="red")
+        self._print("\nHow things are now:", style="bold")
+        for line in failure.as_before:
+            self._print(f"  {line}", style="green")
+        for line in failure.not_as_before:
+            self._print(f"  NOT AS BEFORE: {line}", style="red")
+        if failure.not_as_before:
+            self._print(
+                "Mend what stands in the way, and deploy again, or an earlier commit: each deployment looks first."
+            )
+
+    def next_steps(self, outputs: Outputs) -> None:
+        """What can be done with what was deployed."""
+        self._print("\nDeployed. Airflow takes the files over within some minutes. Next:", style="bold")
+        airflow = (
+            f"gcloud composer environments run {outputs.composer.environment} --location={outputs.composer.location}"
+        )
+        place = f"--project={outputs.project}"
+        self._print(f"  {airflow} {place} dags list")
+        self._print(f"  {airflow} {place} dags trigger -- refresh_repeat_purchase")
+        token = "$(gcloud auth print-identity-token)"  # noqa: S105  a shell's command
+        self._print(f'  curl -H "Authorization: Bearer {token}" {outputs.api.url}/v1/models')
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line."""
+        self._print(text, style)
+
+    def _step(self, step: Step, number: int, total: int) -> None:
+        self._print(f"{number}/{total} {step.title}", style="bold")
+        for detail in step.details:
+            self._print(f"    {detail}")
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,66 @@
+"""What is deployed: the files of this repository, and the commit that they are of."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from deployment.commands import CommandError, Commands
+from deployment.errors import DeploymentError
+
+_DIGITS = 12
+
+
+class Source:
+    """The repository's working tree."""
+
+    def __init__(self, root: Path, commands: Commands) -> None:
+        """Look at the tree.
+
+        Args:
+            root: its folder.
+            commands: runs git.
+
+        Raises:
+            DeploymentError: it is no git repository with a commit.
+        """
+        self.root = root
+        self._commands = commands
+        try:
+            self.commit = self._git("rev-parse", f"--short={_DIGITS}", "HEAD").strip()
+        except CommandError as error:
+            raise DeploymentError(
+                f"{root} has no git commit that a deployment could be named after:\n{error}"
+            ) from error
+        status = self._git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+        self.changed = [line[3:] for line in status.split("\0") if line]
+
+    def require_clean(self) -> None:
+        """Make sure that the commit says what is deployed.
+
+        Raises:
+            DeploymentError: files differ from it.
+        """
+        if self.changed:
+            shown = ", ".join(self.changed[:5]) + (", ..." if len(self.changed) > 5 else "")  # noqa: PLR2004  a few
+            raise DeploymentError(
+                f"{len(self.changed)} files differ from commit {self.commit}: {shown}. Commit them, or deploy them as "
+                "they are with DIRTY=1"
+            )
+
+    def files(self, *paths: str) -> dict[str, bytes]:
+        """The content of the files below some paths: what git has, or would take."""
+        names = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths).split("\0")
+        return {name: (self.root / name).read_bytes() for name in sorted(set(names)) if (self.root / name).is_file()}
+
+    def tag(self, paths: Sequence[str]) -> str:
+        """A name for the state of some paths: the commit that last changed them; if they differ from it, with a digest."""
+        commit = self._git("log", "-1", f"--abbrev={_DIGITS}", "--format=%h", "--", *paths).strip() or self.commit
+        if not any(name == path or name.startswith(f"{path}/") for name in self.changed for path in paths):
+            return commit
+        digest = hashlib.sha256()
+        for name, content in self.files(*paths).items():
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+        return f"{commit}-dirty-{digest.hexdigest()[:_DIGITS]}"
+
+    def _git(self, *arguments: str) -> str:
+        return self._commands.ask("git", *arguments)

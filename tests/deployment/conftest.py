@@ -1,0 +1,227 @@
+"""A repository to deploy, and a cloud to deploy it to: the real command and git, stand-ins for the other tools."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("dags", "plugins", "prediction_store", "beam_jobs", "serving_api", "deployment")
+NEVER = "0 0 before"
+PASSWORD = "correct-horse"
+
+INSTALLED = {
+    "apache-airflow": "3.1.8",
+    "apache-airflow-providers-apache-beam": "6.2.3",
+    "apache-airflow-providers-google": "22.0.0",
+    "apache-airflow-providers-standard": "1.13.1",
+    "apache-beam": "2.73.0",
+    "google-apitools": "0.5.31",
+    "google-auth-httplib2": "0.3.0",
+    "google-cloud-bigquery": "3.41.0",
+    "google-cloud-bigquery-storage": "2.36.0",
+    "google-cloud-bigtable": "2.38.0",
+    "google-cloud-storage": "3.4.0",
+    "httpx": "0.28.1",
+    "jinja2": "3.1.6",
+    "pyarrow": "21.0.0",
+    "pydantic": "2.12.5",
+    "PyYAML": "6.0.3",
+}
+
+
+@dataclass
+class Service:
+    """The look-up service, as one revision of it answers."""
+
+    status: int = 200
+    token: str = "identity-token"
+    asked: list = field(default_factory=list)
+    url: str = ""
+
+
+@contextmanager
+def serving():
+    service = Service()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            service.asked.append(self.path)
+            allowed = self.headers["Authorization"] == f"Bearer {service.token}"
+            body = json.dumps({"detail": "The registry has not been read yet."}).encode()
+            self.send_response(service.status if allowed else 403)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        service.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield service
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory):
+    """A repository with what is deployed, as it is here, in one commit."""
+    tree = tmp_path_factory.mktemp("original")
+    ignore = shutil.ignore_patterns("__pycache__")
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, tree / folder, ignore=ignore)
+    for file in (".gitignore", ".dockerignore"):
+        shutil.copy(ROOT / file, tree)
+    (tree / "infra" / "environments" / "test").mkdir(parents=True)
+    (tree / "infra" / "environments" / "test" / "main.tf").touch()
+    git(tree, "init", "-q")
+    commit(tree)
+    return tree
+
+
+def git(tree, *arguments):
+    identity = ("-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgsign=false")
+    command = ["git", *identity, "-C", str(tree), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def commit(tree):
+    git(tree, "add", "--all")
+    git(tree, "commit", "-q", "-m", "A change")
+
+
+@dataclass
+class Cloud:
+    """The stand-ins' state, and the command that deploys to it."""
+
+    state: Path
+    tree: Path
+    service: Service
+
+    def load(self, name):
+        return json.loads((self.state / f"{name}.json").read_text())
+
+    def save(self, name, content):
+        (self.state / f"{name}.json").write_text(json.dumps(content))
+
+    def change(self, name, **values):
+        self.save(name, self.load(name) | values)
+
+    @property
+    def bucket(self):
+        return self.state / "bucket"
+
+    def files(self):
+        return {
+            path.relative_to(self.bucket).as_posix(): path.read_bytes()
+            for path in sorted(self.bucket.rglob("*"))
+            if path.is_file()
+        }
+
+    def snapshot(self):
+        """What a deployment that failed has to leave as it was."""
+        composer, service = self.load("composer"), self.load("service")
+        return {
+            "files": self.files(),
+            "variables": composer["variables"],
+            "packages": composer["packages"],
+            "traffic": service["traffic"],
+            "tag": service["tag"],
+        }
+
+    def calls(self):
+        file = self.state / "calls.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def start(self, *arguments, failure=NEVER, **process):
+        (self.state / "failure.txt").write_text(failure)
+        (self.state / "calls.jsonl").unlink(missing_ok=True)
+        path = f"{self.state / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "FAKE_CLOUD": str(self.state), "COLUMNS": "200"}
+        command = [sys.executable, "-m", "deployment", "test", "--ready-seconds=1", *arguments]
+        return subprocess.Popen(
+            command,
+            cwd=self.tree,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **process,
+        )
+
+    def run(self, *arguments, failure=NEVER):
+        """Run the command; its exit code, and what it said."""
+        process = self.start(*arguments, failure=failure)
+        said, _ = process.communicate(timeout=60)
+        return process.returncode, said
+
+    def deploy(self, *arguments):
+        code, said = self.run("--apply", *arguments)
+        assert code == 0, said
+        return said
+
+
+@pytest.fixture
+def cloud(original, tmp_path):
+    """A project as Terraform leaves it, in an Airflow environment that others use too."""
+    with serving() as service:
+        state = tmp_path / "cloud"
+        (state / "bin").mkdir(parents=True)
+        fake = Path(__file__).with_name("fake_cloud.py")
+        for name in ("gcloud", "docker", "terraform"):
+            script = state / "bin" / name
+            script.write_text(f"#!{sys.executable} -S\n{fake.read_text()}")
+            script.chmod(0o755)
+        tree = tmp_path / "tree"
+        git(original, "clone", "-q", ".", str(tree))
+        (tree / "infra" / "environments" / "test").mkdir(parents=True, exist_ok=True)
+        cloud = Cloud(state, tree, service)
+        address = service.url
+        audience = "https://api-1234.a.run.app"
+        connection = {
+            "conn_type": "http",
+            "host": "api-1234.a.run.app",
+            "schema": "https",
+            "password": PASSWORD,
+            "extra": {"id_token_audience": audience},
+        }
+        outputs = json.loads((tree / "deployment" / "example.json").read_text())
+        outputs["api"] |= {"service": "api", "url": audience}
+        outputs["environment_variables"] |= {
+            "AIRFLOW_CONN_PREDICTION_API": json.dumps(connection),
+            "AIRFLOW_CONN_MAIL": f"smtp://ann:{PASSWORD}-too@mail.example.com",
+        }
+        cloud.save("outputs", outputs)
+        cloud.save("settings", {"bucket": "europe-west1-b", "address": address, "account": "ann@example.com"})
+        cloud.save("registry", {})
+        cloud.save(
+            "composer",
+            {
+                "state": "RUNNING",
+                "image": "composer-3-airflow-3.1.8-build.2",
+                "variables": {"TEAM": "forecasting"},
+                "packages": {"somebodys": ">=1"},
+                "installed": {**INSTALLED, "somebodys": "1.2"},
+            },
+        )
+        cloud.save(
+            "service", {"revisions": {"api-00001": "gcr.io/placeholder"}, "traffic": {"api-00001": 100}, "tag": None}
+        )
+        others = {
+            "dags/airflow_monitoring.py": "airflow dag",
+            "dags/team/report.py": "airflow dag",
+            "logs/1.log": "...",
+        }
+        for path, text in others.items():
+            file = cloud.bucket / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        yield cloud

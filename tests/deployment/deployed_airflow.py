@@ -1,0 +1,63 @@
+"""An Airflow that has nothing of ours but what lies in the folders that Composer fills from the bucket."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from tests.deployment.lay_out import IMAGE, ROOT
+
+OURS = ("FORESERVE_", "AIRFLOW_", "PYTHONPATH")
+ENVIRONMENT = {
+    "FORESERVE_PROJECT": "shop-predictions",
+    "FORESERVE_BIGTABLE_INSTANCE": "foreserve",
+    "FORESERVE_DATAFLOW_TEMP_LOCATION": "gs://shop-predictions-dataflow/jobs",
+}
+
+
+def bare_environment(gcs, home, plugins):
+    """That of a process of Airflow in which nothing says where our packages are.
+
+    Args:
+        gcs: the folder that has `dags/`.
+        home: of Airflow.
+        plugins: the folder of plugins.
+    """
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(OURS)},
+        **ENVIRONMENT,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(gcs / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+    }
+
+
+def load_dags(python, gcs, home, plugins, order):
+    """What an Airflow finds there.
+
+    Args:
+        python: its interpreter.
+        gcs: the folder that has `dags/`.
+        home: of Airflow.
+        plugins: the folder of plugins.
+        order: "plugins first" or "DAGs first".
+    """
+    command = [python, "-P", Path(__file__).with_name("load_dags.py"), order]
+    environment = bare_environment(gcs, home, plugins)
+    ended = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-5_000:] + ended.stderr[-5_000:]
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def check(report, gcs):
+    """That all DAGs were loaded, from there alone, and know the script and the image of the deployment."""
+    pipelines = [path.parent.name for path in ROOT.glob("dags/pipelines/*/dag.py")]
+    assert report["errors"] == {}
+    assert report["plugin_errors"] == {}
+    assert report["dags"] == sorted(["roll_back", *(f"refresh_{name}" for name in pipelines)])
+    assert report["parsed"] == sorted(["roll_back.py", *(f"pipelines/{name}/dag.py" for name in pipelines)])
+    assert report["script"] == str(gcs / "dags" / "beam_jobs" / "export_predictions.py")
+    assert report["image"] == IMAGE
+    assert [file for file in report["modules"].values() if not Path(file).is_relative_to(gcs)] == []

@@ -1,0 +1,326 @@
+"""Deployments, run as a person runs them."""
+
+import itertools
+import json
+import re
+import signal
+import time
+
+import pytest
+
+from tests.deployment.conftest import INSTALLED, PASSWORD, commit, git
+
+SQL = "dags/pipelines/repeat_purchase/predict.sql"
+REVISION = ("api-00002", 100)
+
+
+@pytest.fixture
+def deployed(cloud):
+    """A cloud that was deployed to."""
+    cloud.deploy()
+    return cloud
+
+
+def changing(calls):
+    """The calls that change something, shortened."""
+    verbs = ("build", "push", "deploy", "update", "update-traffic", "rsync", "rm")
+    return [call for call in calls if any(verb in call for verb in verbs) and not is_download(call)]
+
+
+def is_download(call):
+    return "rsync" in call and next(word for word in call if "/" in word).startswith("gs://")
+
+
+def test_a_first_deployment(cloud):
+    before = cloud.snapshot()
+    said = cloud.deploy()
+    files = cloud.files()
+    assert before["files"].items() <= files.items()
+    assert (
+        files["dags/pipelines/repeat_purchase/dag.py"]
+        == (cloud.tree / "dags/pipelines/repeat_purchase/dag.py").read_bytes()
+    )
+    assert files["dags/foreserve/cloud.py"] == files["plugins/foreserve/cloud.py"]
+    for package in ("beam_jobs", "prediction_store", "refresh_factory", "foreserve"):
+        assert f"dags/{package}/__init__.py" in files
+        assert f"dags/{package}/.airflowignore" in files
+    assert not [path for path in files if "Dockerfile" in path or "__pycache__" in path]
+
+    composer, service, registry = cloud.load("composer"), cloud.load("service"), cloud.load("registry")
+    outputs = cloud.load("outputs")
+    assert composer["variables"] == {"TEAM": "forecasting"} | outputs["environment_variables"]
+    assert composer["packages"] == {"somebodys": ">=1", "hdrhistogram": ">=0.10", "pydantic-settings": ">=2.6"}
+    assert service["traffic"] == dict([REVISION])
+    assert service["tag"] is None
+    images = {
+        package.rpartition("/")[2]: f"{package}@{digest}"
+        for package, tags in registry.items()
+        for digest in tags.values()
+    }
+    assert service["revisions"]["api-00002"] == images["serving-api"]
+    variable = "FORESERVE_DATAFLOW_SDK_CONTAINER_IMAGE"
+    assert files["dags/refresh_factory/deployed.env"].decode() == f"{variable}={images['beam-jobs']}\n"
+    assert cloud.service.asked == ["/readyz"]
+    assert "Deployed." in said
+
+
+def test_images_are_tagged_by_commit_and_the_workers_have_the_beam_of_the_environment(deployed):
+    head = git(deployed.tree, "rev-parse", "--short=12", "HEAD").strip()
+    tags = {package.rpartition("/")[2]: list(tags) for package, tags in deployed.load("registry").items()}
+    assert tags == {"serving-api": [head], "beam-jobs": [f"{head}-beam-2.73.0"]}
+
+
+def test_dag_files_come_last_and_what_they_import_first(deployed):
+    uploads = [call for call in deployed.calls() if "rsync" in call]
+    assert len(uploads) == 5  # modules to dags/ and plugins/, then SQL and YAML, then DAG files, then the record
+
+
+def test_a_second_deployment_changes_nothing(deployed):
+    before = deployed.snapshot()
+    said = deployed.deploy()
+    assert "up to date" in said
+    assert changing(deployed.calls()) == []
+    assert deployed.snapshot() == before
+
+
+def test_a_changed_pipeline_is_all_that_is_brought(deployed):
+    (deployed.tree / SQL).write_text("SELECT 1")
+    commit(deployed.tree)
+    before = deployed.files()
+    deployed.deploy()
+    files = deployed.files()
+    assert {path for path in files if files[path] != before.get(path)} == {SQL, "data/foreserve/deployment.json"}
+    assert files[SQL] == b"SELECT 1"
+    assert not [call for call in deployed.calls() if "update" in call or "build" in call or "deploy" in call]
+
+
+def test_changed_jobs_get_an_image_and_only_that(deployed):
+    with (deployed.tree / "beam_jobs" / "mutations.py").open("a") as file:
+        file.write("\n# a change\n")
+    commit(deployed.tree)
+    traffic = deployed.load("service")["traffic"]
+    before = deployed.files()["dags/refresh_factory/deployed.env"]
+    deployed.deploy()
+    assert [call[0:2] for call in deployed.calls() if call[0] == "docker"] == [["docker", "build"], ["docker", "push"]]
+    assert deployed.load("service")["traffic"] == traffic
+    assert deployed.files()["dags/refresh_factory/deployed.env"] != before
+    assert not [call for call in deployed.calls() if "update" in call]
+
+
+def test_what_a_deployment_brought_goes_when_it_is_gone_here_and_nothing_else(deployed):
+    for path in ("dags/pipelines/customer_segment", "plugins/foreserve/reports.py"):
+        git(deployed.tree, "rm", "-qr", path)
+    commit(deployed.tree)
+    before = deployed.files()
+    deployed.deploy()
+    gone = before.keys() - deployed.files().keys()
+    assert gone == {path for path in before if "customer_segment" in path or path.endswith("foreserve/reports.py")}
+
+
+def test_only_variables_that_differ_are_set_and_those_that_terraform_dropped_are_removed(deployed):
+    outputs = deployed.load("outputs")
+    outputs["environment_variables"]["FORESERVE_LOCATION"] = "US, or so"
+    del outputs["environment_variables"]["AIRFLOW_CONN_MAIL"]
+    deployed.save("outputs", outputs)
+    said = deployed.deploy()
+    (update,) = [call for call in deployed.calls() if "update" in call]
+    assert not [word for word in update if "US" in word]
+    variables = deployed.load("composer")["variables"]
+    assert variables == {"TEAM": "forecasting"} | outputs["environment_variables"]
+    assert "change FORESERVE_LOCATION" in said
+    assert "remove AIRFLOW_CONN_MAIL" in said
+
+
+def shown(said):
+    """The commands that are shown, without what differs each time or is only known when it is done."""
+    commands = re.findall(r"^ +\$ (.+)$", said, re.MULTILINE)
+    for changing, constant in {
+        r"'": "",
+        r"/tmp/\S+?/(?=dags|plugins|data)": "TMP/",  # noqa: S108  as it is shown
+        r"sha256:(\w{64}|\(.*?\))": "DIGEST",
+        r"(api-\d{5}|\(the new revision\))=": "NEW=",
+    }.items():
+        commands = [re.sub(changing, constant, command) for command in commands]
+    return commands
+
+
+def test_without_apply_nothing_is_done_and_every_command_is_shown(cloud):
+    before = cloud.snapshot()
+    code, plan = cloud.run()
+    assert code == 0
+    assert changing(cloud.calls()) == []
+    assert cloud.snapshot() == before
+    assert shown(plan) == shown(cloud.deploy())
+
+
+@pytest.mark.parametrize("arguments", [(), ("--apply",)])
+def test_secrets_are_never_shown(cloud, arguments):
+    outputs = cloud.load("outputs")
+    for failure in ("0 0 before", "8 8 after"):
+        _, said = cloud.run(*arguments, failure=failure)
+        assert PASSWORD not in said
+        assert "identity-token-" not in said
+        assert outputs["environment_variables"]["AIRFLOW_CONN_PREDICTION_API"] not in said
+    assert not [call for call in cloud.calls() if PASSWORD in json.dumps(call)]
+
+
+@pytest.mark.parametrize("how", ["before", "half"])
+def test_whatever_fails_all_is_as_before(deployed, how):
+    """An upgrade that changes everything, in which each call in turn fails: before it did anything, or half-way."""
+    for path in ("serving_api/app.py", "beam_jobs/mutations.py", "plugins/foreserve/gate.py", SQL):
+        with (deployed.tree / path).open("a") as file:
+            file.write("\n# a change\n" if path.endswith(".py") else "\n-- a change\n")
+    git(deployed.tree, "rm", "-qr", "dags/pipelines/customer_segment")
+    (deployed.tree / "dags/shared/more.sql").write_text("SELECT 2")
+    commit(deployed.tree)
+    outputs = deployed.load("outputs")
+    outputs["environment_variables"] |= {"FORESERVE_LOCATION": "US", "FORESERVE_RETRIES": "3"}
+    del outputs["environment_variables"]["AIRFLOW_CONN_MAIL"]
+    deployed.save("outputs", outputs)
+    composer = deployed.load("composer")
+    composer["packages"]["hdrhistogram"], composer["installed"]["hdrhistogram"] = "==0.9", "0.9"
+    deployed.save("composer", composer)
+    before, registry = deployed.snapshot(), deployed.load("registry")
+    failed = []
+    for number in itertools.count(1):
+        deployed.save("registry", registry)
+        code, said = deployed.run("--apply", failure=f"{number} {number} {how}")
+        if code == 0:
+            break
+        failed.append(" ".join(deployed.calls()[number - 1][:4]))
+        assert "Traceback" not in said
+        assert "NOT AS BEFORE" not in said
+        assert deployed.snapshot() == before, f"{failed[-1]}\n{said}"
+    for step in ("docker build", "docker push", "gcloud run deploy", "gcloud composer environments update"):
+        assert [call for call in failed if call.startswith(step)]
+    for step in ("gcloud run services update-traffic", "gcloud storage rsync", "gcloud storage rm"):
+        assert [call for call in failed if call.startswith(step)]
+    assert deployed.snapshot() != before
+
+
+def test_a_first_deployment_that_fails_leaves_nothing(cloud):
+    before = cloud.snapshot()
+    for number in range(8, 99, 3):
+        code, said = cloud.run("--apply", failure=f"{number} {number} half")
+        if code == 0:
+            break
+        assert cloud.snapshot() == before, said
+    assert len(cloud.calls()) < number
+
+
+def test_what_cannot_be_taken_back_is_said(deployed):
+    (deployed.tree / SQL).write_text("SELECT 1")
+    commit(deployed.tree)
+    code, said = deployed.run("--apply", failure="8 999 after")
+    assert code == 1
+    assert "NOT AS BEFORE: Replace the DAGs" in said
+
+
+def test_a_revision_that_is_not_ready_gets_no_traffic(deployed):
+    with (deployed.tree / "serving_api" / "app.py").open("a") as file:
+        file.write("\n# a change\n")
+    commit(deployed.tree)
+    before = deployed.snapshot()
+    deployed.service.status = 503
+    code, said = deployed.run("--apply")
+    assert code == 1
+    assert "HTTP 503: " in said
+    assert "The registry has not been read yet." in said
+    assert deployed.snapshot() == before
+    deployed.service.status = 200
+    deployed.deploy()
+    assert deployed.load("service")["traffic"] == {"api-00004": 100}
+
+
+def test_a_service_account_asks_for_a_token_that_names_the_service(cloud):
+    cloud.change("settings", account="deployer@shop-predictions.iam.gserviceaccount.com")
+    cloud.service.token = "identity-token-for-https://api-1234.a.run.app"
+    cloud.deploy()
+
+
+def test_a_revision_that_terraform_made_since_gets_the_traffic(deployed):
+    service = deployed.load("service")
+    service["revisions"]["api-00003"] = service["revisions"]["api-00002"]
+    deployed.save("service", service)
+    deployed.deploy()
+    assert deployed.load("service")["traffic"] == {"api-00004": 100}
+
+
+def test_interrupted_all_is_as_before(deployed):
+    (deployed.tree / SQL).write_text("SELECT 1")
+    commit(deployed.tree)
+    before = deployed.snapshot()
+    process = deployed.start("--apply", failure="9 9 hangs")
+    while len(deployed.calls()) < 9:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "interrupted" in said
+    assert deployed.snapshot() == before
+
+
+def test_a_tree_that_differs_from_its_commit_is_refused_unless_told(cloud):
+    (cloud.tree / "serving_api" / "new.py").write_text("")
+    before = cloud.snapshot()
+    code, said = cloud.run("--apply")
+    assert (code, cloud.snapshot()) == (1, before)
+    assert "1 files differ from commit" in said
+    assert "serving_api/new.py" in said
+    cloud.deploy("--dirty")
+    tags = {package.rpartition("/")[2]: list(tags) for package, tags in cloud.load("registry").items()}
+    assert re.fullmatch(r"[0-9a-f]{12}-dirty-[0-9a-f]{12}", tags["serving-api"][0])
+    assert "dirty" not in tags["beam-jobs"][0]
+    assert "up to date" in cloud.deploy("--dirty")
+
+
+def test_a_file_of_others_is_not_overwritten(cloud):
+    file = cloud.bucket / "dags" / "roll_back.py"
+    file.write_text("somebody's")
+    code, said = cloud.run("--apply")
+    assert code == 1
+    assert "dags/roll_back.py. Move it elsewhere" in said
+    assert file.read_text() == "somebody's"
+
+
+def test_an_image_with_too_old_a_package_is_refused(cloud):
+    composer = cloud.load("composer")
+    composer["installed"]["apache-airflow-providers-google"] = "18.1.0"
+    cloud.save("composer", composer)
+    code, said = cloud.run()
+    assert code == 1
+    assert "composer-3-airflow-3.1.8-build.2 comes with apache-airflow-providers-google 18.1.0; tasks need >=20" in said
+    assert "image_version" in said
+
+
+def test_an_environment_without_beam_is_refused(cloud):
+    composer = cloud.load("composer")
+    composer["installed"] = {name: version for name, version in INSTALLED.items() if name != "apache-beam"}
+    cloud.save("composer", composer)
+    code, said = cloud.run()
+    assert code == 1
+    assert "has no apache-beam" in said
+
+
+def test_an_environment_that_is_being_updated_is_refused(cloud):
+    cloud.change("composer", state="UPDATING")
+    code, said = cloud.run("--apply")
+    assert code == 1
+    assert "foreserve is UPDATING; deploy when it is RUNNING" in said
+
+
+def test_a_variable_that_would_override_the_image_is_refused(cloud):
+    composer = cloud.load("composer")
+    composer["variables"]["FORESERVE_DATAFLOW_SDK_CONTAINER_IMAGE"] = "an-image"
+    cloud.save("composer", composer)
+    code, said = cloud.run()
+    assert code == 1
+    assert "--remove-env-variables=FORESERVE_DATAFLOW_SDK_CONTAINER_IMAGE" in said
+
+
+def test_an_environment_that_terraform_has_not_made_is_named(cloud):
+    (cloud.tree / "infra" / "environments" / "test").rename(cloud.tree / "infra" / "environments" / "other")
+    code, said = cloud.run()
+    assert code == 1
+    assert "infra/environments/test does not exist; there is other" in said

@@ -1,0 +1,28 @@
+"""Asks the look-up service as tasks do, in an Airflow of its own, and prints the answers' codes."""
+
+import asyncio
+import json
+import sys
+
+import httpx
+
+from foreserve.cloud import Cloud
+from prediction_store.instance import Instance
+
+CLOUD = Cloud("demo", "US", Instance("demo", "local"), "", "google_cloud_default", "prediction_api")
+
+
+async def at_once(number):
+    """Several requests at the same time, as a load has them."""
+    async with httpx.AsyncClient(base_url=CLOUD.api_url(), auth=CLOUD.api_auth()) as client:
+        answers = await asyncio.gather(*(client.get("/v1/models/m") for _ in range(number)))
+    return [answer.status_code for answer in answers]
+
+
+def one_by_one(number):
+    with httpx.Client(base_url=CLOUD.api_url(), auth=CLOUD.api_auth()) as client:
+        return [client.get("/v1/models/m").status_code for _ in range(number)]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"\n{json.dumps([*one_by_one(2), *asyncio.run(at_once(5))])}\n")
