@@ -66,6 +66,11 @@ schema: install ## Write the JSON Schema of pipeline.yaml anew
 bigquery: install ## Start only BigQuery with BigQuery ML, in the foreground
 	@$(LOCAL)/python -m local_stack.bigquery
 
+.PHONY: deploy
+deploy: $(VENVS)/local_stack/.installed ## Say what a deployment would change; APPLY=1 does it (ENV=example)
+	@$(LOCAL)/python -m deployment $(or $(ENV),example) $(if $(OUTPUTS),--outputs "$(OUTPUTS)") \
+		$(if $(APPLY),--apply) $(if $(OFFLINE),--offline) $(if $(DIRTY),--dirty)
+
 .PHONY: test
 test: install lint ## Check and test everything but the whole stack
 	$(AIRFLOW)/python -m pytest --ignore tests/local_stack --ignore tests/end_to_end --ignore tests/browser \
@@ -130,7 +135,7 @@ bench-serving: install $(if $(FEAST),$(FEAST_ENVIRONMENT)) ## Measure the servic
 lint: install ## Check style, types, Dockerfiles, docker-compose.yaml and workflows
 	$(AIRFLOW)/ruff check
 	$(AIRFLOW)/ruff format --check
-	MYPYPATH=. $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -m foreserve_plugin -p refresh_factory -p benchmarks
+	MYPYPATH=. $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -m foreserve_plugin -p refresh_factory -p benchmarks -p deployment
 	MYPYPATH=. $(AIRFLOW)/mypy --python-executable $(LOCAL)/python --exclude local_stack/airflow local_stack
 	$(TOOLS)/hadolint $(DOCKERFILES)
 	$(TOOLS)/check-jsonschema -q --builtin-schema vendor.compose-spec docker-compose.yaml

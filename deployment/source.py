@@ -53,7 +53,7 @@ class Source:
         return {name: (self.root / name).read_bytes() for name in sorted(set(names)) if (self.root / name).is_file()}
 
     def tag(self, paths: Sequence[str]) -> str:
-        """A name for the state of some paths: the commit that last changed them; if they differ from it, with a digest."""
+        """A name for what some paths have: the commit that last changed them, with a digest if they differ from it."""
         commit = self._git("log", "-1", f"--abbrev={_DIGITS}", "--format=%h", "--", *paths).strip() or self.commit
         if not any(name == path or name.startswith(f"{path}/") for name in self.changed for path in paths):
             return commit

@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "plugins/foreserve": {"prediction_store"},
     "dags": {"foreserve", "prediction_store"},
     "local_stack": {"prediction_store", "foreserve"},  # foreserve: to warm Airflow's processes up
+    "deployment": set(),
     "benchmarks": {"beam_jobs", "prediction_store", "local_stack"},
 }
 OURS = {
@@ -23,6 +24,7 @@ OURS = {
     "foreserve",
     "refresh_factory",
     "local_stack",
+    "deployment",
     "benchmarks",
     "tests",
 }

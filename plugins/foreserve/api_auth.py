@@ -7,11 +7,11 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 import httpx
-from airflow.providers.google.common.utils.id_token_credentials import get_default_id_token_credentials
-from google.auth.transport.requests import Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
+
+    from google.auth.credentials import Credentials
 
 _HEADER = "Authorization"
 _HEADER_BESIDE_A_KEY = "X-Serverless-Authorization"  # Cloud Run's, for services that want the other one themselves
@@ -32,7 +32,7 @@ class ApiAuth(httpx.Auth):
             audience: the URL of the service that an identity token is to be for, as Cloud Run checks it.
         """
         self._key = key
-        self._credentials = get_default_id_token_credentials(audience, Request()) if audience else None
+        self._credentials = _credentials(audience) if audience else None
         self._refreshing = Lock()
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
@@ -54,6 +54,8 @@ class ApiAuth(httpx.Auth):
         Raises:
             google.auth.exceptions.GoogleAuthError: nobody makes one.
         """
+        from google.auth.transport.requests import Request
+
         if self._credentials:
             with self._refreshing:
                 if not self._credentials.valid:
@@ -64,3 +66,11 @@ class ApiAuth(httpx.Auth):
             request.headers[_HEADER] = f"Bearer {self._key}"
         if self._credentials:
             request.headers[_HEADER_BESIDE_A_KEY if self._key else _HEADER] = f"Bearer {self._credentials.token}"
+
+
+def _credentials(audience: str) -> Credentials:
+    """Who this process is to a service."""
+    from airflow.providers.google.common.utils.id_token_credentials import get_default_id_token_credentials
+    from google.auth.transport.requests import Request
+
+    return get_default_id_token_credentials(audience, Request())
