@@ -14,6 +14,8 @@ import pytest
 from local_stack import processes, sample_data
 from local_stack.prepare import prepare
 from local_stack.stack import ROOT, Stack, choose_ports
+from tests.deployment.deployed_airflow import check, load_dags
+from tests.deployment.lay_out import lay_out
 
 MODEL = "repeat_purchase"
 PIPELINE = ROOT / "dags" / "pipelines" / MODEL / "dag.py"
@@ -83,6 +85,22 @@ def test_every_dag_loads_and_serialises_and_parsing_costs_little(airflow):
     assert report["heavy"]["ours"] == []
     assert set(report["heavy"]["operators"]) <= OF_THE_OPERATORS
     assert report["lookups"] == []
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory):
+    """The files of a deployment, where Composer puts them."""
+    folder = tmp_path_factory.mktemp("gcs")
+    lay_out(folder)
+    return folder
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_is_deployed_is_all_that_it_needs(version, gcs, tmp_path):
+    python = ROOT / ".venvs" / VERSIONS[version] / "bin" / "python"
+    report = load_dags(python, gcs, tmp_path, gcs / "plugins", "plugins first")
+    check(report, gcs)
+    assert report["plugins"] == ["foreserve"]
 
 
 def test_a_refresh_and_the_next_one(airflow, served):
