@@ -28,7 +28,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     dry = not arguments.apply
     report = Report(Console(), dry=dry)
-    commands = Commands(report.command, dry=dry, folder=ROOT)
+    commands = Commands(report.detail, dry=dry, folder=ROOT)
     try:
         return _deploy(arguments, report, commands)
     except DeploymentError as error:

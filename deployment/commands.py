@@ -31,8 +31,8 @@ class Commands:
         """Run commands in `folder`.
 
         Args:
-            show: prints a command that changes something, or depends on such a change.
-            dry: only show these.
+            show: prints what is done, such as a command that changes something, or depends on such a change.
+            dry: only show these commands.
             folder: where they run.
         """
         self._show = show
@@ -66,7 +66,7 @@ class Commands:
             CommandError: it failed.
         """
         hidden = [f"{flag}={_names(value)}" for flag, value in (flags or {}).items()]
-        self._show(self.redacted(shlex.join([*command, *hidden])))
+        self.show(f"$ {shlex.join([*command, *hidden])}")
         if self.dry:
             return assume
         if not flags:
@@ -75,6 +75,10 @@ class Commands:
             json.dump(flags, file)
             file.flush()
             return self._run((*command, f"--flags-file={file.name}"))
+
+    def show(self, line: str) -> None:
+        """Show what is done, or would be, beside commands."""
+        self._show(self.redacted(line))
 
     def redacted(self, text: str) -> str:
         """The text without secrets."""

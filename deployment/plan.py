@@ -70,7 +70,7 @@ class Planner:
     def nothing(self) -> Found:
         """Google Cloud as it is before a first deployment, without asking."""
         environment = EnvironmentState("gs://BUCKET", "IMAGE", {}, {})
-        service = ServiceState(image="", newest="", traffic={}, candidate=None)
+        service = ServiceState(image="", newest="", traffic={}, candidate=None, internal=False)
         return Found(environment, None, {}, Record(), service)
 
     def plan(self, found: Found) -> Plan:

@@ -25,9 +25,9 @@ class Report:
         self._dry = dry
         self._begun = 0.0
 
-    def command(self, line: str) -> None:
-        """A command that is run, or would be."""
-        self._print(f"    $ {line}", style="dim")
+    def detail(self, line: str) -> None:
+        """What a step does, or would do."""
+        self._print(f"    {line}", style="dim")
 
     def plan(self, plan: Plan, name: str) -> None:
         """What changes and what stays."""

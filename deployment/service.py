@@ -13,8 +13,12 @@ from deployment.outputs import Api
 TAG = "candidate"
 """Of a revision that has no traffic yet: it gives it an address of its own."""
 
+# Answered from the registry, so only by a revision that has read it. Cloud Run may keep paths that end in z, such as
+# /readyz, for itself when it is asked from outside.
+_ASKED = "/v1/models"
 _POLL_SECONDS = 1.0
 _TIMEOUT_SECONDS = 5.0
+_KEPT_OUT = "HTTP 404"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +30,14 @@ class ServiceState:
         newest: the newest revision.
         traffic: percentages by revision.
         candidate: the revision under `TAG`, and its address.
+        internal: whether it can only be asked from within the project's networks.
     """
 
     image: str
     newest: str
     traffic: dict[str, int]
     candidate: tuple[str, str] | None
+    internal: bool
 
     def serves(self, image: str) -> bool:
         """Whether all requests go to the newest revision, and that has the image."""
@@ -79,23 +85,34 @@ class LookUpService:
         )
         return _state(described)
 
-    def await_ready(self, address: str) -> None:
-        """Wait until the service answers, at one revision's address, that it can answer look-ups.
+    def await_ready(self, address: str, *, internal: bool) -> None:
+        """Wait until the service answers at one revision's address, out of the registry.
+
+        Args:
+            address: the revision's.
+            internal: whether it need not answer us, where we are outside: then it has to do that Cloud Run, which asks
+                /readyz before it calls a revision ready, has done so.
 
         Raises:
             DeploymentError: it does not in time; says what it answers instead.
         """
         token = self._token()
+        self._commands.show(f"GET {address}{_ASKED}")
         if self._commands.dry:
             return
         deadline = time.monotonic() + self._ready_seconds
         with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT_SECONDS) as client:
-            while (problem := _problem(client, f"{address}/readyz")) is not None:
+            while (problem := _problem(client, f"{address}{_ASKED}")) is not None:
+                if internal and problem.startswith(_KEPT_OUT):
+                    self._commands.show(
+                        "it is kept from us by the service's ingress, internal; Cloud Run says that it is ready"
+                    )
+                    return
                 if time.monotonic() >= deadline:
                     raise DeploymentError(
-                        f"after {self._ready_seconds:g} s, {address}/readyz answers {problem}. 403: your account needs "
-                        "roles/run.invoker on the service; 404: the service's ingress keeps you out; 503: the log of "
-                        "the revision says why it cannot read the registry"
+                        f"after {self._ready_seconds:g} s, {address}{_ASKED} answers {problem}. 401, 403: your account "
+                        "needs roles/run.invoker on the service; 503: the log of the revision says why it cannot read "
+                        "the registry"
                     )
                 time.sleep(_POLL_SECONDS)
 
@@ -140,11 +157,14 @@ def _state(described: str) -> ServiceState:
             traffic[target["revisionName"]] = traffic.get(target["revisionName"], 0) + percent
         if target.get("tag") == TAG:
             candidate = target["revisionName"], target["url"]
+    containers = service["spec"]["template"]["spec"]["containers"]
+    annotations = service.get("metadata", {}).get("annotations", {})
     return ServiceState(
-        image=service["spec"]["template"]["spec"]["containers"][0]["image"],
+        image=next(container["image"] for container in containers if container.get("ports") or len(containers) == 1),
         newest=status["latestCreatedRevisionName"],
         traffic=traffic,
         candidate=candidate,
+        internal=annotations.get("run.googleapis.com/ingress", "all") != "all",
     )
 
 

@@ -79,7 +79,7 @@ class StartRevision(Step):
     def __post_init__(self) -> None:
         """Say what it does."""
         self.title = "Start a revision of the look-up service without traffic"
-        self.details = [f"image {self.image.name}:{self.image.tag}", "wait until its /readyz says that it is ready"]
+        self.details = [f"image {self.image.name}:{self.image.tag}", "wait until it answers out of the registry"]
 
     def apply(self) -> None:
         """Start it, and wait until it is ready."""
@@ -87,7 +87,7 @@ class StartRevision(Step):
         if state.candidate is None:
             raise DeploymentError("Cloud Run gave the new revision no address of its own")
         self.revision, address = state.candidate
-        self.service.await_ready(address)
+        self.service.await_ready(address, internal=state.internal)
 
     def undo(self) -> str:
         """Leave the revision, with neither requests nor idle instances."""

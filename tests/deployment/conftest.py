@@ -203,7 +203,8 @@ def cloud(original, tmp_path):
             "AIRFLOW_CONN_MAIL": f"smtp://ann:{PASSWORD}-too@mail.example.com",
         }
         cloud.save("outputs", outputs)
-        cloud.save("settings", {"bucket": "europe-west1-b", "address": address, "account": "ann@example.com"})
+        settings = {"bucket": "europe-west1-b", "address": address, "account": "ann@example.com", "ingress": "all"}
+        cloud.save("settings", settings)
         cloud.save("registry", {})
         cloud.save(
             "composer",

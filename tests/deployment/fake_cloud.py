@@ -180,9 +180,12 @@ def describe_service(*_):
     traffic = [{"revisionName": name, "percent": percent} for name, percent in service["traffic"].items()]
     if service["tag"]:
         traffic.append({"revisionName": service["tag"], "tag": "candidate", "url": load("settings")["address"]})
-    template = {"spec": {"containers": [{"image": service["revisions"][newest]}]}}
+    containers = [{"image": "a-collector"}, {"image": service["revisions"][newest], "ports": [{"containerPort": 8080}]}]
+    metadata = {"annotations": {"run.googleapis.com/ingress": load("settings")["ingress"]}}
     status = {"latestCreatedRevisionName": newest, "traffic": traffic}
-    return json.dumps({"spec": {"template": template}, "status": status})
+    return json.dumps(
+        {"metadata": metadata, "spec": {"template": {"spec": {"containers": containers}}}, "status": status}
+    )
 
 
 def update_traffic(call, _):

@@ -60,7 +60,7 @@ def test_a_first_deployment(cloud):
     assert service["revisions"]["api-00002"] == images["serving-api"]
     variable = "FORESERVE_DATAFLOW_SDK_CONTAINER_IMAGE"
     assert files["dags/refresh_factory/deployed.env"].decode() == f"{variable}={images['beam-jobs']}\n"
-    assert cloud.service.asked == ["/readyz"]
+    assert cloud.service.asked == ["/v1/models"]
     assert "Deployed." in said
 
 
@@ -239,6 +239,14 @@ def test_a_revision_that_is_not_ready_gets_no_traffic(deployed):
     deployed.service.status = 200
     deployed.deploy()
     assert deployed.load("service")["traffic"] == {"api-00004": 100}
+
+
+def test_a_revision_that_cannot_be_asked_from_here_is_ready_when_cloud_run_says_so(cloud):
+    cloud.service.status = 404
+    code, said = cloud.run("--apply")
+    assert (code, "answers HTTP 404" in said) == (1, True)
+    cloud.change("settings", ingress="internal")
+    assert "Cloud Run says that it is ready" in cloud.deploy()
 
 
 def test_a_service_account_asks_for_a_token_that_names_the_service(cloud):
