@@ -44,7 +44,7 @@ class Bucket:
         return self._commands.ask("gcloud", "storage", "cat", f"{self.url}/{path}", self._project)
 
     def download(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """The content of objects.
+        """The content of objects. Folders are read whole: one command takes less time than one for each object.
 
         Raises:
             CommandError: they cannot be read.

@@ -223,8 +223,8 @@ class ReplaceFiles(Step):
         """Bring back what was there."""
         now = self.bucket.digests()
         lost = {path: content for path, content in self.kept.items() if now.get(path) != digest(content)}
-        old = self._bundle()
-        for group in (old.modules, old.pipelines, old.dag_files):
+        order = self._bundle()
+        for group in (order.modules, order.pipelines, order.dag_files):
             self.bucket.upload({path: content for path, content in lost.items() if path in group})
         self.bucket.upload({path: lost[path] for path in lost if path in (PATH, *self._gone)})
         brought = [path for path in (*self.record.files, PATH) if path in now and path not in self.before]

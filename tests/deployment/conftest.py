@@ -144,12 +144,12 @@ class Cloud:
         file = self.state / "calls.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
-    def start(self, *arguments, failure=NEVER, **process):
+    def start(self, *arguments, failure=NEVER, name="test", path=os.environ["PATH"]):
         (self.state / "failure.txt").write_text(failure)
         (self.state / "calls.jsonl").unlink(missing_ok=True)
-        path = f"{self.state / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        path = f"{self.state / 'bin'}{os.pathsep}{path}"
         environment = {**os.environ, "PATH": path, "FAKE_CLOUD": str(self.state), "COLUMNS": "200"}
-        command = [sys.executable, "-m", "deployment", "test", "--ready-seconds=1", *arguments]
+        command = [sys.executable, "-m", "deployment", name, "--ready-seconds=1", *arguments]
         return subprocess.Popen(
             command,
             cwd=self.tree,
@@ -157,12 +157,11 @@ class Cloud:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            **process,
         )
 
-    def run(self, *arguments, failure=NEVER):
+    def run(self, *arguments, **how):
         """Run the command; its exit code, and what it said."""
-        process = self.start(*arguments, failure=failure)
+        process = self.start(*arguments, **how)
         said, _ = process.communicate(timeout=60)
         return process.returncode, said
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 import signal
 import time
 
@@ -341,3 +342,39 @@ def test_an_environment_that_terraform_has_not_made_is_named(cloud):
     code, said = cloud.run()
     assert code == 1
     assert "infra/environments/test does not exist; there is other" in said
+
+
+@pytest.fixture
+def only_git(tmp_path):
+    """A search path on which nothing is but git."""
+    (tmp_path / "git").mkdir()
+    (tmp_path / "git" / "git").symlink_to(shutil.which("git"))
+    return str(tmp_path / "git")
+
+
+def test_the_example_is_planned_without_any_of_the_tools(cloud, only_git):
+    shutil.rmtree(cloud.state / "bin")
+    code, said = cloud.run(name="example", path=only_git)
+    assert code == 0, said
+    assert "$ docker build" in said
+    assert "Nothing was asked, and nothing was changed." in said
+    code, said = cloud.run("--apply", name="example", path=only_git)
+    assert (code, "nothing can be deployed without Google Cloud" in said) == (1, True)
+
+
+def test_a_file_of_outputs_does_instead_of_terraform(cloud):
+    (cloud.state / "bin" / "terraform").unlink()
+    cloud.deploy(f"--outputs={cloud.state / 'outputs.json'}")
+    code, said = cloud.run(f"--outputs={cloud.state / 'none.json'}")
+    assert code == 1
+    assert "none.json: No such file or directory; give the file" in said
+
+
+@pytest.mark.parametrize(
+    ("tool", "problem"), [("terraform", "install Terraform, or"), ("gcloud", "install the Google")]
+)
+def test_a_tool_that_is_missing_is_named(cloud, only_git, tool, problem):
+    (cloud.state / "bin" / tool).unlink()
+    code, said = cloud.run("--apply", path=only_git)
+    assert code == 1
+    assert f"{tool} is not installed: {problem}" in said
