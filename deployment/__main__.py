@@ -67,7 +67,7 @@ def _deploy(arguments: argparse.Namespace, report: Report, commands: Commands) -
         source.require_clean()
     planner = Planner(outputs, source, commands, arguments.ready_seconds)
     plan = planner.plan(planner.nothing() if offline else planner.look())
-    report.plan(plan, f"{arguments.environment} ({outputs.project}), commit {source.commit}")
+    report.plan(plan, f"{arguments.environment} ({outputs.project}), commit {source.name}")
     if not plan.steps:
         return 0
     if failure := carry_out(plan.steps, report):

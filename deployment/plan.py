@@ -126,7 +126,7 @@ class Planner:
             self._repository,
             workers,
             found.files,
-            Record(commit=self._source.commit, variables=sorted(self._outputs.environment_variables)),
+            Record(commit=self._source.name, variables=sorted(self._outputs.environment_variables)),
             found.record.files,
         )
         if not step.details and step.record.variables == found.record.variables:

@@ -34,6 +34,11 @@ class Source:
         status = self._git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
         self.changed = [line[3:] for line in status.split("\0") if line]
 
+    @property
+    def name(self) -> str:
+        """The commit, and whether files differ from it."""
+        return f"{self.commit}-dirty" if self.changed else self.commit
+
     def require_clean(self) -> None:
         """Make sure that the commit says what is deployed.
 

@@ -1,5 +1,7 @@
 """The same DAGs and plugins in every Airflow version that is supported, each in an environment of its own.
 
+They are those of a deployment: a folder that has what Composer gets, and Airflow's own path to it.
+
 A refresh runs by `dag.test()`: Airflow's own task runner, trigger rules, XComs, templates and the provider's triggers,
 in one process, against the same BigQuery, Bigtable and look-up service. The versions take turns at one registry.
 """
@@ -18,7 +20,7 @@ from tests.deployment.deployed_airflow import check, load_dags
 from tests.deployment.lay_out import lay_out
 
 MODEL = "repeat_purchase"
-PIPELINE = ROOT / "dags" / "pipelines" / MODEL / "dag.py"
+PIPELINE = f"dags/pipelines/{MODEL}/dag.py"
 OF_THE_OPERATORS = {"google.cloud.bigquery", "google.cloud.storage", "googleapiclient", "grpc"}
 OF_THE_OPERATORS |= {"httpx", "numpy", "pandas", "pyarrow"}  # what importing the providers' two loads
 VERSIONS = {"2.11": "airflow-2.11", "3.1": "airflow-3.1", "newest": "airflow"}
@@ -41,9 +43,17 @@ def stack(tmp_path_factory):
         processes.stop(service, stack.state)
 
 
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory):
+    """The files of a deployment, where Composer puts them."""
+    folder = tmp_path_factory.mktemp("gcs")
+    lay_out(folder)
+    return folder
+
+
 @pytest.fixture(scope="session", params=VERSIONS)
-def airflow(request, stack, tmp_path_factory):
-    """Runs one of the scripts beside this file in an Airflow version; what it reports."""
+def airflow(request, stack, gcs, tmp_path_factory):
+    """Runs one of the scripts beside this file in an Airflow version, on a path in the deployed folder; its report."""
     (service,) = [service for service in stack.services() if service.name == "airflow"]
     binaries = ROOT / ".venvs" / VERSIONS[request.param] / "bin"
     home = tmp_path_factory.mktemp("airflow")
@@ -52,7 +62,9 @@ def airflow(request, stack, tmp_path_factory):
         **service.environment,
         "AIRFLOW_HOME": str(home),
         "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("", "dags", "plugins")),
+        "PYTHONPATH": str(gcs / "dags"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(gcs / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(gcs / "plugins"),
     }
 
     def run(*command):
@@ -60,8 +72,8 @@ def airflow(request, stack, tmp_path_factory):
         assert ended.returncode == 0, ended.stdout[-5_000:] + ended.stderr[-5_000:]
         return ended.stdout
 
-    def script(name, *arguments):
-        output = run(binaries / "python", ROOT / "tests" / "airflow_versions" / name, *arguments)
+    def script(name, path, *arguments):
+        output = run(binaries / "python", ROOT / "tests" / "airflow_versions" / name, gcs / path, *arguments)
         return json.loads(output.splitlines()[-1])
 
     run(binaries / "airflow", "db", "migrate")
@@ -76,7 +88,7 @@ def served(stack):
 
 def test_every_dag_loads_and_serialises_and_parsing_costs_little(airflow):
     version, script = airflow
-    report = script("parse.py", str(ROOT / "dags"))
+    report = script("parse.py", "dags")
     print(f"\nAirflow {version}: " + ", ".join(f"{k} {v:.2f}" for k, v in report.items() if k.endswith("_seconds")))  # noqa: T201  the docs quote it
     assert report["errors"] == {}
     pipelines = {f"refresh_{path.parent.name}" for path in ROOT.glob("dags/pipelines/*/dag.py")}
@@ -85,14 +97,6 @@ def test_every_dag_loads_and_serialises_and_parsing_costs_little(airflow):
     assert report["heavy"]["ours"] == []
     assert set(report["heavy"]["operators"]) <= OF_THE_OPERATORS
     assert report["lookups"] == []
-
-
-@pytest.fixture(scope="session")
-def gcs(tmp_path_factory):
-    """The files of a deployment, where Composer puts them."""
-    folder = tmp_path_factory.mktemp("gcs")
-    lay_out(folder)
-    return folder
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -105,12 +109,12 @@ def test_what_is_deployed_is_all_that_it_needs(version, gcs, tmp_path):
 
 def test_a_refresh_and_the_next_one(airflow, served):
     _, script = airflow
-    first = script("refresh.py", str(PIPELINE), "{}")
+    first = script("refresh.py", PIPELINE, "{}")
     assert (first["state"], first["tasks"]["abandon"]) == ("success", "skipped")
     assert all(state in ("success", "skipped") for state in first["tasks"].values())
     before = served()["active_version"]
     sample_data.next_week(sample_data.warehouse())
-    second = script("refresh.py", str(PIPELINE), json.dumps({"retrain": False}))
+    second = script("refresh.py", PIPELINE, json.dumps({"retrain": False}))
     assert (second["state"], second["tasks"]["train"]) == ("success", "skipped")
     record = max(served()["versions"], key=lambda version: version["version"])
     assert served()["active_version"] == record["version"] > before
@@ -119,10 +123,10 @@ def test_a_refresh_and_the_next_one(airflow, served):
 def test_the_turn_of_a_run_that_has_ended_is_over_and_what_it_wrote_is_purged(airflow, served):
     _, script = airflow
     before = served()["active_version"]
-    unpromoted = script("refresh.py", str(PIPELINE), json.dumps({"retrain": False, "promote": False, "export": "full"}))
+    unpromoted = script("refresh.py", PIPELINE, json.dumps({"retrain": False, "promote": False, "export": "full"}))
     assert (unpromoted["state"], unpromoted["tasks"]["promote"]) == ("success", "skipped")
     assert served()["active_version"] == before
-    following = script("refresh.py", str(PIPELINE), json.dumps({"retrain": False}))
+    following = script("refresh.py", PIPELINE, json.dumps({"retrain": False}))
     assert (following["state"], following["tasks"]["purge"]) == ("success", "success")
     assert served()["active_version"] > before
 
@@ -134,7 +138,7 @@ def test_a_refresh_that_fails_leaves_readers_where_they_were(airflow, served):
     warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.kept AS SELECT * FROM shop.transactions")
     warehouse.query_and_wait("DELETE FROM shop.transactions WHERE customer_id >= '10000'")
     try:
-        report = script("refresh.py", str(PIPELINE), json.dumps({"retrain": False}))
+        report = script("refresh.py", PIPELINE, json.dumps({"retrain": False}))
     finally:
         warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.transactions AS SELECT * FROM shop.kept")
     tasks = report["tasks"]
