@@ -64,15 +64,16 @@ class Report:
 
     def next_steps(self, outputs: Outputs) -> None:
         """What can be done with what was deployed."""
-        self._print("\nDeployed. Airflow takes the files over within some minutes. Next:", style="bold")
-        airflow = (
-            f"gcloud composer environments run {outputs.composer.environment} --location={outputs.composer.location}"
+        composer = outputs.composer
+        environment = f"{composer.environment} --location={composer.location} --project={outputs.project}"
+        self._print("\nDeployed. Within some minutes, Airflow takes the files over. Next:", style="bold")
+        self._print("  trigger a refresh, in Airflow's UI:")
+        self._print(f"    gcloud composer environments describe {environment} --format='value(config.airflowUri)'")
+        self._print("  then look predictions up:")
+        self._print(
+            '    curl -H "Authorization: Bearer $(gcloud auth print-identity-token)" '
+            f"{outputs.api.url}/v1/models/repeat_purchase/predictions/00003"
         )
-        place = f"--project={outputs.project}"
-        self._print(f"  {airflow} {place} dags list")
-        self._print(f"  {airflow} {place} dags trigger -- refresh_repeat_purchase")
-        token = "$(gcloud auth print-identity-token)"  # noqa: S105  a shell's command
-        self._print(f'  curl -H "Authorization: Bearer {token}" {outputs.api.url}/v1/models')
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print a line."""

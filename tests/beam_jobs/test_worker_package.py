@@ -77,7 +77,8 @@ def imported(source):
 def test_the_image_is_beams_of_the_version_that_submits():
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     locked = re.search(r"^apache-beam==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)[1]
-    assert re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE) == [f"apache/beam_python{python}_sdk:{locked}"]
+    assert re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE) == [f"apache/beam_python{python}_sdk:${{BEAM_VERSION}}"]
+    assert f"ARG BEAM_VERSION={locked}" in DOCKERFILE.splitlines()
     assert apache_beam.__version__ == locked
 
 
