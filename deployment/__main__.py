@@ -65,6 +65,8 @@ def _deploy(arguments: argparse.Namespace, report: Report, commands: Commands) -
     source = Source(ROOT, commands)
     if arguments.apply and not arguments.dirty:
         source.require_clean()
+    if not offline:
+        report.say("Asking Google Cloud how things are; the Airflow environment takes a while to list its packages.")
     planner = Planner(outputs, source, commands, arguments.ready_seconds)
     plan = planner.plan(planner.nothing() if offline else planner.look())
     report.plan(plan, f"{arguments.environment} ({outputs.project}), commit {source.name}")

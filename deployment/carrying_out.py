@@ -16,6 +16,9 @@ class Listener(Protocol):
     def done(self) -> None:
         """It is done."""
 
+    def taking_back(self, step: Step) -> None:
+        """A step that was begun is taken back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -41,20 +44,21 @@ def carry_out(steps: Sequence[Step], listener: Listener) -> Failure | None:
         try:
             step.apply()
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  whatever it was, it must not stay half done
-            return _take_back(steps[: index + 1], step, error)
+            return _take_back(steps[: index + 1], error, listener)
         listener.done()
     return None
 
 
-def _take_back(begun: Sequence[Step], failed: Step, error: BaseException) -> Failure:
+def _take_back(begun: Sequence[Step], error: BaseException, listener: Listener) -> Failure:
     as_before: list[str] = []
     not_as_before: list[str] = []
     for step in reversed(begun):
+        listener.taking_back(step)
         try:
             as_before.append(step.undo())
         except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001  the others are to be taken back all the same
             not_as_before.append(f"{step.title}: {_text(problem)}")
-    return Failure(failed, _text(error), as_before, not_as_before)
+    return Failure(begun[-1], _text(error), as_before, not_as_before)
 
 
 def _text(error: BaseException) -> str:

@@ -24,6 +24,7 @@ class Report:
         self._console = console
         self._dry = dry
         self._begun = 0.0
+        self._working = console.status("working")  # on terminals only
 
     def detail(self, line: str) -> None:
         """What a step does, or would do."""
@@ -42,15 +43,25 @@ class Report:
         """A step begins."""
         self._begun = time.monotonic()
         self._print("")
-        self._step(step, number, total)
+        if self._dry:
+            self._step(step, number, total)
+        else:
+            self._print(f"{number}/{total} {step.title}", style="bold")
+            self._working.start()
 
     def done(self) -> None:
         """The step is done."""
         if not self._dry:
+            self._working.stop()
             self._print(f"    done in {time.monotonic() - self._begun:.0f} s", style="green")
+
+    def taking_back(self, step: Step) -> None:
+        """A step failed, and one that was begun is taken back."""
+        self._print(f"\nTaking back: {step.title}", style="bold")
 
     def failed(self, failure: Failure) -> None:
         """A step failed; what has become of those that were done."""
+        self._working.stop()
         self._print(f"\nFailed: {failure.step.title}\n{failure.reason}", style="red")
         self._print("\nHow things are now:", style="bold")
         for line in failure.as_before:
