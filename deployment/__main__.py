@@ -73,7 +73,7 @@ def _deploy(arguments: argparse.Namespace, report: Report, commands: Commands) -
     if not plan.steps:
         return 0
     if failure := carry_out(plan.steps, report):
-        report.failed(failure)
+        report.outcome(failure)
         return 1
     if arguments.apply:
         report.next_steps(outputs)

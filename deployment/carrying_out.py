@@ -16,23 +16,22 @@ class Listener(Protocol):
     def done(self) -> None:
         """It is done."""
 
+    def failed(self, reason: str) -> None:
+        """It failed."""
+
     def taking_back(self, step: Step) -> None:
         """A step that was begun is taken back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What became of a deployment of which a step failed.
+    """How things are after a deployment of which a step failed.
 
     Attributes:
-        step: the step.
-        reason: why it failed.
         as_before: what was taken back.
         not_as_before: what could not be, and why.
     """
 
-    step: Step
-    reason: str
     as_before: Sequence[str]
     not_as_before: Sequence[str]
 
@@ -44,12 +43,13 @@ def carry_out(steps: Sequence[Step], listener: Listener) -> Failure | None:
         try:
             step.apply()
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  whatever it was, it must not stay half done
-            return _take_back(steps[: index + 1], error, listener)
+            listener.failed(_text(error))
+            return _take_back(steps[: index + 1], listener)
         listener.done()
     return None
 
 
-def _take_back(begun: Sequence[Step], error: BaseException, listener: Listener) -> Failure:
+def _take_back(begun: Sequence[Step], listener: Listener) -> Failure:
     as_before: list[str] = []
     not_as_before: list[str] = []
     for step in reversed(begun):
@@ -58,7 +58,7 @@ def _take_back(begun: Sequence[Step], error: BaseException, listener: Listener) 
             as_before.append(step.undo())
         except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001  the others are to be taken back all the same
             not_as_before.append(f"{step.title}: {_text(problem)}")
-    return Failure(begun[-1], _text(error), as_before, not_as_before)
+    return Failure(as_before, not_as_before)
 
 
 def _text(error: BaseException) -> str:

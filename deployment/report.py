@@ -55,14 +55,17 @@ class Report:
             self._working.stop()
             self._print(f"    done in {time.monotonic() - self._begun:.0f} s", style="green")
 
+    def failed(self, reason: str) -> None:
+        """The step failed."""
+        self._working.stop()
+        self._print(f"    failed: {reason}", style="red")
+
     def taking_back(self, step: Step) -> None:
         """A step failed, and one that was begun is taken back."""
         self._print(f"\nTaking back: {step.title}", style="bold")
 
-    def failed(self, failure: Failure) -> None:
-        """A step failed; what has become of those that were done."""
-        self._working.stop()
-        self._print(f"\nFailed: {failure.step.title}\n{failure.reason}", style="red")
+    def outcome(self, failure: Failure) -> None:
+        """How things are after a step failed."""
         self._print("\nHow things are now:", style="bold")
         for line in failure.as_before:
             self._print(f"  {line}", style="green")
