@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import signal
+import tempfile
 import time
 
 import pytest
@@ -137,7 +138,7 @@ def shown(said):
     commands = re.findall(r"^ +\$ (.+)$", said, re.MULTILINE)
     for changing, constant in {
         r"'": "",
-        r"/tmp/\S+?/(?=dags|plugins|data)": "TMP/",  # noqa: S108  as it is shown
+        rf"{re.escape(tempfile.gettempdir())}/\S+?/(?=dags|plugins|data)": "TMP/",
         r"sha256:(\w{64}|\(.*?\))": "DIGEST",
         r"(api-\d{5}|\(the new revision\))=": "NEW=",
     }.items():
