@@ -325,17 +325,20 @@ class ModelState:
 
     @classmethod
     def from_json(cls, document: bytes) -> "ModelState":
-        """The inverse of `to_json`.
+        """The inverse of `to_json`, also of earlier releases: a field that is missing has its default.
+
+        A field that is not known is refused: a step that dropped what a later release keeps would undo it.
 
         Raises:
-            RegistryError: the document is not one that `to_json` makes.
+            RegistryError: the document is not one that `to_json` makes, or made.
         """
         try:
             fields = json.loads(document)
             versions = {int(v): _record_from(r) for v, r in fields.pop("versions").items()}
             return cls(versions=versions, **fields)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise RegistryError(f"not a registry document ({error}): {document[:200]!r}") from error
+            problem = f"not a registry document that this release understands ({error})"
+            raise RegistryError(f"{problem}: {document[:200]!r}") from error
 
     def _matters(self, version: int, record: VersionRecord) -> bool:
         """Whether a version can be served, or has cells that must be purged."""
@@ -374,14 +377,7 @@ def _held(record: VersionRecord, now: int) -> VersionRecord:
 
 
 def _record_from(fields: dict[str, Any]) -> VersionRecord:
-    receipt = fields["receipt"]
+    receipt = fields.get("receipt")
     return VersionRecord(
-        status=Status(fields["status"]),
-        run=fields["run"],
-        held_until=fields["held_until"],
-        writes_until=fields["writes_until"],
-        has_cells=fields["has_cells"],
-        confirmed=fields["confirmed"],
-        receipt=None if receipt is None else Receipt(**receipt),
-        details=fields["details"],
+        **{**fields, "status": Status(fields["status"]), "receipt": None if receipt is None else Receipt(**receipt)}
     )

@@ -1,3 +1,7 @@
+import functools
+import json
+import operator
+
 import pytest
 
 from prediction_store.lifecycle import (
@@ -8,6 +12,7 @@ from prediction_store.lifecycle import (
     Receipt,
     RegistryError,
     Status,
+    VersionRecord,
 )
 
 RECEIPT = Receipt(10, 2)
@@ -312,8 +317,60 @@ def test_a_document_leads_back_to_its_state():
     assert ModelState.from_json(state.to_json()) == state
 
 
+FIRST_RELEASE = """
+{"model": "m", "entity_type": "customer", "row_keys": "hashed", "keep_versions": 2, "active": 7, "latest": 9,
+ "versions": {
+  "7": {"status": "promoted", "run": "http://airflow/runs/1", "held_until": 5, "writes_until": 6, "has_cells": true,
+        "confirmed": true, "receipt": {"predictions": 3, "tombstones": 1},
+        "details": {"gate": {"outcome": "accepted"}}},
+  "9": {"status": "open", "run": "", "held_until": 0, "writes_until": 0, "has_cells": false,
+        "confirmed": false, "receipt": null, "details": {}}}}
+"""
+
+
+def test_what_the_first_release_wrote_is_understood():
+    assert ModelState.from_json(FIRST_RELEASE.encode()) == ModelState(
+        "m",
+        "customer",
+        row_keys="hashed",
+        keep_versions=2,
+        active=7,
+        latest=9,
+        versions={
+            7: VersionRecord(
+                Status.PROMOTED,
+                run="http://airflow/runs/1",
+                held_until=5,
+                writes_until=6,
+                has_cells=True,
+                confirmed=True,
+                receipt=Receipt(3, 1),
+                details={"gate": {"outcome": "accepted"}},
+            ),
+            9: VersionRecord(Status.OPEN),
+        },
+    )
+
+
+def test_a_field_that_an_earlier_release_did_not_write_has_its_default():
+    document = b'{"model": "m", "entity_type": "customer", "versions": {"1": {"status": "open"}}}'
+    assert ModelState.from_json(document) == ModelState("m", "customer", versions={1: VersionRecord(Status.OPEN)})
+
+
+@pytest.mark.parametrize("path", [(), ("versions", "7"), ("versions", "7", "receipt")])
+def test_a_field_of_a_later_release_is_refused_rather_than_dropped(path):
+    document = json.loads(FIRST_RELEASE)
+    functools.reduce(operator.getitem, path, document)["fenced_by"] = 1
+    with pytest.raises(RegistryError, match=r"not a registry document .*fenced_by"):
+        ModelState.from_json(json.dumps(document).encode())
+
+
 @pytest.mark.parametrize(
-    "document", [b"", b"[]", b"{}", b'{"versions":{"x":{}}}', b'{"versions":{"1":{"status":"no"}}}']
+    "document",
+    [
+        *(b"", b"[]", b"{}"),
+        *(b'{"versions":{"x":{}}}', b'{"versions":{"1":{"status":"no"}}}', b'{"versions":{"1":{}}}'),
+    ],
 )
 def test_a_broken_document_is_an_error(document):
     with pytest.raises(RegistryError, match="not a registry document"):

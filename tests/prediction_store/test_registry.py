@@ -1,3 +1,4 @@
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -67,6 +68,25 @@ def test_steps_that_race_are_all_made(instance, registry, model):
         opened = [version for pair in pool.map(open_two, range(4)) for version in pair]
     assert sorted(opened) == list(range(1, 9))
     assert sorted(registry.get(model).versions) == sorted(opened)
+
+
+def test_a_step_of_this_release_leaves_what_a_later_one_wrote(instance, registry, model):
+    state = registry.register(ModelState(model, "customer"))
+    later = json.dumps({**json.loads(state.to_json()), "fenced_by": 1}).encode()
+    with BigtableDataClient(project=instance.project) as client:
+        table = client.get_table(instance.instance, REGISTRY_TABLE)
+        cells = [
+            SetCell(REGISTRY_FAMILY, REGISTRY_DOCUMENT, later, 2000),
+            SetCell(REGISTRY_FAMILY, REGISTRY_REVISION, b"2", 2000),
+        ]
+        table.mutate_row(model, cells)
+        try:
+            for step in (lambda: registry.update(model, lambda state: state.open(7)), lambda: registry.register(state)):
+                with pytest.raises(RegistryError, match="fenced_by"):
+                    step()
+            assert table.read_row(model).get_cells(REGISTRY_FAMILY, REGISTRY_DOCUMENT)[0].value == later
+        finally:
+            table.mutate_row(model, DeleteAllFromRow())
 
 
 def test_a_document_that_was_tampered_with_is_named(instance, registry, model):

@@ -153,6 +153,7 @@ async def test_a_broken_document_leaves_the_model_as_it_was(wire, serve):
             good.replace(b'"active":', b'"active":"x",'),
             good.replace(b'"active":1', b'"active":9'),
             good.replace(b'"model":"m"', b'"model":"other"'),
+            good.replace(b'"model":"m"', b'"model":"m","of_a_later_release":1'),
         ):
             wire.documents = {"m": broken, "new": broken}
             await client.until_metric("foreserve_broken_models", 2)
