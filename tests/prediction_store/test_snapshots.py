@@ -146,6 +146,16 @@ class Versions(RuleBasedStateMachine):
         to = data.draw(st.sampled_from(self.state.rollback_targets()))
         self.step(lambda state: state.roll_back(to))
 
+    @precondition(lambda self: self.candidate is None)
+    @rule(entity=st.sampled_from(ENTITIES))
+    def erase(self, entity):
+        """As docs/security.md says: the row, then the entity's rows in the tables of all versions."""
+        entry = MutateRowsRequest.Entry(row_key=row_key(entity, "plain"))
+        entry.mutations.add().delete_from_row.SetInParent()
+        self.mutate([entry])
+        for version, snapshot in self.snapshots.items():
+            self.snapshots[version] = {other: value for other, value in snapshot.items() if other != entity}
+
     @rule()
     def forget(self):
         self.step(ModelState.forget)
