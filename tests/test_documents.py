@@ -1,0 +1,119 @@
+"""The documents agree with the repository: links lead somewhere, commands and variables exist, lines fit."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from refresh_factory.environment import Dataflow, Environment
+from serving_api.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+WIDTH = 120
+SPAN = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
+CODE = ("*.py", "*.yaml", "*.tf", "Dockerfile", "Makefile")
+
+
+def files(*patterns):
+    """The repository's files of these names, without environments, state and the like."""
+    for folder in (ROOT, *(child for child in ROOT.iterdir() if child.is_dir() and not child.name.startswith("."))):
+        for pattern in patterns:
+            for file in folder.glob(pattern) if folder == ROOT else folder.rglob(pattern):
+                if not any(part.startswith((".", "__")) for part in file.relative_to(ROOT).parts):
+                    yield file
+
+
+DOCUMENTS = sorted(files("*.md"))
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+
+
+def lines(document):
+    """The lines of a document, and whether each is code."""
+    is_code = False
+    for line in document.read_text().splitlines():
+        fence = line.lstrip().startswith("```")
+        yield line, is_code or fence
+        is_code ^= fence
+
+
+def prose(document):
+    return "\n".join(line for line, is_code in lines(document) if not is_code)
+
+
+def code(document):
+    """What a document shows as code: between fences and between back quotes."""
+    shown = [line for line, is_code in lines(document) if is_code]
+    return "\n".join([*shown, *(text for _, text in SPAN.findall(prose(document)))])
+
+
+def anchors(document):
+    """What GitHub lets one link to in a document: its headings in lower case, with hyphens, without punctuation."""
+    found = []
+    for title in re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)
+        anchor = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+        again = found.count(anchor)
+        found.append(f"{anchor}-{again}" if again else anchor)
+    return found
+
+
+def links(document):
+    """The relative links of a document: the file or folder, and the anchor in it."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", SPAN.sub("", prose(document))):
+        if not re.match(r"[a-z]+:", link):
+            path, _, anchor = link.partition("#")
+            yield (document.parent / path).resolve() if path else document, anchor
+
+
+def variables(text):
+    return set(re.findall(r"\b(?:FORESERVE|SERVING)_[A-Z0-9_]*[A-Z0-9]\b", text))
+
+
+@every_document
+def test_links_lead_somewhere(document):
+    for target, anchor in links(document):
+        assert target.exists(), target
+        assert target.is_relative_to(ROOT), target
+        if anchor:
+            assert anchor in anchors(target), f"{target.relative_to(ROOT)} has no {anchor!r}: {anchors(target)}"
+
+
+def test_every_document_is_found_from_the_readme():
+    wanted = {document for document in DOCUMENTS if ROOT / "tests" not in document.parents}
+    found, new = set(), {ROOT / "README.md"}
+    while new:
+        found |= new
+        targets = {target for document in new for target, _ in links(document)}
+        reached = {document for document in DOCUMENTS if document in targets or document.parent in targets}
+        new = reached - found
+    assert not wanted - found
+
+
+@every_document
+def test_commands_exist(document):
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|[\s;&|])make ((?!-)[a-z0-9-]+)", code(document), re.MULTILINE))
+    assert named <= targets
+
+
+@pytest.fixture(scope="module")
+def known_variables():
+    """The settings of the service and the DAGs, and what else code names."""
+    settings = {
+        f"{model.model_config['env_prefix']}{name}".upper()
+        for model in (Settings, Environment, Dataflow)
+        for name in model.model_fields
+    }
+    return settings | variables("\n".join(file.read_text() for file in files(*CODE)))
+
+
+@every_document
+def test_variables_exist(document, known_variables):
+    assert variables(document.read_text()) <= known_variables
+
+
+@every_document
+def test_lines_fit(document):
+    for line, is_code in lines(document):
+        has_one_word = " " not in line.strip()
+        assert is_code or has_one_word or line.startswith("|") or len(line) <= WIDTH, line
