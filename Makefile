@@ -74,7 +74,8 @@ deploy: $(VENVS)/local_stack/.installed ## Say what a deployment would change; A
 .PHONY: test
 test: install lint ## Check and test everything but the whole stack
 	$(AIRFLOW)/python -m pytest --ignore tests/local_stack --ignore tests/end_to_end --ignore tests/browser \
-		--ignore tests/airflow_versions --ignore tests/docker --ignore tests/monitoring --ignore tests/infra/terraform
+		--ignore tests/airflow_versions --ignore tests/docker --ignore tests/monitoring --ignore tests/infra/terraform \
+		--ignore tests/deployment
 	$(LOCAL)/python -m pytest tests/local_stack
 
 .PHONY: test-e2e
@@ -100,6 +101,10 @@ test-docker: install ## Build the images, start docker-compose.yaml, and test wh
 .PHONY: test-airflow-versions
 test-airflow-versions: install $(OTHER_AIRFLOWS) ## Test the DAGs in Airflow 2.11, 3.1 and the newest
 	$(LOCAL)/python -m pytest -rP tests/airflow_versions
+
+.PHONY: test-deployment
+test-deployment: install ## Test deployments, each command failing in turn, to a stand-in for Google Cloud
+	$(AIRFLOW)/python -m pytest tests/deployment
 
 .PHONY: test-infra
 test-infra: install $(VENVS)/stand_in/.installed ## Plan and apply infra/ by Terraform, without a project or a network

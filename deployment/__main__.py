@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ _EXAMPLE = Path(__file__).with_name("example.json")
 def main() -> int:
     """Deploy, or show what would be; return the exit code."""
     arguments = _parser().parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # CI ends what takes too long by the latter
+        signal.signal(number, signal.default_int_handler)
     dry = not arguments.apply
     report = Report(Console(), dry=dry)
     commands = Commands(report.detail, dry=dry, folder=ROOT)
@@ -46,12 +49,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--outputs", type=Path, help="a file of Terraform's output, instead of asking Terraform")
     parser.add_argument("--offline", action="store_true", help="ask nothing of Google Cloud: plan a first deployment")
     parser.add_argument("--dirty", action="store_true", help="deploy files as they are, also where git has others")
-    parser.add_argument(
-        "--ready-seconds",
-        type=float,
-        default=120,
-        help="how long a revision of the look-up service may take to be ready (default %(default)s)",
-    )
     return parser
 
 
@@ -67,7 +64,7 @@ def _deploy(arguments: argparse.Namespace, report: Report, commands: Commands) -
         source.require_clean()
     if not offline:
         report.say("Asking Google Cloud how things are; the Airflow environment takes a while to list its packages.")
-    planner = Planner(outputs, source, commands, arguments.ready_seconds)
+    planner = Planner(outputs, source, commands)
     plan = planner.plan(planner.nothing() if offline else planner.look())
     report.plan(plan, f"{arguments.environment} ({outputs.project}), commit {source.name}")
     if not plan.steps:

@@ -1,4 +1,4 @@
-"""The images: built from the working tree, tagged by commit, used by digest."""
+"""The images: built from the working tree, tagged by what is in them, used by digest."""
 
 import json
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Image:
 def look_up_service(source: Source) -> Image:
     """The look-up service's image."""
     tag = source.tag(["serving_api", "prediction_store", ".dockerignore"])
-    return Image("serving-api", tag, "serving_api/Dockerfile", {"BUILD": tag})
+    return Image("serving-api", tag, "serving_api/Dockerfile", {"BUILD": source.name})
 
 
 def beam_workers(source: Source, beam_version: str) -> Image:

@@ -56,7 +56,7 @@ def missing(installed: Mapping[str, str], custom: Mapping[str, str], image: str)
     Raises:
         DeploymentError: a package that belongs to the image is of a version that does not do. Says which, and why.
     """
-    added = {canonicalize_name(name) for name in custom}
+    added = {canonicalize_name(name): specifier for name, specifier in custom.items()}
     wanted: dict[str, str] = {}
     conflicts: list[str] = []
     for requirement in requirements():
@@ -65,7 +65,8 @@ def missing(installed: Mapping[str, str], custom: Mapping[str, str], image: str)
         if version is not None and requirement.specifier.contains(version, prereleases=True):
             continue
         if version is None or name in added:
-            wanted[name] = str(requirement.specifier)
+            extras, _, _ = added.get(name, "").rpartition("]")
+            wanted[name] = f"{extras}]{requirement.specifier}" if extras else str(requirement.specifier)
         else:
             conflicts.append(f"{name} {version}; tasks need {requirement.specifier}")
     if conflicts:

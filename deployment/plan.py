@@ -38,20 +38,19 @@ class Plan:
 class Planner:
     """Makes a plan for an environment."""
 
-    def __init__(self, outputs: Outputs, source: Source, commands: Commands, ready_seconds: float) -> None:
+    def __init__(self, outputs: Outputs, source: Source, commands: Commands) -> None:
         """Plan for what Terraform made.
 
         Args:
             outputs: what Terraform made.
             source: what is deployed.
             commands: runs git, docker and gcloud.
-            ready_seconds: how long a revision of the look-up service may take to be ready.
         """
         self._outputs = outputs
         self._source = source
         self._commands = commands
         self._environment = AirflowEnvironment(outputs.composer, outputs.project, commands)
-        self._service = LookUpService(outputs.api, outputs.project, commands, ready_seconds)
+        self._service = LookUpService(outputs.api, outputs.project, commands)
         self._repository = ImageRepository(outputs.image_repository, outputs.project, commands)
 
     def look(self) -> Found:
@@ -70,7 +69,7 @@ class Planner:
     def nothing(self) -> Found:
         """Google Cloud as it is before a first deployment, without asking."""
         environment = EnvironmentState("gs://BUCKET", "IMAGE", {}, {})
-        service = ServiceState(image="", newest="", traffic={}, candidate=None, internal=False)
+        service = ServiceState(image="", newest="", traffic={})
         return Found(environment, None, {}, Record(), service)
 
     def plan(self, found: Found) -> Plan:

@@ -13,7 +13,6 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     commit: str = ""
-    images: dict[str, str] = {}
     files: list[str] = []
     variables: list[str] = []
 

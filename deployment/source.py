@@ -58,14 +58,11 @@ class Source:
         return {name: (self.root / name).read_bytes() for name in sorted(set(names)) if (self.root / name).is_file()}
 
     def tag(self, paths: Sequence[str]) -> str:
-        """A name for what some paths have: the commit that last changed them, with a digest if they differ from it."""
-        commit = self._git("log", "-1", f"--abbrev={_DIGITS}", "--format=%h", "--", *paths).strip() or self.commit
-        if not any(name == path or name.startswith(f"{path}/") for name in self.changed for path in paths):
-            return commit
+        """A name for the content of some paths: the same in each clone, whichever commit brought it."""
         digest = hashlib.sha256()
         for name, content in self.files(*paths).items():
             digest.update(f"{name} {len(content)}\n".encode() + content)
-        return f"{commit}-dirty-{digest.hexdigest()[:_DIGITS]}"
+        return digest.hexdigest()[:_DIGITS]
 
     def _git(self, *arguments: str) -> str:
         return self._commands.ask("git", *arguments)

@@ -79,20 +79,14 @@ class StartRevision(Step):
     def __post_init__(self) -> None:
         """Say what it does."""
         self.title = "Start a revision of the look-up service without traffic"
-        self.details = [f"image {self.image.name}:{self.image.tag}", "wait until it answers out of the registry"]
+        self.details = [f"image {self.image.name}:{self.image.tag}", "wait until it has read the registry"]
 
     def apply(self) -> None:
         """Start it, and wait until it is ready."""
-        state = self.service.deploy(self.repository.reference(self.image))
-        if state.candidate is None:
-            raise DeploymentError("Cloud Run gave the new revision no address of its own")
-        self.revision, address = state.candidate
-        self.service.await_ready(address, internal=state.internal)
+        self.revision = self.service.start_revision(self.repository.reference(self.image))
 
     def undo(self) -> str:
-        """Leave the revision, with neither requests nor idle instances."""
-        if self.service.state().candidate is not None:
-            self.service.forget_candidate()
+        """Leave the revision, which has neither requests nor idle instances."""
         return "look-up service: the new revision, if there is one, has no traffic"
 
 
@@ -112,7 +106,6 @@ class MoveTraffic(Step):
     def apply(self) -> None:
         """Send them there."""
         self.service.move_traffic({self.started.revision: 100})
-        self.service.forget_candidate()
 
     def undo(self) -> str:
         """Send them where they went."""
@@ -211,6 +204,9 @@ class ReplaceFiles(Step):
         record = [PATH] if PATH in self.before else []
         if kept := [*changed, *self._gone, *record]:
             self.kept = self.bucket.download(kept)
+        # First, so that also after an end without an undo the next deployment knows what is its own.
+        every_file = sorted({*self.ours, *self.record.files})
+        self.bucket.upload({PATH: self.record.model_copy(update={"files": every_file}).to_bytes()})
         for group in (new.modules, new.pipelines, new.dag_files):
             self.bucket.upload(
                 {path: content for path, content in group.items() if self.before.get(path) != digest(content)}

@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from string import Template
 
 import pytest
 
@@ -36,7 +37,9 @@ def imported(folder):
 
 
 def bases(dockerfile):
-    return [line.split()[0] for line in instructions(dockerfile, "FROM")]
+    """The images that it begins from, with the defaults of its arguments."""
+    defaults = dict(line.split("=", 1) for line in instructions(dockerfile, "ARG"))
+    return [Template(line.split()[0]).substitute(defaults) for line in instructions(dockerfile, "FROM")]
 
 
 def test_every_service_that_is_built_has_a_dockerfile():

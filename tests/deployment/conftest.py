@@ -5,10 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -39,39 +36,6 @@ INSTALLED = {
     "pydantic": "2.12.5",
     "PyYAML": "6.0.3",
 }
-
-
-@dataclass
-class Service:
-    """The look-up service, as one revision of it answers."""
-
-    status: int = 200
-    token: str = "identity-token"
-    asked: list = field(default_factory=list)
-    url: str = ""
-
-
-@contextmanager
-def serving():
-    service = Service()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            service.asked.append(self.path)
-            allowed = self.headers["Authorization"] == f"Bearer {service.token}"
-            body = json.dumps({"detail": "The registry has not been read yet."}).encode()
-            self.send_response(service.status if allowed else 403)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        service.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield service
-        server.shutdown()
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +71,6 @@ class Cloud:
 
     state: Path
     tree: Path
-    service: Service
 
     def load(self, name):
         return json.loads((self.state / f"{name}.json").read_text())
@@ -137,7 +100,6 @@ class Cloud:
             "variables": composer["variables"],
             "packages": composer["packages"],
             "traffic": service["traffic"],
-            "tag": service["tag"],
         }
 
     def calls(self):
@@ -149,7 +111,7 @@ class Cloud:
         (self.state / "calls.jsonl").unlink(missing_ok=True)
         path = f"{self.state / 'bin'}{os.pathsep}{path}"
         environment = {**os.environ, "PATH": path, "FAKE_CLOUD": str(self.state), "COLUMNS": "200"}
-        command = [sys.executable, "-m", "deployment", name, "--ready-seconds=1", *arguments]
+        command = [sys.executable, "-m", "deployment", name, *arguments]
         return subprocess.Popen(
             command,
             cwd=self.tree,
@@ -174,57 +136,52 @@ class Cloud:
 @pytest.fixture
 def cloud(original, tmp_path):
     """A project as Terraform leaves it, in an Airflow environment that others use too."""
-    with serving() as service:
-        state = tmp_path / "cloud"
-        (state / "bin").mkdir(parents=True)
-        fake = Path(__file__).with_name("fake_cloud.py")
-        for name in ("gcloud", "docker", "terraform"):
-            script = state / "bin" / name
-            script.write_text(f"#!{sys.executable} -S\n{fake.read_text()}")
-            script.chmod(0o755)
-        tree = tmp_path / "tree"
-        git(original, "clone", "-q", ".", str(tree))
-        (tree / "infra" / "environments" / "test").mkdir(parents=True, exist_ok=True)
-        cloud = Cloud(state, tree, service)
-        address = service.url
-        audience = "https://api-1234.a.run.app"
-        connection = {
-            "conn_type": "http",
-            "host": "api-1234.a.run.app",
-            "schema": "https",
-            "password": PASSWORD,
-            "extra": {"id_token_audience": audience},
-        }
-        outputs = json.loads((tree / "deployment" / "example.json").read_text())
-        outputs["api"] |= {"service": "api", "url": audience}
-        outputs["environment_variables"] |= {
-            "AIRFLOW_CONN_PREDICTION_API": json.dumps(connection),
-            "AIRFLOW_CONN_MAIL": f"smtp://ann:{PASSWORD}-too@mail.example.com",
-        }
-        cloud.save("outputs", outputs)
-        settings = {"bucket": "europe-west1-b", "address": address, "account": "ann@example.com", "ingress": "all"}
-        cloud.save("settings", settings)
-        cloud.save("registry", {})
-        cloud.save(
-            "composer",
-            {
-                "state": "RUNNING",
-                "image": "composer-3-airflow-3.1.8-build.2",
-                "variables": {"TEAM": "forecasting"},
-                "packages": {"somebodys": ">=1"},
-                "installed": {**INSTALLED, "somebodys": "1.2"},
-            },
-        )
-        cloud.save(
-            "service", {"revisions": {"api-00001": "gcr.io/placeholder"}, "traffic": {"api-00001": 100}, "tag": None}
-        )
-        others = {
-            "dags/airflow_monitoring.py": "airflow dag",
-            "dags/team/report.py": "airflow dag",
-            "logs/1.log": "...",
-        }
-        for path, text in others.items():
-            file = cloud.bucket / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
-        yield cloud
+    state = tmp_path / "cloud"
+    (state / "bin").mkdir(parents=True)
+    fake = Path(__file__).with_name("fake_cloud.py")
+    for name in ("gcloud", "docker", "terraform"):
+        script = state / "bin" / name
+        script.write_text(f"#!{sys.executable} -S\n{fake.read_text()}")
+        script.chmod(0o755)
+    tree = tmp_path / "tree"
+    git(original, "clone", "-q", ".", str(tree))
+    (tree / "infra" / "environments" / "test").mkdir(parents=True, exist_ok=True)
+    cloud = Cloud(state, tree)
+    audience = "https://api-1234.a.run.app"
+    connection = {
+        "conn_type": "http",
+        "host": "api-1234.a.run.app",
+        "schema": "https",
+        "password": PASSWORD,
+        "extra": {"id_token_audience": audience},
+    }
+    outputs = json.loads((tree / "deployment" / "example.json").read_text())
+    outputs["api"] |= {"service": "api", "url": audience}
+    outputs["environment_variables"] |= {
+        "AIRFLOW_CONN_PREDICTION_API": json.dumps(connection),
+        "AIRFLOW_CONN_MAIL": f"smtp://ann:{PASSWORD}-too@mail.example.com",
+    }
+    cloud.save("outputs", outputs)
+    cloud.save("settings", {"bucket": "europe-west1-b", "ready": True})
+    cloud.save("registry", {})
+    cloud.save(
+        "composer",
+        {
+            "state": "RUNNING",
+            "image": "composer-3-airflow-3.1.8-build.2",
+            "variables": {"TEAM": "forecasting"},
+            "packages": {"somebodys": ">=1"},
+            "installed": {**INSTALLED, "somebodys": "1.2"},
+        },
+    )
+    cloud.save("service", {"revisions": {"api-00001": "gcr.io/placeholder"}, "traffic": {"api-00001": 100}})
+    others = {
+        "dags/airflow_monitoring.py": "airflow dag",
+        "dags/team/report.py": "airflow dag",
+        "logs/1.log": "...",
+    }
+    for path, text in others.items():
+        file = cloud.bucket / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return cloud

@@ -19,17 +19,15 @@ BUCKET = STATE / "bucket"
 
 FLAGS = {  # of the Google Cloud CLI, as `--help` of version 528 lists them
     "artifacts docker images list": {"--include-tags"},
-    "auth list": {"--filter"},
-    "auth print-identity-token": {"--audiences"},
     "composer environments describe": {"--location"},
     "composer environments list-packages": {"--location"},
     "composer environments update": {
         *("--location", "--update-env-variables", "--remove-env-variables"),
         *("--update-pypi-package", "--remove-pypi-packages"),
     },
-    "run deploy": {"--image", "--no-traffic", "--tag", "--region"},
+    "run deploy": {"--image", "--no-traffic", "--region"},
     "run services describe": {"--region"},
-    "run services update-traffic": {"--region", "--to-revisions", "--remove-tags"},
+    "run services update-traffic": {"--region", "--to-revisions"},
     "storage cat": set(),
     "storage objects list": {"--raw"},
     "storage rm": set(),
@@ -102,10 +100,6 @@ def list_images(call, _):
     )
 
 
-def print_token(call, _):
-    return "identity-token" + (f"-for-{call.flag('--audiences')}" if call.flag("--audiences") else "")
-
-
 def describe_composer(*_):
     environment = load("composer")
     software = {"imageVersion": environment["image"]}
@@ -170,37 +164,29 @@ def deploy_revision(call, _):
     service["revisions"][revision] = call.flag("--image")
     if "--no-traffic" not in call.flags:
         service["traffic"] = {revision: 100}
-    service |= {"tag": revision} if call.flag("--tag") == "candidate" else {}
     save("service", service)
+    if not load("settings")["ready"]:
+        fail(f"Revision {revision} is not ready: the startup probe failed 240 times in a row")
 
 
 def describe_service(*_):
     service = load("service")
     newest = list(service["revisions"])[-1]
     traffic = [{"revisionName": name, "percent": percent} for name, percent in service["traffic"].items()]
-    if service["tag"]:
-        traffic.append({"revisionName": service["tag"], "tag": "candidate", "url": load("settings")["address"]})
     containers = [{"image": "a-collector"}, {"image": service["revisions"][newest], "ports": [{"containerPort": 8080}]}]
-    metadata = {"annotations": {"run.googleapis.com/ingress": load("settings")["ingress"]}}
     status = {"latestCreatedRevisionName": newest, "traffic": traffic}
-    return json.dumps(
-        {"metadata": metadata, "spec": {"template": {"spec": {"containers": containers}}}, "status": status}
-    )
+    return json.dumps({"spec": {"template": {"spec": {"containers": containers}}}, "status": status})
 
 
 def update_traffic(call, _):
     service = load("service")
-    if split := call.flag("--to-revisions"):
-        service["traffic"] = {name: int(share) for name, share in (part.split("=") for part in split.split(","))}
-    if call.flag("--remove-tags"):
-        service["tag"] = None
+    split = call.flag("--to-revisions").split(",")
+    service["traffic"] = {name: int(share) for name, share in (part.split("=") for part in split)}
     save("service", service)
 
 
 COMMANDS = {
     "artifacts docker images list": list_images,
-    "auth list": lambda *_: load("settings")["account"],
-    "auth print-identity-token": print_token,
     "composer environments describe": describe_composer,
     "composer environments list-packages": list_packages,
     "composer environments update": update_composer,

@@ -40,6 +40,11 @@ def test_what_is_known_of_published_images_does_not_conflict(image):
     packages.missing(PUBLISHED[image], {}, image)
 
 
+def test_what_a_team_has_added_keeps_its_extras():
+    installed = locked("3.1") | {"apache-beam": "2.50.0"}
+    assert packages.missing(installed, {"apache-beam": "[gcp]==2.50.0"}, "3.1")["apache-beam"] == "[gcp]>=2.60"
+
+
 def test_what_belongs_to_the_image_is_not_replaced():
     with pytest.raises(DeploymentError) as raised:
         packages.missing(

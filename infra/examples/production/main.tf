@@ -1,5 +1,5 @@
-# For production: Bigtable in two zones or regions, an Airflow that survives the loss of a zone, a look-up service that
-# only the project's networks reach, backups, alerts, a budget, and protection from being deleted.
+# For production: Bigtable in two zones or regions, an Airflow that survives the loss of a zone, backups, alerts, a
+# budget, and protection from being deleted.
 
 terraform {
   required_version = ">= 1.9"

@@ -14,7 +14,8 @@
 # None of this was measured in Google Cloud.
 
 locals {
-  port = 8080
+  port            = 8080
+  collector_image = "us-docker.pkg.dev/cloud-ops-agents-artifacts/cloud-run-gmp-sidecar/cloud-run-gmp-sidecar:1.2.0"
 
   environment = merge({
     SERVING_PROJECT     = var.project
@@ -89,7 +90,7 @@ resource "google_cloud_run_v2_service" "api" {
       startup_probe {
         period_seconds    = 1
         timeout_seconds   = 1
-        failure_threshold = 60
+        failure_threshold = 240 # the most there may be: a new instance may wait for its network for a minute and more
 
         http_get {
           path = "/readyz"
@@ -112,7 +113,7 @@ resource "google_cloud_run_v2_service" "api" {
     # Google Managed Prometheus: without a configuration of its own, it reads /metrics at port 8080 every 30 s.
     containers {
       name       = "collector"
-      image      = var.collector_image
+      image      = local.collector_image
       depends_on = ["api"]
 
       resources {

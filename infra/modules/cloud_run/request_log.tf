@@ -1,14 +1,15 @@
-# Cloud Run logs the URL of every request, and a look-up's has the entity's id in it. The service itself logs what
-# failed, without ids, and has metrics of all. At thousands of look-ups a second, the log would also be the largest part
-# of the bill.
+# Cloud Run logs the URL of every request, and a look-up's has the entity's id in it. At thousands of look-ups a second,
+# the log would also be the largest part of the bill. What was refused or failed stays in it: Cloud Run may have answered
+# that itself, and then nothing else says so.
 resource "google_logging_project_exclusion" "requests" {
   project     = var.project
   name        = "${var.name}-requests"
-  description = "Requests to ${var.name}: their URLs have ids"
+  description = "Requests that ${var.name} answered: their URLs have ids"
 
   filter = join(" AND ", [
     "logName=\"projects/${var.project}/logs/run.googleapis.com%2Frequests\"",
     "resource.type=\"cloud_run_revision\"",
     "resource.labels.service_name=\"${var.name}\"",
+    "(httpRequest.status<400 OR httpRequest.status=404)", # 404: there is no prediction, which is an answer
   ])
 }

@@ -58,12 +58,6 @@ variable "max_instances" {
   type        = number
 }
 
-variable "collector_image" {
-  description = "Image of the Google Managed Prometheus sidecar."
-  type        = string
-  default     = "us-docker.pkg.dev/cloud-ops-agents-artifacts/cloud-run-gmp-sidecar/cloud-run-gmp-sidecar:1.2.0"
-}
-
 variable "deletion_protection" {
   description = "Whether Terraform refuses to delete the service."
   type        = bool

@@ -13,8 +13,9 @@ resource "google_composer_environment" "airflow" {
     enable_private_builds_only = false # packages are built with what PyPI has
 
     software_config {
-      image_version            = var.image_version
-      airflow_config_overrides = var.config_overrides
+      image_version = var.image_version
+      # A first deployment starts no refresh: people unpause DAGs when they have looked.
+      airflow_config_overrides = merge({ core-dags_are_paused_at_creation = "True" }, var.config_overrides)
       web_server_plugins_mode  = "ENABLED" # the operators' links, and the Versions page
     }
 

@@ -22,17 +22,6 @@ resource "google_cloud_run_v2_service_iam_member" "api" {
   member   = each.key
 }
 
-# A new revision is asked whether it is ready before it gets requests.
-resource "google_cloud_run_v2_service_iam_member" "asks_api" {
-  for_each = var.deployers
-
-  project  = var.project
-  location = var.region
-  name     = var.api_service
-  role     = "roles/run.invoker"
-  member   = each.key
-}
-
 # A revision runs as the service's account, so whoever makes one must be allowed to use it.
 resource "google_service_account_iam_member" "as_api" {
   for_each = var.deployers

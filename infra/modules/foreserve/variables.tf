@@ -157,7 +157,7 @@ variable "apis_address" {
 variable "api" {
   description = "The look-up service: whether only the project's networks reach it, how many instances, who may ask beside Airflow, and SERVING_* settings."
   type = object({
-    internal      = optional(bool, true)
+    internal      = optional(bool, false)
     min_instances = optional(number, 2)
     max_instances = optional(number, 10)
     callers       = optional(set(string), [])

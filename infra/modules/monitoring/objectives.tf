@@ -1,5 +1,6 @@
 # Service level objectives, over 28 days: errors, latency, and the age of what is served.
-# How fast the budgets of the first two are used up is watched by the rules in rules.tf; of the third, here.
+# How fast the budgets of the first two are used up is watched by the rules in rules.tf, as far as requests reached the
+# service; what Cloud Run itself refused counts in the first objective only. Of the third, it is watched here.
 #
 # Cloud Monitoring refuses an objective whose metric it does not know. Of the latter two, it learns when a first version
 # is served: until then, objectives is false, and the rules, which it takes, watch alone.
