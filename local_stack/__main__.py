@@ -15,8 +15,9 @@ from local_stack.stack import ROOT
 
 def main() -> int:
     """Run a command; return the exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # as Ctrl-C: stop what was started
+    # Stop what was started. Shells let what they run in the background ignore the first.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     arguments = _parser().parse_args()
     console = Console()
     state: Path = arguments.state.resolve()

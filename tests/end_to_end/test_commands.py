@@ -12,6 +12,9 @@ import pytest
 from local_stack import processes
 from local_stack.stack import DEFAULT_PORTS, ROOT, choose_ports
 
+DEAF = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
+"""Starts a command that ignores interrupts, unless it says otherwise: as shells start what runs in the background."""
+
 
 @pytest.fixture
 def command(tmp_path):
@@ -19,7 +22,7 @@ def command(tmp_path):
 
     def command(*words):
         return subprocess.Popen(
-            [sys.executable, "-m", "local_stack", "--state", str(tmp_path), *words],
+            [*DEAF, sys.executable, "-m", "local_stack", "--state", str(tmp_path), *words],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
