@@ -3,15 +3,12 @@
 Usage: python -m benchmarks.cost [--write FILE]
 """
 
-import sys
-from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 
 from benchmarks.cost.bill import Deployment, bill, export_plan
 from benchmarks.cost.prices import Prices
-from benchmarks.document import filled
+from benchmarks.document import print_or_write
 from benchmarks.scale.givens import Givens
 
 PRICES = Prices()
@@ -125,11 +122,6 @@ def levers() -> str:
 TABLES = {"prices": prices, "deployments": deployments, "bills": bills, "levers": levers}
 
 
-def made(text: str) -> str:
-    """`text` with every marked table made anew."""
-    return filled(text, "cost", {name: table() for name, table in TABLES.items()})
-
-
 def _sum(it: Deployment) -> float:
     return sum(bill(PRICES, GIVENS, it).values())
 
@@ -146,15 +138,5 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
 
 
-def main() -> None:
-    """Run the command."""
-    parser = ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="file whose marked tables are to be replaced")
-    if target := parser.parse_args().write:
-        target.write_text(made(target.read_text()))
-    else:
-        sys.stdout.write("\n\n".join(f"{table.__doc__}\n\n{table()}" for table in TABLES.values()) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    print_or_write("cost", __doc__, TABLES)

@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.export.measurement import Connectors, Measurement
+from benchmarks.number import short
 
 _MEBIBYTE = 1024**2
 
@@ -71,7 +72,7 @@ def document(compared: Sequence[Measurement], other_sizes: Sequence[Measurement]
 
 def summary(measurement: Measurement) -> str:
     """A run in a line."""
-    return ", ".join(f"{_number(figure(measurement))} {name}" for name, figure in FIGURES.items())
+    return ", ".join(f"{short(figure(measurement))} {name}" for name, figure in FIGURES.items())
 
 
 def _table(title: str, first: str, *others: str) -> Table:
@@ -82,9 +83,4 @@ def _table(title: str, first: str, *others: str) -> Table:
 
 
 def _numbers(figures: dict[str, float]) -> list[str]:
-    return [_number(number) for number in figures.values()]
-
-
-def _number(number: float) -> str:
-    """A number with three digits or more."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"  # noqa: PLR2004  three digits
+    return [short(number) for number in figures.values()]

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from rich.table import Table
 
+from benchmarks.number import short
 from benchmarks.serving.candidates import FEAST, OURS, READ_LOOP, bare, empty, official
 from benchmarks.serving.exchanges import BATCH
 from benchmarks.serving.experiments import Hedging, Overload
@@ -163,7 +164,7 @@ def hedging_grid(runs: Sequence[Hedging]) -> Grid:
     rows = tuple(
         (
             f"{run.budget:.0%}" if run.budget else "off",
-            *(_number(ms) for ms in (run.measurement.result.p50_ms, *_tail(run.measurement))),
+            *(short(ms) for ms in (run.measurement.result.p50_ms, *_tail(run.measurement))),
             f"{run.extra_share:.1%}",
             str(run.measurement.result.sent),
         )
@@ -181,13 +182,13 @@ def overload_grid(run: Overload) -> Grid:
         rows.append(
             (
                 f"{factor:g} x",
-                _number(factor * run.sustainable),
-                _number(result.sent / result.seconds),
-                _number(result.per_second),
+                short(factor * run.sustainable),
+                short(result.sent / result.seconds),
+                short(result.per_second),
                 f"{result.per_second / run.peak:.0%}",
-                *map(_number, (result.p50_ms, result.p99_ms)),
+                *map(short, (result.p50_ms, result.p99_ms)),
                 f"{result.refused / result.sent:.1%}",
-                _number(result.refused_p99_ms),
+                short(result.refused_p99_ms),
                 f"{(result.failed + result.dropped) / result.sent:.1%}",
             )
         )
@@ -260,9 +261,4 @@ def _plain(result: Any) -> Any:
 
 
 def _shown(figures: dict[str, float], names: Iterable[str]) -> list[str]:
-    return [f"{figures[name]:.0%}" if name in _SHARES else _number(figures[name]) for name in names]
-
-
-def _number(number: float) -> str:
-    """A number with three digits or more."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"  # noqa: PLR2004  three digits
+    return [f"{figures[name]:.0%}" if name in _SHARES else short(figures[name]) for name in names]
