@@ -2,6 +2,7 @@
 
 import logging
 import time
+from http import HTTPStatus
 
 import structlog
 
@@ -53,6 +54,6 @@ class FailureLog:
 
 def _level(status: int) -> int:
     """Of a bug: error. Of what passes by itself (503, 504): warning. Of what the client got wrong: debug."""
-    if status < 500:  # noqa: PLR2004  HTTP's classes
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return logging.DEBUG
-    return logging.ERROR if status == 500 else logging.WARNING  # noqa: PLR2004
+    return logging.ERROR if status == HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING

@@ -29,7 +29,7 @@ def main() -> None:
         (problem, *_) = error.errors()
         sys.exit(f"--{str(problem['loc'][0]).replace('_', '-')} {problem['input']!r}: {problem['msg']}")
     print(f"The key of {entry.name}, shown this once:\n\n{key.key}\n", file=sys.stderr)  # noqa: T201  a command
-    print(json.dumps(entry.model_dump(mode="json", exclude_defaults=True), indent=2))  # noqa: T201
+    print(json.dumps(entry.model_dump(mode="json", exclude_defaults=True), indent=2))  # noqa: T201  a command
 
 
 def _arguments() -> argparse.Namespace:

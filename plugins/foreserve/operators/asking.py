@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ class AskingOperator(Asker):
         by = person["name"] if person else f"nobody answered in {ANSWER_WITHIN.total_seconds() / 3600:g} h"
         return self.answered(context, answer["chosen_options"][0], by, answer["params_input"].get("why") or "")
 
+    @abstractmethod
     def answered(self, context: Context, option: str, by: str, why: str) -> Any:
         """Act on an answer; returns the task's result.
 
@@ -75,4 +77,3 @@ class AskingOperator(Asker):
             by: who gave it.
             why: the reason given, if any.
         """
-        raise NotImplementedError
