@@ -70,14 +70,14 @@ class WriteLease:
         asked, now = time.monotonic(), _now()
         try:
             version, lease = self._exported.version, self._milliseconds
-            state = self._exported.update(lambda state: state.renew_writes(version, now, lease))
+            state = self._exported.update(lambda state: state.renew_write_lease(version, now, lease))
         except GoogleAPIError as error:
             if time.monotonic() >= self._until:
                 raise
             _log.warning("the registry did not renew the right to write: %s; again in a second", error)
             self._renew_at = time.monotonic() + 1
             return
-        granted = state.versions[version].writes_until - now
+        granted = state.versions[version].write_lease_until - now
         self._until = asked + min(granted, self._milliseconds) / 1000
         self._renew_at = asked + self._milliseconds / 3000
 

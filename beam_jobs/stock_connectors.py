@@ -97,7 +97,7 @@ class _MakeRows(beam.DoFn):
 
     def _look(self) -> None:
         now = time.time_ns() // 1_000_000
-        self._version.update(lambda state: state.renew_writes(self._version.version, now, _LEASE))
+        self._version.update(lambda state: state.renew_write_lease(self._version.version, now, _LEASE))
         self._looked = time.monotonic()
 
 

@@ -18,7 +18,7 @@ with DAG(
             type=["null", "string"],
             title="Version",
             pattern="^[0-9]*$",
-            description="Empty: the one before the active one. /v1/models/MODEL of the look-up service lists them.",
+            description="Empty: the one before the active one. /v1/models/MODEL of the lookup service lists them.",
         ),
         "reason": Param(
             default=None,

@@ -27,8 +27,8 @@ class Image:
     arguments: dict[str, str]
 
 
-def look_up_service(source: Source) -> Image:
-    """The look-up service's image."""
+def lookup_service(source: Source) -> Image:
+    """The lookup service's image."""
     tag = source.tag(["serving_api", "prediction_store", ".dockerignore"])
     return Image("serving-api", tag, "serving_api/Dockerfile", {"BUILD": source.name})
 

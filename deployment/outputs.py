@@ -40,7 +40,7 @@ class Composer(_Part):
 
 
 class Api(_Part):
-    """The look-up service on Cloud Run."""
+    """The lookup service on Cloud Run."""
 
     service: Name
     location: Name

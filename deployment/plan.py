@@ -11,7 +11,7 @@ from deployment.errors import DeploymentError
 from deployment.images import Image, ImageRepository
 from deployment.outputs import IMAGE_VARIABLE, Outputs
 from deployment.record import PATH, Record, parse
-from deployment.service import LookUpService, ServiceState
+from deployment.service import LookupService, ServiceState
 from deployment.source import Source
 from deployment.steps import MoveTraffic, PushImages, ReplaceFiles, SetPackages, SetVariables, StartRevision, Step
 
@@ -50,7 +50,7 @@ class Planner:
         self._source = source
         self._commands = commands
         self._environment = AirflowEnvironment(outputs.composer, outputs.project, commands)
-        self._service = LookUpService(outputs.api, outputs.project, commands)
+        self._service = LookupService(outputs.api, outputs.project, commands)
         self._repository = ImageRepository(outputs.image_repository, outputs.project, commands)
 
     def look(self) -> Found:
@@ -84,13 +84,13 @@ class Planner:
         """
         self._refuse_another_image(found.environment)
         beam = "ENVIRONMENT" if found.installed is None else packages.beam_version(found.installed)
-        serving, workers = images.look_up_service(self._source), images.beam_workers(self._source, beam)
+        serving, workers = images.lookup_service(self._source), images.beam_workers(self._source, beam)
         missing = [image for image in (serving, workers) if not self._repository.has(image)]
         started = StartRevision(self._service, self._repository, serving)
         is_served = found.service.serves(self._repository.reference(serving))
         parts: list[Step | str] = [
             PushImages(self._repository, missing) if missing else "images: all are there",
-            "look-up service: the revision that gets all traffic has the image" if is_served else started,
+            "lookup service: the revision that gets all traffic has the image" if is_served else started,
             self._packages(found),
             self._variables(found),
             *([] if is_served else [MoveTraffic(self._service, started, found.service.traffic)]),

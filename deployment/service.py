@@ -1,4 +1,4 @@
-"""The look-up service on Cloud Run."""
+"""The lookup service on Cloud Run."""
 
 import json
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class ServiceState:
         return self.image == image and self.traffic == {self.newest: 100}
 
 
-class LookUpService:
+class LookupService:
     """Reads and updates the service."""
 
     def __init__(self, outputs: Api, project: str, commands: Commands) -> None:

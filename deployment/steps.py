@@ -11,7 +11,7 @@ from deployment.composer import AirflowEnvironment
 from deployment.errors import DeploymentError
 from deployment.images import Image, ImageRepository
 from deployment.record import PATH, Record
-from deployment.service import LookUpService
+from deployment.service import LookupService
 from deployment.source import Source
 
 _PATHS_SHOWN = 6
@@ -69,16 +69,16 @@ class PushImages(Step):
 
 @dataclass
 class StartRevision(Step):
-    """Starts a revision of the look-up service that gets no requests yet."""
+    """Starts a revision of the lookup service that gets no requests yet."""
 
-    service: LookUpService
+    service: LookupService
     repository: ImageRepository
     image: Image
     revision: str = ""
 
     def __post_init__(self) -> None:
         """Say what it does."""
-        self.title = "Start a revision of the look-up service without traffic"
+        self.title = "Start a revision of the lookup service without traffic"
         self.details = [f"image {self.image.name}:{self.image.tag}", "wait until it has read the registry"]
 
     def apply(self) -> None:
@@ -87,20 +87,20 @@ class StartRevision(Step):
 
     def undo(self) -> str:
         """Leave the revision, which has neither requests nor idle instances."""
-        return "look-up service: the new revision, if there is one, has no traffic"
+        return "lookup service: the new revision, if there is one, has no traffic"
 
 
 @dataclass
 class MoveTraffic(Step):
     """Sends all requests to the new revision."""
 
-    service: LookUpService
+    service: LookupService
     started: StartRevision
     before: Mapping[str, int]
 
     def __post_init__(self) -> None:
         """Say what it does."""
-        self.title = "Send all look-ups to the new revision"
+        self.title = "Send all lookups to the new revision"
         self.details = [f"until now: {_split(self.before)}"]
 
     def apply(self) -> None:
@@ -111,7 +111,7 @@ class MoveTraffic(Step):
         """Send them where they went."""
         if self.before and self.service.state().traffic != self.before:
             self.service.move_traffic(dict(self.before))
-        return f"look-ups go to {_split(self.before)}, as before"
+        return f"lookups go to {_split(self.before)}, as before"
 
 
 @dataclass

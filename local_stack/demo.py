@@ -1,4 +1,4 @@
-"""One whole refresh, through Airflow, and look-ups of what it predicted."""
+"""One whole refresh, through Airflow, and lookups of what it predicted."""
 
 import time
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ _STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "runni
 
 
 @dataclass(frozen=True, slots=True)
-class LookUp:
-    """One answer of the look-up service, and how long it took in milliseconds."""
+class Lookup:
+    """One answer of the lookup service, and how long it took in milliseconds."""
 
     path: str
     answer: dict[str, Any]
@@ -41,7 +41,7 @@ class Outcome:
     run: RunState
     record: dict[str, Any] | None
     active: int | None
-    look_ups: list[LookUp]
+    lookups: list[Lookup]
 
 
 def refresh(stack: Stack, console: Console, params: dict[str, Any]) -> Outcome:
@@ -68,8 +68,8 @@ def refresh(stack: Stack, console: Console, params: dict[str, Any]) -> Outcome:
         model = _model(api)
         opened = [version for version in model["versions"] if version["version"] not in known]
         active = model["active_version"]
-        look_ups = [_look_up(api, customer) for customer in CUSTOMERS] if active else []
-    return Outcome(run, opened[-1] if opened else None, active, look_ups)
+        lookups = [_lookup(api, customer) for customer in CUSTOMERS] if active else []
+    return Outcome(run, opened[-1] if opened else None, active, lookups)
 
 
 def _model(api: httpx.Client) -> dict[str, Any]:
@@ -111,8 +111,8 @@ def _seconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds:.1f}"
 
 
-def _look_up(api: httpx.Client, customer: str) -> LookUp:
+def _lookup(api: httpx.Client, customer: str) -> Lookup:
     path = f"/v1/models/{MODEL}/predictions/{customer}"
     start = time.perf_counter()
     response = api.get(path)
-    return LookUp(path, response.json(), (time.perf_counter() - start) * 1000)
+    return Lookup(path, response.json(), (time.perf_counter() - start) * 1000)

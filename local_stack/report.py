@@ -33,9 +33,9 @@ def show(outcome: Outcome, console: Console) -> None:
     if "smoke_test" in details:
         console.print(_smoke_test(details["smoke_test"]))
     console.print(f"Readers are at version [b]{outcome.active or 'none yet'}[/]")
-    for look_up in outcome.look_ups:
-        prediction = json.dumps(look_up.answer.get("prediction", look_up.answer))
-        console.print(f"  GET {look_up.path}  [b]{look_up.milliseconds:.1f} ms[/]  {prediction}", soft_wrap=True)
+    for lookup in outcome.lookups:
+        prediction = json.dumps(lookup.answer.get("prediction", lookup.answer))
+        console.print(f"  GET {lookup.path}  [b]{lookup.milliseconds:.1f} ms[/]  {prediction}", soft_wrap=True)
 
 
 def next_steps(stack: Stack, console: Console, *, keeps_running: bool) -> None:
@@ -71,7 +71,7 @@ def _metrics(metrics: dict[str, dict[str, float]], gate: dict[str, Any]) -> Tabl
 
 def _smoke_test(report: dict[str, Any]) -> str:
     return (
-        f"Smoke test: {report['requests']:,} look-ups at {report['rate']:g}/s: p50 {report['p50_ms']:.1f} ms, "
+        f"Smoke test: {report['requests']:,} lookups at {report['rate']:g}/s: p50 {report['p50_ms']:.1f} ms, "
         f"p95 {report['p95_ms']:.1f} ms, [b]p99 {report['p99_ms']:.1f} ms[/] (objective "
         f"{report['objective_p99_ms']:g} ms), {report['errors']} errors, {report['mismatches']} wrong answers"
     )

@@ -110,7 +110,7 @@ class Stack:
         port = self.ports["api"]
         return Service(
             name="api",
-            title="Look-up service",
+            title="Lookup service",
             command=(
                 self._python("serving_api"),
                 *("-m", "serving_api", "--host", "127.0.0.1", "--port", str(port)),

@@ -13,7 +13,7 @@ from local_stack.prepare import prepare
 from local_stack.stack import DEFAULT_PORTS, Service, Stack, choose_ports
 
 _TITLES = {
-    "api": "Look-up service",
+    "api": "Lookup service",
     "airflow": "Airflow",
     "reports": "Latency reports",
     "bigquery": "BigQuery with BigQuery ML (REST)",

@@ -1,4 +1,4 @@
 """How predictions lie in Bigtable, how they are read, and which version of them is served.
 
-Shared by the Airflow tasks, the Beam jobs and the look-up service; depends on none of the three.
+Shared by the Airflow tasks, the Beam jobs and the lookup service; depends on none of the three.
 """

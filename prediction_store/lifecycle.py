@@ -57,8 +57,8 @@ class VersionRecord:
 
     status: Status
     run: str = ""
-    held_until: int = 0  # the run's turn; no other opens a version before
-    writes_until: int = 0  # jobs may write its cells until then
+    run_lease_until: int = 0  # the run's turn; no other opens a version before
+    write_lease_until: int = 0  # jobs may write its cells until then
     has_cells: bool = False
     confirmed: bool = False  # the service was seen to answer from it
     receipt: Receipt | None = None
@@ -116,28 +116,28 @@ class ModelState:
         Raises:
             RegistryError: it is another run's turn.
         """
-        holder = self.holder(now)
+        holder = self.run_lease_holder(now)
         if holder and holder != run:
-            until = datetime.fromtimestamp(self.versions[self.latest].held_until / 1000, UTC)
+            until = datetime.fromtimestamp(self.versions[self.latest].run_lease_until / 1000, UTC)
             raise RegistryError(
                 f"{self.model}: version {self.latest} is being made by {holder}, whose turn ends {until:%F %H:%M} UTC "
                 "unless it goes on; wait until it has ended"
             )
         latest = self.versions.get(self.latest)
         if run and latest is not None and latest.run == run and latest.status is Status.OPEN:
-            return self.hold(self.latest, now)
+            return self.renew_run_lease(self.latest, now)
         version = max(now, self.latest + 1)
-        record = VersionRecord(Status.OPEN, run=run, held_until=now + RUN_LEASE if run else 0)
+        record = VersionRecord(Status.OPEN, run=run, run_lease_until=now + RUN_LEASE if run else 0)
         return replace(self, latest=version, versions={**self.versions, version: record})
 
-    def holder(self, now: int) -> str | None:
+    def run_lease_holder(self, now: int) -> str | None:
         """The run whose turn it is: the one that makes the latest version, until it is confirmed or given up."""
         record = self.versions.get(self.latest)
-        if record is None or record.confirmed or record.held_until <= now:
+        if record is None or record.confirmed or record.run_lease_until <= now:
             return None
         return record.run if record.status in (Status.OPEN, Status.EXPORTING, Status.PROMOTED) else None
 
-    def hold(self, version: int, now: int) -> "ModelState":
+    def renew_run_lease(self, version: int, now: int) -> "ModelState":
         """Say that the run of a version goes on: its turn lasts from now on as long as at first.
 
         Nothing changes where it is not its turn any more.
@@ -145,10 +145,10 @@ class ModelState:
         record = self._record(version)
         return self._with(version, _held(record, now)) if version == self.latest else self
 
-    def release(self, run: str) -> "ModelState":
+    def release_run_lease(self, run: str) -> "ModelState":
         """Say that a run has ended: its turn is over."""
         record = self.versions.get(self.latest)
-        return self._with(self.latest, replace(record, held_until=0)) if record and record.run == run else self
+        return self._with(self.latest, replace(record, run_lease_until=0)) if record and record.run == run else self
 
     def note(self, version: int, **details: Any) -> "ModelState":
         """Add to the details of a version; a detail of the same name is replaced."""
@@ -183,7 +183,7 @@ class ModelState:
         """Whether a version was promoted, so that nothing of it may change any more."""
         return self._record(version).status in (Status.PROMOTED, Status.EXPIRED)
 
-    def renew_writes(self, version: int, now: int, lease: int = WRITE_LEASE) -> "ModelState":
+    def renew_write_lease(self, version: int, now: int, lease: int = WRITE_LEASE) -> "ModelState":
         """Let the jobs that export a version write for another `lease` milliseconds.
 
         Nothing changes while two thirds of that are left, so that many workers make few writes here.
@@ -193,16 +193,16 @@ class ModelState:
         """
         self.require_exporting(version)
         record = self._record(version)
-        if record.writes_until - now > lease * 2 // 3:
+        if record.write_lease_until - now > lease * 2 // 3:
             return self
-        return self._with(version, replace(_held(record, now), writes_until=now + lease))
+        return self._with(version, replace(_held(record, now), write_lease_until=now + lease))
 
     def quiet_at(self, version: int) -> int:
         """From when on nothing writes cells of the stale versions any more, in milliseconds since the epoch; 0: ever.
 
         Opening `version` has shut them out, so their jobs cannot ask for more time.
         """
-        until = max((self.versions[stale].writes_until for stale in self.stale_versions(version)), default=0)
+        until = max((self.versions[stale].write_lease_until for stale in self.stale_versions(version)), default=0)
         return until + CLOCK_TOLERANCE if until else 0
 
     def stale_versions(self, version: int) -> list[int]:
@@ -298,7 +298,7 @@ class ModelState:
         """Say that the service was seen to answer from a version."""
         return self._with(version, replace(self._record(version), confirmed=True))
 
-    def abandon(self, version: int, previous: int | None) -> "ModelState":
+    def abort(self, version: int, previous: int | None) -> "ModelState":
         """Give up a version whose refresh failed; its cells, if any, stay until the next purge.
 
         Readers go back to the version before it (`previous`) if it is served and was never confirmed. A promoted
@@ -373,10 +373,15 @@ class ModelState:
 
 
 def _held(record: VersionRecord, now: int) -> VersionRecord:
-    return replace(record, held_until=now + RUN_LEASE) if record.run else record
+    return replace(record, run_lease_until=now + RUN_LEASE) if record.run else record
+
+
+_RENAMED = {"held_until": "run_lease_until", "writes_until": "write_lease_until"}
+"""Fields of a version record under the names that 0.1.0 wrote them with."""
 
 
 def _record_from(fields: dict[str, Any]) -> VersionRecord:
+    fields = {_RENAMED.get(name, name): value for name, value in fields.items()}
     receipt = fields.get("receipt")
     return VersionRecord(
         **{**fields, "status": Status(fields["status"]), "receipt": None if receipt is None else Receipt(**receipt)}

@@ -1,1 +1,1 @@
-"""The look-up service: predictions out of Bigtable over HTTP. It reads, and never writes."""
+"""The lookup service: predictions out of Bigtable over HTTP. It reads, and never writes."""

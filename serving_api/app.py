@@ -17,7 +17,7 @@ from serving_api.correlation import Correlation
 from serving_api.logs import configure_logs
 from serving_api.metrics import Metrics
 from serving_api.observation import Observation, ObservationMiddleware
-from serving_api.prediction_endpoint import PATH, PredictionEndpoint, is_look_up
+from serving_api.prediction_endpoint import PATH, PredictionEndpoint, is_lookup
 from serving_api.service import Service
 from serving_api.settings import Settings
 
@@ -29,9 +29,9 @@ _MAX_BODY_BYTES = 8 << 20  # a thousand of the longest ids take half of it
 
 
 class ServingApp(FastAPI):
-    """FastAPI, but for the one route that is called for every look-up."""
+    """FastAPI, but for the one route that is called for every lookup."""
 
-    look_up: ASGIApp
+    lookup: ASGIApp
     settings: Settings
 
     def openapi(self) -> dict[str, Any]:
@@ -42,8 +42,8 @@ class ServingApp(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if is_look_up(scope):
-            await self.look_up(scope, receive, send)
+        if is_lookup(scope):
+            await self.lookup(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -58,9 +58,9 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: ServingApp) -> AsyncIterator[None]:
         async with Service.run(settings, metrics, tracing) as service:
             app.state.service = service
-            app.look_up = PredictionEndpoint(service, observation)
+            app.lookup = PredictionEndpoint(service, observation)
             if tracing:
-                app.look_up = tracing.around(app.look_up, PATH)
+                app.lookup = tracing.around(app.lookup, PATH)
             gc.collect()
             gc.freeze()  # what is here now stays; passing over it again and again made p99 36 ms instead of 22
             yield

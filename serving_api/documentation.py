@@ -90,7 +90,7 @@ TOO_MANY = ProblemError(
 )
 FAILED = ProblemError(500, "Internal error", "The service failed; its log says why.")
 OVERLOADED = ProblemError(
-    503, "Overloaded", "Too many look-ups are in flight; try again in a second, or ask another replica.", RETRY
+    503, "Overloaded", "Too many lookups are in flight; try again in a second, or ask another replica.", RETRY
 )
 STORE_UNAVAILABLE = ProblemError(503, "Store unavailable", "Bigtable answered UNAVAILABLE; try again.", RETRY)
 REGISTRY_UNAVAILABLE = ProblemError(
@@ -105,7 +105,7 @@ LATE = ProblemError(504, "Deadline exceeded", "Bigtable did not answer within th
 READ_PROBLEMS = (UNAUTHORIZED, FORBIDDEN, TOO_MANY, FAILED, REGISTRY_UNAVAILABLE)
 """What may go wrong wherever models are read."""
 
-LOOK_UP_PROBLEMS = (*READ_PROBLEMS, NO_PREDICTION, INVALID, OVERLOADED, STORE_UNAVAILABLE, LATE)
+LOOKUP_PROBLEMS = (*READ_PROBLEMS, NO_PREDICTION, INVALID, OVERLOADED, STORE_UNAVAILABLE, LATE)
 """What may go wrong besides where predictions are."""
 
 BODY_PROBLEMS = (BAD_BODY, LATE_BODY, LONG_BODY)
@@ -138,7 +138,7 @@ _CACHING = ("ETag", "Cache-Control")
 _ALWAYS = ("Server-Timing", "X-Request-Id")
 
 BATCH_EXTRA = {"parameters": [_DEADLINE]}
-LOOK_UP_EXTRA = {"parameters": [_DEADLINE, _IF_NONE_MATCH]}
+LOOKUP_EXTRA = {"parameters": [_DEADLINE, _IF_NONE_MATCH]}
 """Headers of requests, which the routes read for themselves."""
 
 

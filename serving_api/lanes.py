@@ -1,6 +1,6 @@
-"""Makes one read of look-ups that come at the same time.
+"""Makes one read of lookups that come at the same time.
 
-While few reads are in flight, a look-up goes out at once, with all others that came in the same turn of the event loop.
+While few reads are in flight, a lookup goes out at once, with all others that came in the same turn of the event loop.
 While more are, its keys wait for company: until a read ends, or for a millisecond. So reads grow with the load, and
 what costs most, the call, is shared. A slow Bigtable has more reads in flight than a fast one.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 _EAGER_READS = 3
-"""How many reads may be in flight before look-ups wait for company. With 16, look-ups on 64 connections took 12 % more
+"""How many reads may be in flight before lookups wait for company. With 16, lookups on 64 connections took 12 % more
 CPU time."""
 
 _COMPANY_SECONDS = 0.001
@@ -27,7 +27,7 @@ Cells = dict[str, bytes]
 
 
 class Waiter(Protocol):
-    """A look-up that waits for its rows until a deadline, a time of the event loop.
+    """A lookup that waits for its rows until a deadline, a time of the event loop.
 
     `span` is that of its request, if it is traced.
     """
@@ -124,7 +124,7 @@ class Batch:
         """Start without keys. `when_unwanted` is called if at some deadline nobody waits any more."""
         self.opened = time.perf_counter()
         self.deadline = 0.0
-        """When the last look-up gives up, a time of the event loop."""
+        """When the last lookup gives up, a time of the event loop."""
         self._loop = asyncio.get_running_loop()
         self._opened_at = self._loop.time()
         self._waiters: dict[bytes, list[Waiter]] = {}
@@ -139,7 +139,7 @@ class Batch:
         return key in self._waiters
 
     def add(self, key: bytes, waiter: Waiter) -> None:
-        """Let a look-up wait for a key."""
+        """Let a lookup wait for a key."""
         waiters = self._waiters.get(key)
         if waiters is None:
             self._waiters[key] = [waiter]
@@ -214,7 +214,7 @@ class Read(Protocol):
 
 
 class Lane:
-    """Look-ups that can share a read, because they differ in nothing but their keys."""
+    """Lookups that can share a read, because they differ in nothing but their keys."""
 
     def __init__(
         self,
@@ -241,7 +241,7 @@ class Lane:
         self._patience: asyncio.TimerHandle | None = None
 
     def enter(self, key: bytes, waiter: Waiter) -> None:
-        """Let a look-up wait for the row of a key."""
+        """Let a lookup wait for the row of a key."""
         waiting = self._waiting
         if waiting and (len(waiting[-1]) < self._max_keys or key in waiting[-1]):
             waiting[-1].add(key, waiter)
@@ -255,7 +255,7 @@ class Lane:
     def _arrange(self) -> None:
         """See to it that what waits goes out."""
         if len(self._reads) < self._eager_reads:
-            self._starting = True  # at the end of this turn of the loop, with all look-ups that came in it
+            self._starting = True  # at the end of this turn of the loop, with all lookups that came in it
             self._loop.call_soon(self._start_soon)
         elif self._patience is None and len(self._reads) < self._max_reads:
             self._patience = self._loop.call_later(_COMPANY_SECONDS, self._start_anyway)

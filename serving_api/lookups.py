@@ -28,7 +28,7 @@ _LATE = ("DEADLINE_EXCEEDED", "CANCELLED")
 
 
 class OverloadedError(Exception):
-    """Too many look-ups are in flight."""
+    """Too many lookups are in flight."""
 
 
 class DeadlineError(Exception):
@@ -41,9 +41,9 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What look-ups may take.
+    """What lookups may take.
 
-    `max_in_flight` bounds the keys of all look-ups at a time, `max_reads_per_lane` the reads in flight of one source.
+    `max_in_flight` bounds the keys of all lookups at a time, `max_reads_per_lane` the reads in flight of one source.
     `hedge_budget` is the share of reads that may be made a second time.
     """
 
@@ -72,8 +72,8 @@ class Lookups:
             channel: to Bigtable.
             instance: where the tables are.
             app_profile: the app profile to read through; empty: the default one.
-            limits: what look-ups may take.
-            metrics: where look-ups and reads are counted.
+            limits: what lookups may take.
+            metrics: where lookups and reads are counted.
             cache: what has been looked up already.
             tracing: where reads are traced.
         """
@@ -110,7 +110,7 @@ class Lookups:
         return Rows(self, lane)
 
     def refuses(self) -> bool:
-        """Whether there is no room for one look-up more; the one that asks counts as refused then."""
+        """Whether there is no room for one lookup more; the one that asks counts as refused then."""
         if self.in_flight < self.limits.max_in_flight:
             return False
         self._metrics.refused.inc()
@@ -163,7 +163,7 @@ class Rows:
             deadline: until when it is of use, a time of the event loop.
 
         Raises:
-            OverloadedError: too many look-ups are in flight; nothing was read.
+            OverloadedError: too many lookups are in flight; nothing was read.
             DeadlineError: the row did not arrive in time.
             UnavailableError: Bigtable did not answer.
         """

@@ -85,10 +85,10 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self.cache_hits = Counter(
-            "foreserve_cache_hits", "Look-ups that were answered from the cache.", registry=self._registry
+            "foreserve_cache_hits", "Lookups that were answered from the cache.", registry=self._registry
         )
         self.cache_misses = Counter(
-            "foreserve_cache_misses", "Look-ups that the cache had no answer to.", registry=self._registry
+            "foreserve_cache_misses", "Lookups that the cache had no answer to.", registry=self._registry
         )
         self.cache_bytes = Gauge(
             "foreserve_cache_bytes", "Size of the cache.", registry=self._registry, multiprocess_mode="livesum"
@@ -101,7 +101,7 @@ class Metrics:
         )
         self.refused = Counter(
             "foreserve_requests_refused",
-            "Requests refused because too many look-ups were in flight.",
+            "Requests refused because too many lookups were in flight.",
             registry=self._registry,
         )
         self._admissions = Counter(

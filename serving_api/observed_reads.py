@@ -1,4 +1,4 @@
-"""Reads that are timed, counted, and traced: once for all the look-ups that share one."""
+"""Reads that are timed, counted, and traced: once for all the lookups that share one."""
 
 import time
 from collections.abc import Callable

@@ -27,7 +27,7 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """The service can answer look-ups."""
+    """The service can answer lookups."""
 
     status: str = "ready"
     registry_age_seconds: float = Field(description="time since the registry was last read")
@@ -57,7 +57,7 @@ async def healthz() -> Alive:
     ),
 )
 async def readyz(request: Request) -> Ready:
-    """Whether Bigtable has answered a read of the registry lately, so that look-ups can be expected to work."""
+    """Whether Bigtable has answered a read of the registry lately, so that lookups can be expected to work."""
     service = running(request)
     age, snapshot = service.catalog.age_seconds, service.catalog.snapshot
     if age is None or snapshot is None:

@@ -1,4 +1,4 @@
-"""Answers `GET /v1/models/{model}/predictions/{entity_id}`: the route that is called for every look-up.
+"""Answers `GET /v1/models/{model}/predictions/{entity_id}`: the route that is called for every lookup.
 
 It is written to ASGI itself, and found before any other route. FastAPI's way here (middleware, routing, parameters,
 response) would take longer than all the rest.
@@ -23,7 +23,7 @@ _INFIX = "/predictions/"
 PATH = f"{_PREFIX}{{model}}{_INFIX}{{entity_id}}"
 
 
-def is_look_up(scope: Scope) -> bool:
+def is_lookup(scope: Scope) -> bool:
     """Whether a request is answered here."""
     return (
         scope["type"] == "http"
@@ -47,7 +47,7 @@ class PredictionEndpoint:
         self._requests = observation.metrics.requests_of(PATH)
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        """Answer a look-up."""
+        """Answer a lookup."""
         started = time.perf_counter()
         request_headers = dict(scope["headers"])
         request_id = self._correlation.request_id(request_headers)

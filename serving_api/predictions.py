@@ -18,8 +18,8 @@ from serving_api.deadlines import deadline
 from serving_api.documentation import (
     BATCH_EXTRA,
     BODY_PROBLEMS,
-    LOOK_UP_EXTRA,
-    LOOK_UP_PROBLEMS,
+    LOOKUP_EXTRA,
+    LOOKUP_PROBLEMS,
     UNKNOWN_ENTITY_TYPE,
     UNKNOWN_MODEL,
     UNKNOWN_VERSION,
@@ -63,10 +63,10 @@ class BatchGet(BaseModel):
     responses=answers(
         responses.Prediction,
         {"model": "repeat_purchase", "entity_id": "00003", **_VERSION, "prediction": _PREDICTION},
-        *(*LOOK_UP_PROBLEMS, UNKNOWN_MODEL, UNKNOWN_VERSION),
+        *(*LOOKUP_PROBLEMS, UNKNOWN_MODEL, UNKNOWN_VERSION),
         cached=True,
     ),
-    openapi_extra=LOOK_UP_EXTRA,
+    openapi_extra=LOOKUP_EXTRA,
 )
 async def get_prediction(
     model: ModelName,  # noqa: ARG001  for OpenAPI
@@ -85,7 +85,7 @@ async def get_prediction(
     responses=answers(
         responses.Predictions,
         {"model": "repeat_purchase", **_VERSION, "predictions": {"00003": _PREDICTION, "99999": None}},
-        *(*LOOK_UP_PROBLEMS, *BODY_PROBLEMS, UNKNOWN_MODEL, UNKNOWN_VERSION),
+        *(*LOOKUP_PROBLEMS, *BODY_PROBLEMS, UNKNOWN_MODEL, UNKNOWN_VERSION),
     ),
     openapi_extra=BATCH_EXTRA,
 )
@@ -123,10 +123,10 @@ async def batch_get_predictions(request: Request, model: ModelName, body: BatchG
             "entity_id": "00003",
             "predictions": {"repeat_purchase": {**_VERSION, "prediction": _PREDICTION}},
         },
-        *(*LOOK_UP_PROBLEMS, UNKNOWN_ENTITY_TYPE),
+        *(*LOOKUP_PROBLEMS, UNKNOWN_ENTITY_TYPE),
         cached=True,
     ),
-    openapi_extra=LOOK_UP_EXTRA,
+    openapi_extra=LOOKUP_EXTRA,
 )
 async def get_entity_predictions(
     request: Request, entity_type: Annotated[str, Path(description="the type of the entity")], entity_id: EntityId

@@ -68,12 +68,12 @@ def invalid(field: str, message: str) -> ProblemError:
 
 
 def as_problem(error: Exception) -> ProblemError:
-    """The problem that an error of a look-up is to the client."""
+    """The problem that an error of a lookup is to the client."""
     match error:
         case ProblemError():
             return error
         case OverloadedError():
-            detail = "Too many look-ups are in flight; try again in a second, or ask another replica."
+            detail = "Too many lookups are in flight; try again in a second, or ask another replica."
             return ProblemError(503, "Overloaded", detail, RETRY)
         case UnavailableError():
             return ProblemError(503, "Store unavailable", f"Bigtable answered {error}; try again.", RETRY)

@@ -1,4 +1,4 @@
-"""What every route works with: the catalog of models, the look-ups, the limits and the metrics."""
+"""What every route works with: the catalog of models, the lookups, the limits and the metrics."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     max_keys_per_read: int = Field(default=500, ge=1, description="rows in one Bigtable read")
     connections: int = Field(default=2, ge=1, description="connections to Bigtable of one process")
     cache_bytes: int = Field(
-        default=0, ge=0, description="bytes of predictions to keep in one process; 0: every look-up reads Bigtable"
+        default=0, ge=0, description="bytes of predictions to keep in one process; 0: every lookup reads Bigtable"
     )
     cache_control: str = Field(
         default="no-cache",

@@ -12,7 +12,7 @@ from serving_api.lookups import DeadlineError, OverloadedError, UnavailableError
 _log = structlog.get_logger(__name__)
 
 _MOST_KEYS = 20_000
-"""More would compete with the look-ups that come meanwhile for longer than a second or so."""
+"""More would compete with the lookups that come meanwhile for longer than a second or so."""
 
 
 class Warming:
@@ -39,7 +39,7 @@ class Warming:
 
     async def _warm(self, version: ModelVersion, keys: list[bytes]) -> None:
         loop = asyncio.get_running_loop()
-        with suppress(DeadlineError, OverloadedError, UnavailableError):  # then look-ups fill it
+        with suppress(DeadlineError, OverloadedError, UnavailableError):  # then lookups fill it
             for start in range(0, len(keys), self._batch):
                 part = keys[start : start + self._batch]
                 await version.source.read(part, loop.time() + self._timeout_seconds)

@@ -1,4 +1,4 @@
-"""The look-up service as a process, in the environment that it is deployed with."""
+"""The lookup service as a process, in the environment that it is deployed with."""
 
 import json
 import os

@@ -147,7 +147,7 @@ class Chosen:
         0.3, "of the measured rows per CPU-second is counted on: TLS, a real network, half a core a vCPU", "assumption"
     )
     request_seconds: float = _given(0.05, "from sending a request to its answer, unloaded", "assumption")
-    live_reads: float = _given(20_000, "look-ups/s that the instance serves meanwhile", "chosen")
+    live_reads: float = _given(20_000, "lookups/s that the instance serves meanwhile", "chosen")
     least_nodes: float = _given(3, "nodes kept, at least", "chosen")
     target_minutes: float = _given(60, "minutes within which rows are to be written", "chosen")
     keep_versions: float = _given(4, "versions kept, of one model", "`keep_versions`, its default")

@@ -1,1 +1,1 @@
-"""The look-up service against its alternatives, and under what it must stand: `python -m benchmarks.serving`."""
+"""The lookup service against its alternatives, and under what it must stand: `python -m benchmarks.serving`."""

@@ -1,4 +1,4 @@
-"""Measure the look-up service: against its alternatives, with slow reads, under overload, in several processes.
+"""Measure the lookup service: against its alternatives, with slow reads, under overload, in several processes.
 
 See benchmarks/README.md for what is measured.
 """

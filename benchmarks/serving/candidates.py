@@ -18,7 +18,7 @@ FEAST = "Feast"
 SERVICE_VARIABLES = {"SERVING_PROJECT": INSTANCE.project, "SERVING_INSTANCE": INSTANCE.instance}
 
 _BATCH_CONNECTIONS = 16
-_LOOK_UP = f"/v1/models/{MODEL}/predictions/{entity_id(0)}"
+_LOOKUP = f"/v1/models/{MODEL}/predictions/{entity_id(0)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +72,23 @@ def candidates(software: ServerSoftware, connections: int, feast: Path | None) -
 
     Args:
         software: the server that the service runs on, and those with official clients too.
-        connections: on which single look-ups are asked for.
+        connections: on which single lookups are asked for.
         feast: the folder of Feast's feature repository, filled; None: leave Feast out.
     """
-    look_ups = Question("look_ups", connections)
+    lookups = Question("lookups", connections)
     constants = (Question("constant", connections),)
-    ours = (look_ups, Question("look_ups", 1), Question("batches", _BATCH_CONNECTIONS))
+    ours = (lookups, Question("lookups", 1), Question("batches", _BATCH_CONNECTIONS))
     found = [Candidate(OURS, service(), "/readyz", ours, SERVICE_VARIABLES)]
     servers: tuple[ServerSoftware, ...] = ("uvicorn", "granian")
     for server in servers:
         found.append(Candidate(empty(server), asgi(server, "empty_fastapi"), "/constant", constants))
         found.append(Candidate(bare(server), asgi(server, "bare_asgi"), "/constant", constants))
     found += [
-        Candidate(official(client), asgi(software, f"official_{client}"), _LOOK_UP, (look_ups,))
+        Candidate(official(client), asgi(software, f"official_{client}"), _LOOKUP, (lookups,))
         for client in ("async", "sync")
     ]
     if feast:
-        questions = (Question("feast_look_ups", connections), Question("feast_batches", _BATCH_CONNECTIONS))
+        questions = (Question("feast_lookups", connections), Question("feast_batches", _BATCH_CONNECTIONS))
         variables = {"PYTHONHASHSEED": "0"}  # on which the order of its answers depends
         found.append(Candidate(FEAST, _feast(feast), "/health", questions, variables))
     return found

@@ -55,8 +55,8 @@ def constant(_entities: int) -> list[Exchange]:
     return [Exchange(get("/constant"), CONSTANT)]
 
 
-def look_ups(entities: int) -> list[Exchange]:
-    """A look-up of every entity."""
+def lookups(entities: int) -> list[Exchange]:
+    """A lookup of every entity."""
     return [
         Exchange(get(f"{_PATH}/{entity_id(number)}"), answer(entity_id(number), payload(number)))
         for number in range(entities)
@@ -64,25 +64,25 @@ def look_ups(entities: int) -> list[Exchange]:
 
 
 def batches(entities: int) -> list[Exchange]:
-    """Look-ups of many entities at a time."""
+    """Lookups of many entities at a time."""
     return [
         Exchange(post(f"{_PATH}:batchGet", {"entity_ids": [entity_id(n) for n in numbers]}), batch_answer(numbers))
         for numbers in _samples(entities)
     ]
 
 
-def feast_look_ups(entities: int) -> list[Exchange]:
-    """A look-up of every entity, of Feast."""
+def feast_lookups(entities: int) -> list[Exchange]:
+    """A lookup of every entity, of Feast."""
     return [_feast([number]) for number in range(entities)]
 
 
 def feast_batches(entities: int) -> list[Exchange]:
-    """Look-ups of many entities at a time, of Feast."""
+    """Lookups of many entities at a time, of Feast."""
     return [_feast(numbers) for numbers in _samples(entities)]
 
 
 KINDS: dict[str, Callable[[int], list[Exchange]]] = {
-    kind.__name__: kind for kind in (constant, look_ups, batches, feast_look_ups, feast_batches)
+    kind.__name__: kind for kind in (constant, lookups, batches, feast_lookups, feast_batches)
 }
 """All exchanges of a kind, by the number of entities that there are."""
 

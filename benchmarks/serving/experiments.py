@@ -23,7 +23,7 @@ HEDGE_BUDGETS = (0.0, 0.05)
 """The shares of extra reads that the service may make."""
 
 HEDGE_RATE = 200.0
-"""Look-ups a second: far from what the stand-in can pass on, so that only the reads held back are slow."""
+"""Lookups a second: far from what the stand-in can pass on, so that only the reads held back are slow."""
 
 OVERLOADS = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
 """Loads, in multiples of the sustainable one."""
@@ -57,7 +57,7 @@ class Hedging:
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """What came of loads around the sustainable one, in look-ups a second."""
+    """What came of loads around the sustainable one, in lookups a second."""
 
     sustainable: float
     loads: tuple[tuple[float, Measurement], ...]
@@ -76,11 +76,11 @@ def hedging(bench: Bench) -> list[Hedging]:
 
 def _hedged(bench: Bench, budget: float) -> Hedging:
     with _slow_bigtable(bench) as address:
-        warm_up = Question("look_ups", _HEDGE_WARM_UP_CONNECTIONS)
+        warm_up = Question("lookups", _HEDGE_WARM_UP_CONNECTIONS)
         variables = {**SERVICE_VARIABLES, "BIGTABLE_EMULATOR_HOST": address, "SERVING_HEDGE_BUDGET": str(budget)}
         with bench.running(Candidate(OURS, service(), "/readyz", (warm_up,), variables)) as server:
             reads, extra_reads = _reads(server)
-            measurement = bench.measure(server, OURS, Question("look_ups", _MOST_CONNECTIONS), HEDGE_RATE)
+            measurement = bench.measure(server, OURS, Question("lookups", _MOST_CONNECTIONS), HEDGE_RATE)
             reads_after, extra_after = _reads(server)
     return Hedging(budget, measurement, reads_after - reads, extra_after - extra_reads)
 
@@ -114,7 +114,7 @@ def overload(bench: Bench, connections: int) -> Overload:
         bench: where.
         connections: on which a closed loop finds the most that it can do.
     """
-    candidate = Candidate(OURS, service(), "/readyz", (Question("look_ups", connections),), SERVICE_VARIABLES)
+    candidate = Candidate(OURS, service(), "/readyz", (Question("lookups", connections),), SERVICE_VARIABLES)
     with bench.running(candidate) as server:
         most = bench.measure(server, OURS, candidate.questions[0]).result.per_second
         sustainable = _sustainable(bench, server, most)
@@ -133,12 +133,12 @@ def _sustainable(bench: Bench, server: Server, most: float) -> float:
 
 def _at_rate(bench: Bench, server: Server, rate: float) -> Measurement:
     time.sleep(_SETTLE_SECONDS)
-    return bench.measure(server, OURS, Question("look_ups", _MOST_CONNECTIONS), rate)
+    return bench.measure(server, OURS, Question("lookups", _MOST_CONNECTIONS), rate)
 
 
 def scaling(bench: Bench, workers: int, connections: int) -> Measurement:
     """Look up in a service of several processes, which may use all CPUs, those of the load and of Bigtable too."""
-    question = Question("look_ups", connections)
+    question = Question("lookups", connections)
     candidate = Candidate(f"--workers {workers}", service(workers), "/readyz", (question,), SERVICE_VARIABLES)
     with bench.running(candidate, bench.cores.service | bench.cores.others) as server:
         return bench.measure(server, candidate.name, question)

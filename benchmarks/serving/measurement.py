@@ -112,7 +112,7 @@ class Bench:
         with pinned(self.cores.service):
             found = _json_of("benchmarks.serving.read_loop", str(self.entities), str(self.seconds))
         result = LoadResult(**found)
-        return self._measurement(READ_LOOP, Question("look_ups", 1), result, result.load_cpu_seconds, before)
+        return self._measurement(READ_LOOP, Question("lookups", 1), result, result.load_cpu_seconds, before)
 
     def _measurement(
         self, candidate: str, question: Question, result: LoadResult, cpu_seconds: float, before: Sequence[Any]

@@ -34,7 +34,7 @@ def overload_svg(run: Overload) -> str:
         Line("accepted p99", "#1f5fa8", tuple((factor, result.p99_ms) for factor, result in results)),
         Line("accepted p50", "#7fb2e5", tuple((factor, result.p50_ms) for factor, result in results)),
     )
-    charts = _chart("look-ups/s", answers, 0) + _chart("ms", latencies, _HEIGHT)
+    charts = _chart("lookups/s", answers, 0) + _chart("ms", latencies, _HEIGHT)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {2 * _HEIGHT}" role="img" '
         f'aria-label="Goodput and latency by load">\n<rect width="100%" height="100%" fill="white"/>\n{charts}</svg>\n'

@@ -35,7 +35,7 @@ def payload(number: int) -> bytes:
 
 
 def answer(entity: str, stored: bytes) -> bytes:
-    """The service's answer to a look-up."""
+    """The service's answer to a lookup."""
     return b'{"model":"%b","entity_id":"%b","version":%d,"created_at":"%b","prediction":%b}' % (
         MODEL.encode(),
         entity.encode(),
@@ -46,7 +46,7 @@ def answer(entity: str, stored: bytes) -> bytes:
 
 
 def batch_answer(numbers: list[int]) -> bytes:
-    """The service's answer to a look-up of many entities, no two of them the same."""
+    """The service's answer to a lookup of many entities, no two of them the same."""
     members = b",".join(b'"%b":%b' % (entity_id(number).encode(), payload(number)) for number in numbers)
     return b'{"model":"%b","version":%d,"created_at":"%b","predictions":{%b}}' % (
         MODEL.encode(),

@@ -1,6 +1,6 @@
 """Bare reads, one after the other, in a process of its own: `python -m benchmarks.serving.read_loop ENTITIES SECONDS`.
 
-What a look-up cannot be faster than: one ReadRows of one row at a time on one channel of gRPC's fastest kind, with a
+What a lookup cannot be faster than: one ReadRows of one row at a time on one channel of gRPC's fastest kind, with a
 request that is the service's, and nothing done with the answer but a check of it. Prints latencies as a line of JSON.
 """
 

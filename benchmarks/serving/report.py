@@ -22,8 +22,8 @@ Key = tuple[str, str, int]
 """Candidate, kind of exchange, connections: measurements of one key are runs of the same thing."""
 
 KIND_TITLES = {
-    "look_ups": "one id",
-    "feast_look_ups": "one id",
+    "lookups": "one id",
+    "feast_lookups": "one id",
     "constant": "a constant",
     "batches": f"{BATCH} ids",
     "feast_batches": f"{BATCH} ids",
@@ -124,18 +124,18 @@ def targets(measurements: Sequence[Measurement], software: ServerSoftware) -> li
     found = medians(measurements)
     by_name = {(candidate, KIND_TITLES[kind], connections): f for (candidate, kind, connections), f in found.items()}
     ours_of = [key for key in found if key[0] == OURS]
-    single = next(key for key in ours_of if key[1] == "look_ups" and key[2] > 1)
-    alone = (OURS, "look_ups", 1)
+    single = next(key for key in ours_of if key[1] == "lookups" and key[2] > 1)
+    alone = (OURS, "lookups", 1)
     batch = next(key for key in ours_of if key[1] == "batches")
     ours, many = found[single], single[2]
-    slow = by_name[official("async"), KIND_TITLES["look_ups"], many]
+    slow = by_name[official("async"), KIND_TITLES["lookups"], many]
     constant = KIND_TITLES["constant"]
     nothing, nothing_at_all = (by_name[name(software), constant, many] for name in (empty, bare))
-    least = by_name[READ_LOOP, KIND_TITLES["look_ups"], 1]["p50 ms"]
+    least = by_name[READ_LOOP, KIND_TITLES["lookups"], 1]["p50 ms"]
     made = [
-        Target.times(f"look-ups/s, times empty FastAPI on {software}", 1.3, ours, nothing),
-        Target.times(f"look-ups/s, times bare ASGI on {software}", 0.75, ours, nothing_at_all),
-        Target.times("look-ups/s, times FastAPI with the official async client", 10, ours, slow),
+        Target.times(f"lookups/s, times empty FastAPI on {software}", 1.3, ours, nothing),
+        Target.times(f"lookups/s, times bare ASGI on {software}", 0.75, ours, nothing_at_all),
+        Target.times("lookups/s, times FastAPI with the official async client", 10, ours, slow),
         Target("p99, share of that of the same", 1 / 3, ours["p99 ms"] / slow["p99 ms"], at_most=True),
         Target("p50 at one connection, ms above bare ReadRows", 0.3, found[alone]["p50 ms"] - least, at_most=True),
     ]
@@ -170,7 +170,7 @@ def hedging_grid(runs: Sequence[Hedging]) -> Grid:
         )
         for run in runs
     )
-    head = ("budget of extra reads", "p50 ms", "p99 ms", "p99.9 ms", "extra reads", "look-ups")
+    head = ("budget of extra reads", "p50 ms", "p99 ms", "p99.9 ms", "extra reads", "lookups")
     return Grid("Hedging, on a Bigtable that is slow at random", head, rows)
 
 
@@ -196,7 +196,7 @@ def overload_grid(run: Overload) -> Grid:
         *("load", "due/s", "sent/s", "goodput/s", "of peak", "p50 ms", "p99 ms"),
         *("refused", "refusal p99 ms", "failed"),
     )
-    return Grid(f"Overload, sustainable: {run.sustainable:,.0f} look-ups/s", head, tuple(rows))
+    return Grid(f"Overload, sustainable: {run.sustainable:,.0f} lookups/s", head, tuple(rows))
 
 
 def scaling_grid(measurements: Sequence[Measurement]) -> Grid:
@@ -248,7 +248,7 @@ def _key(measurement: Measurement) -> Key:
 
 def _ours(found: dict[Key, dict[str, float]], kind: str, connections: int) -> dict[str, float] | None:
     """The figures of the service that compare with those of a kind of exchange."""
-    kind = {"constant": "look_ups", "feast_look_ups": "look_ups", "feast_batches": "batches"}.get(kind, kind)
+    kind = {"constant": "lookups", "feast_lookups": "lookups", "feast_batches": "batches"}.get(kind, kind)
     return found.get((OURS, kind, connections))
 
 

@@ -11,7 +11,7 @@ from foreserve.airflow_compat import DAG, Asset, TriggerRule, named_asset
 from foreserve.load import Load
 from foreserve.operators import (
     CANNOT_ASK,
-    AbandonVersion,
+    AbortVersion,
     AwaitDataflowJob,
     CheckPredictions,
     CheckQuality,
@@ -166,8 +166,8 @@ class _Builder:
             task_id="confirm", cloud=cloud, model=pipeline.model, version=f"{{{{ {_REFRESH}.version }}}}"
         )
         clean_up = CleanUp(task_id="clean_up", **on_version)
-        abandon = AbandonVersion(
-            task_id="abandon",
+        abort = AbortVersion(
+            task_id="abort",
             dataflow_jobs=[_job_id("purge"), _job_id("export")],
             region=self._environment.region,
             trigger_rule=TriggerRule.ONE_FAILED,
@@ -178,7 +178,7 @@ class _Builder:
         retrain >> predict >> check >> prediction_gate >> changes >> prepare_export >> purge >> await_purge >> export
         prepare_export >> export >> await_export >> wait_for_replication >> smoke_test >> may_promote >> promote
         promote >> confirm >> clean_up
-        [task for task in dag.tasks if task not in (clean_up, abandon)] >> abandon
+        [task for task in dag.tasks if task not in (clean_up, abort)] >> abort
 
     def _served_predictions(self) -> Asset:
         """The asset that stands for what readers of the model get; each promotion is an event of it."""

@@ -29,14 +29,14 @@ TASKS = {
     "await_export": "Waits until the export on Dataflow has ended, and logs its counters.",
     "wait_for_replication": "Waits until every cluster of Bigtable has the cells.",
     "smoke_test": (
-        "Puts a load on the look-up service, reading the new version, before anyone is served from it: latency, and "
+        "Puts a load on the lookup service, reading the new version, before anyone is served from it: latency, and "
         "every answer compared with BigQuery's. The button *Latency report* leads to what it measured."
     ),
     "may_promote": "Ends the run here if the trigger form says so.",
     "promote": "Switches readers over: a compare-and-set in the registry, refused unless the version is complete.",
-    "confirm": "Waits until the look-up service answers from the new version.",
+    "confirm": "Waits until the lookup service answers from the new version.",
     "clean_up": "Drops the models and tables that no servable version needs.",
-    "abandon": "After a failure: readers stay, or go back, where they were; the version is aborted.",
+    "abort": "After a failure: readers stay, or go back, where they were; the version is aborted.",
 }
 """By task id."""
 
@@ -69,7 +69,7 @@ def dag_documentation(pipeline: Pipeline) -> str:
             "",
             f"- Starts: {starts}",
             f"- Readable versions: the newest {pipeline.keep_versions}; trigger `roll_back` to go back to one",
-            f"- Served at `/v1/models/{pipeline.model}/predictions/ID` of the look-up service",
+            f"- Served at `/v1/models/{pipeline.model}/predictions/ID` of the lookup service",
             "",
             f"**Quality gate** (when closed: `{pipeline.quality_gate.when_closed}`)",
             "",
@@ -81,7 +81,7 @@ def dag_documentation(pipeline: Pipeline) -> str:
             "",
             *(bounds or ["- none"]),
             "",
-            f"**Smoke test**: {smoke_test.requests:,} look-ups at {smoke_test.rate:g} a second; 99 % of them within",
+            f"**Smoke test**: {smoke_test.requests:,} lookups at {smoke_test.rate:g} a second; 99 % of them within",
             f"{smoke_test.objective_p99_ms:g} ms, and every answer right",
             "",
             "| task | what it does |",

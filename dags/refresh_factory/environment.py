@@ -58,7 +58,7 @@ class Environment(BaseSettings):
     reports: str | None = Field(default=None, description="folder for latency reports: a path or gs://BUCKET/FOLDER")
     reports_url: str | None = Field(default=None, description="where a browser finds that folder, if elsewhere")
     alerts: Alerts = Field(default=Alerts(), description="JSON: alerts of the pipelines that have none of their own")
-    api_conn_id: str = Field(default="prediction_api", description="Airflow connection of the look-up service")
+    api_conn_id: str = Field(default="prediction_api", description="Airflow connection of the lookup service")
 
     def cloud(self) -> Cloud:
         """What the operators need to know of it."""

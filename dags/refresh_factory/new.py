@@ -60,7 +60,7 @@ def main() -> int:
         f"  edit         {folder / PIPELINE_FILE} and the SQL files (docs/pipelines.md)\n"
         "  check        make check-pipelines\n"
         f"  run          make up, then trigger refresh_{name} in Airflow (it is there within a minute or so)\n"
-        f"  look up      /v1/models/{name}/predictions/00003 of the look-up service\n"
+        f"  look up      /v1/models/{name}/predictions/00003 of the lookup service\n"
     )
     return 0
 

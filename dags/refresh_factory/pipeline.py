@@ -87,10 +87,10 @@ class _Section(BaseModel):
 
 
 class SmokeTest(_Section):
-    """The load on the look-up service before promotion."""
+    """The load on the lookup service before promotion."""
 
-    requests: int = Field(1_000, ge=100, description="look-ups; 100 are the least that have a 99th percentile")
-    rate: float = Field(100, gt=0, description="look-ups a second")
+    requests: int = Field(1_000, ge=100, description="lookups; 100 are the least that have a 99th percentile")
+    rate: float = Field(100, gt=0, description="lookups a second")
     objective_p99_ms: float = Field(100, gt=0, description="99th percentile of the latency, in milliseconds")
 
 

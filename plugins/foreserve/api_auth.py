@@ -1,4 +1,4 @@
-"""How tasks show the look-up service who they are."""
+"""How tasks show the lookup service who they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a refresh works: BigQuery, Bigtable, the look-up service."""
+"""Where a refresh works: BigQuery, Bigtable, the lookup service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """Where BigQuery, Bigtable and the look-up service are."""
+    """Where BigQuery, Bigtable and the lookup service are."""
 
     project: str
     location: str
@@ -40,7 +40,7 @@ class Cloud:
         return Registry(self.bigtable, self.registry_app_profile)
 
     def api_url(self) -> str:
-        """The base URL of the look-up service."""
+        """The base URL of the lookup service."""
         connection = BaseHook.get_connection(self.api_conn_id)
         port = f":{connection.port}" if connection.port else ""
         return f"{connection.schema or 'http'}://{connection.host}{port}"

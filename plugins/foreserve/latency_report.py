@@ -32,12 +32,12 @@ class Bar:
 def latency_page(
     *, title: str, api_url: str, path: str, version: int, load: Load, objective_p99_ms: float, report: LoadReport
 ) -> str:
-    """An HTML page of what a load on the look-up service showed.
+    """An HTML page of what a load on the lookup service showed.
 
     Args:
         title: what was tested.
-        api_url: the look-up service.
-        path: the path of the look-ups, without the entity id.
+        api_url: the lookup service.
+        path: the path of the lookups, without the entity id.
         version: the version that was read.
         load: what was asked for.
         objective_p99_ms: what the 99th percentile of the latency must not exceed, in milliseconds.

@@ -37,7 +37,7 @@ class LatencyReportLink(_KeptLink):
 
 
 class ServedVersionLink(_KeptLink):
-    """To what the look-up service says of a model and its versions."""
+    """To what the lookup service says of a model and its versions."""
 
     name = "Served version"
     key = "served_version"

@@ -1,4 +1,4 @@
-"""How much is asked of the look-up service. Apart from the asking: DAG files import this when they are parsed."""
+"""How much is asked of the lookup service. Apart from the asking: DAG files import this when they are parsed."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Open-loop load on the look-up service: latency as users would see it, and the correctness of every answer.
+"""Open-loop load on the lookup service: latency as users would see it, and the correctness of every answer.
 
 Requests leave at a set rate whether or not earlier ones were answered, and latency counts from when a request was due.
 So a service that stalls shows its stall in every request that fell into it (no coordinated omission).

@@ -2,7 +2,7 @@
 
 A key is stored as its SHA-256 alone. That suffices because the secret has 256 random bits: no list of likely keys can
 be tried against the digest. Slow, salted hashes protect passwords, which people choose, and would cost more than a
-look-up does.
+lookup does.
 """
 
 import secrets

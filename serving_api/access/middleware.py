@@ -1,4 +1,4 @@
-"""Asks who sends a request, before anything else of it is read. The route of look-ups asks for itself."""
+"""Asks who sends a request, before anything else of it is read. The route of lookups asks for itself."""
 
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send

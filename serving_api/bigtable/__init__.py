@@ -1,4 +1,4 @@
-"""Bigtable's data API over HTTP/2 on asyncio: the calls that a look-up makes, at a tenth of the CPU time of grpc.aio.
+"""Bigtable's data API over HTTP/2 on asyncio: the calls that a lookup makes, at a tenth of the CPU time of grpc.aio.
 
 `channel` keeps connections ready and replaces them; `connection` makes the calls on one; `frames` and `status` are what
 they say on the wire. docs/decisions/0005 has the reasons and the measurements.

@@ -1,4 +1,4 @@
-// The chart of the live latency: percentiles on a logarithmic axis, and below them look-ups a second.
+// The chart of the live latency: percentiles on a logarithmic axis, and below them lookups a second.
 
 import { count, measure } from "./dom.js";
 import { quantile, total } from "./metrics.js";

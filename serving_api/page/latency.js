@@ -29,16 +29,16 @@ function within(now, newest, oldest) {
 function show() {
   const now = last?.at ?? performance.now();
   const minute = within(now, 0, 60);
-  const values = [["Look-ups a second", rate(minute)], ...quantiles(minute)];
+  const values = [["Lookups a second", rate(minute)], ...quantiles(minute)];
   $("now").replaceChildren(...facts(values));
   const busy = total(minute) > 0;
   const text = busy
     ? `In the last minute: ${values.map(([name, value]) => `${name} ${value}`).join(", ")}.`
-    : "No look-ups in the last minute.";
+    : "No lookups in the last minute.";
   say($("chart-text"), text);
   say(
     $("traffic"),
-    busy ? `${count(total(minute))} look-ups in the last minute, ${count(minute.failed)} failed.` : text,
+    busy ? `${count(total(minute))} lookups in the last minute, ${count(minute.failed)} failed.` : text,
   );
   const rows = Array.from({ length: SPAN_SECONDS / 60 }, (_, ago) => {
     const interval = within(now, ago * 60, ago * 60 + 60);

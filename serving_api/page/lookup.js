@@ -1,4 +1,4 @@
-// The look-up box: one prediction, as it came, and how long it took.
+// The lookup box: one prediction, as it came, and how long it took.
 
 import { ask, Problem, serverTimings } from "./api.js";
 import { $, facts, h, latency } from "./dom.js";
@@ -26,7 +26,7 @@ function path(model, entity) {
   return `v1/models/${encodeURIComponent(model)}/predictions/${encodeURIComponent(entity)}`;
 }
 
-async function lookUp() {
+async function lookup() {
   try {
     const { response, text, milliseconds } = await ask(path($("model").value, $("entity").value));
     const timings = serverTimings(response.headers.get("Server-Timing")).reverse(); // the total, which is last, first
@@ -48,12 +48,12 @@ async function lookUp() {
   }
 }
 
-/** Makes the look-up box work. */
+/** Makes the lookup box work. */
 export function start() {
   $("lookup").addEventListener("submit", async (event) => {
     event.preventDefault();
     $("lookup").setAttribute("aria-busy", "true");
-    await lookUp();
+    await lookup();
     $("lookup").removeAttribute("aria-busy");
   });
   for (const choice of document.querySelectorAll('input[name="view"]')) choice.addEventListener("change", show);

@@ -1,9 +1,9 @@
-// The latency histogram of the look-ups, out of readings of /metrics (the Prometheus text format).
+// The latency histogram of the lookups, out of readings of /metrics (the Prometheus text format).
 
 const BUCKET = /^foreserve_request_seconds_bucket\{(.*)\} (\S+)$/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 
-/** What one reading says of all look-ups since the service started: how many took at most so many seconds; failures. */
+/** What one reading says of all lookups since the service started: how many took at most so many seconds; failures. */
 export function reading(text, at) {
   const buckets = new Map();
   let failed = 0;
@@ -19,7 +19,7 @@ export function reading(text, at) {
   return { at, buckets, failed };
 }
 
-/** How many look-ups a reading or interval has. */
+/** How many lookups a reading or interval has. */
 export const total = ({ buckets }) => buckets.get(Infinity) ?? 0;
 
 /** What happened between two readings; null if they are of different processes, whose counters are unrelated. */
@@ -44,7 +44,7 @@ export function together(intervals) {
 }
 
 /**
- * A quantile of the latency in seconds; null without look-ups. Linear within a bucket, and the last finite bound above
+ * A quantile of the latency in seconds; null without lookups. Linear within a bucket, and the last finite bound above
  * it, as Prometheus's histogram_quantile.
  */
 export function quantile(q, { buckets }) {

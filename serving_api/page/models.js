@@ -68,7 +68,7 @@ function smokeTest({ requests, rate, errors, mismatches, p50_ms, p95_ms, p99_ms,
     h("dl.readouts.even", ...facts(Object.entries(latencies).map(([name, value]) => [name, latency(value)]))),
     h(
       "p.quiet",
-      `${count(requests)} look-ups, ${measure(rate)} a second, before anyone was served from this version: `,
+      `${count(requests)} lookups, ${measure(rate)} a second, before anyone was served from this version: `,
       `${count(errors)} errors, ${count(mismatches)} wrong answers. `,
       `Objective: p99 at most ${measure(objective_p99_ms)} ms.`,
     ),
@@ -101,7 +101,7 @@ function history(model) {
 function served(model) {
   const active = model.versions.find(({ version }) => version === model.active_version);
   if (!active) {
-    return [h("p", "No version has been promoted yet: look-ups of this model are answered with 404.")];
+    return [h("p", "No version has been promoted yet: lookups of this model are answered with 404.")];
   }
   const { details } = active;
   const version = [

@@ -1,4 +1,4 @@
-// Foreserve's page: what is served, a look-up, and how fast look-ups are.
+// Foreserve's page: what is served, a lookup, and how fast lookups are.
 
 import { get, hasKey, Problem, useKey } from "./api.js";
 import { $, say, span } from "./dom.js";

@@ -3,7 +3,7 @@
 They are those of a deployment: a folder that has what Composer gets, and Airflow's own path to it.
 
 A refresh runs by `dag.test()`: Airflow's own task runner, trigger rules, XComs, templates and the provider's triggers,
-in one process, against the same BigQuery, Bigtable and look-up service. The versions take turns at one registry.
+in one process, against the same BigQuery, Bigtable and lookup service. The versions take turns at one registry.
 """
 
 import json
@@ -110,7 +110,7 @@ def test_what_is_deployed_is_all_that_it_needs(version, gcs, tmp_path):
 def test_a_refresh_and_the_next_one(airflow, served):
     _, script = airflow
     first = script("refresh.py", PIPELINE, "{}")
-    assert (first["state"], first["tasks"]["abandon"]) == ("success", "skipped")
+    assert (first["state"], first["tasks"]["abort"]) == ("success", "skipped")
     assert all(state in ("success", "skipped") for state in first["tasks"].values())
     before = served()["active_version"]
     sample_data.next_week(sample_data.warehouse())
@@ -142,5 +142,5 @@ def test_a_refresh_that_fails_leaves_readers_where_they_were(airflow, served):
     finally:
         warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.transactions AS SELECT * FROM shop.kept")
     tasks = report["tasks"]
-    assert (report["state"], tasks["prediction_gate"], tasks["abandon"]) == ("failed", "failed", "success")
+    assert (report["state"], tasks["prediction_gate"], tasks["abort"]) == ("failed", "failed", "success")
     assert served()["active_version"] == before

@@ -264,11 +264,11 @@ def test_a_slow_rate_makes_small_requests(serve):
 
 
 def test_nothing_is_sent_that_is_not_wanted(serve):
-    def abandoned():
-        raise RuntimeError("abandoned")
+    def aborted():
+        raise RuntimeError("aborted")
 
-    server, writer = serve(all_ok, seconds_allowed=abandoned)
-    with pytest.raises(RuntimeError, match="abandoned"):
+    server, writer = serve(all_ok, seconds_allowed=aborted)
+    with pytest.raises(RuntimeError, match="aborted"):
         write(writer, ROWS)
     assert server.requests == []
 

@@ -328,7 +328,7 @@ def test_several_workers_export_what_was_submitted(exported, registry, stored, v
 
 
 def test_several_workers_purge_what_was_submitted(exported, registry, stored, submit, tmp_path, version):
-    registry.update(MODEL, lambda state: state.abandon(version, None))
+    registry.update(MODEL, lambda state: state.abort(version, None))
     following = registry.update(MODEL, lambda state: state.open(version + 1)).latest
     submit("purge_stale_cells", following).run(tmp_path)
     assert stored(MODEL, following) == {}

@@ -99,13 +99,13 @@ def test_an_id_that_does_not_fit_leaves_no_receipt(arguments, begin_export, new_
 def test_an_export_that_is_not_wanted_any_more_stops(
     arguments, begin_export, new_model, registry, source_table, stored
 ):
-    """As when its refresh was abandoned after the job was submitted."""
+    """As when its refresh was aborted after the job was submitted."""
     model = new_model()
     version = begin_export(model)
     options = PipelineOptions(arguments(model, version, source_table=source_table([("a", "1")]))).view_as(ExportOptions)
     pipeline = beam.Pipeline(options=options)
     export_predictions.build(pipeline, options, registry.get(model))
-    registry.update(model, lambda state: state.abandon(version, None))
+    registry.update(model, lambda state: state.abort(version, None))
     with pytest.raises(Exception, match=f"version {version} is aborted"):
         launch(pipeline, "export")
     assert stored(model, version) == {}

@@ -152,18 +152,18 @@ def test_a_cap_holds_where_bigtable_asks_for_nothing(export):
     assert export(max_rows_per_second=25_000)["cumulativeThrottlingSeconds"] >= 1
 
 
-def test_an_export_that_is_abandoned_under_way_stops_soon(export, registry, through):
+def test_an_export_that_is_aborted_under_way_stops_soon(export, registry, through):
     """Also in the middle of a record batch: this one takes over 20 seconds to write, at the rate that it may have."""
     requests = []
 
-    def abandon(context, request, answers):
+    def abort(context, request, answers):
         requests.append(request)
         if len(requests) == 3:
             family = MutateRowsRequest.FromString(request).entries[0].mutations[0].set_cell.family_name
-            registry.update(family, lambda state: state.abandon(state.latest, None))
+            registry.update(family, lambda state: state.abort(state.latest, None))
         yield from answers()
 
-    through("BIGTABLE_EMULATOR_HOST", MutateRows=abandon)
+    through("BIGTABLE_EMULATOR_HOST", MutateRows=abort)
     with pytest.raises(Exception, match="is aborted; begin its export first"):
         export(max_rows_per_second=3_000)
     assert sum(len(MutateRowsRequest.FromString(request).entries) for request in requests) < 40_000

@@ -41,7 +41,7 @@ def stale_model(new_model, registry, write):
     registry.update(model, lambda state: state.open(20))
     registry.update(model, lambda state: state.begin_export(20))
     write(model, 20, {f"{n:05}": "stale" for n in range(1000, 6000)})
-    registry.update(model, lambda state: state.abandon(20, 10))
+    registry.update(model, lambda state: state.abort(20, 10))
     registry.update(model, lambda state: state.open(30))
     return model
 

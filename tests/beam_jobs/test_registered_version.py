@@ -23,20 +23,20 @@ def now():
 def test_a_job_may_write_for_as_long_as_the_registry_has_noted(registry, version):
     before = now()
     left = WriteLease(version).seconds_left()
-    until = registry.get(version.model).versions[version.version].writes_until
+    until = registry.get(version.model).versions[version.version].write_lease_until
     assert 0 < left <= WRITE_LEASE / 1000
     assert before + 1000 * left <= until
 
 
 def test_a_job_writes_by_the_lease_of_another_only_until_that_ends(registry, version):
     asked = now() - WRITE_LEASE // 4
-    registry.update(version.model, lambda state: state.renew_writes(version.version, asked))
+    registry.update(version.model, lambda state: state.renew_write_lease(version.version, asked))
     assert WriteLease(version).seconds_left() <= WRITE_LEASE * 3 / 4 / 1000
-    assert registry.get(version.model).versions[version.version].writes_until == asked + WRITE_LEASE
+    assert registry.get(version.model).versions[version.version].write_lease_until == asked + WRITE_LEASE
 
 
 def test_nobody_writes_a_version_that_was_given_up(registry, version):
-    registry.update(version.model, lambda state: state.abandon(version.version, None))
+    registry.update(version.model, lambda state: state.abort(version.version, None))
     with pytest.raises(RegistryError, match="is aborted; begin its export first"):
         WriteLease(version).seconds_left()
 
@@ -58,8 +58,8 @@ def test_a_registry_that_is_away_ends_the_writing_only_with_the_lease(through, v
 def test_a_purge_waits_until_jobs_of_stale_versions_must_have_stopped(arguments, registry, version):
     """Else the registry would refuse it."""
     asked = now() - WRITE_LEASE - CLOCK_TOLERANCE + 2000
-    registry.update(version.model, lambda state: state.renew_writes(version.version, asked))
-    registry.update(version.model, lambda state: state.abandon(version.version, None))
+    registry.update(version.model, lambda state: state.renew_write_lease(version.version, asked))
+    registry.update(version.model, lambda state: state.abort(version.version, None))
     following = registry.update(version.model, lambda state: state.open(0)).latest
     assert registry.get(version.model).quiet_at(following) > now()
     purge_stale_cells.run(arguments(version.model, following))

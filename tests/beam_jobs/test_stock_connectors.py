@@ -101,7 +101,7 @@ def test_stock_connectors_write_nothing_that_is_not_wanted_any_more(
     options = PipelineOptions(arguments(model, version, source_table=source, connectors="beam")).view_as(ExportOptions)
     pipeline = beam.Pipeline(options=options)
     export_predictions.build(pipeline, options, registry.get(model))
-    registry.update(model, lambda state: state.abandon(version, None))
+    registry.update(model, lambda state: state.abort(version, None))
     with on_local_stack(), pytest.raises(Exception, match=f"version {version} is aborted"):
         launch(pipeline, "export")
     assert stored(model, version) == {}

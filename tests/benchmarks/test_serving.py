@@ -177,7 +177,7 @@ def test_bare_reads_are_checked(at):
 def test_a_candidate_that_answers_something_else_is_not_measured(at):
     other = next(candidate for candidate in candidates("uvicorn", 8, None) if candidate.name == empty("uvicorn"))
     with at.running(other) as server, pytest.raises(WrongAnswersError, match="404"):
-        at.measure(server, other.name, Question("look_ups", 2))
+        at.measure(server, other.name, Question("lookups", 2))
 
 
 def test_a_server_that_does_not_start_says_why(at):
@@ -198,7 +198,7 @@ def test_a_process_is_pinned_and_this_one_is_not():
 
 
 def test_a_question_is_of_a_kind_that_there_is():
-    with pytest.raises(ValueError, match="look_ups"):
+    with pytest.raises(ValueError, match="lookups"):
         Question("look_downs", 1)
 
 
@@ -242,13 +242,13 @@ def measured(candidate, kind, connections, per_second, p50_ms=1.0, p99_ms=10.0, 
 
 def runs_of(ours):
     return [
-        measured(OURS, "look_ups", 64, ours, p99_ms=20),
-        measured(OURS, "look_ups", 1, 1000, p50_ms=0.7),
+        measured(OURS, "lookups", 64, ours, p99_ms=20),
+        measured(OURS, "lookups", 1, 1000, p50_ms=0.7),
         measured(OURS, "batches", 16, 900),
         measured(empty("uvicorn"), "constant", 64, 1000),
         measured(bare("uvicorn"), "constant", 64, 2000),
-        measured(official("async"), "look_ups", 64, 100, p99_ms=90),
-        measured(READ_LOOP, "look_ups", 1, 2000, p50_ms=0.5),
+        measured(official("async"), "lookups", 64, 100, p99_ms=90),
+        measured(READ_LOOP, "lookups", 1, 2000, p50_ms=0.5),
     ]
 
 
@@ -277,7 +277,7 @@ def test_the_comparison_has_a_row_for_each_and_its_ratios():
 
 
 def overload():
-    loads = tuple((factor, measured(OURS, "look_ups", 8000, 1000 * min(factor, 1))) for factor in (0.5, 1, 3))
+    loads = tuple((factor, measured(OURS, "lookups", 8000, 1000 * min(factor, 1))) for factor in (0.5, 1, 3))
     return experiments.Overload(1000, loads)
 
 
@@ -302,7 +302,7 @@ def test_the_conditions_say_how_busy_the_machine_was():
 
 
 def test_extra_reads_are_a_share_of_those_that_had_to_be_made():
-    assert experiments.Hedging(0.05, measured(OURS, "look_ups", 1, 1), 100, 5).extra_share == 0.05
+    assert experiments.Hedging(0.05, measured(OURS, "lookups", 1, 1), 100, 5).extra_share == 0.05
 
 
 def test_only_the_tables_that_were_made_are_replaced():

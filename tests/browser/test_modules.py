@@ -81,7 +81,7 @@ def test_readings_of_two_processes_are_not_compared(run):
     assert run(BETWEEN, [exposition([0.002, 0.003]), exposition([0.002]), 0.5]) is None
 
 
-def test_without_look_ups_there_is_no_latency(run):
+def test_without_lookups_there_is_no_latency(run):
     assert run(BETWEEN, ["", "", 0.5]) == [0, 0, None]
 
 

@@ -37,14 +37,14 @@ def url(store, model, serve):
         yield url
 
 
-def look_up(page, model, entity):
+def lookup(page, model, entity):
     page.get_by_label("Model", exact=True).select_option(model)
     page.get_by_label("Entity id").fill(entity)
     page.get_by_role("button", name="Look up").click()
 
 
 def outcome(page):
-    return page.get_by_role("status", name="Outcome of the look-up")
+    return page.get_by_role("status", name="Outcome of the lookup")
 
 
 def answer(page):
@@ -94,9 +94,9 @@ def test_a_new_version_shows_by_itself_and_leaves_what_is_open_open(store, url, 
     expect(card.get_by_role("table").get_by_text("can be rolled back to")).to_have_count(2)
 
 
-def test_a_look_up_shows_the_answer_as_it_came_and_its_timing(url, open_page, model):
+def test_a_lookup_shows_the_answer_as_it_came_and_its_timing(url, open_page, model):
     page = open_page(url)
-    look_up(page, model, "00003")
+    lookup(page, model, "00003")
     expect(outcome(page)).to_contain_text("Found")
     expect(answer(page)).to_contain_text(
         re.compile(r'^    "big": 12345678901234567890\.123,\n    "tags": \[\],$', re.MULTILINE)
@@ -109,11 +109,11 @@ def test_a_look_up_shows_the_answer_as_it_came_and_its_timing(url, open_page, mo
         assert answer(page).text_content() == response.read().decode()
 
 
-def test_a_look_up_by_keyboard_alone(url, open_page, model):
+def test_a_lookup_by_keyboard_alone(url, open_page, model):
     page = open_page(url)
     expect(page.get_by_role("button", name="Look up")).to_be_enabled()
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the look-up")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to the lookup")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_label("Entity id")).to_be_focused()
     page.keyboard.press("Shift+Tab")
@@ -133,7 +133,7 @@ def test_a_look_up_by_keyboard_alone(url, open_page, model):
 @pytest.mark.parametrize("entity", ["00002", "never seen", "a/../b?c#d%"])
 def test_an_unknown_id_is_no_error_of_the_service(url, open_page, model, entity):
     page = open_page(url)
-    look_up(page, model, entity)
+    lookup(page, model, entity)
     expect(outcome(page)).to_contain_text("No prediction.")
     expect(outcome(page).locator(".bad")).to_have_count(0)
     expect(answer(page)).to_contain_text('"status": 404')
@@ -141,7 +141,7 @@ def test_an_unknown_id_is_no_error_of_the_service(url, open_page, model, entity)
 
 def test_an_id_that_browsers_drop_from_paths(url, open_page, model):
     page = open_page(url)
-    look_up(page, model, "..")
+    lookup(page, model, "..")
     expect(outcome(page)).to_contain_text("use batchGet")
 
 
@@ -170,9 +170,9 @@ def test_bigtable_goes_away_and_comes_back(bigtable, open_store, serve, open_pag
         stack = serve(address, SERVING_REGISTRY_STALE_SECONDS="2")
         url = stack.__enter__()
         page = open_page(url)
-        look_up(page, name, "a")
+        lookup(page, name, "a")
         expect(outcome(page)).to_contain_text("Found")
-    look_up(page, name, "a")
+    lookup(page, name, "a")
     expect(outcome(page)).to_contain_text(re.compile("Store unavailable|Deadline exceeded"))
     expect(page.get_by_text("Not ready")).to_be_visible()
     with bigtable(int(address.rsplit(":", 1)[1])):
@@ -181,7 +181,7 @@ def test_bigtable_goes_away_and_comes_back(bigtable, open_store, serve, open_pag
         refresh(store, name, {"a": b"2"})
         store.close()
         expect(page.get_by_text("Ready", exact=True)).to_be_visible()
-        look_up(page, name, "a")
+        lookup(page, name, "a")
         expect(outcome(page)).to_contain_text("Found")
     stack.__exit__(None, None, None)
 
@@ -208,7 +208,7 @@ def test_a_key_is_asked_for_when_one_is_needed_and_kept_in_the_tab(guarded, open
     page.get_by_label("API key").fill(right_key)
     page.get_by_role("button", name="Use this key").click()
     expect(page.get_by_role("article", name=model)).to_be_visible()
-    look_up(page, model, "00003")
+    lookup(page, model, "00003")
     expect(outcome(page)).to_contain_text("Found")
     page.reload()
     expect(page.get_by_role("article", name=model)).to_be_visible()
@@ -222,19 +222,19 @@ def test_no_key_is_asked_for_when_none_is_needed(url, open_page, model):
     expect(page.get_by_label("API key")).to_be_hidden()
 
 
-def traffic(url, model, look_ups):
-    for _ in range(look_ups):
+def traffic(url, model, lookups):
+    for _ in range(lookups):
         urllib.request.urlopen(f"{url}/v1/models/{model}/predictions/00003").close()
 
 
 def test_the_chart_moves_with_traffic(store, model, serve, open_page):
     with serve(store.address) as url:
         page = open_page(url)
-        chart = page.get_by_role("img", name="Latency and rate of look-ups over the last five minutes")
-        expect(chart).to_have_accessible_description("No look-ups in the last minute.")
+        chart = page.get_by_role("img", name="Latency and rate of lookups over the last five minutes")
+        expect(chart).to_have_accessible_description("No lookups in the last minute.")
         expect(chart.locator("path.p99")).to_have_attribute("d", "")
         traffic(url, model, 200)
-        expect(page.get_by_text("200 look-ups in the last minute, 0 failed.")).to_be_visible()
+        expect(page.get_by_text("200 lookups in the last minute, 0 failed.")).to_be_visible()
         expect(chart).to_have_accessible_description(re.compile(r"p50 [\d.]+ ms, p95 [\d.]+ ms, p99 [\d.]+ ms"))
         for percentile in ("p50", "p95", "p99"):
             expect(chart.locator(f"path.{percentile}")).to_have_attribute("d", re.compile("M"))
@@ -245,7 +245,7 @@ def test_the_chart_moves_with_traffic(store, model, serve, open_page):
 def test_the_chart_can_be_paused(store, model, serve, open_page):
     with serve(store.address) as url:
         page = open_page(url)
-        expect(page.get_by_text("No look-ups in the last minute.").first).to_be_attached()
+        expect(page.get_by_text("No lookups in the last minute.").first).to_be_attached()
         page.get_by_role("button", name="Pause").click()
         expect(page.get_by_role("button", name="Pause", pressed=True)).to_be_visible()
         readings = []
@@ -258,14 +258,14 @@ def test_the_chart_can_be_paused(store, model, serve, open_page):
 @pytest.mark.parametrize("options", [{}, DARK, PHONE, PHONE | DARK], ids=["desktop", "dark", "phone", "dark phone"])
 def test_it_is_accessible(url, open_page, model, options):
     page = open_page(url, reduced_motion="reduce", **options)
-    look_up(page, model, LONG_ID)
+    lookup(page, model, LONG_ID)
     expect(outcome(page)).to_contain_text("Found")
     for details in page.get_by_role("article", name=model).locator("summary").all():
         details.click()
     page.get_by_text("The same as a table").click()
     results = Axe().run(page)
     assert results.violations_count == 0, results.generate_report()
-    look_up(page, model, "never seen")
+    lookup(page, model, "never seen")
     expect(outcome(page)).to_contain_text("No prediction.")
     results = Axe().run(page)
     assert results.violations_count == 0, results.generate_report()
@@ -273,7 +273,7 @@ def test_it_is_accessible(url, open_page, model, options):
 
 def test_a_phone_scrolls_in_one_direction_only(url, open_page, model):
     page = open_page(url, **PHONE)
-    look_up(page, model, LONG_ID)
+    lookup(page, model, LONG_ID)
     expect(outcome(page)).to_contain_text("Found")
     for details in page.locator("summary").all():
         details.click()

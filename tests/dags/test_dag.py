@@ -93,11 +93,11 @@ def test_dataflow_needs_a_place_for_temporary_files(monkeypatch):
     assert not options.keys() & (Dataflow.model_fields.keys() - {"labels"})
 
 
-def test_any_failure_abandons_the_version_and_none_turns_the_run_green(dag):
-    abandon = dag.get_task("abandon")
-    assert abandon.trigger_rule == "one_failed"
-    assert abandon.upstream_task_ids == set(dag.task_ids) - {"abandon", "clean_up"}
-    assert "clean_up" not in abandon.get_flat_relative_ids(upstream=True)
+def test_any_failure_aborts_the_version_and_none_turns_the_run_green(dag):
+    abort = dag.get_task("abort")
+    assert abort.trigger_rule == "one_failed"
+    assert abort.upstream_task_ids == set(dag.task_ids) - {"abort", "clean_up"}
+    assert "clean_up" not in abort.get_flat_relative_ids(upstream=True)
 
 
 def test_each_task_follows_only_from_the_one_before(dag):

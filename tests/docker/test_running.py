@@ -41,7 +41,7 @@ def test_a_refresh_is_served(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     outcome = refresh(stack, Console(), {})
     assert outcome.run.state == "success"
-    assert [look_up.answer["version"] for look_up in outcome.look_ups] == [outcome.active] * 3
+    assert [lookup.answer["version"] for lookup in outcome.lookups] == [outcome.active] * 3
 
 
 def test_prometheus_watches_the_service():

@@ -97,7 +97,7 @@ def run(airflow):
     def run(dag_id=DAG_ID, **params):
         run_id = airflow.trigger(dag_id, params)
         *_, final = airflow.follow(dag_id, run_id)
-        time.sleep(2)  # the look-up service asks the registry every second
+        time.sleep(2)  # the lookup service asks the registry every second
         return final.state, {task.task_id: task.state for task in final.tasks}
 
     return run
@@ -105,7 +105,7 @@ def run(airflow):
 
 @pytest.fixture
 def model(api):
-    """What the look-up service says of the model."""
+    """What the lookup service says of the model."""
     return lambda: api.get(f"/v1/models/{MODEL}").raise_for_status().json()
 
 

@@ -62,7 +62,7 @@ def test_up_and_down_work_twice_in_a_row(command, tmp_path):
     output, _ = second.communicate()
     assert (second.returncode, "running already" in output) == (0, True), output
     assert before <= {process.pid for found in processes.running(tmp_path).values() for process in found}
-    assert "stopped: Airflow, Look-up service" in command("down").communicate()[0]
+    assert "stopped: Airflow, Lookup service" in command("down").communicate()[0]
     assert "nothing was running" in command("down").communicate()[0]
 
 

@@ -26,7 +26,7 @@ def run_path(run_id):
 
 @pytest.fixture
 def versions(api):
-    """What the look-up service knows of the versions of the pipeline's model, newest first."""
+    """What the lookup service knows of the versions of the pipeline's model, newest first."""
 
     def versions():
         time.sleep(2)  # it asks the registry every second

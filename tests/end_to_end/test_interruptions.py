@@ -18,7 +18,7 @@ CLEARED_TOGETHER = [
     ["retrain", "check", "export", "smoke_test", "clean_up"],
     ["train", "predict", "prepare_export", "wait_for_replication", "promote"],
     ["evaluate", "changes", "purge", "await_export", "may_promote", "confirm"],
-    ["quality_gate", "await_purge", "prediction_gate", "abandon"],
+    ["quality_gate", "await_purge", "prediction_gate", "abort"],
 ]
 
 
@@ -177,9 +177,9 @@ def test_marking_a_waiting_task_as_failed_cancels_its_job(
     airflow, busy, mark_failed, newest, predictions, training, until
 ):
     before = predictions()
-    with busy():  # the provider's trigger cannot cancel here: it mistakes the local address; then `abandon` does
+    with busy():  # the provider's trigger cannot cancel here: it mistakes the local address; then `abort` does
         run_id = until("train", "deferred")
-        time.sleep(1.5)  # the look-up service asks the registry every second
+        time.sleep(1.5)  # the lookup service asks the registry every second
         (job,) = training()
         assert job.state != "DONE"
         mark_failed(run_id, "train")

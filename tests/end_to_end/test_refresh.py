@@ -12,7 +12,7 @@ from local_stack.demo import MODEL
 
 def test_a_first_refresh_trains_exports_and_serves(run, model, newest, predictions, warehouse):
     state, tasks = run()
-    assert (state, tasks["abandon"]) == ("success", "skipped")
+    assert (state, tasks["abort"]) == ("success", "skipped")
     record = newest()
     assert model()["active_version"] == record["version"]
     details = record["details"]
@@ -87,7 +87,7 @@ def test_a_gate_that_closes_keeps_the_served_version(run, newest, predictions, w
         state, tasks = run()
     finally:
         warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.transactions AS SELECT * FROM shop.kept")
-    assert (state, tasks["prediction_gate"], tasks["abandon"]) == ("failed", "failed", "success")
+    assert (state, tasks["prediction_gate"], tasks["abort"]) == ("failed", "failed", "success")
     record = newest()
     assert (record["status"], record["details"]["checks"]["outcome"]) == ("aborted", "stopped")
     assert any("checks.max_row_change" in reason for reason in record["details"]["checks"]["reasons"])
@@ -98,7 +98,7 @@ def test_an_export_that_is_killed_at_every_try_fails_the_refresh(run, killing, n
     with killing("export_predictions.py", "--runner", after=1) as kill:
         state, tasks = run(export="full")
     assert kill.killed >= 2
-    assert (state, tasks["export"], tasks["abandon"]) == ("failed", "failed", "success")
+    assert (state, tasks["export"], tasks["abort"]) == ("failed", "failed", "success")
     assert newest()["status"] == "aborted"
 
 

@@ -11,7 +11,7 @@ from tests.infra.evaluation import INFRA, ROOT
 ACCOUNTS = {
     "local.airflow": "Airflow's workers",
     "local.workers": "Dataflow's workers",
-    "local.api": "the look-up service",
+    "local.api": "the lookup service",
 }
 EACH = {"access": "callers", "deployers": "deployers"}
 
@@ -26,9 +26,9 @@ RESOURCES = {
     ("google_storage_bucket_iam_member", "bucket", "var.reports_bucket"): "the bucket of reports",
     ("google_storage_bucket_iam_member", "bucket", "var.composer_bucket"): "Composer's bucket",
     ("google_service_account_iam_member", "service_account_id", "var.workers"): "the account of Dataflow's workers",
-    ("google_service_account_iam_member", "service_account_id", "var.api"): "the account of the look-up service",
+    ("google_service_account_iam_member", "service_account_id", "var.api"): "the account of the lookup service",
     ("google_service_account_iam_member", "service_account_id", "var.airflow"): "the account of Airflow's workers",
-    ("google_cloud_run_v2_service_iam_member", "name", "var.api_service"): "the look-up service",
+    ("google_cloud_run_v2_service_iam_member", "name", "var.api_service"): "the lookup service",
     ("google_artifact_registry_repository_iam_member", "repository", "var.repository"): "the repository of images",
 }
 """What a grant is on, by its type and the argument that says so."""
@@ -86,7 +86,7 @@ def test_a_grant_that_is_not_in_the_table_is_found(tmp_path):
     modules = shutil.copytree(INFRA / "modules", tmp_path / "modules")
     file = modules / "access" / "api.tf"
     file.write_text(file.read_text().replace("roles/bigtable.reader", "roles/bigtable.user"))
-    found = ("the look-up service", "roles/bigtable.user", "the Bigtable instance")
+    found = ("the lookup service", "roles/bigtable.user", "the Bigtable instance")
     assert set(granted(modules)) - set(documented()) == {found}
 
 
@@ -109,8 +109,8 @@ def test_nobody_has(role):
     assert f"roles/{role}" not in {granted_role for _, granted_role, _ in granted()}
 
 
-def test_the_look_up_service_cannot_write():
-    assert roles("the look-up service") == {"roles/bigtable.reader", "roles/monitoring.metricWriter"}
+def test_the_lookup_service_cannot_write():
+    assert roles("the lookup service") == {"roles/bigtable.reader", "roles/monitoring.metricWriter"}
 
 
 def test_workers_have_what_the_export_document_says():

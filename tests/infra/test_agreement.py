@@ -242,7 +242,7 @@ def test_objectives_on_the_services_metrics_wait_until_these_are_there(example):
 def test_the_size_of_an_instance_follows_from_what_was_measured():
     measured = (ROOT / "docs/serving-performance.md").read_text()
     (microseconds,) = re.findall(r"^\| Foreserve \| one id \| 64 \|.+\| (\d+) \| - \| - \|$", measured, re.MULTILINE)
-    assert f"a look-up takes {microseconds} us of CPU" in (INFRA / "modules/cloud_run/main.tf").read_text()
+    assert f"a lookup takes {microseconds} us of CPU" in (INFRA / "modules/cloud_run/main.tf").read_text()
 
 
 def as_recorded(expression):

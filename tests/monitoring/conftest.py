@@ -1,4 +1,4 @@
-"""A real Prometheus with our configuration, and a real look-up service for it to watch."""
+"""A real Prometheus with our configuration, and a real lookup service for it to watch."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Asks the look-up service as tasks do, in an Airflow of its own, and prints the answers' codes."""
+"""Asks the lookup service as tasks do, in an Airflow of its own, and prints the answers' codes."""
 
 import asyncio
 import json

@@ -12,7 +12,7 @@ from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from google.api_core.client_options import ClientOptions
 
-from foreserve.operators import AbandonVersion, AwaitDataflowJob, RunBeamJob
+from foreserve.operators import AbortVersion, AwaitDataflowJob, RunBeamJob
 from prediction_store.lifecycle import Receipt
 from tests.beam_jobs.fake_dataflow import running
 from tests.plugins.conftest import TaskInstance
@@ -115,9 +115,9 @@ def test_killing_the_task_that_awaits_a_job_cancels_it(cloud, submitted):
 
 
 @pytest.mark.parametrize(("state", "cancelled"), [("JOB_STATE_RUNNING", True), ("JOB_STATE_DONE", False)])
-def test_abandoning_a_version_cancels_its_job_if_it_still_runs(open_version, state, submitted, cancelled, task):
+def test_aborting_a_version_cancels_its_job_if_it_still_runs(open_version, state, submitted, cancelled, task):
     submitted["currentState"] = state
-    task(AbandonVersion, open_version(), dataflow_jobs=["", JOB_ID], region="europe-west1").execute({})
+    task(AbortVersion, open_version(), dataflow_jobs=["", JOB_ID], region="europe-west1").execute({})
     assert ("requestedState" in submitted) is cancelled
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
-from foreserve.operators import AbandonVersion, RunQuery
+from foreserve.operators import AbortVersion, RunQuery
 from tests.plugins.conftest import TaskInstance
 
 SLOW = "SELECT MAX(FARM_FINGERPRINT(CAST(x AS STRING))) AS m FROM UNNEST(GENERATE_ARRAY(1, 40000)) AS x"
@@ -72,10 +72,10 @@ def test_killing_the_task_cancels_the_job(attempt):
         job.result()
 
 
-def test_abandoning_the_version_cancels_what_still_runs(attempt, refresh, task):
+def test_aborting_the_version_cancels_what_still_runs(attempt, refresh, task):
     """Also what no task knows of any more, because its worker was killed."""
     _, job = attempt(SLOW)
-    task(AbandonVersion, refresh, dataflow_jobs=[], region="").execute({})
+    task(AbortVersion, refresh, dataflow_jobs=[], region="").execute({})
     with pytest.raises(Exception, match="cancelled"):
         job.result()
 
@@ -95,6 +95,6 @@ def test_what_was_exported_is_not_computed_again(refresh, registry, task):
 
 
 def test_a_version_that_was_shut_out_is_not_computed(refresh, registry, task):
-    registry.update(refresh.model, lambda state: state.abandon(refresh.version, None).open(0))
+    registry.update(refresh.model, lambda state: state.abort(refresh.version, None).open(0))
     with pytest.raises(AirflowFailException, match="was opened after it"):
         task(RunQuery, refresh, sql="SELECT 1", poll_seconds=0.1).execute({"ti": TaskInstance()})

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from foreserve.checks import Checks
 from foreserve.gate import QualityGate
 from foreserve.operators import (
-    AbandonVersion,
+    AbortVersion,
     CheckPredictions,
     CheckQuality,
     ChooseRollback,
@@ -135,7 +135,7 @@ def test_another_airflows_run_is_waited_for_too(open_version, monkeypatch):
 
 
 def test_a_run_that_was_stopped_by_hand_blocks_nobody(open_version):
-    """Then the task that abandons its version has not run."""
+    """Then the task that aborts its version has not run."""
     stopped = open_version()
     assert open_version().version > stopped.version
 
@@ -336,7 +336,7 @@ def test_stale_cells_are_purged_before_an_export(compute, open_version, prepare,
     first = open_version()
     compute(first, {"a": "1"}, {"a": "1"})
     prepare(first)
-    registry.update(first.model, lambda state: state.abandon(first.version, None))
+    registry.update(first.model, lambda state: state.abort(first.version, None))
     second = open_version()
     compute(second, {"a": "1"}, {"a": "1"})
     assert prepare(second) == "purge"
@@ -365,21 +365,19 @@ def test_replication_is_awaited(open_version, task):
 
 
 @pytest.fixture
-def abandon(task):
-    return lambda refresh: task(AbandonVersion, refresh, dataflow_jobs=["", ""], region="us-central1").execute({})
+def abort(task):
+    return lambda refresh: task(AbortVersion, refresh, dataflow_jobs=["", ""], region="us-central1").execute({})
 
 
-def test_abandoning_leaves_readers_where_they_were(abandon, open_version, promoted, registry):
+def test_aborting_leaves_readers_where_they_were(abort, open_version, promoted, registry):
     first = promoted()
     second = open_version()
-    abandon(second)
+    abort(second)
     state = registry.get(second.model)
     assert (state.active, state.versions[second.version].status) == (first.version, Status.ABORTED)
 
 
-def test_what_a_failed_refresh_made_is_there_until_the_next_one_ends(
-    abandon, compute, open_version, promoted, warehouse
-):
+def test_what_a_failed_refresh_made_is_there_until_the_next_one_ends(abort, compute, open_version, promoted, warehouse):
     """However that ends: refreshes may fail for weeks."""
     served, failed = promoted(), open_version()
     compute(failed, {"a": "1"}, {"a": "1"})
@@ -394,15 +392,15 @@ def test_what_a_failed_refresh_made_is_there_until_the_next_one_ends(
         names = (refresh.predictions_table, refresh.changes_table, refresh.candidate_model)
         return {name.rpartition(".")[2] for name in names} & (tables | models)
 
-    abandon(failed)
+    abort(failed)
     assert len(made_by(failed)) == 3
-    abandon(open_version())
+    abort(open_version())
     assert made_by(failed) == set()
     assert len(made_by(served)) == 2
 
 
-def test_abandoning_before_a_version_was_opened_does_nothing(cloud):
-    AbandonVersion(task_id="abandon", cloud=cloud, refresh="null", dataflow_jobs=[], region="").execute({})
+def test_aborting_before_a_version_was_opened_does_nothing(cloud):
+    AbortVersion(task_id="abort", cloud=cloud, refresh="null", dataflow_jobs=[], region="").execute({})
 
 
 def test_a_roll_back_goes_to_the_version_before_and_back_no_further_when_retried(cloud, context, promoted, registry):

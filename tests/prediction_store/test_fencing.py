@@ -59,8 +59,8 @@ class Fencing(RuleBasedStateMachine):
     def renew(self, data):
         job = data.draw(st.sampled_from(self.jobs))
         its_time = self.now + job.clock_error
-        if self.try_step(lambda state: state.renew_writes(job.version, its_time)):
-            granted = self.state.versions[job.version].writes_until - its_time
+        if self.try_step(lambda state: state.renew_write_lease(job.version, its_time)):
+            granted = self.state.versions[job.version].write_lease_until - its_time
             job.until = self.now + min(granted, WRITE_LEASE)
 
     @precondition(lambda self: any(job.until > self.now for job in self.jobs))
@@ -71,8 +71,8 @@ class Fencing(RuleBasedStateMachine):
 
     @precondition(lambda self: self.state.latest)
     @rule()
-    def abandon(self):
-        self.try_step(lambda state: state.abandon(state.latest, self.computed_against))
+    def abort(self):
+        self.try_step(lambda state: state.abort(state.latest, self.computed_against))
 
     @precondition(lambda self: self.state.stale_versions(self.state.latest))
     @rule(clock_error=st.integers(-CLOCK_TOLERANCE // 2, CLOCK_TOLERANCE // 2), waits=st.booleans())

@@ -103,7 +103,7 @@ def test_opening_a_version_shuts_out_earlier_ones():
 def test_cells_of_an_aborted_export_must_be_purged_before_promotion():
     state = exported(promoted(NEW))
     aborted = state.latest
-    state = state.abandon(aborted, state.active).open(0)
+    state = state.abort(aborted, state.active).open(0)
     version = state.latest
     state = state.begin_export(version)
     assert state.stale_versions(version) == [aborted]
@@ -120,17 +120,17 @@ def test_cells_of_an_aborted_export_must_be_purged_before_promotion():
 
 def test_a_version_aborted_before_its_export_needs_no_purge():
     state = promoted(NEW).open(0)
-    state = state.abandon(state.latest, state.active).open(0)
+    state = state.abort(state.latest, state.active).open(0)
     assert state.stale_versions(state.latest) == []
 
 
 def test_a_purged_version_is_gone_for_good():
     state = exported(NEW)
     late = state.latest
-    state = state.abandon(late, None).open(0)
+    state = state.abort(late, None).open(0)
     state = state.begin_export(state.latest).purged(state.latest, above=0, began=0)
     assert state.versions[late].status is Status.PURGED
-    assert state.abandon(late, None) == state
+    assert state.abort(late, None) == state
 
 
 def test_a_purge_that_began_before_a_rollback_does_not_count():
@@ -144,7 +144,7 @@ def test_a_purge_that_began_before_a_rollback_does_not_count():
 def test_what_an_export_was_computed_from_is_final():
     state = NEW.open(5)
     assert not state.is_final(5)
-    assert not state.abandon(5, None).is_final(5)
+    assert not state.abort(5, None).is_final(5)
     assert state.begin_export(5).is_final(5)
     assert promoted(NEW).open(9).is_final(promoted(NEW).latest)
     with pytest.raises(RegistryError, match="5 cannot be computed: 6 was opened after it"):
@@ -154,7 +154,7 @@ def test_what_an_export_was_computed_from_is_final():
 def test_an_export_that_was_given_up_can_be_gone_on_with():
     state = NEW.open(5)
     assert state.resume_export(5) == state
-    given_up = state.begin_export(5).complete_export(5, RECEIPT).abandon(5, None)
+    given_up = state.begin_export(5).complete_export(5, RECEIPT).abort(5, None)
     assert given_up.resume_export(5) == state.begin_export(5)
     with pytest.raises(RegistryError, match="6 was opened after it"):
         given_up.open(6).resume_export(5)
@@ -179,40 +179,42 @@ def test_two_runs_do_not_interleave():
 
 def test_a_turn_ends_when_its_version_is_given_up_or_its_run_has_ended():
     state = NEW.open(5, RUN)
-    assert state.abandon(5, None).open(6, OTHER).latest == 6
-    assert state.release(RUN).open(6, OTHER).latest == 6
-    assert state.release(OTHER) == state
+    assert state.abort(5, None).open(6, OTHER).latest == 6
+    assert state.release_run_lease(RUN).open(6, OTHER).latest == 6
+    assert state.release_run_lease(OTHER) == state
 
 
 def test_a_turn_ends_without_a_sign_of_life_and_lasts_with_one():
     state = NEW.open(5, RUN)
     assert state.open(5 + RUN_LEASE, OTHER).latest == 5 + RUN_LEASE
     for goes_on in (
-        state.hold(5, 1000),
-        state.begin_export(5).renew_writes(5, 1000),
+        state.renew_run_lease(5, 1000),
+        state.begin_export(5).renew_write_lease(5, 1000),
     ):
-        assert goes_on.holder(5 + RUN_LEASE) == RUN
-        assert goes_on.holder(1000 + RUN_LEASE) is None
+        assert goes_on.run_lease_holder(5 + RUN_LEASE) == RUN
+        assert goes_on.run_lease_holder(1000 + RUN_LEASE) is None
 
 
 def test_a_run_that_opens_a_version_again_gets_the_same_until_it_is_exported():
     state = NEW.open(5, RUN)
     assert state.open(6, RUN).latest == 5
     assert state.begin_export(5).open(6, RUN).latest == 6
-    assert state.abandon(5, None).open(6, RUN).latest == 6
+    assert state.abort(5, None).open(6, RUN).latest == 6
 
 
 def test_many_workers_renew_the_right_to_write_with_few_writes():
-    state = NEW.open(5).begin_export(5).renew_writes(5, 1000)
-    assert state.versions[5].writes_until == 1000 + WRITE_LEASE
-    assert state.renew_writes(5, 1000 + WRITE_LEASE // 4) is state
-    assert state.renew_writes(5, 1000 + WRITE_LEASE // 2).versions[5].writes_until == 1000 + WRITE_LEASE * 3 // 2
+    state = NEW.open(5).begin_export(5).renew_write_lease(5, 1000)
+    assert state.versions[5].write_lease_until == 1000 + WRITE_LEASE
+    assert state.renew_write_lease(5, 1000 + WRITE_LEASE // 4) is state
+    assert (
+        state.renew_write_lease(5, 1000 + WRITE_LEASE // 2).versions[5].write_lease_until == 1000 + WRITE_LEASE * 3 // 2
+    )
 
 
 def test_a_purge_that_began_while_cells_could_still_be_written_does_not_count():
-    state = NEW.open(5).begin_export(5).renew_writes(5, now=1000).abandon(5, None).open(6)
+    state = NEW.open(5).begin_export(5).renew_write_lease(5, now=1000).abort(5, None).open(6)
     with pytest.raises(RegistryError, match="6 was opened after it"):
-        state.renew_writes(5, now=1001)
+        state.renew_write_lease(5, now=1001)
     quiet = 1000 + WRITE_LEASE + CLOCK_TOLERANCE
     assert state.quiet_at(6) == quiet
     with pytest.raises(RegistryError, match=r"versions \[5\] could still write when the purge began"):
@@ -224,7 +226,7 @@ def test_only_an_export_that_has_begun_is_expected():
     state = NEW.open(5).begin_export(5)
     state.require_exporting(5)
     with pytest.raises(RegistryError, match="5 is aborted; begin its export first"):
-        state.abandon(5, None).require_exporting(5)
+        state.abort(5, None).require_exporting(5)
 
 
 def test_roll_back_makes_an_earlier_version_active():
@@ -270,26 +272,26 @@ def test_cells_above_the_active_version_do_not_push_out_what_is_read():
     assert rolled_back.cells_per_row == 4  # two above, the active one, the next one
 
 
-def test_abandoning_an_unconfirmed_version_takes_readers_back():
+def test_aborting_an_unconfirmed_version_takes_readers_back():
     state = promoted(promoted(NEW))
     first, second = sorted(state.versions)
-    state = state.abandon(second, first)
+    state = state.abort(second, first)
     assert (state.active, state.versions[second].status) == (first, Status.ABORTED)
     assert state.stale_versions(0) == [second]
 
 
-def test_abandoning_leaves_a_confirmed_or_succeeded_version_alone():
+def test_aborting_leaves_a_confirmed_or_succeeded_version_alone():
     confirmed = promoted(NEW)
     confirmed = confirmed.confirm(confirmed.active)
-    assert confirmed.abandon(confirmed.active, None) == confirmed
+    assert confirmed.abort(confirmed.active, None) == confirmed
     later = promoted(confirmed).confirm(confirmed.latest + 1)
-    assert later.abandon(confirmed.active, None) == later
-    assert later.abandon(later.active, confirmed.active) == later
+    assert later.abort(confirmed.active, None) == later
+    assert later.abort(later.active, confirmed.active) == later
 
 
-def test_an_abandoned_version_can_still_be_promoted_when_its_tests_pass_after_all():
+def test_an_aborted_version_can_still_be_promoted_when_its_tests_pass_after_all():
     state = exported(NEW)
-    state = state.abandon(state.latest, None)
+    state = state.abort(state.latest, None)
     assert state.promote(state.latest, expected_active=None, expected=RECEIPT).active == state.latest
 
 
@@ -302,7 +304,7 @@ def test_forgetting_keeps_what_is_served_and_what_must_be_purged():
     state = NEW
     for _ in range(6):
         state = promoted(state)
-    state = exported(state).abandon(state.latest + 1, state.active)
+    state = exported(state).abort(state.latest + 1, state.active)
     for _ in range(9):
         state = state.open(0)
     kept = state.forget()
@@ -313,7 +315,7 @@ def test_forgetting_keeps_what_is_served_and_what_must_be_purged():
 
 
 def test_a_document_leads_back_to_its_state():
-    state = promoted(exported(NEW).abandon(1, None).note(1, gate={"accepted": True}))
+    state = promoted(exported(NEW).abort(1, None).note(1, gate={"accepted": True}))
     assert ModelState.from_json(state.to_json()) == state
 
 
@@ -340,8 +342,8 @@ def test_what_the_first_release_wrote_is_understood():
             7: VersionRecord(
                 Status.PROMOTED,
                 run="http://airflow/runs/1",
-                held_until=5,
-                writes_until=6,
+                run_lease_until=5,
+                write_lease_until=6,
                 has_cells=True,
                 confirmed=True,
                 receipt=Receipt(3, 1),

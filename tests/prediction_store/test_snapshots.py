@@ -127,8 +127,8 @@ class Versions(RuleBasedStateMachine):
 
     @precondition(lambda self: self.candidate is not None)
     @rule()
-    def abandon(self):
-        self.step(lambda state: state.abandon(state.latest, self.computed_against))
+    def abort(self):
+        self.step(lambda state: state.abort(state.latest, self.computed_against))
 
     @precondition(lambda self: self.state.active is not None)
     @rule()

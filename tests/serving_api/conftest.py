@@ -150,7 +150,7 @@ class Client(httpx.AsyncClient):
 
         await eventually(reached)
 
-    async def look_up(self, model, entity_id, **params):
+    async def lookup(self, model, entity_id, **params):
         return await self.get(f"/v1/models/{model}/predictions/{quote(entity_id, safe='')}", params=params or None)
 
     async def batch(self, model, entity_ids, **fields):

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.asyncio
 
 VERSION = 1_750_000_000_123
 ISSUER, AUDIENCE = "https://issuer.test", "https://foreserve.test"
-LOOK_UP = "/v1/models/m/predictions/a"
-READERS = ("/v1/models", "/v1/models/m", LOOK_UP, "/v1/entities/things/a/predictions", "/metrics", "/nowhere")
+LOOKUP = "/v1/models/m/predictions/a"
+READERS = ("/v1/models", "/v1/models/m", LOOKUP, "/v1/entities/things/a/predictions", "/metrics", "/nowhere")
 
 
 def caller(name, *keys, **rights):
@@ -97,7 +97,7 @@ async def test_keys_and_their_ends(wire, serve, callers):
         wrong = (good.id, good.id + "_wrong", good.sha256, expired.key, "x", other.key + "x", "é")
         for key in wrong:
             for headers in ({"Authorization": f"Bearer {key}".encode()}, {"X-API-Key": key.encode()}):
-                response = await client.get(LOOK_UP, headers=headers)
+                response = await client.get(LOOKUP, headers=headers)
                 assert_problem(response, 401, "Unauthorized")
                 assert 'error="invalid_token"' in response.headers["www-authenticate"]
                 assert good.id not in response.text
@@ -117,11 +117,11 @@ async def test_a_caller_reads_its_models_and_learns_of_no_others(store, serve, c
     key = new_key()
     async with serve(store.address, **callers(caller("shop", (key, {}), models=[mine, "gone"]))) as client:
         client.headers = bearer(key.key)
-        assert (await client.look_up(mine, "a")).json()["prediction"] == 1
+        assert (await client.lookup(mine, "a")).json()["prediction"] == 1
         assert (await client.batch(mine, ["a"])).json()["predictions"] == {"a": 1}
         for name in (other, "nobody"):
             for response in (
-                await client.look_up(name, "a"),
+                await client.lookup(name, "a"),
                 await client.batch(name, ["a"]),
                 await client.get(f"/v1/models/{name}"),
             ):
@@ -129,7 +129,7 @@ async def test_a_caller_reads_its_models_and_learns_of_no_others(store, serve, c
                 assert f"shop may not read the model '{name}'" in response.json()["detail"]
         assert [model["model"] for model in (await client.get("/v1/models")).json()["models"]] == [mine]
         assert list((await client.get("/v1/entities/pair/a/predictions")).json()["predictions"]) == [mine]
-        unknown = [await client.look_up("gone", "a"), await client.get("/v1/entities/secret_things/a/predictions")]
+        unknown = [await client.lookup("gone", "a"), await client.get("/v1/entities/secret_things/a/predictions")]
         for response in unknown:
             assert response.status_code == 404
             assert other not in response.text
@@ -145,12 +145,12 @@ async def test_only_some_may_preview(store, serve, callers):
     settings = callers(caller("shop", (reader, {})), caller("smoke", (smoke_test, {}), preview=True))
     async with serve(store.address, **settings) as client:
         client.headers = bearer(reader.key)
-        assert (await client.look_up(model, "a", version=active)).json()["prediction"] == 1
+        assert (await client.lookup(model, "a", version=active)).json()["prediction"] == 1
         for version in (candidate, 12345):
-            assert_problem(await client.look_up(model, "a", version=version), 403, "Forbidden")
+            assert_problem(await client.lookup(model, "a", version=version), 403, "Forbidden")
             assert_problem(await client.batch(model, ["a"], version=version), 403, "Forbidden")
         client.headers = bearer(smoke_test.key)
-        assert (await client.look_up(model, "a", version=candidate)).json()["prediction"] == 2
+        assert (await client.lookup(model, "a", version=candidate)).json()["prediction"] == 2
         assert (await client.batch(model, ["a"], version=candidate)).json()["predictions"] == {"a": 2}
 
 
@@ -160,13 +160,13 @@ async def test_a_caller_that_asks_too_often_is_told_when_to_come_back(wire, serv
         caller("often", (often, {}), metrics=True), caller("seldom", (seldom, {}), requests_per_second=0.001)
     )
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", **settings) as client:
-        assert (await client.get(LOOK_UP, headers=bearer(seldom.key))).status_code == 200
-        for path in (LOOK_UP, "/v1/models"):
+        assert (await client.get(LOOKUP, headers=bearer(seldom.key))).status_code == 200
+        for path in (LOOKUP, "/v1/models"):
             response = await client.get(path, headers=bearer(seldom.key))
             assert_problem(response, 429, "Too many requests")
             assert 900 < int(response.headers["retry-after"]) <= 1000
         client.headers = bearer(often.key)
-        assert (await client.get(LOOK_UP)).status_code == 200
+        assert (await client.get(LOOKUP)).status_code == 200
         assert await client.metric("foreserve_admissions_total", caller="seldom", outcome="limited") == 2
 
 
@@ -181,11 +181,11 @@ async def test_keys_change_while_the_service_runs(wire, serve, callers, eventual
 
         async def becomes(key, status):
             async def has():
-                return (await client.get(LOOK_UP, headers=bearer(key))).status_code == status
+                return (await client.get(LOOKUP, headers=bearer(key))).status_code == status
 
             await eventually(has)
 
-        assert (await client.get(LOOK_UP, headers=bearer(old.key))).status_code == 200
+        assert (await client.get(LOOKUP, headers=bearer(old.key))).status_code == 200
         callers(caller("shop", (old, {}), (new, {}), requests_per_second=0.001), watch)
         await becomes(new.key, 429)  # not 200: both keys are of one caller, which has had its request
         callers(caller("shop", (new, {})), watch)
@@ -211,7 +211,7 @@ async def test_metrics_can_be_open(wire, serve, callers):
     settings = {**callers(caller("shop", (new_key(), {}))), "metrics_open": True}
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", **settings) as client:
         assert await client.metric("foreserve_served_version", model="m") == VERSION
-        assert_problem(await client.get(LOOK_UP), 401, "Unauthorized")
+        assert_problem(await client.get(LOOKUP), 401, "Unauthorized")
 
 
 class Issuer:
@@ -310,11 +310,11 @@ async def test_tokens_and_what_is_wrong_with_them(wire, serve, callers, issuer, 
         async with wire.listening() as port, serve(f"127.0.0.1:{port}", **settings) as client:
             token = issuer.token()
             for _ in range(3):
-                assert (await client.get(LOOK_UP, headers=bearer(token))).status_code == 200
+                assert (await client.get(LOOKUP, headers=bearer(token))).status_code == 200
             listed = issuer.token(email="x", groups=["other", "ds"], aud=["elsewhere", AUDIENCE])
             assert (await client.get("/v1/models", headers=bearer(listed))).status_code == 200
             assert_problem(await client.get("/v1/models/n", headers=bearer(token)), 403, "Forbidden")
-            stranger = await client.get(LOOK_UP, headers=bearer(issuer.token(email="x@example.test")))
+            stranger = await client.get(LOOKUP, headers=bearer(issuer.token(email="x@example.test")))
             assert_problem(stranger, 403, "Forbidden")
             head, body, signature = token.split(".")
             _, other_body, _ = issuer.token(email="y").split(".")
@@ -339,10 +339,10 @@ async def test_tokens_and_what_is_wrong_with_them(wire, serve, callers, issuer, 
                 "..",
                 "x",
             ):
-                response = await client.get(LOOK_UP, headers=bearer(bad))
+                response = await client.get(LOOKUP, headers=bearer(bad))
                 assert_problem(response, 401, "Unauthorized")
                 assert 'error="invalid_token"' in response.headers["www-authenticate"]
-            assert_problem(await client.get(LOOK_UP, headers={"x-api-key": token}), 401, "Unauthorized")
+            assert_problem(await client.get(LOOKUP, headers={"x-api-key": token}), 401, "Unauthorized")
 
 
 async def test_the_issuer_changes_its_keys(wire, serve, callers, issuer, eventually):
@@ -350,19 +350,19 @@ async def test_the_issuer_changes_its_keys(wire, serve, callers, issuer, eventua
         settings = tokens(callers(SHOP), url, jwt_keys_seconds=2)
         async with wire.listening() as port, serve(f"127.0.0.1:{port}", **settings) as client:
             old = issuer.token()
-            assert (await client.get(LOOK_UP, headers=bearer(old))).status_code == 200
+            assert (await client.get(LOOKUP, headers=bearer(old))).status_code == 200
             issuer.rotate("rsa-2", "RS256")
 
             def answered(token, status):
                 async def answered_so():
-                    return (await client.get(LOOK_UP, headers=bearer(token))).status_code == status
+                    return (await client.get(LOOKUP, headers=bearer(token))).status_code == status
 
                 return eventually(answered_so)
 
             await answered(issuer.token(), 200)
             await answered(old, 401)
             issuer.down = True
-            assert (await client.get(LOOK_UP, headers=bearer(issuer.token()))).status_code == 200
+            assert (await client.get(LOOKUP, headers=bearer(issuer.token()))).status_code == 200
 
 
 async def test_unknown_keys_do_not_make_it_ask_the_issuer_each_time(wire, serve, callers, issuer):
@@ -370,7 +370,7 @@ async def test_unknown_keys_do_not_make_it_ask_the_issuer_each_time(wire, serve,
         settings = tokens(callers(SHOP), url, jwt_keys_seconds=3600)
         async with wire.listening() as port, serve(f"127.0.0.1:{port}", **settings) as client:
             issuer.rotate("rsa-2", "RS256")
-            answers = [client.get(LOOK_UP, headers=bearer(issuer.token())) for _ in range(20)]
+            answers = [client.get(LOOKUP, headers=bearer(issuer.token())) for _ in range(20)]
             assert {answer.status_code for answer in await asyncio.gather(*answers)} == {401}
     assert issuer.requests == 1
 
@@ -381,14 +381,14 @@ async def test_an_issuer_that_is_down(wire, serve, callers, issuer, eventually):
         settings = tokens(callers(SHOP), url, jwt_keys_seconds=0.1, metrics_open=True)
         async with wire.listening() as port, serve(f"127.0.0.1:{port}", **settings) as client:
             headers = bearer(issuer.token())
-            response = await client.get(LOOK_UP, headers=headers)
+            response = await client.get(LOOKUP, headers=headers)
             assert_problem(response, 503, "Issuer unavailable")
             assert response.headers["retry-after"] == "1"
             assert await client.metric("foreserve_issuer_failures_total") > 0
             issuer.down = False
 
             async def answers():
-                return (await client.get(LOOK_UP, headers=headers)).status_code == 200
+                return (await client.get(LOOKUP, headers=headers)).status_code == 200
 
             await eventually(answers)
 
@@ -397,11 +397,11 @@ async def test_a_token_that_was_good_is_refused_once_its_caller_is_taken_out(wir
     with issuer.listening() as url:
         async with wire.listening() as port, serve(f"127.0.0.1:{port}", **tokens(callers(SHOP), url)) as client:
             headers = bearer(issuer.token())
-            assert (await client.get(LOOK_UP, headers=headers)).status_code == 200
+            assert (await client.get(LOOKUP, headers=headers)).status_code == 200
             callers()
 
             async def refused():
-                return (await client.get(LOOK_UP, headers=headers)).status_code == 403
+                return (await client.get(LOOKUP, headers=headers)).status_code == 403
 
             await eventually(refused)
 
@@ -413,6 +413,6 @@ async def test_keys_beside_tokens_in_the_header_of_iap(wire, serve, callers, iss
         settings["auth"] = "api_keys_or_jwt"
         async with wire.listening() as port, serve(f"127.0.0.1:{port}", **settings) as client:
             for headers in ({"X-Goog-IAP-JWT-Assertion": issuer.token()}, bearer(key.key), {"X-API-Key": key.key}):
-                assert (await client.get(LOOK_UP, headers=headers)).status_code == 200
+                assert (await client.get(LOOKUP, headers=headers)).status_code == 200
             both = {"X-Goog-IAP-JWT-Assertion": issuer.token(), "Authorization": "Bearer of-iap-itself"}
-            assert (await client.get(LOOK_UP, headers=both)).status_code == 200
+            assert (await client.get(LOOKUP, headers=both)).status_code == 200

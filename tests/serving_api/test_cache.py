@@ -1,4 +1,4 @@
-"""What the service keeps of its look-ups: what it answers from there, how much that is, and what a switch does."""
+"""What the service keeps of its lookups: what it answers from there, how much that is, and what a switch does."""
 
 import asyncio
 import tracemalloc
@@ -58,12 +58,12 @@ def test_it_takes_the_memory_that_it_says():
 
 
 @pytest.mark.asyncio
-async def test_without_memory_every_look_up_is_read(store, serve):
+async def test_without_memory_every_lookup_is_read(store, serve):
     model = store.model()
     store.refresh(model, {"a": b"1"})
     async with serve(store.address) as client:
         for _ in range(3):
-            assert (await client.look_up(model, "a")).json()["prediction"] == 1
+            assert (await client.lookup(model, "a")).json()["prediction"] == 1
         assert await client.metric("foreserve_read_keys_count") == 3
         assert await client.metric("foreserve_cache_misses_total") == 0
 
@@ -75,11 +75,11 @@ async def test_what_was_looked_up_is_answered_again_without_a_read(store, serve)
     store.refresh(model, {"a": b"1", "b": b"2"})
     store.refresh(other, {"a": b"3"})
     async with serve(store.address, cache_bytes=100_000) as client:
-        assert (await client.look_up(model, "a")).json()["prediction"] == 1
-        assert (await client.look_up(model, "absent")).status_code == 404
+        assert (await client.lookup(model, "a")).json()["prediction"] == 1
+        assert (await client.lookup(model, "absent")).status_code == 404
         assert await client.metric("foreserve_read_keys_count") == 2
-        assert (await client.look_up(model, "a")).json()["prediction"] == 1
-        assert (await client.look_up(model, "absent")).status_code == 404
+        assert (await client.lookup(model, "a")).json()["prediction"] == 1
+        assert (await client.lookup(model, "absent")).status_code == 404
         assert await client.metric("foreserve_read_keys_count") == 2
         assert await client.metric("foreserve_cache_hits_total") == 2
         batch = await client.batch(model, ["b", "a", "absent"])
@@ -98,8 +98,8 @@ async def test_a_new_version_is_warmed_from_what_was_asked_of_the_old_one(store,
     first = {f"e{n}": b"1" for n in range(50)}
     store.refresh(model, first)
     async with serve(store.address, cache_bytes=1_000_000, max_keys_per_read=20) as client:
-        await asyncio.gather(*(client.look_up(model, entity_id) for entity_id in first))
-        await client.look_up(model, "gone")
+        await asyncio.gather(*(client.lookup(model, entity_id) for entity_id in first))
+        await client.lookup(model, "gone")
         second = store.refresh(model, dict.fromkeys(first, b"2") | {"gone": b"2"})
 
         async def warm():
@@ -107,6 +107,6 @@ async def test_a_new_version_is_warmed_from_what_was_asked_of_the_old_one(store,
 
         await eventually(warm)
         assert await client.metric("foreserve_served_version", model=model) == second
-        answers = await asyncio.gather(*(client.look_up(model, entity_id) for entity_id in (*first, "gone")))
+        answers = await asyncio.gather(*(client.lookup(model, entity_id) for entity_id in (*first, "gone")))
         assert {answer.json()["prediction"] for answer in answers} == {2}
         assert await client.metric("foreserve_read_keys_sum") == 2 * 51

@@ -118,8 +118,8 @@ async def test_several_workers_share_their_metrics(wire, eventually):
                 pass
         one_each = {"connection": "close"}  # so that either worker may get it
         for _ in range(5):
-            look_ups = (client.get(f"/v1/models/m/predictions/{n}", headers=one_each) for n in range(10))
-            assert {answer.status_code for answer in await asyncio.gather(*look_ups)} == {200}
+            lookups = (client.get(f"/v1/models/m/predictions/{n}", headers=one_each) for n in range(10))
+            assert {answer.status_code for answer in await asyncio.gather(*lookups)} == {200}
         for _ in range(5):
             metrics = (await client.get("/metrics", headers=one_each)).text
             assert "foreserve_read_keys_sum 50.0" in metrics

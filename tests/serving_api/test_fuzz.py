@@ -77,19 +77,19 @@ async def test_no_answer_is_wrong_and_no_log_tells(bigtable, open_store, eventua
             assert well, said
             headers = {"Authorization": f"Bearer {key.key}"}
             async with httpx.AsyncClient(base_url=url, headers=headers) as client:
-                look_up = f"/v1/models/{model}/predictions/{CUSTOMER}"
-                assert (await client.get(look_up)).status_code == 200
+                lookup = f"/v1/models/{model}/predictions/{CUSTOMER}"
+                assert (await client.get(lookup)).status_code == 200
                 statuses = [
                     (await client.get(path, headers=other)).status_code
                     for other in (headers, {"Authorization": f"Bearer {key.key}x"}, {"X-API-Key": key.key})
-                    for path in (look_up, f"{look_up}-gone", f"{look_up}%FF", f"{look_up}?version=1")
+                    for path in (lookup, f"{lookup}-gone", f"{lookup}%FF", f"{lookup}?version=1")
                 ]
                 assert {404, 422} <= set(statuses)
                 assert (401 in statuses) == (auth != "none")
                 emulator.close()
 
                 async def fails():
-                    return (await client.get(look_up)).status_code in {503, 504}
+                    return (await client.get(lookup)).status_code in {503, 504}
 
                 await eventually(fails)
     written = logs.read_text()

@@ -29,14 +29,14 @@ async def test_tags_differ_by_entity_and_by_version(store, serve, eventually):
     model = store.model()
     first = store.refresh(model, {"a": b"1", "b": b"1"})
     async with serve(store.address) as client:
-        tags = [(await client.look_up(model, entity_id)).headers["etag"] for entity_id in ("a", "b")]
+        tags = [(await client.lookup(model, entity_id)).headers["etag"] for entity_id in ("a", "b")]
         second = store.refresh(model, {"a": b"1"})
 
         async def switched():
             return await client.metric("foreserve_served_version", model=model) == second
 
         await eventually(switched)
-        tags.append((await client.look_up(model, "a")).headers["etag"])
+        tags.append((await client.lookup(model, "a")).headers["etag"])
         assert len(set(tags)) == 3
         old = await client.get(
             f"/v1/models/{model}/predictions/a", params={"version": first}, headers={"If-None-Match": tags[0]}

@@ -24,13 +24,13 @@ class ReadError(Exception):
     """A read failed."""
 
 
-look_up = st.tuples(
+lookup = st.tuples(
     TICKS, st.lists(st.sampled_from(KEYS), min_size=1, max_size=6, unique=True), st.none() | st.integers(1, 3)
 )
 
 
-async def look_up_in(lane, keys, deadline=NEVER):
-    """The rows that there are of some keys; one key alone goes the way of single look-ups."""
+async def lookup_in(lane, keys, deadline=NEVER):
+    """The rows that there are of some keys; one key alone goes the way of single lookups."""
     arriving = asyncio.get_running_loop().create_future()
     if len(keys) == 1:
         lane.enter(keys[0], OneRow(arriving, deadline))
@@ -77,20 +77,20 @@ class SlowReads:
 
 @settings(deadline=None)
 @given(
-    look_ups=st.lists(look_up, min_size=1, max_size=25),
+    lookups=st.lists(lookup, min_size=1, max_size=25),
     absent=st.sets(st.sampled_from(KEYS)),
     failing=st.sets(st.sampled_from(KEYS), max_size=2),
     pauses=st.lists(TICKS, min_size=1, max_size=8),
     max_reads=st.integers(1, 6),
     max_keys=st.integers(1, 5),
 )
-def test_every_look_up_gets_its_own_rows(look_ups, absent, failing, pauses, max_reads, max_keys):
+def test_every_lookup_gets_its_own_rows(lookups, absent, failing, pauses, max_reads, max_keys):
     reads = SlowReads(absent, failing, pauses, max_reads, max_keys)
     errors = []
 
     async def ask(lane, start, keys, leaves):
         await _ticks(start)
-        asking = asyncio.create_task(look_up_in(lane, keys))
+        asking = asyncio.create_task(lookup_in(lane, keys))
         if leaves:
             await _ticks(leaves)
             asking.cancel()
@@ -108,7 +108,7 @@ def test_every_look_up_gets_its_own_rows(look_ups, absent, failing, pauses, max_
         asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         lane = Lane(reads.start, max_reads=max_reads, max_keys=max_keys)
         async with asyncio.timeout(5):
-            await asyncio.gather(*(ask(lane, *one) for one in look_ups))
+            await asyncio.gather(*(ask(lane, *one) for one in lookups))
             await _ticks(100)
 
     asyncio.run(main())
@@ -144,15 +144,15 @@ class HeldReads:
 
 
 @pytest.mark.asyncio
-async def test_the_keys_of_look_ups_that_left_are_not_read():
+async def test_the_keys_of_lookups_that_left_are_not_read():
     reads = HeldReads()
     now = asyncio.get_running_loop().time()
     lane = Lane(reads.start, max_reads=1, max_keys=10)
-    first = asyncio.create_task(look_up_in(lane, [b"a"], now + 50))
+    first = asyncio.create_task(lookup_in(lane, [b"a"], now + 50))
     await _ticks(3)
-    late = asyncio.create_task(look_up_in(lane, [b"late", b"c"], now))
-    leaving = asyncio.create_task(look_up_in(lane, [b"leaving", b"d"], now + 60))
-    staying = asyncio.create_task(look_up_in(lane, [b"c"], now + 70))
+    late = asyncio.create_task(lookup_in(lane, [b"late", b"c"], now))
+    leaving = asyncio.create_task(lookup_in(lane, [b"leaving", b"d"], now + 60))
+    staying = asyncio.create_task(lookup_in(lane, [b"c"], now + 70))
     with pytest.raises(TimeoutError):
         await late
     leaving.cancel()
@@ -170,9 +170,9 @@ async def test_a_read_that_nobody_waits_for_is_given_up_and_makes_way():
     reads = HeldReads()
     now = asyncio.get_running_loop().time()
     lane = Lane(reads.start, max_reads=1, max_keys=10)
-    soon = [asyncio.create_task(look_up_in(lane, [key], now + 0.02)) for key in (b"a", b"b")]
+    soon = [asyncio.create_task(lookup_in(lane, [key], now + 0.02)) for key in (b"a", b"b")]
     await _ticks(3)
-    waiting = asyncio.create_task(look_up_in(lane, [b"c"], now + 60))
+    waiting = asyncio.create_task(lookup_in(lane, [b"c"], now + 60))
     for task in soon:
         with pytest.raises(TimeoutError):
             await task
@@ -183,19 +183,19 @@ async def test_a_read_that_nobody_waits_for_is_given_up_and_makes_way():
 
 
 @pytest.mark.asyncio
-async def test_a_look_up_waits_for_company_but_not_for_long(eventually):
+async def test_a_lookup_waits_for_company_but_not_for_long(eventually):
     reads = HeldReads()
     lane = Lane(reads.start, max_reads=5, max_keys=10)
-    look_ups = []
+    lookups = []
     for key in (b"a", b"b", b"c"):
-        look_ups.append(asyncio.create_task(look_up_in(lane, [key])))
+        lookups.append(asyncio.create_task(lookup_in(lane, [key])))
         await _ticks(3)
-    look_ups += [asyncio.create_task(look_up_in(lane, [key])) for key in (b"d", b"e")]
+    lookups += [asyncio.create_task(lookup_in(lane, [key])) for key in (b"d", b"e")]
     await _ticks(3)
     assert [keys for keys, _ in reads.asked] == [[b"a"], [b"b"], [b"c"]]
     await eventually(reads.four_asked)
     assert reads.asked[3][0] == [b"d", b"e"]
-    look_ups += [asyncio.create_task(look_up_in(lane, [key])) for key in (b"f", b"g")]
+    lookups += [asyncio.create_task(lookup_in(lane, [key])) for key in (b"f", b"g")]
     await _ticks(3)
     reads.go_on()
     reads.go_on()  # two are in flight now, and the next may go out
@@ -203,7 +203,7 @@ async def test_a_look_up_waits_for_company_but_not_for_long(eventually):
     assert reads.asked[4][0] == [b"f", b"g"]
     for _ in range(3):
         reads.go_on()
-    assert await asyncio.gather(*look_ups) == [{key: row_of(key)} for key in (b"a", b"b", b"c", b"d", b"e", b"f", b"g")]
+    assert await asyncio.gather(*lookups) == [{key: row_of(key)} for key in (b"a", b"b", b"c", b"d", b"e", b"f", b"g")]
 
 
 def test_a_deadline_that_has_passed_is_like_any_other():
@@ -213,8 +213,8 @@ def test_a_deadline_that_has_passed_is_like_any_other():
         reads = HeldReads()
         lane = Lane(reads.start, max_reads=1, max_keys=10)
         now = asyncio.get_running_loop().time()
-        late = [asyncio.create_task(look_up_in(lane, [b"a", b"b"], now)) for _ in range(2)]
-        patient = asyncio.create_task(look_up_in(lane, [b"a"], now + 60))
+        late = [asyncio.create_task(lookup_in(lane, [b"a", b"b"], now)) for _ in range(2)]
+        patient = asyncio.create_task(lookup_in(lane, [b"a"], now + 60))
         for task in late:
             with pytest.raises(TimeoutError):
                 await task
@@ -225,12 +225,12 @@ def test_a_deadline_that_has_passed_is_like_any_other():
 
 
 @pytest.mark.asyncio
-async def test_each_look_up_of_a_read_has_its_own_deadline():
+async def test_each_lookup_of_a_read_has_its_own_deadline():
     reads = HeldReads()
     now = asyncio.get_running_loop().time()
     lane = Lane(reads.start, max_reads=1, max_keys=10)
-    patient = asyncio.create_task(look_up_in(lane, [b"a", b"b"], now + 60))
-    hasty = asyncio.create_task(look_up_in(lane, [b"a"], now + 0.01))
+    patient = asyncio.create_task(lookup_in(lane, [b"a", b"b"], now + 60))
+    hasty = asyncio.create_task(lookup_in(lane, [b"a"], now + 0.01))
     with pytest.raises(TimeoutError):
         await hasty
     assert not patient.done()

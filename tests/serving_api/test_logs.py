@@ -11,7 +11,7 @@ import grpc
 import httpx
 import pytest
 
-LOOK_UP = "/v1/models/{model}/predictions/{entity_id}"
+LOOKUP = "/v1/models/{model}/predictions/{entity_id}"
 ENTITY = "/v1/entities/{entity_type}/{entity_id:entity_id}/predictions"
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 REQUEST = {"X-Request-Id": "r1", "traceparent": f"00-{TRACE}-{SPAN}-01", "authorization": "Bearer a-key"}
@@ -63,7 +63,7 @@ async def test_a_failed_request_is_a_line_with_its_id_and_trace_but_no_entity_or
         assert (await client.get("/v1/models/m/predictions/absent-secret")).status_code == 404
         assert (await client.get("/secret")).status_code == 404
     failures = [line for line in lines if line["message"] == "a request failed"]
-    for failure, route in zip(failures, (LOOK_UP, ENTITY), strict=True):
+    for failure, route in zip(failures, (LOOKUP, ENTITY), strict=True):
         assert failure.pop("seconds") > 0
         assert failure.pop("timestamp")
         assert failure == {
@@ -103,7 +103,7 @@ async def test_what_clients_get_wrong_is_logged_at_debug(wire):
     seen = [(line["severity"], line["route"], line["problem"]) for line in lines if "route" in line]
     batch = "/v1/models/{model}/predictions:batchGet"
     assert seen == [
-        ("DEBUG", LOOK_UP, "No prediction"),
+        ("DEBUG", LOOKUP, "No prediction"),
         ("DEBUG", batch, "Unknown model"),
         ("DEBUG", batch, "Invalid request"),
         ("DEBUG", "none", "Not Found"),

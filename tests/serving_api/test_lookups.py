@@ -1,4 +1,4 @@
-"""How look-ups share reads, and what happens when Bigtable is slow, fails or is away."""
+"""How lookups share reads, and what happens when Bigtable is slow, fails or is away."""
 
 import asyncio
 from contextlib import ExitStack
@@ -11,21 +11,21 @@ from prediction_store.lifecycle import ModelState
 pytestmark = pytest.mark.asyncio
 
 
-async def test_without_load_a_look_up_is_a_read(store, serve):
+async def test_without_load_a_lookup_is_a_read(store, serve):
     model = store.model()
     store.refresh(model, {"a": b"1"})
     async with serve(store.address) as client:
         for _ in range(5):
-            await client.look_up(model, "a")
+            await client.lookup(model, "a")
         assert await client.metric("foreserve_read_keys_count") == 5
         assert await client.metric("foreserve_read_keys_sum") == 5
 
 
-async def test_under_load_look_ups_share_reads(store, serve):
+async def test_under_load_lookups_share_reads(store, serve):
     model = store.model()
     store.refresh(model, {f"e{n}": b"%d" % n for n in range(100)})
     async with serve(store.address, deadline_seconds=10) as client:
-        responses = await asyncio.gather(*(client.look_up(model, f"e{n}") for n in range(100)))
+        responses = await asyncio.gather(*(client.lookup(model, f"e{n}") for n in range(100)))
         assert [response.json()["prediction"] for response in responses] == list(range(100))
         assert await client.metric("foreserve_read_keys_count") < 80
         assert await client.metric("foreserve_lookups_in_flight") == 0
@@ -34,9 +34,9 @@ async def test_under_load_look_ups_share_reads(store, serve):
 async def test_keys_that_wait_go_out_together_and_once(wire, serve):
     wire.hold(b"first")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_reads_per_lane=1) as client:
-        first = asyncio.create_task(client.look_up("m", "first"))
+        first = asyncio.create_task(client.lookup("m", "first"))
         await wire.saw(1)
-        waiting = [asyncio.create_task(client.look_up("m", i)) for i in ("b", "c", "b", "absent", "b")]
+        waiting = [asyncio.create_task(client.lookup("m", i)) for i in ("b", "c", "b", "absent", "b")]
         await client.until_metric("foreserve_lookups_in_flight", 6)
         wire.release(b"first")
         answers = [(await asking).json().get("prediction") for asking in (first, *waiting)]
@@ -48,10 +48,10 @@ async def test_a_row_is_answered_when_it_arrives(wire, serve):
     wire.hold(b"first", b"slow")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_reads_per_lane=1) as client:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(client.look_up("m", "first"))
+            tasks.create_task(client.lookup("m", "first"))
             await wire.saw(1)
-            fast = tasks.create_task(client.look_up("m", "fast"))
-            slow = tasks.create_task(client.look_up("m", "slow"))
+            fast = tasks.create_task(client.lookup("m", "fast"))
+            slow = tasks.create_task(client.lookup("m", "slow"))
             await client.until_metric("foreserve_lookups_in_flight", 3)
             wire.release(b"first")
             assert (await fast).json()["prediction"] == {"of": "fast"}
@@ -64,8 +64,8 @@ async def test_a_row_is_answered_when_it_arrives(wire, serve):
 async def test_a_client_that_leaves_does_not_take_the_read_with_it(wire, serve):
     wire.hold(b"a")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
-        leaving = asyncio.create_task(client.look_up("m", "a"))
-        staying = asyncio.create_task(client.look_up("m", "a"))
+        leaving = asyncio.create_task(client.lookup("m", "a"))
+        staying = asyncio.create_task(client.lookup("m", "a"))
         await client.until_metric("foreserve_lookups_in_flight", 2)
         leaving.cancel()
         await asyncio.wait((leaving,))
@@ -73,55 +73,55 @@ async def test_a_client_that_leaves_does_not_take_the_read_with_it(wire, serve):
         assert (await staying).json()["prediction"] == {"of": "a"}
 
 
-async def test_a_read_that_fails_fails_only_its_own_look_ups(wire, serve):
+async def test_a_read_that_fails_fails_only_its_own_lookups(wire, serve):
     wire.failing[b"bad"] = grpc.StatusCode.INTERNAL
     wire.hold(b"good")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_reads_per_lane=2) as client:
-        good = asyncio.create_task(client.look_up("m", "good"))
+        good = asyncio.create_task(client.lookup("m", "good"))
         await wire.saw(1)
-        bad = await client.look_up("m", "bad")
+        bad = await client.lookup("m", "bad")
         wire.release(b"good")
         assert (await good).status_code == 200
         assert (bad.status_code, bad.json()["title"]) == (503, "Store unavailable")
         assert bad.headers["retry-after"] == "1"
         assert "INTERNAL" in bad.json()["detail"]
         assert await client.metric("foreserve_read_failures_total", code="INTERNAL") == 1
-        assert (await client.look_up("m", "good")).status_code == 200
+        assert (await client.lookup("m", "good")).status_code == 200
 
 
 async def test_a_read_that_never_ends_is_given_up_at_the_deadline(wire, serve):
     wire.hold(b"a", b"b")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", deadline_seconds=0.2) as client:
-        for response in (await client.look_up("m", "a"), await client.batch("m", ["a", "c"])):
+        for response in (await client.lookup("m", "a"), await client.batch("m", ["a", "c"])):
             assert response.headers["content-type"] == "application/problem+json"
             assert (response.status_code, response.json()["title"]) == (504, "Deadline exceeded")
         assert (await client.get("/readyz")).status_code == 200
         assert await client.metric("foreserve_request_seconds_count", status="504") == 2
         wire.release(b"a")
-        assert (await client.look_up("m", "a")).status_code == 200
+        assert (await client.lookup("m", "a")).status_code == 200
 
 
-async def test_look_ups_that_wait_for_their_turn_are_given_up_at_the_deadline(wire, serve):
+async def test_lookups_that_wait_for_their_turn_are_given_up_at_the_deadline(wire, serve):
     wire.hold(b"a")
     limits = {"deadline_seconds": 0.3, "max_reads_per_lane": 1, "max_keys_per_read": 1}
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", **limits) as client:
-        first = asyncio.create_task(client.look_up("m", "a"))
+        first = asyncio.create_task(client.lookup("m", "a"))
         await wire.saw(1)
         wire.hold(b"b", b"c")
-        waiting = await asyncio.gather(client.look_up("m", "b"), client.look_up("m", "c"), first)
+        waiting = await asyncio.gather(client.lookup("m", "b"), client.lookup("m", "c"), first)
         assert {response.status_code for response in waiting} == {504}
-        assert (await client.look_up("m", "d")).status_code == 200
+        assert (await client.lookup("m", "d")).status_code == 200
 
 
-async def test_look_ups_above_the_bound_are_refused_at_once(wire, serve):
+async def test_lookups_above_the_bound_are_refused_at_once(wire, serve):
     wire.hold(b"a")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_in_flight=3, max_batch=2) as client:
-        held = [asyncio.create_task(client.look_up("m", "a")) for _ in range(2)]
+        held = [asyncio.create_task(client.lookup("m", "a")) for _ in range(2)]
         await client.until_metric("foreserve_lookups_in_flight", 2)
         refused = await client.batch("m", ["b", "c"])
         assert (refused.status_code, refused.json()["title"]) == (503, "Overloaded")
         assert refused.headers["retry-after"] == "1"
-        assert (await client.look_up("m", "b")).status_code == 200
+        assert (await client.lookup("m", "b")).status_code == 200
         assert await client.metric("foreserve_requests_refused_total") == 1
         wire.release(b"a")
         assert [(await task).status_code for task in held] == [200, 200]
@@ -140,7 +140,7 @@ async def test_the_registry_is_away_at_the_start(wire, serve):
         assert (await client.get("/metrics")).status_code == 200
         async with wire.listening(port):
             await client.until("/readyz", 200)
-            assert (await client.look_up("m", "a")).status_code == 200
+            assert (await client.lookup("m", "a")).status_code == 200
 
 
 async def test_a_broken_document_leaves_the_model_as_it_was(wire, serve):
@@ -157,18 +157,18 @@ async def test_a_broken_document_leaves_the_model_as_it_was(wire, serve):
         ):
             wire.documents = {"m": broken, "new": broken}
             await client.until_metric("foreserve_broken_models", 2)
-            assert (await client.look_up("m", "a")).status_code == 200
-            response = await client.look_up("new", "a")
+            assert (await client.lookup("m", "a")).status_code == 200
+            response = await client.lookup("new", "a")
             assert (response.status_code, response.json()["title"]) == (503, "Model unavailable")
             assert set((await client.get("/readyz")).json()["broken"]) == {"m", "new"}
             wire.documents = {"m": good}
             await client.until_metric("foreserve_broken_models", 0)
-            assert (await client.look_up("new", "a")).status_code == 404
+            assert (await client.lookup("new", "a")).status_code == 404
 
 
 async def test_a_model_that_leaves_the_registry_is_not_served(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
-        assert (await client.look_up("m", "a")).status_code == 200
+        assert (await client.lookup("m", "a")).status_code == 200
         wire.documents = {"n": ModelState("n", "things").to_json()}
         await client.until("/v1/models/m/predictions/a", 404)
         assert (await client.get("/v1/entities/things/a/predictions")).status_code == 404
@@ -182,9 +182,9 @@ async def test_bigtable_goes_away_and_comes_back(bigtable, open_store, serve):
         store.refresh(model, {"a": b"1"})
         store.close()
         async with serve(address, registry_stale_seconds=0.5) as client:
-            assert (await client.look_up(model, "a")).json()["prediction"] == 1
+            assert (await client.lookup(model, "a")).json()["prediction"] == 1
             await asyncio.to_thread(first.close)
-            response = await client.look_up(model, "a")
+            response = await client.lookup(model, "a")
             assert (response.status_code, response.json()["title"]) == (503, "Store unavailable")
             not_ready = await client.until("/readyz", 503)
             assert not_ready.json()["registry_age_seconds"] >= 0.5
@@ -196,4 +196,4 @@ async def test_bigtable_goes_away_and_comes_back(bigtable, open_store, serve):
             store.close()
             await client.until("/readyz", 200)
             await client.until_metric("foreserve_served_version", version)
-            assert (await client.look_up(model, "a")).json()["prediction"] == 2
+            assert (await client.lookup(model, "a")).json()["prediction"] == 2

@@ -53,7 +53,7 @@ async def test_a_traceparent_that_is_none_is_no_trace(header):
 async def test_answers_say_how_long_they_took(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         for response in (
-            await client.look_up("m", "a"),
+            await client.lookup("m", "a"),
             await client.batch("m", ["a", "b"]),
             await client.get("/v1/entities/things/a/predictions"),
         ):
@@ -70,12 +70,12 @@ async def test_reads_are_timed_by_stage_once_for_all_who_share_one(wire, serve):
         assert 0 < await client.metric("foreserve_stage_seconds_sum", stage="bigtable") < 10
 
 
-async def test_failed_and_abandoned_reads_are_counted(wire, serve):
+async def test_failed_and_aborted_reads_are_counted(wire, serve):
     wire.failing[b"broken"] = grpc.StatusCode.PERMISSION_DENIED
     wire.hold(b"slow")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", deadline_seconds=0.2) as client:
-        assert (await client.look_up("m", "broken")).status_code == 503
-        assert (await client.look_up("m", "slow")).status_code == 504
+        assert (await client.lookup("m", "broken")).status_code == 503
+        assert (await client.lookup("m", "slow")).status_code == 504
         for code in ("PERMISSION_DENIED", "DEADLINE_EXCEEDED"):
             assert await client.metric("foreserve_read_failures_total", code=code) == 1
         wire.release(b"slow")
@@ -84,7 +84,7 @@ async def test_failed_and_abandoned_reads_are_counted(wire, serve):
 async def test_a_second_read_that_fails_too_has_not_won(wire, serve):
     wire.failing[b"a"] = grpc.StatusCode.UNAVAILABLE
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
-        assert (await client.look_up("m", "a")).status_code == 503
+        assert (await client.lookup("m", "a")).status_code == 503
         assert await client.metric("foreserve_hedged_reads_total") == 1
         assert await client.metric("foreserve_hedged_reads_won_total") == 0
 

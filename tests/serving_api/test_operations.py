@@ -26,8 +26,8 @@ async def test_metrics(store, serve):
     version = store.refresh(model, {"a": b"1"})
     route = "/v1/models/{model}/predictions/{entity_id}"
     async with serve(store.address) as client:
-        await client.look_up(model, "a")
-        await client.look_up(model, "b/c")
+        await client.lookup(model, "a")
+        await client.lookup(model, "b/c")
         await client.get("/nowhere/a")
         assert await client.metric("foreserve_request_seconds_count", route=route, status="200") == 1
         assert await client.metric("foreserve_request_seconds_count", route=route, status="404") == 1

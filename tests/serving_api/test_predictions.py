@@ -1,4 +1,4 @@
-"""Look-ups through the service, against a Bigtable emulator."""
+"""Lookups through the service, against a Bigtable emulator."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ async def test_answers_with_the_stored_bytes(store, serve):
     model = store.model()
     version = store.refresh(model, {"anna": payload})
     async with serve(store.address) as client:
-        response = await client.look_up(model, "anna")
+        response = await client.lookup(model, "anna")
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     assert payload in response.content
@@ -28,7 +28,7 @@ async def test_answers_with_the_stored_bytes(store, serve):
 
 async def test_created_at_is_the_time_of_the_version(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
-        assert (await client.look_up("m", "a")).json()["created_at"] == "2025-06-15T15:06:40.123Z"
+        assert (await client.lookup("m", "a")).json()["created_at"] == "2025-06-15T15:06:40.123Z"
 
 
 @pytest.mark.parametrize("row_keys", ["plain", "hashed"])
@@ -42,7 +42,7 @@ async def test_finds_every_id(store, serve, row_keys):
     entity_type = store.registry.get(model).entity_type
     async with serve(store.address) as client:
         for n, entity_id in enumerate(ids):
-            single = (await client.look_up(model, entity_id)).json()
+            single = (await client.lookup(model, entity_id)).json()
             entity = (await client.get(f"/v1/entities/{entity_type}/{quote(entity_id, safe='')}/predictions")).json()
             assert (single["entity_id"], single["prediction"]) == (entity_id, n)
             assert (entity["entity_id"], entity["predictions"][model]["prediction"]) == (entity_id, n)
@@ -64,16 +64,16 @@ async def test_an_entity_without_prediction_or_with_a_tombstone_has_none(store, 
     entity_type = store.registry.get(model).entity_type
     async with serve(store.address) as client:
         for entity_id in ("leaves", "never"):
-            response = await client.look_up(model, entity_id)
+            response = await client.lookup(model, entity_id)
             assert response.status_code == 404
             assert response.headers["content-type"] == "application/problem+json"
             assert response.json()["type"] == "/problems/no-prediction"
             assert response.json()["model"] == model
             entity = await client.get(f"/v1/entities/{entity_type}/{entity_id}/predictions")
             assert entity.status_code == 404
-        assert (await client.look_up(model, "leaves", version=first)).json()["prediction"] == 2
+        assert (await client.lookup(model, "leaves", version=first)).json()["prediction"] == 2
         assert (await client.batch(model, ["leaves", "stays"])).json()["predictions"] == {"leaves": None, "stays": 1}
-        assert (await client.look_up(model, "stays")).json()["version"] == second
+        assert (await client.lookup(model, "stays")).json()["version"] == second
 
 
 async def test_a_batch_keeps_the_order_and_reads_what_is_repeated_once(store, serve):
@@ -121,10 +121,10 @@ async def test_a_candidate_can_be_previewed_and_is_not_served(store, serve):
     active = store.refresh(model, {"a": b"1", "b": b"1"})
     candidate = store.export(model, {"a": b"2"})
     async with serve(store.address) as client:
-        assert (await client.look_up(model, "a")).json()["version"] == active
-        preview = (await client.look_up(model, "a", version=candidate)).json()
+        assert (await client.lookup(model, "a")).json()["version"] == active
+        preview = (await client.lookup(model, "a", version=candidate)).json()
         assert (preview["version"], preview["prediction"]) == (candidate, 2)
-        assert (await client.look_up(model, "b", version=candidate)).json()["prediction"] == 1
+        assert (await client.lookup(model, "b", version=candidate)).json()["prediction"] == 1
         batch = (await client.batch(model, ["a", "b"], version=candidate)).json()
         assert (batch["version"], batch["predictions"]) == (candidate, {"a": 2, "b": 1})
 
@@ -137,7 +137,7 @@ async def test_versions_that_cannot_be_read(store, serve):
     opened = store.registry.update(model, lambda s: s.open(0)).latest
     async with serve(store.address) as client:
         for version, status in ((expired, "is expired"), (opened, "is open"), (12345, "is not known")):
-            response = await client.look_up(model, "a", version=version)
+            response = await client.lookup(model, "a", version=version)
             assert (response.status_code, response.json()["title"]) == (404, "Unknown version")
             assert f"Version {version} of {model} {status}" in response.json()["detail"]
             assert str(active) in response.json()["detail"]
@@ -147,10 +147,10 @@ async def test_versions_that_cannot_be_read(store, serve):
 async def test_models_without_an_active_version_and_unknown_ones(store, serve):
     model = store.model()
     async with serve(store.address) as client:
-        response = await client.look_up(model, "a")
+        response = await client.lookup(model, "a")
         assert (response.status_code, response.json()["title"]) == (404, "No active version")
         for response in (
-            await client.look_up("nobody", "a"),
+            await client.lookup("nobody", "a"),
             await client.batch("nobody", ["a"]),
             await client.get("/v1/models/nobody"),
         ):
@@ -164,10 +164,10 @@ async def test_models_without_an_active_version_and_unknown_ones(store, serve):
 async def test_ids_that_cannot_be(wire, serve):
     longest = "é" * (MAX_ENTITY_ID_BYTES // 2) + "e"
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
-        assert (await client.look_up("m", longest)).json()["entity_id"] == longest
+        assert (await client.lookup("m", longest)).json()["entity_id"] == longest
         for entity_id, bytes_in_it in (("", 0), (longest + "e", MAX_ENTITY_ID_BYTES + 1)):
             for response, field in (
-                (await client.look_up("m", entity_id), "entity_id"),
+                (await client.lookup("m", entity_id), "entity_id"),
                 (await client.batch("m", ["fine", entity_id]), "entity_ids[1]"),
                 (await client.get(f"/v1/entities/things/{entity_id}/predictions"), "entity_id"),
             ):

@@ -54,8 +54,8 @@ async def test_a_late_read_is_made_again_and_the_first_answer_counts(wire, serve
     wire.read_rows = read_rows
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", deadline_seconds=20) as client:
         for n in range(500):  # from which the service learns how long reads take
-            await client.look_up("m", f"{n}")
-        slow = await client.look_up("m", "slow")
+            await client.lookup("m", f"{n}")
+        slow = await client.lookup("m", "slow")
         assert slow.json()["prediction"] == {"of": "slow"}
         assert stuck.is_set()
         assert await client.metric("foreserve_hedged_reads_total") >= 1
@@ -68,7 +68,7 @@ async def test_a_late_read_is_made_again_and_the_first_answer_counts(wire, serve
 async def test_a_read_that_fails_for_the_moment_is_made_again_once(wire, serve):
     wire.failing[b"bad"] = grpc.StatusCode.UNAVAILABLE
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
-        assert (await client.look_up("m", "bad")).status_code == 503
+        assert (await client.lookup("m", "bad")).status_code == 503
         assert wire.reads == [[b"bad"], [b"bad"]]
         answer = wire.read_rows
 
@@ -81,7 +81,7 @@ async def test_a_read_that_fails_for_the_moment_is_made_again_once(wire, serve):
 
         wire.read_rows = recovering
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
-        assert (await client.look_up("m", "bad")).json()["prediction"] == {"of": "bad"}
+        assert (await client.lookup("m", "bad")).json()["prediction"] == {"of": "bad"}
         assert not wire.failing
         assert await client.metric("foreserve_hedged_reads_won_total") == 1
         assert await client.metric("foreserve_read_failures_total") == 0
@@ -100,5 +100,5 @@ async def test_an_outage_is_not_made_worse(wire, serve):
     wire.failing.update((b"%d" % n, grpc.StatusCode.UNAVAILABLE) for n in range(60))
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", hedge_budget=0.05) as client:
         for n in range(60):
-            assert (await client.look_up("m", f"{n}")).status_code == 503
+            assert (await client.lookup("m", f"{n}")).status_code == 503
         assert len(wire.reads) <= 60 + 10 + 0.05 * 60

@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 pytestmark = pytest.mark.asyncio
 
-LOOK_UP = "GET /v1/models/{model}/predictions/{entity_id}"
+LOOKUP = "GET /v1/models/{model}/predictions/{entity_id}"
 READ = "google.bigtable.v2.Bigtable/ReadRows"
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -95,14 +95,14 @@ def _attributes(pairs):
     return {pair.key: value(pair.value) for pair in pairs}
 
 
-async def test_a_look_up_is_a_span_of_the_clients_trace_with_its_read_below(wire, serve, collector):
+async def test_a_lookup_is_a_span_of_the_clients_trace_with_its_read_below(wire, serve, collector):
     headers = {"traceparent": f"00-{TRACE}-{SPAN}-01", "X-Request-Id": "r1"}
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", build="b7") as client:
         response = await client.get("/v1/models/m/predictions/secret", headers=headers)
         assert response.status_code == 200
         await client.get("/healthz", headers=headers)
         await client.get("/metrics", headers=headers)
-    (request,) = collector.spans(LOOK_UP)
+    (request,) = collector.spans(LOOKUP)
     (read,) = collector.spans(READ)
     assert len(collector.spans()) == 2
     assert (request.trace_id.hex(), request.parent_span_id.hex()) == (TRACE, SPAN)
@@ -131,9 +131,9 @@ async def test_a_look_up_is_a_span_of_the_clients_trace_with_its_read_below(wire
 async def test_each_who_shares_a_read_has_it_in_their_trace(wire, serve, collector):
     wire.hold(b"k0")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_reads_per_lane=1) as client:
-        first = asyncio.create_task(client.look_up("m", "k0"))
+        first = asyncio.create_task(client.lookup("m", "k0"))
         await wire.saw(1)
-        others = [asyncio.create_task(client.look_up("m", f"k{n}")) for n in range(1, 6)]
+        others = [asyncio.create_task(client.lookup("m", f"k{n}")) for n in range(1, 6)]
         batch = asyncio.create_task(client.batch("m", ["b1", "b2", "b3"]))
         await client.until_metric("foreserve_lookups_in_flight", 9)
         wire.release(b"k0")
@@ -150,10 +150,10 @@ async def test_each_who_shares_a_read_has_it_in_their_trace(wire, serve, collect
 async def test_failures_are_errors_in_the_trace(wire, serve, collector):
     wire.failing[b"bad"] = grpc.StatusCode.UNAVAILABLE
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
-        assert (await client.look_up("m", "bad")).status_code == 503
-        assert (await client.look_up("m", "absent")).status_code == 404
+        assert (await client.lookup("m", "bad")).status_code == 503
+        assert (await client.lookup("m", "absent")).status_code == 404
         assert (await client.get("/v1/nowhere")).status_code == 404
-    failed, absent = collector.spans(LOOK_UP)
+    failed, absent = collector.spans(LOOKUP)
     assert (failed.status.code, absent.status.code) == (Status.STATUS_CODE_ERROR, Status.STATUS_CODE_UNSET)
     read = collector.spans(READ)[0]
     assert read.status.code == Status.STATUS_CODE_ERROR
@@ -169,8 +169,8 @@ async def test_the_standard_variables_sample_and_name(wire, serve, collector, mo
         for sampled in ("00", "01"):
             headers = {"traceparent": f"00-{TRACE}-{SPAN}-{sampled}"}
             assert (await client.get("/v1/models/m/predictions/a", headers=headers)).status_code == 200
-        assert (await client.look_up("m", "a")).status_code == 200
-    assert sorted(span.name for span in collector.spans()) == [LOOK_UP, READ]
+        assert (await client.lookup("m", "a")).status_code == 200
+    assert sorted(span.name for span in collector.spans()) == [LOOKUP, READ]
     assert collector.resource["service.name"] == "ours"
 
 
@@ -178,7 +178,7 @@ async def test_a_collector_that_is_down_costs_no_answer(wire, serve, monkeypatch
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         for n in range(20):
-            assert (await client.look_up("m", f"{n}")).status_code == 200
+            assert (await client.lookup("m", f"{n}")).status_code == 200
 
 
 async def test_without_an_endpoint_opentelemetry_is_not_imported():

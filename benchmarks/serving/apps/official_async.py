@@ -1,4 +1,4 @@
-"""FastAPI and the official client for asyncio: a read for each look-up, as its documentation shows."""
+"""FastAPI and the official client for asyncio: a read for each lookup, as its documentation shows."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-# The smallest whole: one Bigtable node, the smallest Composer environment, one instance of the look-up service.
+# The smallest whole: one Bigtable node, the smallest Composer environment, one instance of the lookup service.
 # To try Foreserve, or for a test environment beside ../production.
 
 terraform {

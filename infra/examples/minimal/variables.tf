@@ -29,7 +29,7 @@ variable "source_datasets" {
 }
 
 variable "api_callers" {
-  description = "Who may ask the look-up service beside Airflow, as IAM has it."
+  description = "Who may ask the lookup service beside Airflow, as IAM has it."
   type        = set(string)
   default     = []
 }

@@ -24,7 +24,7 @@ variable "clusters" {
 
   validation {
     condition     = length(var.clusters) > 0 && startswith(try(var.clusters[0].zone, ""), "${var.region}-")
-    error_message = "clusters begins with one in the region, where the look-up service and the exports are."
+    error_message = "clusters begins with one in the region, where the lookup service and the exports are."
   }
 }
 
@@ -45,7 +45,7 @@ variable "dataflow_max_workers" {
 }
 
 variable "api" {
-  description = "The look-up service: whether only the project's networks reach it, how many instances, who may ask beside Airflow, and SERVING_* settings."
+  description = "The lookup service: whether only the project's networks reach it, how many instances, who may ask beside Airflow, and SERVING_* settings."
   type = object({
     internal      = optional(bool, false)
     min_instances = optional(number, 2)

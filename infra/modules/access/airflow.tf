@@ -94,7 +94,7 @@ resource "google_storage_bucket_iam_member" "airflow_reports" {
   member = local.airflow
 }
 
-# Beyond the design's table: smoke tests and confirmations ask the look-up service.
+# Beyond the design's table: smoke tests and confirmations ask the lookup service.
 resource "google_cloud_run_v2_service_iam_member" "airflow_api" {
   project  = var.project
   location = var.region

@@ -1,11 +1,11 @@
-# The look-up service, and who may ask it.
+# The lookup service, and who may ask it.
 
 locals {
   api = "serviceAccount:${var.api}"
 }
 
 # On the instance, which has nothing but what the service reads, instead of on each table: connections are warmed by
-# PingAndWarm, which is a right on the instance. Without it the service works, and answers the first look-ups of each
+# PingAndWarm, which is a right on the instance. Without it the service works, and answers the first lookups of each
 # connection late.
 resource "google_bigtable_instance_iam_member" "api" {
   project  = var.project

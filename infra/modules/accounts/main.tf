@@ -17,5 +17,5 @@ resource "google_service_account" "workers" {
 resource "google_service_account" "api" {
   project      = var.project
   account_id   = "${var.name}-api"
-  display_name = "Foreserve: the look-up service"
+  display_name = "Foreserve: the lookup service"
 }

@@ -9,6 +9,6 @@ output "workers" {
 }
 
 output "api" {
-  description = "E-mail address of the look-up service's service account."
+  description = "E-mail address of the lookup service's service account."
   value       = google_service_account.api.email
 }

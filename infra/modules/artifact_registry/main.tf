@@ -1,11 +1,11 @@
-# The images of the look-up service and of Dataflow's workers. They are deployed by digest, so old ones must stay for as
+# The images of the lookup service and of Dataflow's workers. They are deployed by digest, so old ones must stay for as
 # long as somebody may want to go back to them.
 
 resource "google_artifact_registry_repository" "images" {
   project       = var.project
   location      = var.region
   repository_id = var.name
-  description   = "Foreserve: images of the look-up service and of Dataflow's workers"
+  description   = "Foreserve: images of the lookup service and of Dataflow's workers"
   format        = "DOCKER"
 
   cleanup_policies {

@@ -4,7 +4,7 @@ resource "google_bigtable_app_profile" "serving" {
   project                       = var.project
   instance                      = google_bigtable_instance.predictions.name
   app_profile_id                = "serving"
-  description                   = "Look-ups: before all else, and to the next cluster that answers"
+  description                   = "Lookups: before all else, and to the next cluster that answers"
   multi_cluster_routing_use_any = length(var.clusters) > 1 ? true : null
   ignore_warnings               = true
 

@@ -1,9 +1,9 @@
-# The instance that look-ups read, and its tables. Refreshes have no right to create or change tables, so all are here:
+# The instance that lookups read, and its tables. Refreshes have no right to create or change tables, so all are here:
 # the registry, and one table for each entity type with a column family for each model.
 
 locals {
   # Room for what added nodes take to help (up to 20 minutes), below the 70 % that Google recommends as the maximum.
-  # With two clusters, each must be able to carry the other's look-ups; that figure is from memory, check.
+  # With two clusters, each must be able to carry the other's lookups; that figure is from memory, check.
   cpu_percent = length(var.clusters) > 1 ? 35 : 60
 
   tables = merge(var.tables, { (local.registry_table) = { (local.registry_family) = 1 } })

@@ -14,7 +14,7 @@ output "entity_tables" {
 }
 
 output "serving_app_profile" {
-  description = "App profile of look-ups."
+  description = "App profile of lookups."
   value       = google_bigtable_app_profile.serving.app_profile_id
 }
 

@@ -1,12 +1,12 @@
-# The look-up service. Which image it runs is said by a deployment, and not undone here.
+# The lookup service. Which image it runs is said by a deployment, and not undone here.
 #
-# How large an instance is follows from docs/serving-performance.md: a look-up takes 58 us of CPU, so a core as measured
+# How large an instance is follows from docs/serving-performance.md: a lookup takes 58 us of CPU, so a core as measured
 # answers 1 s / 58 us = 17,200 a second. Of that, 0.3 are counted on: a vCPU is half a core, and the measurement had no
 # TLS and no network (docs/scale.md takes the same share). That makes 5,200 a second and vCPU. At 0.8 of what an
 # instance can do, the 99th percentile was 68 ms, and at all of it 262: so 4,100 a second.
 #
-# CPU: 1. One process answers, and uses one core; more look-ups need more instances.
-# Concurrency: by Little's law, 4,100 look-ups a second of 15 ms (5 ms at Bigtable, and the way) are 62 in flight, about
+# CPU: 1. One process answers, and uses one core; more lookups need more instances.
+# Concurrency: by Little's law, 4,100 lookups a second of 15 ms (5 ms at Bigtable, and the way) are 62 in flight, about
 # the number of connections that was measured (64). Cloud Run adds instances at 60 % of the limit (from memory, check),
 # so the limit is 62 / 0.6 = 103; let it be 100.
 # Memory: 1 GiB. It takes 130 MiB when idle; 100 batches of 1,000 predictions of 1 kB at a time are 100 MB read, and as

@@ -1,4 +1,4 @@
-# Cloud Run logs the URL of every request, and a look-up's has the entity's id in it. At thousands of look-ups a second,
+# Cloud Run logs the URL of every request, and a lookup's has the entity's id in it. At thousands of lookups a second,
 # the log would also be the largest part of the bill. What was refused or failed stays in it: Cloud Run may have answered
 # that itself, and then nothing else says so.
 resource "google_logging_project_exclusion" "requests" {

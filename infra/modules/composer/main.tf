@@ -53,7 +53,7 @@ resource "google_composer_environment" "airflow" {
         storage_gb = 2
       }
 
-      # Tasks submit jobs, wait elsewhere, and put a load on the look-up service: the smoke test needs the CPU.
+      # Tasks submit jobs, wait elsewhere, and put a load on the lookup service: the smoke test needs the CPU.
       worker {
         cpu        = 2
         memory_gb  = 8

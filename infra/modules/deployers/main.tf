@@ -11,7 +11,7 @@ resource "google_artifact_registry_repository_iam_member" "images" {
   member     = each.key
 }
 
-# New revisions of the look-up service, and which of them gets the requests.
+# New revisions of the lookup service, and which of them gets the requests.
 resource "google_cloud_run_v2_service_iam_member" "api" {
   for_each = var.deployers
 

@@ -4,7 +4,7 @@ variable "project" {
 }
 
 variable "region" {
-  description = "Region of the look-up service and of the repository."
+  description = "Region of the lookup service and of the repository."
   type        = string
 }
 
@@ -19,12 +19,12 @@ variable "repository" {
 }
 
 variable "api_service" {
-  description = "Name of the look-up service."
+  description = "Name of the lookup service."
   type        = string
 }
 
 variable "api" {
-  description = "E-mail address of the look-up service's service account."
+  description = "E-mail address of the lookup service's service account."
   type        = string
 }
 

@@ -126,7 +126,7 @@ module "composer" {
   config_overrides = var.composer.config_overrides
   size             = var.composer.size
   resilient        = var.composer.resilient
-  private          = var.api.internal # else workers ask the look-up service over the internet
+  private          = var.api.internal # else workers ask the lookup service over the internet
   min_workers      = var.composer.min_workers
   max_workers      = var.composer.max_workers
   service_account  = module.accounts.airflow

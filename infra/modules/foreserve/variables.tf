@@ -155,7 +155,7 @@ variable "apis_address" {
 }
 
 variable "api" {
-  description = "The look-up service: whether only the project's networks reach it, how many instances, who may ask beside Airflow, and SERVING_* settings."
+  description = "The lookup service: whether only the project's networks reach it, how many instances, who may ask beside Airflow, and SERVING_* settings."
   type = object({
     internal      = optional(bool, false)
     min_instances = optional(number, 2)
@@ -167,7 +167,7 @@ variable "api" {
 
   validation {
     condition     = var.api.min_instances >= 1 && var.api.max_instances >= var.api.min_instances
-    error_message = "api.min_instances is at least 1, as a first look-up must not wait for an instance; api.max_instances is no less."
+    error_message = "api.min_instances is at least 1, as a first lookup must not wait for an instance; api.max_instances is no less."
   }
 
   validation {

@@ -74,7 +74,7 @@ resource "google_monitoring_slo" "latency" {
   project             = var.project
   service             = google_monitoring_custom_service.foreserve.service_id
   slo_id              = "latency"
-  display_name        = "99 % of look-ups within 100 ms"
+  display_name        = "99 % of lookups within 100 ms"
   goal                = 0.99
   rolling_period_days = 28
   user_labels         = var.labels

@@ -9,7 +9,7 @@ variable "labels" {
 }
 
 variable "api_service" {
-  description = "Name of the look-up service."
+  description = "Name of the lookup service."
   type        = string
 }
 

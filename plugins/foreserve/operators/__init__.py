@@ -11,7 +11,7 @@ from foreserve.operators.export import PrepareExport, WaitForReplication
 from foreserve.operators.gates import CheckPredictions, CheckQuality
 from foreserve.operators.serving import ConfirmServed, SmokeTest
 from foreserve.operators.versions import (
-    AbandonVersion,
+    AbortVersion,
     ChooseRollback,
     CleanUp,
     OpenVersion,
@@ -21,7 +21,7 @@ from foreserve.operators.versions import (
 
 __all__ = [
     "CANNOT_ASK",
-    "AbandonVersion",
+    "AbortVersion",
     "AwaitDataflowJob",
     "CheckPredictions",
     "CheckQuality",

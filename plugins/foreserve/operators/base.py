@@ -50,6 +50,6 @@ class RefreshOperator(CloudOperator):
         refresh, now = self.current, time.time_ns() // 1_000_000
         try:
             with self.cloud.registry() as registry:
-                return registry.update(refresh.model, lambda state: step(state).hold(refresh.version, now))
+                return registry.update(refresh.model, lambda state: step(state).renew_run_lease(refresh.version, now))
         except RegistryError as error:
             raise AirflowFailException(str(error)) from error

@@ -98,7 +98,7 @@ class AwaitDataflowJob(BaseSensorOperator):
     """Waits for a job on Dataflow, holding no worker slot; each time it looks, it logs the job's state and counters.
 
     Killed while it looks, it cancels the job. Mostly nothing of it runs: then `cancel_dataflow_job` does, when the
-    version is abandoned.
+    version is aborted.
     """
 
     template_fields: Sequence[str] = ("job_id",)

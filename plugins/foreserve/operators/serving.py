@@ -1,4 +1,4 @@
-"""The look-up service, before and after the promotion of a version."""
+"""The lookup service, before and after the promotion of a version."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class SmokeTest(RefreshOperator):
             raise AirflowFailException(f"{refresh.predictions_table} is empty: there is nothing to test")
         report = asyncio.run(self._measure(refresh, expectations, load))
         self.log.info(
-            "%d look-ups of %d entities at %g/s: p50 %.1f ms, p95 %.1f ms, p99 %.1f ms, max %.1f ms",
+            "%d lookups of %d entities at %g/s: p50 %.1f ms, p95 %.1f ms, p99 %.1f ms, max %.1f ms",
             *(report.requests, len(expectations), load.rate),
             *(report.p50_ms, report.p95_ms, report.p99_ms, report.max_ms),
         )

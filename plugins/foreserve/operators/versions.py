@@ -1,4 +1,4 @@
-"""The steps in the life of a version: opened, promoted, cleaned up after, abandoned, rolled back to."""
+"""The steps in the life of a version: opened, promoted, cleaned up after, aborted, rolled back to."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ class OpenVersion(CloudOperator):
     def _open(self, state: ModelState, context: Context) -> ModelState:
         """Open a version, unless another run is at work: Airflow may still have it running, or not know it."""
         now = time.time_ns() // 1_000_000
-        holder = state.holder(now)
+        holder = state.run_lease_holder(now)
         if holder and has_ended(context, holder):
-            state = state.release(holder)
+            state = state.release_run_lease(holder)
         following = state.open(now, run_url(context))
         params = context["params"]
         run = decided(context, choices={name: value for name, value in params.items() if value is not None})
@@ -166,7 +166,7 @@ class CleanUp(RefreshOperator):
         _clean_up_before(self, self.current)
 
 
-class AbandonVersion(RefreshOperator):
+class AbortVersion(RefreshOperator):
     """After a failure: readers stay, or go back, where they were before the refresh, and the version is aborted.
 
     What it made in BigQuery stays, to be looked at or gone on with, until the next refresh ends, well or not.
@@ -183,11 +183,11 @@ class AbandonVersion(RefreshOperator):
     def execute(self, context: Context) -> None:
         """Abort the version, or roll back if it is served and was never confirmed; stop its jobs; clean up."""
         if json.loads(self.refresh) is None:
-            self.log.info("no version was opened; nothing to abandon")
+            self.log.info("no version was opened; nothing to abort")
             return
         refresh = self.current
         with self.cloud.registry() as registry:
-            state = registry.update(refresh.model, lambda state: state.abandon(refresh.version, refresh.active))
+            state = registry.update(refresh.model, lambda state: state.abort(refresh.version, refresh.active))
         self.log.info(
             "version %d is %s; readers are at %s",
             *(refresh.version, state.versions[refresh.version].status, state.active or "none yet"),
