@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 import structlog
 
 from serving_api.access.callers_file import read_callers_file
-from serving_api.logs import configure_logs
 from serving_api.server import server
 from serving_api.settings import METRICS_FOLDER_VARIABLE, Settings, is_loopback
+from serving_api.telemetry.logs import configure_logs
 
 _log = structlog.get_logger(__name__)
 

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving_api import documentation, models, operations, predictions, problems, web
-from serving_api.access.middleware import AccessMiddleware
-from serving_api.body_limit import BodyLimitMiddleware
-from serving_api.correlation import Correlation
-from serving_api.logs import configure_logs
-from serving_api.metrics import Metrics
-from serving_api.observation import Observation, ObservationMiddleware
-from serving_api.prediction_endpoint import PATH, PredictionEndpoint, is_lookup
+from serving_api.http import openapi, problems
+from serving_api.http.middleware.authentication import AccessMiddleware
+from serving_api.http.middleware.body_limit import BodyLimitMiddleware
+from serving_api.http.middleware.request_log import Observation, ObservationMiddleware
+from serving_api.http.routes import models, operations, pages, predictions
+from serving_api.http.routes.lookup import PATH, PredictionEndpoint, is_lookup
 from serving_api.service import Service
 from serving_api.settings import Settings
+from serving_api.telemetry.correlation import Correlation
+from serving_api.telemetry.logs import configure_logs
+from serving_api.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from serving_api.tracing import Tracing
+    from serving_api.telemetry.tracing import Tracing
 
 _TRACING_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _MAX_BODY_BYTES = 8 << 20  # a thousand of the longest ids take half of it
@@ -37,7 +38,7 @@ class ServingApp(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         if self.openapi_schema is None:
-            self.openapi_schema = documentation.complete(super().openapi(), self.settings)
+            self.openapi_schema = openapi.complete(super().openapi(), self.settings)
         return self.openapi_schema
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     if tracing:
         app.add_middleware(tracing.around)
     problems.install(app)
-    for routes in (predictions, models, operations, web):
+    for routes in (predictions, models, operations, pages):
         app.include_router(routes.router)
     return app
 
@@ -100,6 +101,6 @@ def _tracing(settings: Settings) -> "Tracing | None":
     """Traces, if OpenTelemetry's variables say where they go; if not, not even its SDK is imported."""
     if not any(os.environ.get(variable) for variable in _TRACING_VARIABLES):
         return None
-    from serving_api.tracing import Tracing  # noqa: PLC0415  only here
+    from serving_api.telemetry.tracing import Tracing  # noqa: PLC0415  only here
 
     return Tracing(settings.build)

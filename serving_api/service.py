@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from fastapi import Request
 
 from prediction_store.instance import Instance
-from serving_api import served
-from serving_api.access.gate import Access, open_access
+from serving_api.access.authenticator import Access, open_access
 from serving_api.bigtable import Channel, Target
-from serving_api.cache import Cache
-from serving_api.catalog import Catalog
-from serving_api.event_loop import measure_lag
-from serving_api.lookups import Limits, Lookups
-from serving_api.metrics import Metrics
 from serving_api.settings import Settings
-from serving_api.warming import Warming
+from serving_api.store.cache import Cache
+from serving_api.store.catalog import Catalog
+from serving_api.store.lookups import Limits, Lookups
+from serving_api.store.warming import Warming
+from serving_api.telemetry import version_metrics
+from serving_api.telemetry.event_loop import measure_lag
+from serving_api.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from serving_api.tracing import Tracing
+    from serving_api.telemetry.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Service:
     def exposition(self) -> bytes:
         """What is measured and what is served, in the Prometheus text format."""
         self.metrics.in_flight.set(self.lookups.in_flight)
-        return self.metrics.exposition() + served.exposition(self.catalog, self.settings.build)
+        return self.metrics.exposition() + version_metrics.exposition(self.catalog, self.settings.build)
 
 
 def running(request: Request) -> Service:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
 
-from serving_api.problems import ProblemError
+from serving_api.http.problems import ProblemError
 
 
 class RateLimit:

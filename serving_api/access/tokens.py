@@ -15,7 +15,7 @@ import structlog
 
 from serving_api.access.callers import Caller, Callers
 from serving_api.access.watched_callers import WatchedCallers
-from serving_api.metrics import Metrics
+from serving_api.telemetry.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 

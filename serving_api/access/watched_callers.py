@@ -8,7 +8,7 @@ import structlog
 
 from serving_api.access.callers import ApiKey, Caller, Callers, RateLimit, TokenRule
 from serving_api.access.callers_file import CallerEntry, CallersFile, read_callers_file
-from serving_api.metrics import Metrics
+from serving_api.telemetry.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from serving_api.bigtable.connection import Answer, Call, Connection, Connection
 from serving_api.bigtable.frames import header_field
 from serving_api.bigtable.status import CallError
 from serving_api.bigtable.target import Credentials, Target, refresh
-from serving_api.metrics import Metrics
+from serving_api.telemetry.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 

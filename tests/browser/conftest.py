@@ -75,7 +75,7 @@ def open_page(browser):
 @pytest.fixture(scope="session")
 def guarded(serve, store, tmp_path_factory):
     """A service that lets one caller in: its URL, and the caller's key."""
-    new_key = [SERVICE_PYTHON, "-m", "serving_api.keys", "new", "--name", "browser", "--metrics"]
+    new_key = [SERVICE_PYTHON, "-m", "serving_api.create_key", "--name", "browser", "--metrics"]
     made = subprocess.run(new_key, cwd=ROOT, capture_output=True, text=True, check=True)
     callers = tmp_path_factory.mktemp("access") / "callers.json"
     callers.write_text(json.dumps({"callers": [json.loads(made.stdout)]}))

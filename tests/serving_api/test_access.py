@@ -14,7 +14,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from serving_api.access.keys import new_key
+from serving_api.access.api_keys import new_key
 
 pytestmark = pytest.mark.asyncio
 

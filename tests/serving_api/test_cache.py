@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_api.cache import Cache
-from serving_api.metrics import Metrics
+from serving_api.store.cache import Cache
+from serving_api.telemetry.metrics import Metrics
 
 NAME = ("m", 1)
 

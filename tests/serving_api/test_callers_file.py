@@ -36,7 +36,7 @@ def test_a_broken_callers_file_says_where(tmp_path, content, message):
 
 def make_key(*options):
     return subprocess.run(
-        [sys.executable, "-m", "serving_api.keys", "new", *options], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "serving_api.create_key", *options], capture_output=True, text=True, check=False
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving_api.access.keys import new_key
+from serving_api.access.api_keys import new_key
 
 pytestmark = pytest.mark.asyncio
 

@@ -68,7 +68,7 @@ async def test_a_failed_request_is_a_line_with_its_id_and_trace_but_no_entity_or
         assert failure.pop("timestamp")
         assert failure == {
             "message": "a request failed",
-            "logger": "serving_api.failures",
+            "logger": "serving_api.telemetry.failure_log",
             "severity": "WARNING",
             "request_id": "r1",
             "logging.googleapis.com/trace": f"projects/test-project/traces/{TRACE}",
@@ -129,7 +129,7 @@ async def test_a_bug_is_a_line_with_its_traceback_and_the_id_of_the_request():
     script = """
 import asyncio, httpx
 from serving_api.app import create_app
-from serving_api.logs import configure_logs
+from serving_api.telemetry.logs import configure_logs
 from serving_api.settings import Settings
 async def ask():
     configure_logs("warning")

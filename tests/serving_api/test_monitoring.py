@@ -12,7 +12,7 @@ import pytest_asyncio
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving_api.access.keys import new_key
+from serving_api.access.api_keys import new_key
 from serving_api.settings import Settings
 
 ROOT = Path(__file__).parents[2]

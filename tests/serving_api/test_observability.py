@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_api.correlation import Correlation
+from serving_api.telemetry.correlation import Correlation
 
 pytestmark = pytest.mark.asyncio
 

@@ -9,7 +9,7 @@ import pytest
 from fastapi.openapi.models import OpenAPI
 from jsonschema import Draft202012Validator
 
-from serving_api.access.keys import new_key
+from serving_api.access.api_keys import new_key
 from serving_api.app import create_app
 from serving_api.settings import Settings
 

@@ -187,7 +187,7 @@ import sys
 from serving_api.app import create_app
 from serving_api.settings import Settings
 create_app(Settings(project="p", instance="i"))
-assert "serving_api.tracing" not in sys.modules
+assert "serving_api.telemetry.tracing" not in sys.modules
 loaded = [name for name in sys.modules if name.startswith("opentelemetry.")]
 assert not loaded, loaded
 """

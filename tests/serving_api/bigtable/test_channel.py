@@ -22,7 +22,7 @@ from prediction_store import protos
 from prediction_store.instance import Instance
 from serving_api.bigtable import Answer, CallError, Channel, Target
 from serving_api.bigtable import target as targets
-from serving_api.metrics import Metrics
+from serving_api.telemetry.metrics import Metrics
 
 INSTANCE = Instance("p", "i")
 TABLE = INSTANCE.table("things")

@@ -10,10 +10,10 @@ from functools import cache
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from serving_api.correlation import REQUEST_ID, Correlation
-from serving_api.failures import FailureLog
-from serving_api.metrics import Metrics
-from serving_api.problems import PROBLEM, as_problem
+from serving_api.http.problems import PROBLEM, as_problem
+from serving_api.telemetry.correlation import REQUEST_ID, Correlation
+from serving_api.telemetry.failure_log import FailureLog
+from serving_api.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)

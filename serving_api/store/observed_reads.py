@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from serving_api.bigtable import CallError
-from serving_api.lanes import Batch
-from serving_api.metrics import Metrics
-from serving_api.reads import BatchRead, Reader
+from serving_api.store.batching import Batch
+from serving_api.store.reads import BatchRead, Reader
+from serving_api.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from serving_api.tracing import Tracing
+    from serving_api.telemetry.tracing import Tracing
 
 _UNWANTED = "DEADLINE_EXCEEDED"
 """Why reads are given up: whoever waited for them has waited for too long."""

@@ -11,15 +11,15 @@ import structlog
 from prediction_store.instance import Instance
 from prediction_store.reads import prediction_filter, read_request
 from serving_api.bigtable import CallError, Channel
-from serving_api.cache import Cache, Name
-from serving_api.lanes import Batch, Cells, Lane, ManyRows, OneRow
-from serving_api.metrics import Metrics
-from serving_api.observed_reads import ObservedRead, failure_code
-from serving_api.reads import Reader
-from serving_api.second_reads import SecondReads
+from serving_api.store.batching import Batch, Cells, Lane, ManyRows, OneRow
+from serving_api.store.cache import Cache, Name
+from serving_api.store.hedging import SecondReads
+from serving_api.store.observed_reads import ObservedRead, failure_code
+from serving_api.store.reads import Reader
+from serving_api.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from serving_api.tracing import Tracing
+    from serving_api.telemetry.tracing import Tracing
 
 _log = structlog.get_logger(__name__)
 

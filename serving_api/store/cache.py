@@ -7,7 +7,7 @@ version is part of the key, and entries of versions that are not read any more a
 from collections import OrderedDict
 from itertools import islice
 
-from serving_api.metrics import Metrics
+from serving_api.telemetry.metrics import Metrics
 
 Name = tuple[str, int]
 """A model and a version of it."""

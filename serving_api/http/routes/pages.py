@@ -7,7 +7,7 @@ from starlette.staticfiles import StaticFiles
 
 router = APIRouter(include_in_schema=False)
 
-_FILES = StaticFiles(directory=Path(__file__).with_name("page"), packages=[("fastapi_offline", "static")])
+_FILES = StaticFiles(directory=Path(__file__).parents[2] / "page", packages=[("fastapi_offline", "static")])
 
 _HEADERS = {
     "Cache-Control": "no-cache",  # ask whether it has changed, so that a page and its scripts are of one release

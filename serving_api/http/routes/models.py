@@ -7,11 +7,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from prediction_store.lifecycle import Receipt
-from serving_api.access.middleware import admitted
-from serving_api.catalog import Model, iso_time
-from serving_api.documentation import READ_PROBLEMS, UNKNOWN_MODEL, answers
-from serving_api.resolution import ModelName, known_models, named_model
+from serving_api.http.middleware.authentication import admitted
+from serving_api.http.openapi import READ_PROBLEMS, UNKNOWN_MODEL, answers
+from serving_api.http.parameters import ModelName, known_models, named_model
 from serving_api.service import running
+from serving_api.store.catalog import Model, iso_time
 
 router = APIRouter(prefix="/v1", tags=["models"])
 

@@ -9,7 +9,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving_api.lanes import Lane, ManyRows, OneRow
+from serving_api.store.batching import Lane, ManyRows, OneRow
 
 KEYS = [b"%d" % n for n in range(12)]
 NEVER = math.inf

@@ -1,4 +1,4 @@
-"""Makes an API key: `python -m serving_api.keys new --name shop`."""
+"""Creates an API key: `python -m serving_api.create_key --name shop`."""
 
 import argparse
 import json
@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
+from serving_api.access.api_keys import new_key
 from serving_api.access.callers_file import CallerEntry, KeyEntry
-from serving_api.access.keys import new_key
 
 
 def main() -> None:
@@ -33,14 +33,15 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m serving_api.keys", description="Make API keys of the service.")
-    new = parser.add_subparsers(required=True, metavar="COMMAND").add_parser("new", help="make a key for a caller")
-    new.add_argument("--name", required=True, help="the caller's name, in metrics and problems")
-    new.add_argument("--models", nargs="+", metavar="MODEL", help="the models that it may read (all)")
-    new.add_argument("--preview", action="store_true", help="let it read versions that are not served")
-    new.add_argument("--metrics", action="store_true", help="let it read /metrics")
-    new.add_argument("--requests-per-second", type=float, help="how many requests each process admits (all)")
-    new.add_argument("--days", type=int, help="for how many days the key is valid (for ever)")
+    parser = argparse.ArgumentParser(
+        prog="python -m serving_api.create_key", description="Create an API key for a caller of the service."
+    )
+    parser.add_argument("--name", required=True, help="the caller's name, in metrics and problems")
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="the models that it may read (all)")
+    parser.add_argument("--preview", action="store_true", help="let it read versions that are not served")
+    parser.add_argument("--metrics", action="store_true", help="let it read /metrics")
+    parser.add_argument("--requests-per-second", type=float, help="how many requests each process admits (all)")
+    parser.add_argument("--days", type=int, help="for how many days the key is valid (for ever)")
     return parser.parse_args()
 
 

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, Field
 
-from serving_api.access.middleware import admitted
-from serving_api.documentation import FORBIDDEN, NOT_READY, TOO_MANY, UNAUTHORIZED, answers, problem_answers
-from serving_api.problems import ProblemError
+from serving_api.http.middleware.authentication import admitted
+from serving_api.http.openapi import FORBIDDEN, NOT_READY, TOO_MANY, UNAUTHORIZED, answers, problem_answers
+from serving_api.http.problems import ProblemError
 from serving_api.service import running
 
 router = APIRouter(tags=["operations"])

@@ -4,7 +4,7 @@ Reads whose answers are late because of one slow server are saved by asking anot
 scale", 2013). The budget keeps that from adding load when all of Bigtable is slow.
 """
 
-from serving_api.metrics import Metrics
+from serving_api.telemetry.metrics import Metrics
 
 _SAMPLES = 500
 """How many reads the delay is derived from."""

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from serving_api.lookups import DeadlineError, OverloadedError, UnavailableError
+from serving_api.store.lookups import DeadlineError, OverloadedError, UnavailableError
 
 MEDIA_TYPE = "application/problem+json"
 

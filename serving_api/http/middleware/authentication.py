@@ -3,9 +3,9 @@
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving_api.access.authenticator import Access
 from serving_api.access.callers import ANYONE, Caller
-from serving_api.access.gate import Access
-from serving_api.problems import PROBLEM, ProblemError
+from serving_api.http.problems import PROBLEM, ProblemError
 
 _OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
 _OPEN_FOLDER = "/page/"

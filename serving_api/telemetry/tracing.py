@@ -21,7 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving_api.correlation import REQUEST_ID, Trace
+from serving_api.telemetry.correlation import REQUEST_ID, Trace
 
 _log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from serving_api.catalog import Catalog
+from serving_api.store.catalog import Catalog
 
 
 def exposition(catalog: Catalog, build: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from serving_api.catalog import ModelVersion
+from serving_api.store.catalog import ModelVersion
 
 
 class Prediction(BaseModel):

@@ -9,8 +9,8 @@ from google.protobuf.message import DecodeError
 from prediction_store.protos import ReadRowsRequest, ReadRowsResponse, RowSet
 from prediction_store.reads import RowAssembler
 from serving_api.bigtable import CallError, Channel, Connection, Stream
-from serving_api.lanes import Batch
-from serving_api.second_reads import SecondReads
+from serving_api.store.batching import Batch
+from serving_api.store.hedging import SecondReads
 
 
 class Reader:

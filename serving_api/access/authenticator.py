@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
+from serving_api.access.api_keys import ID_LENGTH
 from serving_api.access.callers import ANYONE, Caller
-from serving_api.access.keys import ID_LENGTH
 from serving_api.access.tokens import InvalidTokenError, Issuer, KeysUnavailableError, TokenCallers, TokenVerifier
 from serving_api.access.watched_callers import WatchedCallers
-from serving_api.metrics import Metrics
-from serving_api.problems import RETRY, ProblemError
+from serving_api.http.problems import RETRY, ProblemError
 from serving_api.settings import Settings
+from serving_api.telemetry.metrics import Metrics
 
 _BEARER = b"bearer "
 _KEY_HEADERS = (b"authorization", b"x-api-key")

@@ -11,8 +11,8 @@ from starlette.types import Scope
 
 from prediction_store.layout import MAX_ENTITY_ID_BYTES, RowKeyFormat, row_key
 from serving_api.access.callers import Caller
-from serving_api.catalog import Catalog, Model, ModelVersion, Snapshot
-from serving_api.problems import RETRY, ProblemError, invalid
+from serving_api.http.problems import RETRY, ProblemError, invalid
+from serving_api.store.catalog import Catalog, Model, ModelVersion, Snapshot
 
 MODEL = "the name of a model"
 ENTITY_ID = "the id of an entity, percent-encoded; a slash in it may be sent as it is, or as %2F"

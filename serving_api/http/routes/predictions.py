@@ -9,13 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from prediction_store.layout import row_key
-from serving_api import responses
 from serving_api.access.callers import Caller
-from serving_api.access.middleware import admitted
-from serving_api.catalog import Snapshot
-from serving_api.conditional import holds, joint_tag
-from serving_api.deadlines import deadline
-from serving_api.documentation import (
+from serving_api.http import responses
+from serving_api.http.deadlines import deadline
+from serving_api.http.etags import holds, joint_tag
+from serving_api.http.middleware.authentication import admitted
+from serving_api.http.openapi import (
     BATCH_EXTRA,
     BODY_PROBLEMS,
     LOOKUP_EXTRA,
@@ -25,8 +24,7 @@ from serving_api.documentation import (
     UNKNOWN_VERSION,
     answers,
 )
-from serving_api.problems import ProblemError, invalid
-from serving_api.resolution import (
+from serving_api.http.parameters import (
     ENTITY_ID_LENGTH,
     VERSION,
     EntityId,
@@ -36,7 +34,9 @@ from serving_api.resolution import (
     named_model,
     readable_version,
 )
+from serving_api.http.problems import ProblemError, invalid
 from serving_api.service import running
+from serving_api.store.catalog import Snapshot
 
 router = APIRouter(prefix="/v1", tags=["predictions"])
 

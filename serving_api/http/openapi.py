@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving_api.access.middleware import open_paths
-from serving_api.deadlines import HEADER as DEADLINE_HEADER
-from serving_api.problems import MEDIA_TYPE, RETRY, ProblemError, invalid
+from serving_api.http.deadlines import HEADER as DEADLINE_HEADER
+from serving_api.http.middleware.authentication import open_paths
+from serving_api.http.problems import MEDIA_TYPE, RETRY, ProblemError, invalid
 from serving_api.settings import Settings
 
 Responses = dict[int | str, dict[str, Any]]

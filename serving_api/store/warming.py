@@ -5,9 +5,9 @@ from contextlib import suppress
 
 import structlog
 
-from serving_api.cache import Cache
-from serving_api.catalog import ModelVersion
-from serving_api.lookups import DeadlineError, OverloadedError, UnavailableError
+from serving_api.store.cache import Cache
+from serving_api.store.catalog import ModelVersion
+from serving_api.store.lookups import DeadlineError, OverloadedError, UnavailableError
 
 _log = structlog.get_logger(__name__)
 

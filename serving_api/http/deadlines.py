@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from serving_api.problems import invalid
+from serving_api.http.problems import invalid
 
 HEADER = "X-Deadline-Ms"
 

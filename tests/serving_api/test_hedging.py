@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_api.metrics import Metrics
-from serving_api.second_reads import SecondReads
+from serving_api.store.hedging import SecondReads
+from serving_api.telemetry.metrics import Metrics
 
 
 @given(st.floats(0, 1), st.lists(st.booleans(), max_size=300))

@@ -8,15 +8,15 @@ import time
 
 from starlette.types import Receive, Scope, Send
 
-from serving_api import responses
-from serving_api.conditional import holds, tag
-from serving_api.correlation import REQUEST_ID
-from serving_api.deadlines import deadline
-from serving_api.lookups import OverloadedError
-from serving_api.observation import Observation
-from serving_api.problems import ProblemError, as_problem, bug
-from serving_api.resolution import entity_row_key, known_models, named_model, queried_version, readable_version
+from serving_api.http import responses
+from serving_api.http.deadlines import deadline
+from serving_api.http.etags import holds, tag
+from serving_api.http.middleware.request_log import Observation
+from serving_api.http.parameters import entity_row_key, known_models, named_model, queried_version, readable_version
+from serving_api.http.problems import ProblemError, as_problem, bug
 from serving_api.service import Service
+from serving_api.store.lookups import OverloadedError
+from serving_api.telemetry.correlation import REQUEST_ID
 
 _PREFIX = "/v1/models/"
 _INFIX = "/predictions/"

@@ -17,8 +17,8 @@ from prediction_store.lifecycle import ModelState, RegistryError, Status
 from prediction_store.protos import ReadRowsRequest, ReadRowsResponse, RowFilter
 from prediction_store.reads import RowAssembler
 from serving_api.bigtable import Answer, CallError, Channel
-from serving_api.cache import Name
-from serving_api.lookups import EntitySource, Lookups, VersionSource
+from serving_api.store.cache import Name
+from serving_api.store.lookups import EntitySource, Lookups, VersionSource
 
 _log = structlog.get_logger(__name__)
 

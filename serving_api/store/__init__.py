@@ -1,0 +1,1 @@
+"""Predictions and versions, read from Bigtable."""
