@@ -8,7 +8,6 @@ from typing import Any
 from airflow.providers.standard.operators.python import BranchPythonOperator, ShortCircuitOperator
 
 from foreserve.airflow_compat import DAG, Asset, TriggerRule, named_asset
-from foreserve.load import Load
 from foreserve.operators import (
     CANNOT_ASK,
     AbortVersion,
@@ -26,6 +25,7 @@ from foreserve.operators import (
     WaitForReplication,
 )
 from foreserve.refresh import Refresh
+from foreserve.smoke_test import Load
 from prediction_store.lifecycle import ModelState
 from refresh_factory.documentation import TASKS, dag_documentation
 from refresh_factory.environment import Environment

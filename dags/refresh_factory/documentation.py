@@ -1,6 +1,6 @@
 """What the DAG and its tasks say of themselves in Airflow, in Markdown."""
 
-from foreserve.gate import MetricRule
+from foreserve.quality_gate import MetricRule
 from refresh_factory.pipeline import Pipeline
 
 TASKS = {

@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from foreserve.alerts import Alerts
-from foreserve.checks import Checks
-from foreserve.gate import QualityGate
+from foreserve.prediction_gate import Checks
+from foreserve.quality_gate import QualityGate
 from prediction_store.layout import RowKeyFormat
 from refresh_factory.yaml_file import YamlFile
 

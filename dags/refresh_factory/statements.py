@@ -60,7 +60,7 @@ class Statements:
         """Evaluate the candidate and, to `compare`, the champion on the same held-out rows."""
         champion = refresh.champion_model if compare else None
         return self._wrap(
-            "evaluation.sql", refresh, held_out=self._files.render("evaluate.sql", refresh), champion=champion
+            "metrics.sql", refresh, held_out=self._files.render("evaluate.sql", refresh), champion=champion
         )
 
     def predict(self, refresh: Refresh, model: str | None) -> str:
@@ -73,7 +73,7 @@ class Statements:
 
     def check(self, refresh: Refresh) -> str:
         """Measure what the predictions are judged by."""
-        return self._wrap("check.sql", refresh, checks=self._pipeline.checks)
+        return self._wrap("measures.sql", refresh, checks=self._pipeline.checks)
 
     def changes(self, refresh: Refresh, scope: str) -> str:
         """Select what is to be written: `changes` against the served version, or `full`: every prediction."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from foreserve.gate import Decision
+from foreserve.quality_gate import Decision
 from foreserve.refresh import Refresh
 from local_stack import sample_data
 from refresh_factory.new import new_pipeline

@@ -10,7 +10,7 @@ from google.cloud import bigquery as bq
 from jinja2 import UndefinedError
 from sqlglot.dialects.bigquery import BigQuery
 
-from foreserve.checks import Checks
+from foreserve.prediction_gate import Checks
 from foreserve.refresh import Refresh
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
 from refresh_factory.pipeline import Pipeline, load_pipeline

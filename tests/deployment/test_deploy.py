@@ -194,7 +194,7 @@ def test_whatever_fails_all_is_as_before(deployed, how, every):
 
     Half-way through what cannot be halved, such as an update of the environment, is when it was done.
     """
-    for path in ("serving_api/app.py", "beam_jobs/mutations.py", "plugins/foreserve/gate.py", SQL):
+    for path in ("serving_api/app.py", "beam_jobs/mutations.py", "plugins/foreserve/quality_gate.py", SQL):
         with (deployed.tree / path).open("a") as file:
             file.write("\n# a change\n" if path.endswith(".py") else "\n-- a change\n")
     git(deployed.tree, "rm", "-qr", "dags/pipelines/customer_segment")

@@ -8,8 +8,6 @@ from airflow.models import DagRun as AirflowRun
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from foreserve.checks import Checks
-from foreserve.gate import QualityGate
 from foreserve.operators import (
     AbortVersion,
     CheckPredictions,
@@ -22,6 +20,8 @@ from foreserve.operators import (
     WaitForReplication,
 )
 from foreserve.operators.versions import data_cutoff
+from foreserve.prediction_gate import Checks
+from foreserve.quality_gate import QualityGate
 from foreserve.refresh import Refresh
 from prediction_store.lifecycle import Receipt, Status
 from tests.plugins.conftest import DATASET, DagRun

@@ -4,12 +4,12 @@ A DAG file imports these modules every time it is parsed. What is heavy to impor
 but for what the two operators of Airflow's providers import that `RunQuery` and `RunBeamJob` extend.
 """
 
-from foreserve.operators.asking import CANNOT_ASK
 from foreserve.operators.beam import AwaitDataflowJob, RunBeamJob
 from foreserve.operators.bigquery import RunQuery
 from foreserve.operators.export import PrepareExport, WaitForReplication
 from foreserve.operators.gates import CheckPredictions, CheckQuality
-from foreserve.operators.serving import ConfirmServed, SmokeTest
+from foreserve.operators.human_approval import CANNOT_ASK
+from foreserve.operators.smoke_test import ConfirmServed, SmokeTest
 from foreserve.operators.versions import (
     AbortVersion,
     ChooseRollback,

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from foreserve.airflow_compat import AirflowFailException
 from foreserve.decisions import Outcome, decided
-from foreserve.operators.asking import STOP, AskingOperator
 from foreserve.operators.base import RefreshOperator
+from foreserve.operators.human_approval import STOP, AskingOperator
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from foreserve.airflow_compat import Context
-    from foreserve.checks import Checks
-    from foreserve.gate import QualityGate
+    from foreserve.prediction_gate import Checks
+    from foreserve.quality_gate import QualityGate
 
 WhenClosed = Literal["keep_champion", "stop", "ask"]
 

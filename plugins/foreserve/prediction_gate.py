@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from foreserve.gate import Decision
+from foreserve.quality_gate import Decision
 
 Measures = Mapping[str, int | float | None]
-"""What `check.sql` measured of the predictions, by the name of its column."""
+"""What `measures.sql` measured of the predictions, by the name of its column."""
 
 JsonField = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 from hdrh.histogram import HdrHistogram
 
-from foreserve.load import Load
+from foreserve.smoke_test import Load
 
 _LONGEST_MICROSECONDS = 60_000_000
 _SIGNIFICANT_DIGITS = 3

@@ -3,9 +3,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from foreserve.latency_report import latency_page
-from foreserve.load import Load
-from foreserve.open_loop import LoadReport, Timing
+from foreserve.smoke_test import Load
+from foreserve.smoke_test.load_test import LoadReport, Timing
+from foreserve.smoke_test.report import latency_page
 
 FAST = [Timing(f"id{i}", i / 10, 1 + i / 10, None) for i in range(100)]
 

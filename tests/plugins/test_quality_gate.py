@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from foreserve.gate import QualityGate
+from foreserve.quality_gate import QualityGate
 
 GATE = QualityGate.model_validate(
     {"metrics": {"roc_auc": {"minimum": 0.75, "max_drop": 0.02}, "log_loss": {"maximum": 0.6, "max_rise": 0.1}}}

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from foreserve.load import Load
-from foreserve.open_loop import LoadReport, Timing
+from foreserve.smoke_test import Load
+from foreserve.smoke_test.load_test import LoadReport, Timing
 
 _SLOWEST = 20
 _PROBLEMS = 100
@@ -47,7 +47,7 @@ def latency_page(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     failures = [timing for timing in report.timings if timing.problem is not None]
-    return templates.get_template("latency_report.html").render(
+    return templates.get_template("report.html").render(
         title=title,
         version=version,
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",

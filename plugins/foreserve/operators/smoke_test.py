@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from google.cloud import bigquery
 
     from foreserve.airflow_compat import Context
-    from foreserve.load import Load
-    from foreserve.open_loop import Expectation, LoadReport
     from foreserve.refresh import Refresh
     from foreserve.reports import Reports
+    from foreserve.smoke_test import Load
+    from foreserve.smoke_test.load_test import Expectation, LoadReport
 
 _POLL_SECONDS = 0.5
 
@@ -86,7 +86,7 @@ class SmokeTest(RefreshOperator):
     async def _measure(self, refresh: Refresh, expectations: Sequence[Expectation], load: Load) -> LoadReport:
         import httpx
 
-        from foreserve.open_loop import measure
+        from foreserve.smoke_test.load_test import measure
 
         async with httpx.AsyncClient(base_url=self.cloud.api_url(), auth=self.cloud.api_auth()) as client:
             return await measure(client, refresh.model, refresh.version, expectations, load)
@@ -95,7 +95,7 @@ class SmokeTest(RefreshOperator):
         self, reports: Reports, refresh: Refresh, report: LoadReport, load: Load, objective: float, attempt: int
     ) -> str:
         """Leave the report where people find it; its address."""
-        from foreserve.latency_report import latency_page
+        from foreserve.smoke_test.report import latency_page
 
         page = latency_page(
             title=refresh.model,
@@ -112,7 +112,7 @@ class SmokeTest(RefreshOperator):
 
     def _sample(self, refresh: Refresh, size: int) -> list[Expectation]:
         """Entities at random: half of them from what changed (tombstones too), half from all predictions."""
-        from foreserve.open_loop import Expectation
+        from foreserve.smoke_test.load_test import Expectation
 
         client = self.cloud.bigquery()
         changed = _random_rows(client, refresh.changes_table, size // 2)

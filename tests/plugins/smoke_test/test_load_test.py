@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from foreserve.load import Load
-from foreserve.open_loop import Expectation, measure
+from foreserve.smoke_test import Load
+from foreserve.smoke_test.load_test import Expectation, measure
 
 VERSION = 7
 NO_PREDICTION = {"type": "/problems/no-prediction", "title": "No prediction", "status": 404}

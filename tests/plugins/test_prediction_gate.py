@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from foreserve.checks import Checks
+from foreserve.prediction_gate import Checks
 
 GOOD = {
     "predictions": 100,
