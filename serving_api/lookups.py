@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from prediction_store.instance import Instance
-from prediction_store.reads import prediction_filter, read_request
+from prediction_store.layout import Instance
+from prediction_store.messages import prediction_filter, read_request
 from serving_api.bigtable import CallError, Channel
 from serving_api.cache import Cache, Name
 from serving_api.lanes import Batch, Cells, Lane, ManyRows, OneRow
