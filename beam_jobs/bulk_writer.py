@@ -18,8 +18,8 @@ import numpy as np
 
 from beam_jobs.flow_control import FEATURES, FlowControl
 from beam_jobs.mutations import Entries
-from prediction_store.connection import routing_metadata
-from prediction_store.protos import MutateRowsRequest, mutate_rows
+from prediction_store.connection import mutate_rows, routing_metadata
+from prediction_store.messages import MutateRowsRequest
 
 CHANNEL_OPTIONS = ((grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),)
 """For a writer's channel: the thread that waits for an answer reads it. Takes an eighth off the job's CPU time."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prediction_store.layout import MAX_ENTITY_ID_BYTES, RowKeyFormat, row_key
-from prediction_store.writes import prediction_entry, purge_entry
+from prediction_store.messages import prediction_entry, purge_entry
 
 # Field numbers of google.bigtable.v2, each with the wire type of what has a length in front of it.
 _ENTRIES = b"\x12"  # MutateRowsRequest.entries = 2

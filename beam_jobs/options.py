@@ -9,7 +9,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentP
 
 from beam_jobs.bulk_writer import Target
 from beam_jobs.registered_version import RegisteredVersion
-from prediction_store.instance import Instance
+from prediction_store.layout import Instance
 
 
 def parse(arguments: Sequence[str]) -> PipelineOptions:

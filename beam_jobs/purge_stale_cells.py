@@ -6,7 +6,6 @@ Usage: python -m beam_jobs.purge_stale_cells --model=M --version=V --bigtable_pr
 
 import logging
 import sys
-import time
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -15,7 +14,7 @@ from beam_jobs.launch import launch
 from beam_jobs.options import BigtableOptions, parse
 from beam_jobs.receipts import MarkPurged
 from beam_jobs.stale_cells import DeleteStaleCells, SplitTable
-from prediction_store.lifecycle import ModelState, RegistryError
+from prediction_store.lifecycle import ModelState, RegistryError, now_ms
 
 
 def build(pipeline: beam.Pipeline, options: BigtableOptions, state: ModelState) -> None:
@@ -29,7 +28,7 @@ def build(pipeline: beam.Pipeline, options: BigtableOptions, state: ModelState) 
     target = options.target(state.entity_type)
     active = state.active or 0
     delete = DeleteStaleCells(target, state.model, active, options.version)
-    mark = MarkPurged(options.registered_version(), active, began=time.time_ns() // 1_000_000)
+    mark = MarkPurged(options.registered_version(), active, began=now_ms())
     (
         pipeline
         | "Table" >> beam.Create([state.entity_type])

@@ -60,5 +60,5 @@ class MarkPurged(beam.DoFn):
     def process(self, rows: int) -> None:
         """Mark the stale versions as purged, whatever the number of `rows` that had cells of them."""
         version, above, began = self._following.version, self._active, self._began
-        self._following.update(lambda state: state.purged(version, above=above, began=began))
+        self._following.update(lambda state: state.mark_purged(version, above=above, began=began))
         _log.info("%s: deleted stale cells of %d rows", self._following.model, rows)

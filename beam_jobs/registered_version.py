@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from google.api_core.exceptions import GoogleAPIError
 
-from prediction_store.instance import Instance
-from prediction_store.lifecycle import WRITE_LEASE, ModelState
+from prediction_store.layout import Instance
+from prediction_store.lifecycle import WRITE_LEASE, ModelState, now_ms
 from prediction_store.registry import Registry
 
 _log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class RegisteredVersion:
 
     def wait_until_quiet(self, state: ModelState) -> None:
         """Wait until nothing can write cells that a purge for this version, the latest in `state`, has to delete."""
-        seconds = (state.quiet_at(self.version) - _now()) / 1000
+        seconds = (state.stale_writes_end(self.version) - now_ms()) / 1000
         if seconds > 0:
             _log.info("%s: %.0f s until jobs of stale versions must have stopped writing", self.model, seconds)
             time.sleep(seconds)
@@ -67,7 +67,7 @@ class WriteLease:
             return max(0.0, self._until - time.monotonic())
 
     def _renew(self) -> None:
-        asked, now = time.monotonic(), _now()
+        asked, now = time.monotonic(), now_ms()
         try:
             version, lease = self._exported.version, self._milliseconds
             state = self._exported.update(lambda state: state.renew_write_lease(version, now, lease))
@@ -80,7 +80,3 @@ class WriteLease:
         granted = state.versions[version].write_lease_until - now
         self._until = asked + min(granted, self._milliseconds) / 1000
         self._renew_at = asked + self._milliseconds / 3000
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -15,10 +15,9 @@ from beam_jobs.bulk_writer import CHANNEL_OPTIONS, BulkWriter, Target
 from beam_jobs.flow_control import FlowControl
 from beam_jobs.mutations import purge_entries
 from beam_jobs.write_metrics import WriteMetrics
-from prediction_store.connection import channel, routing_metadata
-from prediction_store.instance import Instance
-from prediction_store.protos import ReadRowsRequest, read_rows
-from prediction_store.reads import RowAssembler, stale_filter
+from prediction_store.connection import channel, read_rows, routing_metadata
+from prediction_store.layout import Instance
+from prediction_store.messages import ReadRowsRequest, RowAssembler, stale_filter
 
 _PROGRESS_SECONDS = 10.0
 _READ_TIMEOUT = 600.0

@@ -19,7 +19,7 @@ from google.cloud.bigtable.row import DirectRow
 from beam_jobs.receipts import AddReceipts
 from beam_jobs.registered_version import RegisteredVersion
 from prediction_store.layout import COLUMN, TOMBSTONE, RowKeyFormat, row_key
-from prediction_store.lifecycle import Receipt
+from prediction_store.lifecycle import Receipt, now_ms
 
 _RECEIPTS = "receipts"
 _LOOK_SECONDS = 10.0
@@ -96,7 +96,7 @@ class _MakeRows(beam.DoFn):
         yield TaggedOutput(_RECEIPTS, WindowedValue(receipt, window.max_timestamp(), (window,)))
 
     def _look(self) -> None:
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         self._version.update(lambda state: state.renew_write_lease(self._version.version, now, _LEASE))
         self._looked = time.monotonic()
 

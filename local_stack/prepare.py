@@ -4,7 +4,7 @@ import sys
 
 from local_stack import sample_data
 from local_stack.stack import INSTANCE, PROJECT
-from prediction_store.instance import Instance
+from prediction_store.layout import Instance
 from prediction_store.tables import Tables
 
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from grpc.experimental import ChannelOptions
 
-from prediction_store.connection import channel, routing_metadata
-from prediction_store.protos import ReadRowsRequest, read_rows
+from prediction_store.connection import channel, read_rows, routing_metadata
+from prediction_store.messages import ReadRowsRequest
 
 
 class Cell(NamedTuple):

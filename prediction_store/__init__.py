@@ -1,4 +1,4 @@
-"""How predictions lie in Bigtable, how they are read, and which version of them is served.
+"""Predictions in Bigtable: their layout, the read rule, and the registry of versions.
 
-Shared by the Airflow tasks, the Beam jobs and the lookup service; depends on none of the three.
+The Airflow tasks, the Beam jobs and the service share this package. It imports none of them.
 """

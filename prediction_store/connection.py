@@ -1,31 +1,75 @@
-"""Where Bigtable is, and channels to it: Google's, or an emulator's when `BIGTABLE_EMULATOR_HOST` is set."""
+"""Connections to Bigtable's data API: Google's, or an emulator's if `BIGTABLE_EMULATOR_HOST` is set."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import grpc
 from google.api_core import grpc_helpers
 from google.api_core.gapic_v1.routing_header import to_grpc_metadata
 
+from prediction_store.messages import MutateRowsResponse, ReadRowsRequest, ReadRowsResponse
+
+TRANSIENT = frozenset((grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE))
+"""Status codes of reads and writes that may succeed if they are tried again."""
+
 _ENDPOINT = "bigtable.googleapis.com:443"
 _SCOPES = ("https://www.googleapis.com/auth/bigtable.data",)
 _OPTIONS = (
-    ("grpc.max_receive_message_length", -1),  # rows may hold up to 256 MiB; Bigtable bounds its own answers
+    ("grpc.max_receive_message_length", -1),  # a row may have 256 MiB; Bigtable limits its responses itself
     ("grpc.max_send_message_length", -1),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 )
 
 
+def emulator_address(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The emulator's address, HOST:PORT, from `BIGTABLE_EMULATOR_HOST`; None if that is not set.
+
+    Raises:
+        ValueError: the variable has no port.
+    """
+    address = environment.get("BIGTABLE_EMULATOR_HOST")
+    if address and not address.rpartition(":")[2].isdecimal():
+        raise ValueError(f"BIGTABLE_EMULATOR_HOST is {address!r}; give it as HOST:PORT")
+    return address or None
+
+
+def channel(options: Sequence[tuple[str, int]] = ()) -> grpc.Channel:
+    """A channel for blocking calls, with the default credentials.
+
+    Args:
+        options: gRPC's channel options, besides those that every channel has.
+
+    Raises:
+        ValueError: `BIGTABLE_EMULATOR_HOST` has no port.
+    """
+    if address := emulator_address():
+        return grpc.insecure_channel(address, options=(*_OPTIONS, *options))
+    opened: grpc.Channel = grpc_helpers.create_channel(_ENDPOINT, default_scopes=_SCOPES, options=(*_OPTIONS, *options))
+    return opened
+
+
 def routing_metadata(table: str, app_profile: str) -> tuple[str, str]:
-    """The header by which Bigtable routes a call: the table's full name and the app profile."""
+    """The header by which Bigtable routes a call.
+
+    Args:
+        table: the table's full name.
+        app_profile: the app profile; empty for the instance's default.
+    """
     header: tuple[str, str] = to_grpc_metadata((("table_name", table), ("app_profile_id", app_profile)))
     return header
 
 
-def channel(options: Sequence[tuple[str, int]] = ()) -> grpc.Channel:
-    """A channel for blocking calls, with the default credentials."""
-    if host := os.environ.get("BIGTABLE_EMULATOR_HOST"):
-        return grpc.insecure_channel(host, options=(*_OPTIONS, *options))
-    opened: grpc.Channel = grpc_helpers.create_channel(_ENDPOINT, default_scopes=_SCOPES, options=(*_OPTIONS, *options))
-    return opened
+def read_rows(channel: Any) -> Any:
+    """The ReadRows method of a channel: a request in, a stream of responses out."""
+    return channel.unary_stream(
+        "/google.bigtable.v2.Bigtable/ReadRows",
+        ReadRowsRequest.SerializeToString,
+        ReadRowsResponse.FromString,
+    )
+
+
+def mutate_rows(channel: Any) -> Any:
+    """The MutateRows method of a channel: a serialized request in, a stream of responses out."""
+    return channel.unary_stream("/google.bigtable.v2.Bigtable/MutateRows", None, MutateRowsResponse.FromString)

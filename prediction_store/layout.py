@@ -1,12 +1,13 @@
-"""Row keys, columns and cell timestamps.
+"""The layout of predictions in Bigtable: names of tables, row keys, columns and cell timestamps.
 
-One table per entity type, one row per entity, one column family per model, one column. A *version* of a model's
-predictions is a number of milliseconds since the Unix epoch, and the timestamp of the cells that were written by it.
+One table per entity type, one row per entity, one column family per model, one column. A version of a model's
+predictions is a number of milliseconds since the epoch. It is the timestamp of the version's cells.
 
-The registry is a table of its own, with a row per model.
+The registry is a table of its own, with one row per model.
 """
 
 import hashlib
+from dataclasses import dataclass
 from typing import Literal
 
 RowKeyFormat = Literal["plain", "hashed"]
@@ -20,11 +21,31 @@ REGISTRY_DOCUMENT = b"document"
 REGISTRY_REVISION = b"revision"
 
 MAX_ENTITY_ID_BYTES = 4096 - 5
-"""Bigtable's limit of 4 KiB on a row key, less what the hashed format puts in front of the id."""
+"""Bigtable's limit of 4 KiB for a row key, less the prefix of the hashed format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A Bigtable instance."""
+
+    project: str
+    instance: str
+
+    @property
+    def name(self) -> str:
+        """The instance's full name."""
+        return f"projects/{self.project}/instances/{self.instance}"
+
+    def table(self, table: str) -> str:
+        """The full name of one of the instance's tables."""
+        return f"{self.name}/tables/{table}"
 
 
 def row_key(entity_id: str, row_keys: RowKeyFormat) -> bytes:
-    """The row key of an entity: its id in UTF-8, behind four hex digits of its MD5 and `#` where `hashed`.
+    """The row key of an entity: its id in UTF-8.
+
+    The `hashed` format puts four hex digits of the id's MD5 and `#` in front, so that sequential ids do not load one
+    tablet. `beam_jobs.mutations.encode_row_keys` makes the same keys for a column of ids.
 
     Raises:
         ValueError: the id is empty or longer than `MAX_ENTITY_ID_BYTES`.
@@ -37,20 +58,15 @@ def row_key(entity_id: str, row_keys: RowKeyFormat) -> bytes:
     return b"%b#%b" % (hashlib.md5(encoded, usedforsecurity=False).hexdigest()[:4].encode(), encoded)
 
 
-def entity_id(row_key: bytes, row_keys: RowKeyFormat) -> str:
-    """The entity id of a row key: the inverse of `row_key`."""
-    return (row_key if row_keys == "plain" else row_key[5:]).decode()
-
-
 def cell_timestamp(version: int) -> int:
-    """The timestamp in microseconds of the cells of a version, which counts in milliseconds."""
+    """The timestamp of a version's cells, in microseconds since the epoch."""
     return version * 1000
 
 
 def stale_range(active: int, version: int) -> dict[str, int]:
-    """The timestamps above the active version and below the one to be exported, as fields of a TimestampRange.
+    """The timestamps above the active version and below the version to be exported, as fields of a TimestampRange.
 
-    Bounded on both sides: a purge that runs on after its time deletes nothing of a newer export.
+    The upper end keeps a purge that runs for too long from deleting cells of a newer export.
     """
     return {
         "start_timestamp_micros": cell_timestamp(active + 1),

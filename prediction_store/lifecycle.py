@@ -1,12 +1,15 @@
-r"""The life of a model's versions: opened, exported, promoted, and what may follow what.
+r"""The life of a model's versions: their states, and the transitions that are allowed.
 
-Pure values and rules. `registry` keeps them in Bigtable.
+Values are immutable and rules are pure. `registry` stores the values in Bigtable.
 
     open -> exporting -> (receipt) -> promoted -> expired
       \________\____________________ aborted -> purged
+
+All times are in milliseconds since the epoch.
 """
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,33 +19,38 @@ from typing import Any
 from prediction_store.layout import RowKeyFormat
 
 RUN_LEASE = 6 * 3_600_000
-"""How long a run holds its turn without a sign of life, in milliseconds: as long as a BigQuery query job may take."""
+"""Duration of a run lease, in milliseconds: six hours, the longest that a BigQuery query job may run."""
 
 WRITE_LEASE = 30_000
-"""How long a job may write without asking again, in milliseconds. It asks three times as often."""
+"""Duration of a write lease, in milliseconds. Jobs renew it when a third has passed."""
 
 CLOCK_TOLERANCE = 10_000
-"""By how much the clocks of any two machines may differ, in milliseconds. Google's differ by far less."""
+"""Largest difference between the clocks of two machines, in milliseconds. Clocks in Google Cloud differ by far less."""
+
+
+def now_ms() -> int:
+    """The current time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
 
 
 class RegistryError(Exception):
-    """A step that the state of the model's versions does not allow. Nothing was changed."""
+    """A transition that the model's state does not allow. Nothing was changed."""
 
 
 class Status(StrEnum):
-    """Where a version is in its life."""
+    """The state of a version."""
 
     OPEN = "open"
     EXPORTING = "exporting"
     PROMOTED = "promoted"
-    EXPIRED = "expired"  # was promoted; garbage collection may have taken its cells
+    EXPIRED = "expired"  # was promoted; garbage collection may have deleted its cells
     ABORTED = "aborted"
     PURGED = "purged"  # its cells have been deleted
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What an export wrote: cells that hold a prediction, and cells that say an entity has none."""
+    """The numbers of cells that an export wrote: predictions and tombstones."""
 
     predictions: int
     tombstones: int
@@ -50,26 +58,41 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """One version: its status, its receipt, and what the refresh noted of it (model, tables, metrics).
+    """One version.
 
-    Times are milliseconds since the epoch. `run` is the address of the Airflow run that opened it.
+    Attributes:
+        status: the version's state.
+        run: the URL of the Airflow run that opened the version; empty if no run did.
+        run_lease_until: the end of the run lease. No other run may open a version before.
+        write_lease_until: the end of the write lease. No job may write cells of the version after.
+        has_cells: True from the beginning of the export until a purge.
+        confirmed: True once the service has answered from the version.
+        receipt: the counts of the finished export; None before its end.
+        details: what the refresh recorded about the version: model, tables, metrics, decisions.
     """
 
     status: Status
     run: str = ""
-    run_lease_until: int = 0  # the run's turn; no other opens a version before
-    write_lease_until: int = 0  # jobs may write its cells until then
+    run_lease_until: int = 0
+    write_lease_until: int = 0
     has_cells: bool = False
-    confirmed: bool = False  # the service was seen to answer from it
+    confirmed: bool = False
     receipt: Receipt | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """Everything the registry knows of one model. Immutable: every step returns the state that follows.
+    """Everything that the registry knows about one model. Each transition returns a new state.
 
-    `keep_versions` versions (the active one among them) stay readable.
+    Attributes:
+        model: the model's name.
+        entity_type: the kind of its entities; names the table.
+        row_keys: the format of its row keys.
+        keep_versions: the number of versions that stay readable, the active one included.
+        active: the active version; None before the first promotion.
+        latest: the version that was opened last; 0 before the first.
+        versions: the records of all versions that are remembered.
     """
 
     model: str
@@ -82,16 +105,16 @@ class ModelState:
 
     @property
     def cells_per_row(self) -> int:
-        """How many cells garbage collection must leave in a row.
+        """The number of cells that garbage collection has to keep in each row.
 
         One for each version that stays readable, one for the version that is being exported, and one for each version
-        above the active one: the cells of those are newer, and must not push out what is read.
+        with cells above the active version. Bigtable keeps the newest cells, so those would displace readable ones.
         """
         above = [v for v, r in self.versions.items() if v > (self.active or 0) and r.has_cells]
         return self.keep_versions + 1 + len(above)
 
     def configure(self, settings: "ModelState") -> "ModelState":
-        """Take over the settings of another state: entity type, row keys, versions to keep.
+        """Adopt the settings of another state: entity type, row keys and number of versions to keep.
 
         Raises:
             RegistryError: the entity type or the row keys would change although versions exist.
@@ -104,24 +127,25 @@ class ModelState:
         return replace(settings, active=self.active, latest=self.latest, versions=self.versions)._expire()
 
     def open(self, now: int, run: str = "") -> "ModelState":
-        """Open a version, `latest` of the result: `now` in milliseconds, or just above the latest if that is newer.
+        """Open a version. It is `latest` of the returned state.
 
-        Opening a version shuts out all that were opened before and not promoted. A run that opens one again gets the
-        same, as long as its export has not begun.
+        Its number is `now`, or one more than the latest version if that is higher. Earlier versions that were not
+        promoted can no longer be exported or promoted. If the same run opens a version again before it has begun the
+        export, it gets the same version.
 
         Args:
-            now: milliseconds since the epoch.
-            run: who opens it, and from now on holds its turn; empty: nobody.
+            now: the current time.
+            run: the URL of the run, which gets the run lease; empty if no run opens the version.
 
         Raises:
-            RegistryError: it is another run's turn.
+            RegistryError: another run has the run lease.
         """
         holder = self.run_lease_holder(now)
         if holder and holder != run:
             until = datetime.fromtimestamp(self.versions[self.latest].run_lease_until / 1000, UTC)
             raise RegistryError(
-                f"{self.model}: version {self.latest} is being made by {holder}, whose turn ends {until:%F %H:%M} UTC "
-                "unless it goes on; wait until it has ended"
+                f"{self.model}: version {self.latest} is being made by {holder}, whose lease ends {until:%F %H:%M} "
+                "UTC unless the run renews it; wait until the run has ended"
             )
         latest = self.versions.get(self.latest)
         if run and latest is not None and latest.run == run and latest.status is Status.OPEN:
@@ -131,22 +155,22 @@ class ModelState:
         return replace(self, latest=version, versions={**self.versions, version: record})
 
     def run_lease_holder(self, now: int) -> str | None:
-        """The run whose turn it is: the one that makes the latest version, until it is confirmed or given up."""
+        """The run that has the run lease; None if no run has it.
+
+        It is the run that opened the latest version, until that version is confirmed or aborted or the lease ends.
+        """
         record = self.versions.get(self.latest)
         if record is None or record.confirmed or record.run_lease_until <= now:
             return None
         return record.run if record.status in (Status.OPEN, Status.EXPORTING, Status.PROMOTED) else None
 
     def renew_run_lease(self, version: int, now: int) -> "ModelState":
-        """Say that the run of a version goes on: its turn lasts from now on as long as at first.
-
-        Nothing changes where it is not its turn any more.
-        """
+        """Renew the run lease for its full duration. Nothing changes if a newer version was opened."""
         record = self._record(version)
-        return self._with(version, _held(record, now)) if version == self.latest else self
+        return self._with(version, _with_run_lease(record, now)) if version == self.latest else self
 
     def release_run_lease(self, run: str) -> "ModelState":
-        """Say that a run has ended: its turn is over."""
+        """End the run lease of a run that has ended. Nothing changes if another run has the lease."""
         record = self.versions.get(self.latest)
         return self._with(self.latest, replace(record, run_lease_until=0)) if record and record.run == run else self
 
@@ -156,74 +180,83 @@ class ModelState:
         return self._with(version, replace(record, details={**record.details, **details}))
 
     def is_final(self, version: int) -> bool:
-        """Whether what a version is computed from must not change any more: its export has begun.
+        """Return True if the version's predictions must not change any more, because its export has begun.
 
-        What was written is its difference from the active version, and what the next version is compared with.
+        The cells that were written are the difference between these predictions and those of the active version, and
+        the next version is compared with them.
 
         Raises:
-            RegistryError: it may never be exported: a newer version was opened.
+            RegistryError: the version can no longer be exported: a newer version was opened.
         """
         return self._record(version).has_cells or self._latest_record(version, "be computed").has_cells
 
     def begin_export(self, version: int) -> "ModelState":
-        """Say that cells of a version are about to be written; forget the receipt of an earlier try.
+        """Record that the export of a version begins, and drop the receipt of an earlier attempt.
 
-        The cells to come push out, by garbage collection, all but the newest `keep_versions` promoted versions: the
-        others expire here.
+        The new cells make garbage collection delete older ones. So all promoted versions but the newest
+        `keep_versions` are marked as expired.
+
+        Raises:
+            RegistryError: the version was promoted or purged, or a newer version was opened.
         """
         record = self._latest_record(version, "be exported")
         return self._expire()._with(version, replace(record, status=Status.EXPORTING, has_cells=True, receipt=None))
 
     def resume_export(self, version: int) -> "ModelState":
-        """Begin the export of a version again if it had begun and was given up; else nothing changes."""
+        """Begin the export of a version again if it had begun and the version was aborted. Else nothing changes."""
         record = self._record(version)
         return self.begin_export(version) if record.status is Status.ABORTED and record.has_cells else self
 
     def was_promoted(self, version: int) -> bool:
-        """Whether a version was promoted, so that nothing of it may change any more."""
+        """Return True if the version was promoted. Nothing of such a version may change any more."""
         return self._record(version).status in (Status.PROMOTED, Status.EXPIRED)
 
     def renew_write_lease(self, version: int, now: int, lease: int = WRITE_LEASE) -> "ModelState":
         """Let the jobs that export a version write for another `lease` milliseconds.
 
-        Nothing changes while two thirds of that are left, so that many workers make few writes here.
+        Nothing changes while more than two thirds of the lease are left, so that many workers cause few writes to the
+        registry.
 
         Raises:
-            RegistryError: the export is not expected (any more).
+            RegistryError: no export of the version is expected.
         """
         self.require_exporting(version)
         record = self._record(version)
         if record.write_lease_until - now > lease * 2 // 3:
             return self
-        return self._with(version, replace(_held(record, now), write_lease_until=now + lease))
+        return self._with(version, replace(_with_run_lease(record, now), write_lease_until=now + lease))
 
-    def quiet_at(self, version: int) -> int:
-        """From when on nothing writes cells of the stale versions any more, in milliseconds since the epoch; 0: ever.
+    def stale_writes_end(self, version: int) -> int:
+        """The time after which no job can still write cells of stale versions; 0 if no job can.
 
-        Opening `version` has shut them out, so their jobs cannot ask for more time.
+        The jobs of stale versions cannot renew their leases, because `version` was opened after them.
         """
         until = max((self.versions[stale].write_lease_until for stale in self.stale_versions(version)), default=0)
         return until + CLOCK_TOLERANCE if until else 0
 
     def stale_versions(self, version: int) -> list[int]:
-        """The versions, other than this one, whose cells may lie above the active version and would be read."""
+        """The versions, other than this one, that may have cells above the active version.
+
+        Readers of this version would get those cells.
+        """
         floor = self.active or 0
         return sorted(v for v, r in self.versions.items() if v > floor and v != version and r.has_cells)
 
-    def purged(self, version: int, *, above: int, began: int) -> "ModelState":
-        """Say that all cells between version `above` and `version` have been deleted.
+    def mark_purged(self, version: int, *, above: int, began: int) -> "ModelState":
+        """Record that all cells between the versions `above` and `version` have been deleted.
 
         Args:
             version: the version to be exported next.
-            above: the active version when the purge began; 0: none.
-            began: when it began to look for cells, in milliseconds since the epoch.
+            above: the active version when the purge began, or 0 if there was none.
+            began: the time at which the purge began to look for cells.
 
         Raises:
-            RegistryError: the purge began before a promotion or rollback, or while jobs could still write such cells.
+            RegistryError: another version was made active since the purge began, or jobs could still write stale
+                cells when it began.
         """
         if above != (self.active or 0):
             raise RegistryError(f"{self.model}: purged above {above}, but {self.active} is active now; purge again")
-        if began < self.quiet_at(version):
+        if began < self.stale_writes_end(version):
             stale = self.stale_versions(version)
             raise RegistryError(
                 f"{self.model}: jobs of versions {stale} could still write when the purge began; purge again"
@@ -235,17 +268,21 @@ class ModelState:
         return replace(self, versions={**self.versions, **purged})
 
     def require_exporting(self, version: int) -> None:
-        """Make sure that an export of a version is expected.
+        """Check that an export of a version is expected.
 
         Raises:
-            RegistryError: its export has not begun, or it was aborted, or a newer version was opened.
+            RegistryError: the export has not begun, the version was aborted, or a newer version was opened.
         """
         record = self._latest_record(version, "be exported")
         if record.status is not Status.EXPORTING:
             raise RegistryError(f"{self.model}: version {version} is {record.status}; begin its export first")
 
     def complete_export(self, version: int, receipt: Receipt) -> "ModelState":
-        """Keep the receipt of a finished export."""
+        """Record the receipt of a finished export.
+
+        Raises:
+            RegistryError: no export of the version is expected.
+        """
         self.require_exporting(version)
         return self._with(version, replace(self._record(version), receipt=receipt))
 
@@ -253,12 +290,13 @@ class ModelState:
         """Make a version the active one.
 
         Args:
-            version: the version to serve from now on.
-            expected_active: the version that the refresh was computed against.
-            expected: what BigQuery says should have been written.
+            version: the version to promote.
+            expected_active: the version that was active when the changes were computed; None if there was none.
+            expected: the counts of the changes in BigQuery.
 
         Raises:
-            RegistryError: the version is not complete, or readers have moved on since it was computed.
+            RegistryError: the version is not complete, stale cells are left, a newer version was opened, or another
+                version was made active since the changes were computed.
         """
         if self.active == version:
             return self
@@ -285,7 +323,11 @@ class ModelState:
         return [v for v in self._promoted() if v < (self.active or 0)]
 
     def roll_back(self, to: int) -> "ModelState":
-        """Make an earlier promoted version the active one again."""
+        """Make an earlier promoted version the active one again.
+
+        Raises:
+            RegistryError: `to` is not one of `rollback_targets`.
+        """
         if to == self.active:
             return self
         targets = self.rollback_targets()
@@ -295,14 +337,18 @@ class ModelState:
         return replace(self, active=to)
 
     def confirm(self, version: int) -> "ModelState":
-        """Say that the service was seen to answer from a version."""
+        """Record that the service has answered from a version."""
         return self._with(version, replace(self._record(version), confirmed=True))
 
     def abort(self, version: int, previous: int | None) -> "ModelState":
-        """Give up a version whose refresh failed; its cells, if any, stay until the next purge.
+        """End a version whose refresh failed. Its cells, if any, stay until the next purge.
 
-        Readers go back to the version before it (`previous`) if it is served and was never confirmed. A promoted
-        version that was confirmed, or has been succeeded, is left alone: it is not what failed.
+        If the version is active and was never confirmed, `previous` becomes active again. Nothing changes if the
+        version was confirmed, or if another version is active by now: then it is not what failed.
+
+        Args:
+            version: the version to abort.
+            previous: the version that was active before; None if there was none.
         """
         record = self._record(version)
         if record.status in (Status.PURGED, Status.EXPIRED):
@@ -314,8 +360,8 @@ class ModelState:
         return self._with(version, replace(record, status=Status.ABORTED))
 
     def forget(self) -> "ModelState":
-        """Drop the records of versions that can neither be read nor be exported, but for the last `keep_versions`."""
-        dead = [v for v, r in self.versions.items() if v != self.latest and not self._matters(v, r)]
+        """Drop the records of versions that can be neither read nor exported, except the newest `keep_versions`."""
+        dead = [v for v, r in self.versions.items() if v != self.latest and not self._is_needed(v, r)]
         dropped = set(sorted(dead, reverse=True)[self.keep_versions :])
         return replace(self, versions={v: r for v, r in self.versions.items() if v not in dropped})
 
@@ -325,12 +371,12 @@ class ModelState:
 
     @classmethod
     def from_json(cls, document: bytes) -> "ModelState":
-        """The inverse of `to_json`, also of earlier releases: a field that is missing has its default.
+        """The state in a JSON document that this release or an earlier one wrote. A missing field gets its default.
 
-        A field that is not known is refused: a step that dropped what a later release keeps would undo it.
+        An unknown field is an error. A later release wrote it, and a transition of this release would delete it.
 
         Raises:
-            RegistryError: the document is not one that `to_json` makes, or made.
+            RegistryError: the document is invalid or has an unknown field.
         """
         try:
             fields = json.loads(document)
@@ -340,18 +386,21 @@ class ModelState:
             problem = f"not a registry document that this release understands ({error})"
             raise RegistryError(f"{problem}: {document[:200]!r}") from error
 
-    def _matters(self, version: int, record: VersionRecord) -> bool:
-        """Whether a version can be served, or has cells that must be purged."""
+    def _is_needed(self, version: int, record: VersionRecord) -> bool:
+        """Return True if the version can be read, or has cells that must be purged."""
         return record.status is Status.PROMOTED or (record.has_cells and version > (self.active or 0))
 
     def _expire(self) -> "ModelState":
-        """Expire what garbage collection may take: all but the newest `keep_versions` versions up to the active one."""
+        """Mark the versions whose cells garbage collection may delete.
+
+        These are all promoted versions up to the active one, except the newest `keep_versions`.
+        """
         expiring = [v for v in self._promoted() if v <= (self.active or 0)][self.keep_versions :]
         expired = {v: replace(self.versions[v], status=Status.EXPIRED) for v in expiring}
         return replace(self, versions={**self.versions, **expired})
 
     def _promoted(self) -> list[int]:
-        """The versions that were promoted and can still be read, newest first."""
+        """The promoted versions that can still be read, newest first."""
         return sorted((v for v, r in self.versions.items() if r.status is Status.PROMOTED), reverse=True)
 
     def _record(self, version: int) -> VersionRecord:
@@ -359,25 +408,29 @@ class ModelState:
             raise RegistryError(f"{self.model}: no version {version}; the registry has {sorted(self.versions)}")
         return self.versions[version]
 
-    def _latest_record(self, version: int, what: str) -> VersionRecord:
-        """The record of the latest version, which alone may still change."""
+    def _latest_record(self, version: int, action: str) -> VersionRecord:
+        """The record of the latest version, the only one that may still change.
+
+        Raises:
+            RegistryError: a newer version was opened, or the version was promoted or purged.
+        """
         record = self._record(version)
         if version != self.latest:
-            raise RegistryError(f"{self.model}: version {version} cannot {what}: {self.latest} was opened after it")
+            raise RegistryError(f"{self.model}: version {version} cannot {action}: {self.latest} was opened after it")
         if record.status in (Status.PROMOTED, Status.EXPIRED, Status.PURGED):
-            raise RegistryError(f"{self.model}: version {version} cannot {what}: it is {record.status}")
+            raise RegistryError(f"{self.model}: version {version} cannot {action}: it is {record.status}")
         return record
 
     def _with(self, version: int, record: VersionRecord) -> "ModelState":
         return replace(self, versions={**self.versions, version: record})
 
 
-def _held(record: VersionRecord, now: int) -> VersionRecord:
+def _with_run_lease(record: VersionRecord, now: int) -> VersionRecord:
     return replace(record, run_lease_until=now + RUN_LEASE) if record.run else record
 
 
 _RENAMED = {"held_until": "run_lease_until", "writes_until": "write_lease_until"}
-"""Fields of a version record under the names that 0.1.0 wrote them with."""
+"""Fields of a version record: the names that release 0.1.0 wrote, and today's names."""
 
 
 def _record_from(fields: dict[str, Any]) -> VersionRecord:

@@ -1,8 +1,8 @@
-"""The version registry: a row per model in a small Bigtable table, changed by compare-and-set.
+"""The version registry: one row per model in a small Bigtable table, changed by compare-and-set.
 
-The row holds the model's state as one JSON document, and a revision number. Every step reads both, computes the state
-that follows, and writes it if the revision is still the same, in one CheckAndMutateRow; so steps are atomic, and
-those that race are made one after the other.
+A row holds the model's state as one JSON document, and a revision number. A step reads both and computes the next
+state. One CheckAndMutateRow writes it if the revision is still the same; else the step is tried again. So steps are
+atomic, and concurrent steps are made one after the other.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,8 +17,7 @@ from google.cloud.bigtable.data.row_filters import (
     ValueRegexFilter,
 )
 
-from prediction_store.instance import Instance
-from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY, REGISTRY_REVISION, REGISTRY_TABLE
+from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY, REGISTRY_REVISION, REGISTRY_TABLE, Instance
 from prediction_store.lifecycle import ModelState, RegistryError
 
 _NEWEST = CellsColumnLimitFilter(1)
@@ -28,15 +27,15 @@ Step = Callable[[ModelState], ModelState]
 
 
 class Registry:
-    """Reads and changes the versions of models. One per process; `close` it, or use it in a `with`."""
+    """Reads and changes the states of models. One per process. Close it, or use it as a context manager."""
 
     def __init__(self, instance: Instance, app_profile: str = "") -> None:
         """Connect to the registry.
 
         Args:
             instance: where the registry table is.
-            app_profile: one that routes to a single cluster and allows single-row transactions; Bigtable refuses
-                conditional writes through any other.
+            app_profile: an app profile that routes to a single cluster and allows single-row transactions. Bigtable
+                refuses conditional writes through any other. Empty for the instance's default.
         """
         self._client = BigtableDataClient(project=instance.project)
         self._table = self._client.get_table(instance.instance, REGISTRY_TABLE, app_profile_id=app_profile or None)
@@ -58,14 +57,14 @@ class Registry:
             yield ModelState.from_json(row.get_cells(REGISTRY_FAMILY, REGISTRY_DOCUMENT)[0].value)
 
     def find(self, model: str) -> ModelState | None:
-        """The state of a model; None if the registry does not have it."""
+        """The state of a model; None if the registry does not have the model."""
         return self._read(model)[0]
 
     def get(self, model: str) -> ModelState:
         """The state of a model.
 
         Raises:
-            RegistryError: the registry does not have it.
+            RegistryError: the registry does not have the model.
         """
         state = self.find(model)
         if state is None:
@@ -73,22 +72,28 @@ class Registry:
         return state
 
     def register(self, settings: ModelState) -> ModelState:
-        """Add a model, or take over its settings (entity type, row keys, versions to keep) if it is there.
+        """Add a model, or adopt its settings (entity type, row keys, versions to keep) if the registry has it.
+
+        Returns:
+            The new state.
 
         Raises:
-            RegistryError: the settings do not fit the versions that exist.
+            RegistryError: the entity type or the row keys would change although versions exist.
         """
         return self._change(settings.model, lambda state: settings if state is None else state.configure(settings))
 
     def update(self, model: str, step: Step) -> ModelState:
-        """Make one step in the life of a model's versions, and return the state that follows.
+        """Make one step in the life of a model's versions.
 
         Args:
-            model: the name of the model.
-            step: from the current state to the following one. Called again if another writer was faster.
+            model: the model's name.
+            step: a function from the current state to the next. It is called again if another writer was faster.
+
+        Returns:
+            The new state.
 
         Raises:
-            RegistryError: the step is not allowed, or the model is unknown, or writers kept being faster.
+            RegistryError: the step is not allowed, the model is unknown, or other writers were faster ten times.
         """
 
         def known(state: ModelState | None) -> ModelState:
@@ -101,9 +106,9 @@ class Registry:
     def _change(self, model: str, step: Callable[[ModelState | None], ModelState]) -> ModelState:
         for _ in range(_ATTEMPTS):
             current, revision = self._read(model)
-            following = step(current)
-            if following == current or self._write(following, revision):
-                return following
+            new = step(current)
+            if new == current or self._write(new, revision):
+                return new
         raise RegistryError(f"{model}: another writer was faster {_ATTEMPTS} times in a row; nothing was changed")
 
     def _read(self, model: str) -> tuple[ModelState | None, int]:
@@ -116,13 +121,14 @@ class Registry:
         )
 
     def _write(self, state: ModelState, revision: int) -> bool:
-        """Write a state if the row is still at `revision` (0: there is none); whether it was."""
+        """Write a state if the row is still at `revision`, which is 0 for a new row; return True if it was written."""
         newest_revision = [
             FamilyNameRegexFilter(REGISTRY_FAMILY),
             ColumnQualifierRegexFilter(REGISTRY_REVISION),
             _NEWEST,
         ]
-        timestamp = (revision + 1) * 1000  # not a clock's: the newest cell must be that of the last revision
+        # The revision, and no clock, gives the timestamp: the newest cell must be that of the last revision.
+        timestamp = (revision + 1) * 1000
         mutations: list[Mutation] = [
             SetCell(REGISTRY_FAMILY, REGISTRY_DOCUMENT, state.to_json(), timestamp),
             SetCell(REGISTRY_FAMILY, REGISTRY_REVISION, str(revision + 1).encode(), timestamp),

@@ -1,6 +1,5 @@
-"""The tables and column families that predictions and their registry need."""
+"""Tables and column families for predictions and for the registry."""
 
-import os
 import time
 from contextlib import suppress
 
@@ -12,28 +11,36 @@ from google.cloud.bigtable_admin_v2.services.bigtable_table_admin.transports imp
 )
 from google.cloud.bigtable_admin_v2.types import ColumnFamily, GcRule, ModifyColumnFamiliesRequest, Table
 
-from prediction_store.instance import Instance
-from prediction_store.layout import REGISTRY_FAMILY, REGISTRY_TABLE
+from prediction_store.connection import emulator_address
+from prediction_store.layout import REGISTRY_FAMILY, REGISTRY_TABLE, Instance
 from prediction_store.lifecycle import ModelState
 
 
 class Tables:
-    """Creates tables and column families. Needs the rights of a Bigtable table admin."""
+    """Creates tables and column families. Needs the rights of a Bigtable table administrator."""
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
         self._client = _client()
 
     def ensure_registry(self) -> None:
-        """Create the registry's table if it is missing."""
+        """Create the registry's table if it does not exist."""
         self._ensure_table(REGISTRY_TABLE, {REGISTRY_FAMILY: 1})
 
     def ensure_model(self, state: ModelState) -> None:
-        """Create the entity's table and the model's column family if missing; set how many cells it keeps."""
+        """Create the table of the model's entity type and the model's column family if they do not exist.
+
+        Garbage collection of the family then keeps `state.cells_per_row` cells.
+        """
         self._ensure_table(state.entity_type, {state.model: state.cells_per_row})
 
     def wait_for_replication(self, table: str, poll_seconds: float) -> None:
-        """Wait until every cluster has what was written to a table. At once where there is one cluster."""
+        """Wait until every cluster has what was written to a table before this call.
+
+        Args:
+            table: the table's id.
+            poll_seconds: the pause between two checks. An instance of one cluster passes the first check.
+        """
         name = self._instance.table(table)
         token = self._client.generate_consistency_token(name=name).consistency_token
         while not self._client.check_consistency(name=name, consistency_token=token).consistent:
@@ -56,7 +63,7 @@ class Tables:
 
 
 def _client() -> BigtableTableAdminClient:
-    """A client of the table admin API, with the default credentials."""
-    if host := os.environ.get("BIGTABLE_EMULATOR_HOST"):
-        return BigtableTableAdminClient(transport=BigtableTableAdminGrpcTransport(channel=grpc.insecure_channel(host)))
+    if address := emulator_address():
+        emulator = BigtableTableAdminGrpcTransport(channel=grpc.insecure_channel(address))
+        return BigtableTableAdminClient(transport=emulator)
     return BigtableTableAdminClient()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import Request
 
-from prediction_store.instance import Instance
+from prediction_store.layout import Instance
 from serving_api.access.authenticator import Access, open_access
 from serving_api.bigtable import Channel, Target
 from serving_api.settings import Settings

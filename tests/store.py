@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from prediction_store import layout, protos
-from prediction_store.connection import channel
-from prediction_store.instance import Instance
+from prediction_store import layout
+from prediction_store.connection import channel, mutate_rows
+from prediction_store.layout import Instance
 from prediction_store.lifecycle import ModelState, Receipt
+from prediction_store.messages import MutateRowsRequest, prediction_entry
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables
-from prediction_store.writes import prediction_entry
 
 INSTANCE = Instance("test-project", "test-instance")
 
@@ -87,12 +87,12 @@ class Store:
         version = state.latest
         self.registry.update(model, lambda s: s.begin_export(version))
         entry, cell = prediction_entry(model, version)
-        request = protos.MutateRowsRequest(table_name=INSTANCE.table(state.entity_type))
+        request = MutateRowsRequest(table_name=INSTANCE.table(state.entity_type))
         for entity_id, payload in predictions.items():
             entry.row_key = layout.row_key(entity_id, state.row_keys)
             cell.value = layout.TOMBSTONE if payload is None else payload
             request.entries.append(entry)
-        for response in protos.mutate_rows(self._channel)(request.SerializeToString()):
+        for response in mutate_rows(self._channel)(request.SerializeToString()):
             assert all(written.status.code == 0 for written in response.entries)
         self.registry.update(model, lambda s: s.complete_export(version, _receipt(predictions)))
         return version

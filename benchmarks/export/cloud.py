@@ -13,7 +13,7 @@ from google.cloud import bigquery
 
 from local_stack.servers import BIGQUERY, BIGTABLE, running
 from local_stack.table_scan import all_cells
-from prediction_store.instance import Instance
+from prediction_store.layout import Instance
 from prediction_store.lifecycle import ModelState, Receipt
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables

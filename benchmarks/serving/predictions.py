@@ -6,7 +6,7 @@ Everything follows from the number of an entity, so that those who ask and those
 import json
 from datetime import UTC, datetime
 
-from prediction_store.instance import Instance
+from prediction_store.layout import Instance
 
 INSTANCE = Instance("demo", "benchmark")
 MODEL = "repeat_purchase"

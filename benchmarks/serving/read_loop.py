@@ -15,10 +15,9 @@ from grpc.experimental import ChannelOptions
 
 from benchmarks.serving.load import LoadResult, percentiles
 from benchmarks.serving.predictions import ENTITY_TYPE, INSTANCE, MODEL, VERSION, entity_id, payload
-from prediction_store.connection import channel, routing_metadata
+from prediction_store.connection import channel, read_rows, routing_metadata
 from prediction_store.layout import row_key
-from prediction_store.protos import read_rows
-from prediction_store.reads import prediction_filter, read_request
+from prediction_store.messages import prediction_filter, read_request
 
 
 def main() -> None:

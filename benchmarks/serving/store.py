@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from benchmarks.serving.cores import pinned
 from benchmarks.serving.predictions import ENTITY_TYPE, INSTANCE, MODEL, VERSION, entity_id, payload
 from local_stack.servers import BIGTABLE, running
-from prediction_store.connection import channel, routing_metadata
+from prediction_store.connection import channel, mutate_rows, routing_metadata
 from prediction_store.layout import row_key
 from prediction_store.lifecycle import ModelState, Receipt
-from prediction_store.protos import MutateRowsRequest, mutate_rows
+from prediction_store.messages import MutateRowsRequest, prediction_entry
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables
-from prediction_store.writes import prediction_entry
 
 _ROWS_PER_REQUEST = 10_000
 

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from foreserve.alerts import Alerts
 from foreserve.cloud import Cloud
 from foreserve.reports import Reports
-from prediction_store.instance import Instance
+from prediction_store.layout import Instance
 
 CloudFolder = Annotated[str, StringConstraints(pattern=r"^gs://[a-z0-9]")]
 

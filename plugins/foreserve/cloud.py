@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from google.cloud import bigquery
 
     from foreserve.api_auth import ApiAuth
-    from prediction_store.instance import Instance
+    from prediction_store.layout import Instance
     from prediction_store.registry import Registry
 
 

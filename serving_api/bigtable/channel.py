@@ -11,8 +11,8 @@ from google.api_core.gapic_v1.routing_header import to_grpc_metadata
 from google.auth.exceptions import GoogleAuthError
 
 from prediction_store.connection import routing_metadata
-from prediction_store.instance import Instance
-from prediction_store.protos import PingAndWarmRequest
+from prediction_store.layout import Instance
+from prediction_store.messages import PingAndWarmRequest
 from serving_api.bigtable.connection import Answer, Call, Connection, ConnectionClosedError, Stream
 from serving_api.bigtable.frames import header_field
 from serving_api.bigtable.status import CallError

@@ -11,6 +11,8 @@ from typing import Any, Protocol, Self
 import google.auth
 import google.auth.transport.requests
 
+from prediction_store.connection import emulator_address
+
 _HOST = "bigtable.googleapis.com"
 _SCOPES = ("https://www.googleapis.com/auth/bigtable.data.readonly",)
 _REFRESH_AHEAD_SECONDS = 300
@@ -47,10 +49,8 @@ class Target:
             google.auth.exceptions.DefaultCredentialsError: there are none.
             ValueError: the emulator's address has no port.
         """
-        if address := environment.get("BIGTABLE_EMULATOR_HOST"):
+        if address := emulator_address(environment):
             host, _, port = address.rpartition(":")
-            if not port.isdecimal():
-                raise ValueError(f"BIGTABLE_EMULATOR_HOST is {address!r}; give it as HOST:PORT")
             return cls(host.strip("[]") or "localhost", int(port))
         credentials, _ = google.auth.default(_SCOPES)
         return cls(_HOST, 443, tls_context(), credentials)

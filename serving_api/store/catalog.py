@@ -11,11 +11,9 @@ from typing import Any, Self
 
 import structlog
 
-from prediction_store.instance import Instance
-from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY, REGISTRY_TABLE, RowKeyFormat
+from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY, REGISTRY_TABLE, Instance, RowKeyFormat
 from prediction_store.lifecycle import ModelState, RegistryError, Status
-from prediction_store.protos import ReadRowsRequest, ReadRowsResponse, RowFilter
-from prediction_store.reads import RowAssembler
+from prediction_store.messages import ReadRowsRequest, ReadRowsResponse, RowAssembler, RowFilter
 from serving_api.bigtable import Answer, CallError, Channel
 from serving_api.store.cache import Name
 from serving_api.store.lookups import EntitySource, Lookups, VersionSource

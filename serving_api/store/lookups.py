@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from prediction_store.instance import Instance
-from prediction_store.reads import prediction_filter, read_request
+from prediction_store.layout import Instance
+from prediction_store.messages import prediction_filter, read_request
 from serving_api.bigtable import CallError, Channel
 from serving_api.store.batching import Batch, Cells, Lane, ManyRows, OneRow
 from serving_api.store.cache import Cache, Name

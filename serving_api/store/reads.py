@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
 
-from prediction_store.protos import ReadRowsRequest, ReadRowsResponse, RowSet
-from prediction_store.reads import RowAssembler
+from prediction_store.messages import ReadRowsRequest, ReadRowsResponse, RowAssembler, RowSet
 from serving_api.bigtable import CallError, Channel, Connection, Stream
 from serving_api.store.batching import Batch
 from serving_api.store.hedging import SecondReads

@@ -7,12 +7,10 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 
-from prediction_store.connection import channel, routing_metadata
-from prediction_store.instance import Instance
-from prediction_store.layout import entity_id
+from prediction_store.connection import channel, read_rows, routing_metadata
+from prediction_store.layout import Instance
 from prediction_store.lifecycle import ModelState
-from prediction_store.protos import ReadRowsRequest, read_rows
-from prediction_store.reads import RowAssembler, prediction_filter
+from prediction_store.messages import ReadRowsRequest, RowAssembler, prediction_filter
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables
 from tests.beam_jobs.proxy import proxy
@@ -112,7 +110,8 @@ def stored(instance, registry):
             request = ReadRowsRequest(table_name=table, filter=prediction_filter({model: version}))
             responses = read_rows(opened)(request, metadata=(routing_metadata(table, ""),))
             rows = [row for response in responses for row in assembler.feed(response)]
-        return {entity_id(key, row_keys): cells[model].decode() for key, cells in rows}
+        prefix = 5 if row_keys == "hashed" else 0
+        return {key[prefix:].decode(): cells[model].decode() for key, cells in rows}
 
     return stored
 

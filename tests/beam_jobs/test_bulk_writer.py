@@ -12,7 +12,7 @@ from beam_jobs import bulk_writer
 from beam_jobs.bulk_writer import BulkWriter, Target, WriteError
 from beam_jobs.flow_control import FlowControl
 from beam_jobs.mutations import prediction_entries
-from prediction_store.protos import MutateRowsRequest, MutateRowsResponse
+from prediction_store.messages import MutateRowsRequest, MutateRowsResponse
 
 OK, ABORTED, NOT_FOUND = 0, grpc.StatusCode.ABORTED.value[0], grpc.StatusCode.NOT_FOUND.value[0]
 

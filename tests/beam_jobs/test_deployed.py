@@ -8,7 +8,7 @@ import pytest
 
 from foreserve.cloud import Cloud
 from foreserve.operators import RunBeamJob
-from prediction_store.instance import Instance
+from prediction_store.layout import Instance
 from prediction_store.lifecycle import Receipt
 from tests.deployment.deployed_airflow import bare_environment
 from tests.deployment.lay_out import lay_out

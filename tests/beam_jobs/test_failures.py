@@ -16,7 +16,7 @@ from beam_jobs import export_predictions
 from beam_jobs.flow_control import FEATURES
 from beam_jobs.options import ExportOptions
 from prediction_store.lifecycle import Receipt
-from prediction_store.protos import MutateRowsRequest, MutateRowsResponse
+from prediction_store.messages import MutateRowsRequest, MutateRowsResponse
 
 ROWS = 70_000  # two messages of BigQuery
 

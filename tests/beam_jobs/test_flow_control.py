@@ -6,7 +6,7 @@ import pytest
 from google.cloud.bigtable_v2.types import FeatureFlags
 
 from beam_jobs.flow_control import FEATURES, FlowControl
-from prediction_store.protos import MutateRowsResponse
+from prediction_store.messages import MutateRowsResponse
 
 
 class Clock:

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from beam_jobs.mutations import encode_row_keys, prediction_entries, purge_entries
 from prediction_store.layout import MAX_ENTITY_ID_BYTES, row_key
-from prediction_store.protos import MutateRowsRequest
-from prediction_store.writes import prediction_entry, purge_entry
+from prediction_store.messages import MutateRowsRequest, prediction_entry, purge_entry
 
 MODELS = st.from_regex(r"[a-z][a-z0-9_]{0,49}", fullmatch=True)
 VERSIONS = st.integers(1, 2**53)

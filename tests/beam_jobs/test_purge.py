@@ -12,7 +12,7 @@ from beam_jobs.mutations import prediction_entries
 from beam_jobs.options import BigtableOptions
 from prediction_store.connection import channel
 from prediction_store.lifecycle import Receipt, RegistryError, Status
-from prediction_store.protos import ReadRowsRequest, ReadRowsResponse
+from prediction_store.messages import ReadRowsRequest, ReadRowsResponse
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_purge_deletes_nothing_of_the_version_to_be_exported(arguments, stale_
 def test_a_rollback_during_the_purge_fails_it(arguments, registry, stale_model):
     """The version that the rollback leaves behind was not purged."""
     before = registry.get(stale_model)
-    exported = before.begin_export(30).purged(30, above=10, began=0).complete_export(30, Receipt(0, 0))
+    exported = before.begin_export(30).mark_purged(30, above=10, began=0).complete_export(30, Receipt(0, 0))
     when_it_began = exported.promote(30, expected_active=10, expected=Receipt(0, 0)).open(40)
     options = PipelineOptions(arguments(stale_model, 40)).view_as(BigtableOptions)
     pipeline = beam.Pipeline(options=options)

@@ -7,7 +7,7 @@ import pytest
 
 from beam_jobs import purge_stale_cells
 from beam_jobs.registered_version import RegisteredVersion, WriteLease
-from prediction_store.lifecycle import CLOCK_TOLERANCE, WRITE_LEASE, RegistryError, Status
+from prediction_store.lifecycle import CLOCK_TOLERANCE, WRITE_LEASE, RegistryError, Status, now_ms
 
 
 @pytest.fixture
@@ -16,12 +16,8 @@ def version(begin_export, instance, new_model):
     return RegisteredVersion(instance, "", model, begin_export(model))
 
 
-def now():
-    return time.time_ns() // 1_000_000
-
-
 def test_a_job_may_write_for_as_long_as_the_registry_has_noted(registry, version):
-    before = now()
+    before = now_ms()
     left = WriteLease(version).seconds_left()
     until = registry.get(version.model).versions[version.version].write_lease_until
     assert 0 < left <= WRITE_LEASE / 1000
@@ -29,7 +25,7 @@ def test_a_job_may_write_for_as_long_as_the_registry_has_noted(registry, version
 
 
 def test_a_job_writes_by_the_lease_of_another_only_until_that_ends(registry, version):
-    asked = now() - WRITE_LEASE // 4
+    asked = now_ms() - WRITE_LEASE // 4
     registry.update(version.model, lambda state: state.renew_write_lease(version.version, asked))
     assert WriteLease(version).seconds_left() <= WRITE_LEASE * 3 / 4 / 1000
     assert registry.get(version.model).versions[version.version].write_lease_until == asked + WRITE_LEASE
@@ -57,10 +53,10 @@ def test_a_registry_that_is_away_ends_the_writing_only_with_the_lease(through, v
 
 def test_a_purge_waits_until_jobs_of_stale_versions_must_have_stopped(arguments, registry, version):
     """Else the registry would refuse it."""
-    asked = now() - WRITE_LEASE - CLOCK_TOLERANCE + 2000
+    asked = now_ms() - WRITE_LEASE - CLOCK_TOLERANCE + 2000
     registry.update(version.model, lambda state: state.renew_write_lease(version.version, asked))
     registry.update(version.model, lambda state: state.abort(version.version, None))
     following = registry.update(version.model, lambda state: state.open(0)).latest
-    assert registry.get(version.model).quiet_at(following) > now()
+    assert registry.get(version.model).stale_writes_end(following) > now_ms()
     purge_stale_cells.run(arguments(version.model, following))
     assert registry.get(version.model).versions[version.version].status is Status.PURGED

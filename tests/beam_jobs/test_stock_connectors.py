@@ -13,8 +13,7 @@ from beam_jobs.launch import launch
 from beam_jobs.options import ExportOptions
 from local_stack.beam_connectors import on_local_stack
 from local_stack.table_scan import all_cells
-from prediction_store.instance import Instance
-from prediction_store.layout import MAX_ENTITY_ID_BYTES, row_key
+from prediction_store.layout import MAX_ENTITY_ID_BYTES, Instance, row_key
 from prediction_store.lifecycle import ModelState, Receipt
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables

@@ -11,7 +11,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bigquery_client
 
 from local_stack.stack import DEFAULT_PORTS, INSTANCE, PROJECT, ROOT, Stack
-from prediction_store.instance import Instance
+from prediction_store.layout import Instance
 from prediction_store.registry import Registry
 from tests.compose import files
 from tests.compose.files import BUILT, ENV, SERVICES, mounts, resolved

@@ -12,8 +12,7 @@ from croniter import croniter
 from google.cloud.bigtable_admin_v2 import BigtableTableAdminClient, ListTablesRequest, Table
 
 from deployment.outputs import read
-from prediction_store.instance import Instance
-from prediction_store.layout import REGISTRY_TABLE
+from prediction_store.layout import REGISTRY_TABLE, Instance
 from prediction_store.lifecycle import ModelState
 from prediction_store.tables import Tables, _client
 from refresh_factory.environment import Dataflow, Environment

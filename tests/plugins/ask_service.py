@@ -7,7 +7,7 @@ import sys
 import httpx
 
 from foreserve.cloud import Cloud
-from prediction_store.instance import Instance
+from prediction_store.layout import Instance
 
 CLOUD = Cloud("demo", "US", Instance("demo", "local"), "", "google_cloud_default", "prediction_api")
 

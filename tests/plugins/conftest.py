@@ -13,7 +13,7 @@ from google.cloud import bigquery as bq
 from foreserve.cloud import Cloud
 from foreserve.operators import OpenVersion
 from foreserve.refresh import Refresh
-from prediction_store.instance import Instance
+from prediction_store.layout import Instance
 from prediction_store.lifecycle import ModelState
 from refresh_factory.pipeline import SmokeTest
 from refresh_factory.trigger_form import trigger_form

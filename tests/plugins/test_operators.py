@@ -71,7 +71,9 @@ def promoted(open_version, compute, prepare, promote, registry):
         refresh = open_version(**settings)
         compute(refresh, {"a": "1"}, {"a": "1"})
         prepare(refresh, refresh.candidate_model)
-        registry.update(refresh.model, lambda state: state.purged(refresh.version, above=state.active or 0, began=0))
+        registry.update(
+            refresh.model, lambda state: state.mark_purged(refresh.version, above=state.active or 0, began=0)
+        )
         registry.update(refresh.model, lambda state: state.complete_export(refresh.version, Receipt(1, 0)))
         promote(refresh)
         registry.update(refresh.model, lambda state: state.confirm(refresh.version))
@@ -120,7 +122,7 @@ def test_a_later_version_knows_what_is_served(open_version, promoted):
 def test_two_runs_do_not_work_at_a_time(open_version):
     first = DagRun()
     open_version(run=first)
-    with pytest.raises(AirflowException, match=rf"is being made by .*/dags/refresh_m/runs/{first.run_id}, whose turn"):
+    with pytest.raises(AirflowException, match=rf"is being made by .*/dags/refresh_m/runs/{first.run_id}, whose lease"):
         open_version(unfinished_runs=[first.run_id])
 
 

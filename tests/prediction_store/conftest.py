@@ -6,7 +6,7 @@ import pytest
 from local_stack.bigtable import cbtemulator
 from local_stack.servers import BIGTABLE, running
 from prediction_store.connection import channel
-from prediction_store.instance import Instance
+from prediction_store.layout import Instance
 from prediction_store.lifecycle import ModelState
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables
@@ -14,7 +14,7 @@ from prediction_store.tables import Tables
 
 @pytest.fixture(scope="session", params=["cbtemulator", "embedded"])
 def bigtable(request):
-    """Google's emulator, where it is installed, and ours."""
+    """Google's emulator, if it is installed, and the embedded one."""
     if request.param == "cbtemulator" and cbtemulator.find(os.environ) is None:
         pytest.skip("cbtemulator is not installed")
     with running(*BIGTABLE, "--implementation", request.param) as line, pytest.MonkeyPatch.context() as environment:
@@ -29,7 +29,7 @@ def instance(bigtable):
 
 @pytest.fixture(scope="session")
 def tables(instance):
-    """The table admin of the instance, which has a registry."""
+    """The tables of the instance, which has a registry."""
     tables = Tables(instance)
     tables.ensure_registry()
     return tables
@@ -49,7 +49,7 @@ def registry(instance, tables):
 
 @pytest.fixture
 def model(tables):
-    """The name of a model that nothing else uses; its column family keeps three cells."""
+    """The name of a model that no other test uses. Its column family keeps three cells."""
     name = f"m{uuid.uuid4().hex[:12]}"
     tables.ensure_model(ModelState(name, "customer", keep_versions=2))
     return name

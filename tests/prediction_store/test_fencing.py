@@ -1,4 +1,7 @@
-"""Whoever dies, lingers or is late: what was purged stays purged. Jobs with clocks of their own, in simulated time."""
+"""Fencing in simulated time: purged cells stay purged, whichever jobs are slow, late or aborted.
+
+Jobs have clocks of their own.
+"""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,16 +14,16 @@ LATE = 5 * WRITE_LEASE
 
 
 class Job:
-    """An export: it writes whenever it likes, by the lease that it was granted, as its clock has it."""
+    """An export job. It may write at any time until its write lease ends, by its own clock."""
 
     def __init__(self, version, clock_error):
         self.version = version
         self.clock_error = clock_error
-        self.until = 0  # of true time
+        self.until = 0  # in true time
 
 
 class Fencing(RuleBasedStateMachine):
-    """Runs that open versions one after another, and their exports, which nobody stops."""
+    """Runs that open versions one after another, and their exports, which are never stopped."""
 
     @initialize()
     def start(self):
@@ -29,7 +32,7 @@ class Fencing(RuleBasedStateMachine):
         self.jobs = []
         self.cells = set()  # versions
         self.computed_against = None
-        self.purging = None  # (the version it is for, the active one, when it began, what it will have deleted)
+        self.purging = None  # (version to be exported next, active version, beginning)
 
     def try_step(self, step):
         try:
@@ -77,9 +80,9 @@ class Fencing(RuleBasedStateMachine):
     @precondition(lambda self: self.state.stale_versions(self.state.latest))
     @rule(clock_error=st.integers(-CLOCK_TOLERANCE // 2, CLOCK_TOLERANCE // 2), waits=st.booleans())
     def begin_a_purge(self, clock_error, waits):
-        """One that does not wait may be asked for too; the registry must not believe it."""
+        # The registry must not accept a purge that did not wait.
         if waits:
-            self.now = max(self.now, self.state.quiet_at(self.state.latest) - clock_error)
+            self.now = max(self.now, self.state.stale_writes_end(self.state.latest) - clock_error)
         active, latest = self.state.active or 0, self.state.latest
         self.purging = (latest, active, self.now + clock_error)
         self.cells -= {version for version in self.cells if active < version < latest}
@@ -89,7 +92,7 @@ class Fencing(RuleBasedStateMachine):
     def end_the_purge(self):
         version, active, began = self.purging
         self.purging = None
-        self.try_step(lambda state: state.purged(version, above=active, began=began))
+        self.try_step(lambda state: state.mark_purged(version, above=active, began=began))
 
     @precondition(lambda self: self.state.latest)
     @rule()

@@ -22,9 +22,8 @@ def exported(state, now=0):
     """The state after a version was opened and exported."""
     state = state.open(now)
     version = state.latest
-    return (
-        state.begin_export(version).purged(version, above=state.active or 0, began=0).complete_export(version, RECEIPT)
-    )
+    exporting = state.begin_export(version).mark_purged(version, above=state.active or 0, began=0)
+    return exporting.complete_export(version, RECEIPT)
 
 
 def promoted(state, now=0):
@@ -87,7 +86,7 @@ def test_what_was_computed_against_another_version_is_not_promoted():
         state.promote(state.latest, expected_active=None, expected=RECEIPT)
 
 
-def test_opening_a_version_shuts_out_earlier_ones():
+def test_a_version_is_not_exported_or_promoted_after_a_newer_one_was_opened():
     state = exported(NEW)
     late = state.latest
     state = state.open(0)
@@ -111,7 +110,7 @@ def test_cells_of_an_aborted_export_must_be_purged_before_promotion():
     with pytest.raises(RegistryError, match=rf"versions \[{aborted}\].*purge"):
         state.promote(version, expected_active=state.active, expected=RECEIPT)
     assert (
-        state.purged(version, above=state.active, began=0)
+        state.mark_purged(version, above=state.active, began=0)
         .promote(version, expected_active=state.active, expected=RECEIPT)
         .active
         == version
@@ -128,7 +127,7 @@ def test_a_purged_version_is_gone_for_good():
     state = exported(NEW)
     late = state.latest
     state = state.abort(late, None).open(0)
-    state = state.begin_export(state.latest).purged(state.latest, above=0, began=0)
+    state = state.begin_export(state.latest).mark_purged(state.latest, above=0, began=0)
     assert state.versions[late].status is Status.PURGED
     assert state.abort(late, None) == state
 
@@ -138,7 +137,7 @@ def test_a_purge_that_began_before_a_rollback_does_not_count():
     first, second = sorted(state.versions)
     state = state.open(0).begin_export(state.latest + 1).roll_back(first)
     with pytest.raises(RegistryError, match=f"purged above {second}, but {first} is active"):
-        state.purged(state.latest, above=second, began=0)
+        state.mark_purged(state.latest, above=second, began=0)
 
 
 def test_what_an_export_was_computed_from_is_final():
@@ -151,13 +150,13 @@ def test_what_an_export_was_computed_from_is_final():
         state.open(6).is_final(5)
 
 
-def test_an_export_that_was_given_up_can_be_gone_on_with():
+def test_the_export_of_an_aborted_version_can_be_resumed():
     state = NEW.open(5)
     assert state.resume_export(5) == state
-    given_up = state.begin_export(5).complete_export(5, RECEIPT).abort(5, None)
-    assert given_up.resume_export(5) == state.begin_export(5)
+    aborted = state.begin_export(5).complete_export(5, RECEIPT).abort(5, None)
+    assert aborted.resume_export(5) == state.begin_export(5)
     with pytest.raises(RegistryError, match="6 was opened after it"):
-        given_up.open(6).resume_export(5)
+        aborted.open(6).resume_export(5)
     assert promoted(NEW).resume_export(promoted(NEW).latest) == promoted(NEW)
 
 
@@ -166,33 +165,33 @@ RUN, OTHER = "http://airflow/dags/d/runs/1", "http://airflow/dags/d/runs/2"
 
 def test_two_runs_do_not_interleave():
     state = NEW.open(5, RUN)
-    with pytest.raises(RegistryError, match=f"version 5 is being made by {RUN}, whose turn ends 1970-01-01 06:00 UTC"):
+    with pytest.raises(RegistryError, match=f"version 5 is being made by {RUN}, whose lease ends 1970-01-01 06:00 UTC"):
         state.open(6, OTHER)
     exporting = state.begin_export(5)
     with pytest.raises(RegistryError, match="is being made by"):
         exporting.open(6, OTHER)
-    served = exporting.complete_export(5, RECEIPT).promote(5, expected_active=None, expected=RECEIPT)
+    active = exporting.complete_export(5, RECEIPT).promote(5, expected_active=None, expected=RECEIPT)
     with pytest.raises(RegistryError, match="is being made by"):
-        served.open(6, OTHER)
-    assert served.confirm(5).open(6, OTHER).latest == 6
+        active.open(6, OTHER)
+    assert active.confirm(5).open(6, OTHER).latest == 6
 
 
-def test_a_turn_ends_when_its_version_is_given_up_or_its_run_has_ended():
+def test_a_run_lease_ends_when_its_version_is_aborted_or_its_run_has_ended():
     state = NEW.open(5, RUN)
     assert state.abort(5, None).open(6, OTHER).latest == 6
     assert state.release_run_lease(RUN).open(6, OTHER).latest == 6
     assert state.release_run_lease(OTHER) == state
 
 
-def test_a_turn_ends_without_a_sign_of_life_and_lasts_with_one():
+def test_a_run_lease_ends_after_six_hours_unless_it_is_renewed():
     state = NEW.open(5, RUN)
     assert state.open(5 + RUN_LEASE, OTHER).latest == 5 + RUN_LEASE
-    for goes_on in (
+    for renewed in (
         state.renew_run_lease(5, 1000),
         state.begin_export(5).renew_write_lease(5, 1000),
     ):
-        assert goes_on.run_lease_holder(5 + RUN_LEASE) == RUN
-        assert goes_on.run_lease_holder(1000 + RUN_LEASE) is None
+        assert renewed.run_lease_holder(5 + RUN_LEASE) == RUN
+        assert renewed.run_lease_holder(1000 + RUN_LEASE) is None
 
 
 def test_a_run_that_opens_a_version_again_gets_the_same_until_it_is_exported():
@@ -202,7 +201,7 @@ def test_a_run_that_opens_a_version_again_gets_the_same_until_it_is_exported():
     assert state.abort(5, None).open(6, RUN).latest == 6
 
 
-def test_many_workers_renew_the_right_to_write_with_few_writes():
+def test_many_workers_renew_the_write_lease_with_few_writes():
     state = NEW.open(5).begin_export(5).renew_write_lease(5, 1000)
     assert state.versions[5].write_lease_until == 1000 + WRITE_LEASE
     assert state.renew_write_lease(5, 1000 + WRITE_LEASE // 4) is state
@@ -215,11 +214,11 @@ def test_a_purge_that_began_while_cells_could_still_be_written_does_not_count():
     state = NEW.open(5).begin_export(5).renew_write_lease(5, now=1000).abort(5, None).open(6)
     with pytest.raises(RegistryError, match="6 was opened after it"):
         state.renew_write_lease(5, now=1001)
-    quiet = 1000 + WRITE_LEASE + CLOCK_TOLERANCE
-    assert state.quiet_at(6) == quiet
+    end = 1000 + WRITE_LEASE + CLOCK_TOLERANCE
+    assert state.stale_writes_end(6) == end
     with pytest.raises(RegistryError, match=r"versions \[5\] could still write when the purge began"):
-        state.purged(6, above=0, began=quiet - 1)
-    assert state.purged(6, above=0, began=quiet).stale_versions(6) == []
+        state.mark_purged(6, above=0, began=end - 1)
+    assert state.mark_purged(6, above=0, began=end).stale_versions(6) == []
 
 
 def test_only_an_export_that_has_begun_is_expected():
@@ -300,7 +299,7 @@ def test_notes_are_kept_with_the_version():
     assert state.versions[5].details == {"model": "a", "rows": 2}
 
 
-def test_forgetting_keeps_what_is_served_and_what_must_be_purged():
+def test_forgetting_keeps_what_can_be_read_and_what_must_be_purged():
     state = NEW
     for _ in range(6):
         state = promoted(state)

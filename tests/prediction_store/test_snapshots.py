@@ -1,4 +1,4 @@
-"""Whatever happens to versions, readers see one whole snapshot: exports, failures, purges, promotions, rollbacks."""
+"""Readers see one whole snapshot, after any sequence of exports, failures, purges, promotions and rollbacks."""
 
 import uuid
 
@@ -7,12 +7,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from prediction_store.connection import routing_metadata
+from prediction_store.connection import mutate_rows, read_rows, routing_metadata
 from prediction_store.layout import TOMBSTONE, row_key
 from prediction_store.lifecycle import ModelState, Receipt, RegistryError
-from prediction_store.protos import MutateRowsRequest, ReadRowsRequest, mutate_rows, read_rows
-from prediction_store.reads import RowAssembler, prediction_filter, read_request, stale_filter
-from prediction_store.writes import prediction_entry, purge_entry
+from prediction_store.messages import (
+    MutateRowsRequest,
+    ReadRowsRequest,
+    RowAssembler,
+    prediction_entry,
+    prediction_filter,
+    purge_entry,
+    read_request,
+    stale_filter,
+)
 
 ENTITIES = ["a", "b", "c", "d"]
 KEEP_VERSIONS = 2
@@ -21,7 +28,7 @@ snapshots = st.dictionaries(st.sampled_from(ENTITIES), st.sampled_from(["1", "2"
 
 
 class Versions(RuleBasedStateMachine):
-    """The store beside a plain dictionary of snapshots by version."""
+    """The store, compared with a dictionary of snapshots by version."""
 
     instance, registry, tables, channel = (None,) * 4  # set by the test
 
@@ -67,7 +74,7 @@ class Versions(RuleBasedStateMachine):
                 entry.row_key = key
                 entries.append(entry)
         self.mutate(entries)
-        self.step(lambda state: state.purged(version, above=active, began=0))
+        self.step(lambda state: state.mark_purged(version, above=active, began=0))
 
     def changes(self):
         old, new = self.snapshots.get(self.state.active, {}), self.candidate
@@ -104,7 +111,7 @@ class Versions(RuleBasedStateMachine):
         self.purge_if_stale(version)
         self.write(self.changes().items())
         self.step(lambda state: state.complete_export(version, self.expected()))
-        assert self.read(version) == self.candidate  # what the smoke test sees
+        assert self.read(version) == self.candidate  # the smoke test reads this
 
     @precondition(lambda self: self.candidate is not None)
     @rule()
@@ -149,7 +156,7 @@ class Versions(RuleBasedStateMachine):
     @precondition(lambda self: self.candidate is None)
     @rule(entity=st.sampled_from(ENTITIES))
     def erase(self, entity):
-        """As docs/security.md says: the row, then the entity's rows in the tables of all versions."""
+        # The steps of docs/security.md: the row, then the entity's rows in the tables of all versions.
         entry = MutateRowsRequest.Entry(row_key=row_key(entity, "plain"))
         entry.mutations.add().delete_from_row.SetInParent()
         self.mutate([entry])

@@ -13,7 +13,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 from prometheus_client.parser import text_string_to_metric_families
 
-from prediction_store import layout, protos
+from prediction_store import layout, messages
 from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY
 from prediction_store.lifecycle import ModelState, Receipt, Status, VersionRecord
 from serving_api.app import create_app
@@ -67,8 +67,8 @@ class Wire:
         """Serve; yields the port."""
         method = grpc.unary_stream_rpc_method_handler(
             self.read_rows,
-            protos.ReadRowsRequest.FromString,
-            protos.ReadRowsResponse.SerializeToString,
+            messages.ReadRowsRequest.FromString,
+            messages.ReadRowsResponse.SerializeToString,
         )
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         service = grpc.method_handlers_generic_handler("google.bigtable.v2.Bigtable", {"ReadRows": method})
@@ -104,10 +104,10 @@ def _promoted():
 
 
 def _row(key, family, column, value):
-    chunk = protos.ReadRowsResponse.CellChunk(row_key=key, value=value, commit_row=True)
+    chunk = messages.ReadRowsResponse.CellChunk(row_key=key, value=value, commit_row=True)
     chunk.family_name.value = family
     chunk.qualifier.value = column
-    return protos.ReadRowsResponse(chunks=[chunk])
+    return messages.ReadRowsResponse(chunks=[chunk])
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from foreserve.airflow_compat import AirflowFailException, BaseOperator
 from foreserve.refresh import Refresh
-from prediction_store.lifecycle import RegistryError
+from prediction_store.lifecycle import RegistryError, now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +46,7 @@ class RefreshOperator(CloudOperator):
         Raises:
             AirflowFailException: the step is not allowed; trying again would not help.
         """
-        refresh, now = self.current, time.time_ns() // 1_000_000
+        refresh, now = self.current, now_ms()
         try:
             with self.cloud.registry() as registry:
                 return registry.update(refresh.model, lambda state: step(state).renew_run_lease(refresh.version, now))

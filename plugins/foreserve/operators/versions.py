@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from foreserve.airflow_compat import AirflowException, AirflowFailException, has_ended, run_url
@@ -14,7 +13,7 @@ from foreserve.operators.beam import cancel_dataflow_job
 from foreserve.operators.bigquery import cancel_queries
 from foreserve.operators.export import expected_receipt
 from foreserve.refresh import Refresh, version_of
-from prediction_store.lifecycle import ModelState, RegistryError
+from prediction_store.lifecycle import ModelState, RegistryError, now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +87,7 @@ class OpenVersion(CloudOperator):
 
     def _open(self, state: ModelState, context: Context) -> ModelState:
         """Open a version, unless another run is at work: Airflow may still have it running, or not know it."""
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         holder = state.run_lease_holder(now)
         if holder and has_ended(context, holder):
             state = state.release_run_lease(holder)

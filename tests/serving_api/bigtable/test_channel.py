@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from google.oauth2 import service_account
 
-from prediction_store import protos
-from prediction_store.instance import Instance
+from prediction_store import messages
+from prediction_store.layout import Instance
 from serving_api.bigtable import Answer, CallError, Channel, Target
 from serving_api.bigtable import target as targets
 from serving_api.telemetry.metrics import Metrics
@@ -42,17 +42,17 @@ class Server:
 
     async def read_rows(self, request, context):
         self.reads.append((request, dict(context.invocation_metadata())))
-        yield protos.ReadRowsResponse(last_scanned_row_key=b"z")
+        yield messages.ReadRowsResponse(last_scanned_row_key=b"z")
 
     @asynccontextmanager
     async def listening(self, port=0, credentials=None):
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         handlers = {
             "PingAndWarm": grpc.unary_unary_rpc_method_handler(
-                self.ping_and_warm, protos.PingAndWarmRequest.FromString, bytes
+                self.ping_and_warm, messages.PingAndWarmRequest.FromString, bytes
             ),
             "ReadRows": grpc.unary_stream_rpc_method_handler(
-                self.read_rows, protos.ReadRowsRequest.FromString, protos.ReadRowsResponse.SerializeToString
+                self.read_rows, messages.ReadRowsRequest.FromString, messages.ReadRowsResponse.SerializeToString
             ),
         }
         server.add_generic_rpc_handlers(
@@ -69,8 +69,8 @@ class Server:
 
 async def read(channel):
     answer = Answer()
-    channel.read_rows(TABLE, protos.ReadRowsRequest(table_name=TABLE).SerializeToString(), 2.5, answer)
-    return protos.ReadRowsResponse.FromString(await answer.whole(WAIT)).last_scanned_row_key
+    channel.read_rows(TABLE, messages.ReadRowsRequest(table_name=TABLE).SerializeToString(), 2.5, answer)
+    return messages.ReadRowsResponse.FromString(await answer.whole(WAIT)).last_scanned_row_key
 
 
 async def read_until_it_fails(channel):
@@ -111,7 +111,7 @@ async def test_the_deadline_goes_along():
 
     async def read_rows(request, context):
         left.append(context.time_remaining())
-        yield protos.ReadRowsResponse(last_scanned_row_key=b"z")
+        yield messages.ReadRowsResponse(last_scanned_row_key=b"z")
 
     server.read_rows = read_rows
     async with (

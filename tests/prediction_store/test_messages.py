@@ -1,16 +1,24 @@
 import pytest
 
-from prediction_store.connection import routing_metadata
+from prediction_store.connection import mutate_rows, read_rows, routing_metadata
 from prediction_store.layout import cell_timestamp
 from prediction_store.lifecycle import ModelState
-from prediction_store.protos import MutateRowsRequest, ReadRowsRequest, ReadRowsResponse, mutate_rows, read_rows
-from prediction_store.reads import RowAssembler, prediction_filter, read_request, stale_filter
-from prediction_store.writes import prediction_entry, purge_entry
+from prediction_store.messages import (
+    MutateRowsRequest,
+    ReadRowsRequest,
+    ReadRowsResponse,
+    RowAssembler,
+    prediction_entry,
+    prediction_filter,
+    purge_entry,
+    read_request,
+    stale_filter,
+)
 
 
 @pytest.fixture
 def write(instance, data_channel):
-    """Writes cells of one version: (model, version, {row key: value})."""
+    """Write cells of one version: `write(model, version, {row key: value})`."""
     table = instance.table("customer")
 
     def write(model, version, cells):
@@ -32,7 +40,7 @@ def write(instance, data_channel):
 
 @pytest.fixture
 def read(instance, data_channel):
-    """Reads row keys through a filter: {row key: {family: value}}."""
+    """Read rows through a filter, as {row key: {family: value}}."""
     table = instance.table("customer")
 
     def read(keys, row_filter):
