@@ -11,8 +11,8 @@ from unittest import mock
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
+from benchmarks.export.table_scan import all_cells
 from local_stack.servers import BIGQUERY, BIGTABLE, running
-from local_stack.table_scan import all_cells
 from prediction_store.layout import Instance
 from prediction_store.lifecycle import ModelState, Receipt
 from prediction_store.registry import Registry

@@ -1,1 +1,23 @@
-"""Bigtable on one machine: the official emulator where it is installed, an embedded one elsewhere."""
+"""Bigtable on one machine: Google's emulator (cbtemulator) where it is installed, the embedded Bigtable elsewhere."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+
+class StartError(Exception):
+    """A Bigtable did not start. The message gives the reason and the way out."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A Bigtable that answers requests.
+
+    Attributes:
+        implementation: `cbtemulator` or `embedded`.
+        address: `host:port`, as `BIGTABLE_EMULATOR_HOST` takes it.
+        ended: waits until the Bigtable ends by itself; returns the reason.
+    """
+
+    implementation: str
+    address: str
+    ended: Callable[[], Awaitable[str]]

@@ -1,4 +1,4 @@
-"""Serves Bigtable on this machine: `python -m local_stack.bigtable --port 8086`."""
+"""Serve Bigtable on this machine: `python -m local_stack.bigtable --port 8086`."""
 
 import argparse
 import asyncio
@@ -8,12 +8,11 @@ import socket
 import sys
 from contextlib import AbstractAsyncContextManager
 
-from local_stack.bigtable import cbtemulator
-from local_stack.bigtable.serving import Serving, StartError
+from local_stack.bigtable import Serving, StartError, cbtemulator
 
 
 def main() -> None:
-    """Serves until SIGTERM or SIGINT; exits with a message on stderr if it cannot."""
+    """Serve until SIGTERM or SIGINT. If Bigtable cannot start, exit with a message on stderr."""
     arguments = _parser().parse_args()
     try:
         asyncio.run(_run(arguments.implementation, arguments.host, arguments.port))
@@ -24,12 +23,14 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local_stack.bigtable", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=int, default=8086, help="0 takes a free one (default %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8086, help="port to listen on; 0 takes a free one (default %(default)s)"
+    )
     parser.add_argument(
         "--implementation",
         choices=("auto", "cbtemulator", "embedded"),
         default="auto",
-        help="auto takes cbtemulator where it is installed (default %(default)s)",
+        help="auto takes Google's emulator (cbtemulator) if it is installed, else embedded (default %(default)s)",
     )
     return parser
 
@@ -44,7 +45,7 @@ async def _run(implementation: str, host: str, port: int) -> None:
         stopped, ended = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(serving.ended())
         await asyncio.wait((stopped, ended), return_when=asyncio.FIRST_COMPLETED)
         if ended.done():
-            raise StartError(f"{ended.result()} although nobody asked it to stop")
+            raise StartError(f"{ended.result()} unexpectedly; start Bigtable again")
         ended.cancel()
 
 
@@ -55,10 +56,10 @@ def _serve(implementation: str, host: str, port: int) -> AbstractAsyncContextMan
         return cbtemulator.serve(binary, host, port)
     if implementation == "cbtemulator":
         raise StartError(
-            "cbtemulator was not found on PATH or below a Google Cloud SDK (CLOUDSDK_ROOT_DIR, gcloud's folder, "
+            "cbtemulator was not found on PATH or in a Google Cloud SDK (CLOUDSDK_ROOT_DIR, gcloud's folder, "
             "the usual places); install the SDK component 'bigtable' or use --implementation embedded"
         )
-    from local_stack.bigtable.embedded import server  # noqa: PLC0415 - takes two seconds that cbtemulator need not wait
+    from local_stack.bigtable.embedded import server  # noqa: PLC0415  takes two seconds, which cbtemulator does not need
 
     return server.serve(host, port)
 

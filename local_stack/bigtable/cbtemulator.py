@@ -1,4 +1,4 @@
-"""Finds and runs cbtemulator, the Bigtable emulator of the Google Cloud SDK."""
+"""Find and run cbtemulator, the Bigtable emulator of the Google Cloud SDK."""
 
 import asyncio
 import os
@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from local_stack.bigtable.serving import Serving, StartError
+from local_stack.bigtable import Serving, StartError
 
-_BELOW_SDK = Path("platform/bigtable-emulator/cbtemulator")
+_PATH_IN_SDK = Path("platform/bigtable-emulator/cbtemulator")
 _USUAL_SDK_ROOTS = (
     "/usr/lib/google-cloud-sdk",
     "/usr/share/google-cloud-sdk",
@@ -26,10 +26,10 @@ _STOP_SECONDS = 5.0
 
 
 def find(environment: Mapping[str, str]) -> Path | None:
-    """Returns the cbtemulator on PATH or below a Google Cloud SDK, or None where there is none.
+    """Return the cbtemulator on PATH or in a Google Cloud SDK, or None if there is none.
 
     Args:
-        environment: where `PATH` and `CLOUDSDK_ROOT_DIR` are looked up.
+        environment: the variables `PATH` and `CLOUDSDK_ROOT_DIR`.
     """
     return next((path for path in _candidates(environment) if os.access(path, os.X_OK)), None)
 
@@ -39,21 +39,21 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[Path]:
     if on_path := shutil.which("cbtemulator", path=search_path):
         yield Path(on_path)
     if root := environment.get("CLOUDSDK_ROOT_DIR"):
-        yield Path(root) / _BELOW_SDK
+        yield Path(root) / _PATH_IN_SDK
     if gcloud := shutil.which("gcloud", path=search_path):
-        yield Path(gcloud).resolve().parent.parent / _BELOW_SDK
+        yield Path(gcloud).resolve().parent.parent / _PATH_IN_SDK
     for root in _USUAL_SDK_ROOTS:
-        yield Path(root).expanduser() / _BELOW_SDK
+        yield Path(root).expanduser() / _PATH_IN_SDK
 
 
 @asynccontextmanager
 async def serve(binary: Path, host: str, port: int) -> AsyncIterator[Serving]:
-    """Runs cbtemulator as a child for as long as the context lasts.
+    """Run cbtemulator as a child process until the context ends.
 
     Raises:
-        StartError: it ended before it served.
+        StartError: cbtemulator ended before it served.
     """
-    # In a session of its own, so that Ctrl-C reaches only us and the child is stopped in order.
+    # A session of its own keeps Ctrl-C away from the child. This process stops the child instead.
     process = await asyncio.create_subprocess_exec(
         binary, f"-host={host}", f"-port={port}", stdout=PIPE, start_new_session=True
     )
@@ -67,7 +67,7 @@ async def _port(process: asyncio.subprocess.Process) -> str:
     while process.stdout and (line := await process.stdout.readline()):
         if ready := _READY_LINE.search(line.decode(errors="replace")):
             return ready[1]
-    raise StartError(f"{await _ended(process)} before it served; its own message is above")
+    raise StartError(f"{await _ended(process)} before it served; see its message above")
 
 
 async def _ended(process: asyncio.subprocess.Process) -> str:

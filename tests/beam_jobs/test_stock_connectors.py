@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from beam_jobs import export_predictions
 from beam_jobs.launch import launch
 from beam_jobs.options import ExportOptions
+from benchmarks.export.table_scan import all_cells
 from local_stack.beam_connectors import on_local_stack
-from local_stack.table_scan import all_cells
 from prediction_store.layout import MAX_ENTITY_ID_BYTES, Instance, row_key
 from prediction_store.lifecycle import ModelState, Receipt
 from prediction_store.registry import Registry

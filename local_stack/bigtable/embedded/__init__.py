@@ -1,5 +1,7 @@
-"""An in-memory Bigtable in Python: the data and table admin services, as far as Foreserve uses them.
+"""The embedded Bigtable: an in-memory Bigtable in Python, for machines without Google's emulator.
 
-Where the official emulator accepts what production refuses (limits, names, half-applied rows), this one refuses.
-One thread serves everything, so a row is read and changed atomically without locks.
+It has the methods of the data API and of the table admin API that Foreserve uses. It refuses what production refuses,
+also where Google's emulator accepts it: limits, names, rows with invalid mutations.
+
+One thread serves all requests, so reads and changes of a row are atomic without locks.
 """

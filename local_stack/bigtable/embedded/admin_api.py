@@ -6,10 +6,8 @@ from typing import Any
 import grpc
 from google.cloud.bigtable_admin_v2.types import bigtable_table_admin, table
 
-from local_stack.bigtable.embedded.database import Database
-from local_stack.bigtable.embedded.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
-from local_stack.bigtable.embedded.rpc import unary
-from local_stack.bigtable.embedded.tables import Table
+from local_stack.bigtable.embedded.rpc import AlreadyExistsError, InvalidArgumentError, NotFoundError, unary
+from local_stack.bigtable.embedded.storage import Database, Table
 
 SERVICE = "google.bigtable.admin.v2.BigtableTableAdmin"
 
@@ -23,13 +21,13 @@ _FAMILY_ID = re.compile(r"[-_.a-zA-Z0-9]{1,64}")  # Bigtable quotas and limits, 
 
 
 class AdminApi:
-    """Creates, changes and drops tables."""
+    """The methods of the admin API."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def handlers(self) -> dict[str, grpc.RpcMethodHandler]:
-        """Returns the handler of each method by its name."""
+        """Return the handler of each method, by method name."""
         requests = bigtable_table_admin
         return {
             "CreateTable": unary(requests.CreateTableRequest, self._create_table),
@@ -44,27 +42,23 @@ class AdminApi:
 
     def _create_table(self, request: Any) -> Any:
         _check_id("table", request.table_id, _TABLE_ID)
-        name = f"{request.parent}/tables/{request.table_id}"
-        if name in self._database:
-            raise AlreadyExistsError(f'table "{name}" already exists')
         for family in request.table.column_families:
             _check_id("column family", family, _FAMILY_ID)
-        self._database[name] = Table(request.table.column_families)
-        return _describe(name, self._database[name])
+        name = f"{request.parent}/tables/{request.table_id}"
+        return _describe(name, self._database.create(name, request.table.column_families))
 
     def _get_table(self, request: Any) -> Any:
-        return _describe(request.name, self._database[request.name])
+        return _describe(request.name, self._database.table(request.name))
 
     def _list_tables(self, request: Any) -> Any:
-        prefix = f"{request.parent}/tables/"
-        names = sorted(name for name in self._database if name.startswith(prefix))
+        names = self._database.names(f"{request.parent}/tables/")
         return _ListTablesResponse(tables=[_Table(name=name) for name in names])
 
     def _delete_table(self, request: Any) -> None:
-        self._database.pop(self._existing(request.name))
+        self._database.delete(request.name)
 
     def _modify_column_families(self, request: Any) -> Any:
-        changed = self._database[request.name]
+        changed = self._database.table(request.name)
         families = dict(changed.families)
         for modification in request.modifications:
             _modify(families, modification)
@@ -72,26 +66,21 @@ class AdminApi:
         return _describe(request.name, changed)
 
     def _drop_row_range(self, request: Any) -> None:
-        dropped_from = self._database[request.name]
+        dropped_from = self._database.table(request.name)
         target = request.WhichOneof("target")
         if target is None or (target == "delete_all_data_from_table" and not request.delete_all_data_from_table):
             raise InvalidArgumentError("set row_key_prefix, or delete_all_data_from_table to true")
         dropped_from.drop(request.row_key_prefix)
 
     def _generate_token(self, request: Any) -> Any:
-        name = self._existing(request.name)
-        return _GenerateConsistencyTokenResponse(consistency_token=_token(name))
+        self._database.require(request.name)
+        return _GenerateConsistencyTokenResponse(consistency_token=_token(request.name))
 
     def _check_consistency(self, request: Any) -> Any:
-        """There is one copy of the data, so it is always consistent."""
-        if request.consistency_token != _token(self._existing(request.name)):
+        self._database.require(request.name)
+        if request.consistency_token != _token(request.name):
             raise InvalidArgumentError(f'token "{request.consistency_token}" not valid')
-        return _CheckConsistencyResponse(consistent=True)
-
-    def _existing(self, name: str) -> str:
-        """Returns the name of a table if there is one, and raises NotFoundError otherwise."""
-        self._database[name]
-        return name
+        return _CheckConsistencyResponse(consistent=True)  # always: there is one copy of the data
 
 
 def _describe(name: str, described: Table) -> Any:

@@ -1,25 +1,78 @@
-"""Row filters, compiled once per request into functions over the cells of a row."""
+"""Row sets and row filters: the rows and cells that a request selects."""
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
-from local_stack.bigtable.embedded.cells import Cell, Column, newest_first
-from local_stack.bigtable.embedded.errors import InvalidArgumentError, UnimplementedError
-from local_stack.bigtable.embedded.ranges import byte_range
+from local_stack.bigtable.embedded.rpc import InvalidArgumentError, UnimplementedError
+from local_stack.bigtable.embedded.storage import Cell, Column, Table, newest_first
 
-Filter: TypeAlias = Callable[[bytes, list[Cell]], list[Cell]]
-"""From a row's key and its cells in reading order to the cells that pass, in that order."""
+
+class _ByteRange(NamedTuple):
+    """The byte strings in `[lower, upper)`. `upper` None means no upper bound."""
+
+    lower: bytes
+    upper: bytes | None
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, bytes) and self.lower <= value and (self.upper is None or value < self.upper)
+
+
+def _byte_range(message: Any, suffix: str) -> _ByteRange:
+    """Read a range message. Its bounds are the oneofs `start_<suffix>` and `end_<suffix>`, each open or closed.
+
+    The smallest byte string above `x` is `x` followed by a zero byte. So every range can be written as half-open.
+    """
+    start, end = message.WhichOneof(f"start_{suffix}"), message.WhichOneof(f"end_{suffix}")
+    lower: bytes = getattr(message, start) if start else b""
+    if start and start.endswith("_open"):
+        lower += b"\0"
+    upper: bytes | None = getattr(message, end) if end else None
+    if upper is not None and end.endswith("_closed"):
+        upper += b"\0"
+    return _ByteRange(lower, upper)
+
+
+def requested_keys(table: Table, row_set: Any) -> list[bytes]:
+    """Return the keys of a `google.bigtable.v2.RowSet` that the table has, sorted, each once.
+
+    An empty row set selects all rows.
+
+    Raises:
+        InvalidArgumentError: the start of a range is after its end.
+    """
+    ranges = [_row_range(message, index) for index, message in enumerate(row_set.row_ranges)]
+    if not row_set.row_keys:
+        if not ranges:
+            return table.keys_between(b"", None)
+        if len(ranges) == 1:
+            return table.keys_between(*ranges[0])
+    keys = table.existing(row_set.row_keys)
+    for each in ranges:
+        keys.update(table.keys_between(*each))
+    return sorted(keys)
+
+
+def _row_range(message: Any, index: int) -> _ByteRange:
+    start, end = message.WhichOneof("start_key"), message.WhichOneof("end_key")
+    if start and end and getattr(message, start) > getattr(message, end) > b"":
+        raise InvalidArgumentError(f"Error in element #{index}: {start} must be less than {end}")
+    lower, upper = _byte_range(message, "key")
+    return _ByteRange(lower, upper or None)  # an empty end key is the end of the table
+
+
+Filter = Callable[[bytes, list[Cell]], list[Cell]]
+"""A function from a row's key and sorted cells to the cells that pass, in the same order."""
 
 
 def compile_filter(row_filter: Any) -> Filter:
-    """Compiles a `google.bigtable.v2.RowFilter`; an empty one passes everything.
+    """Compile a `google.bigtable.v2.RowFilter`. An empty filter passes all cells.
 
-    Regular expressions are Python's, which agree with RE2 on what both have.
+    Regular expressions are Python's. Their common syntax means the same in RE2, which Bigtable uses.
 
     Raises:
         InvalidArgumentError: the filter breaks a rule of the API.
-        UnimplementedError: a filter that is not supported here.
+        UnimplementedError: the embedded Bigtable does not support the filter.
     """
     kind = row_filter.WhichOneof("filter")
     if kind is None:
@@ -37,13 +90,13 @@ def _nothing(_key: bytes, _cells: list[Cell]) -> list[Cell]:
     return []
 
 
-def _pass_all(value: bool) -> Filter:  # noqa: FBT001 - the value of the protocol's field
+def _pass_all(value: bool) -> Filter:  # noqa: FBT001  the value of the protocol's field
     if not value:
         raise InvalidArgumentError("pass_all_filter must be true if set")
     return _everything
 
 
-def _block_all(value: bool) -> Filter:  # noqa: FBT001 - the value of the protocol's field
+def _block_all(value: bool) -> Filter:  # noqa: FBT001  the value of the protocol's field
     if not value:
         raise InvalidArgumentError("block_all_filter must be true if set")
     return _nothing
@@ -74,7 +127,7 @@ def _interleave(interleave: Any) -> Filter:
 
 
 def _several(message: Any, name: str) -> list[Filter]:
-    if len(message.filters) < 2:  # noqa: PLR2004 - the rule that the message states
+    if len(message.filters) < 2:  # noqa: PLR2004  the rule that the message states
         raise InvalidArgumentError(f"{name} must contain at least two RowFilters")
     return [compile_filter(each) for each in message.filters]
 
@@ -114,12 +167,12 @@ def _regex(pattern: bytes, field: str) -> re.Pattern[bytes]:
 
 
 def _column_range(message: Any) -> Filter:
-    family, qualifiers = message.family_name, byte_range(message, "qualifier")
+    family, qualifiers = message.family_name, _byte_range(message, "qualifier")
     return lambda _key, cells: [cell for cell in cells if cell.family == family and cell.qualifier in qualifiers]
 
 
 def _value_range(message: Any) -> Filter:
-    values = byte_range(message, "value")
+    values = _byte_range(message, "value")
     return lambda _key, cells: [cell for cell in cells if cell.value in values]
 
 

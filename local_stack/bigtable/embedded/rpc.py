@@ -1,20 +1,48 @@
-"""Turns functions over protocol messages into gRPC handlers."""
+"""gRPC handlers made of functions over messages, and the errors by which these functions refuse a request."""
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import grpc
 
-from local_stack.bigtable.embedded.errors import RequestError
+
+class RequestError(Exception):
+    """A refused request. `code` is the gRPC status; the message is its details."""
+
+    code: ClassVar[grpc.StatusCode]
+
+
+class InvalidArgumentError(RequestError):
+    """The request breaks a rule of the API."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class NotFoundError(RequestError):
+    """The table or column family does not exist."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class AlreadyExistsError(RequestError):
+    """The table or column family exists."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+
+class UnimplementedError(RequestError):
+    """The request uses a feature of Bigtable that the embedded Bigtable does not have."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
 
 
 def unary(request_type: Any, answer: Callable[[Any], Any]) -> grpc.RpcMethodHandler:
-    """Returns the handler of a method that answers one message.
+    """Return the handler of a method that answers with one message.
 
     Args:
-        request_type: the proto-plus class of the request; `answer` gets the plain message beneath, which is faster.
-        answer: from request to response, None meaning `google.protobuf.Empty`; a RequestError that it raises becomes
-            the status of the call.
+        request_type: the proto-plus class of the request. `answer` gets the protobuf message inside, which is faster.
+        answer: returns the response, or None for `google.protobuf.Empty`. A RequestError that it raises becomes the
+            status of the call.
     """
 
     async def handle(request: Any, context: Any) -> Any:
@@ -28,7 +56,7 @@ def unary(request_type: Any, answer: Callable[[Any], Any]) -> grpc.RpcMethodHand
 
 
 def stream(request_type: Any, answer: Callable[[Any], AsyncIterator[Any]]) -> grpc.RpcMethodHandler:
-    """Returns the handler of a method that answers a stream of messages; the arguments are those of `unary`."""
+    """Return the handler of a method that answers with a stream of messages. The arguments are those of `unary`."""
 
     async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
         try:

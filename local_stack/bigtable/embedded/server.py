@@ -1,4 +1,4 @@
-"""Serves the embedded Bigtable over gRPC."""
+"""The gRPC server of the embedded Bigtable."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 import grpc
 import grpc.aio
 
+from local_stack.bigtable import Serving, StartError
 from local_stack.bigtable.embedded import admin_api, data_api
-from local_stack.bigtable.embedded.database import Database
-from local_stack.bigtable.serving import Serving, StartError
+from local_stack.bigtable.embedded.storage import Database
 
 _OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a partner
+    ("grpc.so_reuseport", 0),  # a second server on the same port must fail instead of sharing the requests
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
@@ -21,7 +21,7 @@ _STOP_SECONDS = 1.0
 
 @asynccontextmanager
 async def serve(host: str, port: int) -> AsyncIterator[Serving]:
-    """Serves an empty database for as long as the context lasts.
+    """Serve an empty database until the context ends. Port 0 takes a free port.
 
     Raises:
         StartError: the port cannot be listened on.
@@ -47,6 +47,6 @@ async def serve(host: str, port: int) -> AsyncIterator[Serving]:
 
 
 async def _never() -> str:
-    """Waits for ever: what runs in this process does not end before it."""
+    """Wait forever, because this server does not end before its process."""
     never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     return await never

@@ -1,14 +1,10 @@
-"""A Bigtable of each implementation, started as its users start it, and official clients for it."""
+"""Both implementations of Bigtable, started as users start them, and Google's clients for them."""
 
 import os
-import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 import pytest
@@ -21,14 +17,14 @@ from google.cloud.bigtable_v2 import BigtableClient
 from google.cloud.bigtable_v2.services.bigtable.transports import BigtableGrpcTransport
 
 from local_stack.bigtable import cbtemulator
+from local_stack.servers import BIGTABLE, running
 
-REPOSITORY = Path(__file__).parents[3]
 PROJECT, INSTANCE = "local", "stack"
 
 
 @dataclass(frozen=True)
 class Bigtable:
-    """A running Bigtable: `data` is the client that users have, `rpc` and `admin` are one call per method."""
+    """A running Bigtable. `data` is the client that users have; `rpc` and `admin` make one call per method."""
 
     implementation: str
     parent: str
@@ -64,7 +60,7 @@ class TableUnderTest:
         limit: int | None = None,
         **query: object,
     ) -> dict[bytes, list[tuple[str, bytes, int, bytes]]]:
-        """Returns family, qualifier, timestamp and value of each cell, by row, all in the order received."""
+        """Return family, qualifier, timestamp and value of each cell, by row, in the order received."""
         request = ReadRowsQuery(row_keys=list(keys), row_filter=row_filter, limit=limit, **query)
         return {
             row.row_key: [(cell.family, cell.qualifier, cell.timestamp_micros, cell.value) for cell in row]
@@ -73,22 +69,11 @@ class TableUnderTest:
 
 
 @contextmanager
-def running(implementation: str) -> Iterator[Bigtable]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "local_stack.bigtable", "--port=0", f"--implementation={implementation}"],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        ready = process.stdout.readline()
-        assert ready.startswith(f"Bigtable ({implementation}) is serving at 127.0.0.1:"), process.wait()
-        with connected(implementation, ready.split()[-1]) as bigtable:
+def serving(implementation: str) -> Iterator[Bigtable]:
+    with running(*BIGTABLE, "--implementation", implementation) as line:
+        assert line.startswith(f"Bigtable ({implementation}) is serving at 127.0.0.1:")
+        with connected(implementation, line.split()[-1]) as bigtable:
             yield bigtable
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=10)
-        process.stdout.close()
 
 
 @contextmanager
@@ -111,7 +96,7 @@ def connected(implementation: str, address: str) -> Iterator[Bigtable]:
 
 @pytest.fixture(scope="session")
 def start() -> Iterator[Callable[[str], Bigtable]]:
-    """Starts an implementation when it is first asked for."""
+    """Return a Bigtable of an implementation. It is started at the first call."""
     started: dict[str, Bigtable] = {}
     with ExitStack() as stack:
 
@@ -119,7 +104,7 @@ def start() -> Iterator[Callable[[str], Bigtable]]:
             if implementation == "cbtemulator" and cbtemulator.find(os.environ) is None:
                 pytest.skip("cbtemulator is not installed: gcloud components install bigtable")
             if implementation not in started:
-                started[implementation] = stack.enter_context(running(implementation))
+                started[implementation] = stack.enter_context(serving(implementation))
             return started[implementation]
 
         yield start
@@ -132,7 +117,7 @@ def bigtable(request: pytest.FixtureRequest, start: Callable[[str], Bigtable]) -
 
 @pytest.fixture
 def table(bigtable: Bigtable) -> TableUnderTest:
-    """An empty table with families `churn` and `value` that keep everything."""
+    """An empty table with families `churn` and `value` without garbage collection."""
     return bigtable.create_table({"churn": ColumnFamily(), "value": ColumnFamily()})
 
 

@@ -1,4 +1,4 @@
-"""`python -m local_stack.bigtable`: what it prints, where it looks, how it ends."""
+"""The command `python -m local_stack.bigtable`: its messages, its search for cbtemulator, its end."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def executable(path, text="#!/bin/sh\n"):
 
 
 def run_with_cbtemulator(script, tmp_path):
-    """Runs the command with this script as its cbtemulator."""
+    """Run the command with a script in place of cbtemulator."""
     executable(tmp_path / "cbtemulator", f"#!/bin/sh\n{script}\n")
     return subprocess.run(
         command("--port=0", "--implementation=cbtemulator"),
@@ -42,7 +42,7 @@ def run_with_cbtemulator(script, tmp_path):
 
 @pytest.mark.parametrize("implementation", ["embedded", "cbtemulator"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_stops_when_told_and_frees_the_port(implementation, number):
+def test_a_signal_stops_it_and_frees_the_port(implementation, number):
     if implementation == "cbtemulator" and cbtemulator.find(os.environ) is None:
         pytest.skip("cbtemulator is not installed: gcloud components install bigtable")
     process = subprocess.Popen(
@@ -94,7 +94,7 @@ def test_a_cbtemulator_that_dies_ends_the_command(tmp_path):
 
 
 class TestFind:
-    def test_on_the_path_first(self, tmp_path):
+    def test_cbtemulator_on_the_path_comes_first(self, tmp_path):
         on_path = executable(tmp_path / "bin" / "cbtemulator")
         executable(tmp_path / "sdk/platform/bigtable-emulator/cbtemulator")
 
@@ -102,12 +102,12 @@ class TestFind:
 
         assert found == on_path
 
-    def test_below_the_sdk_that_the_environment_names(self, tmp_path):
+    def test_cbtemulator_is_found_in_the_sdk_that_the_environment_names(self, tmp_path):
         below_sdk = executable(tmp_path / "platform/bigtable-emulator/cbtemulator")
 
         assert cbtemulator.find({"CLOUDSDK_ROOT_DIR": str(tmp_path)}) == below_sdk
 
-    def test_below_the_sdk_of_a_linked_gcloud(self, tmp_path):
+    def test_cbtemulator_is_found_in_the_sdk_of_a_linked_gcloud(self, tmp_path):
         below_sdk = executable(tmp_path / "sdk/platform/bigtable-emulator/cbtemulator")
         gcloud = executable(tmp_path / "sdk/bin/gcloud")
         (tmp_path / "bin").mkdir()
@@ -115,7 +115,7 @@ class TestFind:
 
         assert cbtemulator.find({"PATH": str(tmp_path / "bin")}) == below_sdk
 
-    def test_what_cannot_be_executed_is_passed_over(self, tmp_path):
+    def test_a_file_that_cannot_be_executed_is_skipped(self, tmp_path):
         broken = tmp_path / "broken/platform/bigtable-emulator/cbtemulator"
         broken.parent.mkdir(parents=True)
         broken.write_text("not a program")

@@ -1,4 +1,4 @@
-"""CheckAndMutateRow: the switch of an active version from one to another."""
+"""CheckAndMutateRow, used to switch the active version."""
 
 import pytest
 from google.cloud.bigtable.data import SetCell

@@ -75,7 +75,7 @@ CELL_FILTERS = st.one_of(
     st.just({"strip_value_transformer": True}),
 )
 ONE_FAMILY = FAMILIES.map(lambda family: {"family_name_regex_filter": family})
-# How many cells of a row pass depends on the order of its families, which Bigtable leaves open.
+# The cells that pass depend on the order of the families in a row, which Bigtable does not define.
 ROW_LIMITS = st.integers(1, 4).flatmap(
     lambda count: st.sampled_from([{"cells_per_row_limit_filter": count}, {"cells_per_row_offset_filter": count}])
 )
@@ -107,7 +107,7 @@ ROW_SETS = st.fixed_dictionaries(
 
 
 def read(table, row_set, row_filter):
-    """The cells of each row in the order received; None if the request is refused."""
+    """Return the cells of each row in the order received; None if the request is refused."""
     request = ReadRowsRequest(table_name=table.name, rows=row_set, filter=row_filter)
     rows, key, family, qualifier = {}, b"", "", b""
     try:
@@ -143,5 +143,5 @@ def test_both_return_the_same_cells(both, entries, row_set, row_filter):
     assert list(embedded or ()) == list(official or ())
     for key, cells in (embedded or {}).items():
         assert Counter(cells) == Counter(official[key])
-        if "interleave" not in row_filter:  # it may return a cell twice, in an order left open
+        if "interleave" not in row_filter:  # it may return a cell twice, in an order that Bigtable does not define
             assert cells == sorted(official[key], key=lambda cell: cell[0])

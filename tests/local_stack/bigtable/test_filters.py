@@ -1,4 +1,4 @@
-"""What each filter lets pass of one row."""
+"""The cells of one row that pass each filter."""
 
 import pytest
 from google.api_core.exceptions import InvalidArgument
@@ -37,7 +37,7 @@ def row(bigtable):
 
 
 def read(table, row_filter):
-    """The cells that pass, sorted into the order of families that the lists above have."""
+    """Return the cells that pass, in the order of the families in the lists above."""
     request = ReadRowsRequest(table_name=table.name, filter=RowFilter(row_filter))
     cells, family, qualifier = [], "", b""
     for response in table.bigtable.rpc.read_rows(request=request):
@@ -65,7 +65,7 @@ def read(table, row_filter):
         ({"value_regex_filter": b"2"}, [CELLS[1], OTHER_FAMILY]),
         ({"value_regex_filter": b"2+"}, [CELLS[1], CELLS[4], OTHER_FAMILY]),
         ({"value_regex_filter": b""}, [CELLS[2]]),
-        ({"value_regex_filter": b".*"}, [*CELLS[:3], CELLS[4], OTHER_FAMILY]),  # the dot is not a line feed
+        ({"value_regex_filter": b".*"}, [*CELLS[:3], CELLS[4], OTHER_FAMILY]),  # a dot does not match a line feed
         ({"row_key_regex_filter": b"customer#[0-9]+"}, ALL),
         ({"row_key_regex_filter": b"customer"}, []),
         ({"column_range_filter": {"family_name": "churn"}}, CELLS),

@@ -1,4 +1,4 @@
-"""Garbage collection rules that only the embedded implementation has."""
+"""Garbage collection of the embedded Bigtable, as far as cbtemulator does not do the same."""
 
 import time
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Which rows and cells a read returns, and in which order."""
+"""The rows and cells that a read returns, and their order."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ def prediction(value, version, family="churn"):
 
 
 def as_of(version, families="churn"):
-    """The newest cell of `p` in the families whose version is at most the given one."""
+    """Pass the newest cell of `p` in each family with at most this version."""
     return RowFilterChain(
         [
             FamilyNameRegexFilter(families),
@@ -32,7 +32,7 @@ def as_of(version, families="churn"):
 
 
 def versions_between(start, end):
-    """Cells whose version is in `[start, end)`; None leaves the end open."""
+    """Pass cells with a version in `[start, end)`. `end` None means no upper bound."""
     return TimestampRangeFilter(at(start), None if end is None else at(end))
 
 

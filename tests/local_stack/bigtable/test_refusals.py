@@ -1,6 +1,6 @@
-"""Requests that are refused, and where the two implementations differ in it.
+"""Requests that are refused, and the differences between the two implementations.
 
-What production refuses and the official emulator accepts, the embedded one refuses too.
+The embedded Bigtable refuses what production refuses, also where Google's emulator accepts it.
 """
 
 import grpc
@@ -84,8 +84,8 @@ def test_the_status_of_a_bad_entry(table, family, micros, official, embedded):
     assert response.entries[0].status.code == expected.value[0]
 
 
-class TestStricterThanTheOfficialEmulator:
-    """Rules of production that only the embedded implementation enforces."""
+class TestStricterThanGooglesEmulator:
+    """Rules of production that only the embedded Bigtable enforces."""
 
     def test_a_row_takes_all_of_its_mutations_or_none(self, embedded_table):
         with pytest.raises(NotFound):

@@ -24,7 +24,7 @@ def set_cells(family, versions):
 
 
 def eventually(read, expected, seconds=10):
-    """Reads until the expected comes back: garbage is collected some time after it became garbage."""
+    """Read until the expected result comes, because cbtemulator collects garbage with a delay."""
     deadline = time.monotonic() + seconds
     while (found := read()) != expected and time.monotonic() < deadline:
         time.sleep(0.05)

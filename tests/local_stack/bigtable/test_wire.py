@@ -1,9 +1,9 @@
-"""The messages themselves, for readers that do without the official row merger."""
+"""The messages of ReadRows, for readers that do not use Google's row merger."""
 
 from google.cloud.bigtable.data import SetCell
 from google.cloud.bigtable_v2.types import PingAndWarmResponse, ReadRowsRequest
 
-MESSAGE_LIMIT = 4 * 1024 * 1024  # what a gRPC channel accepts unless told otherwise
+MESSAGE_LIMIT = 4 * 1024 * 1024  # the default limit of a gRPC channel
 
 
 def responses(table, **request):
@@ -12,7 +12,7 @@ def responses(table, **request):
 
 
 def merged(messages):
-    """Rows by key, merged by the rules of the protocol: what a chunk leaves out is as in the chunk before."""
+    """Merge chunks into rows by key. A field that a chunk leaves out is the same as in the chunk before."""
     rows, cells, key, family, qualifier, value = {}, [], b"", "", b"", b""
     for chunk in (chunk for message in messages for chunk in message.chunks):
         key = chunk.row_key or key
@@ -60,7 +60,7 @@ def test_a_value_of_five_megabytes_comes_back_whole(table):
     assert rows[b"small"] == [("churn", b"p", 1000, b"after")]
 
 
-def test_nothing_found_is_no_message_with_chunks(table):
+def test_a_read_that_finds_nothing_has_no_chunks(table):
     assert merged(responses(table, rows={"row_keys": [b"nobody"]})) == {}
 
 
@@ -68,8 +68,8 @@ def test_ping_and_warm_answers(bigtable):
     assert bigtable.rpc.ping_and_warm(name=bigtable.parent) == PingAndWarmResponse()
 
 
-class TestAsProductionCutsIt:
-    """The embedded implementation uses what the protocol allows and the official emulator does not use."""
+class TestMessagesLikeProductions:
+    """The embedded Bigtable uses features of the protocol that production uses and Google's emulator does not."""
 
     def test_rows_share_messages_and_messages_stay_small(self, embedded_table):
         for start in range(0, 4000, 1000):

@@ -1,4 +1,4 @@
-"""What mutations do to a row."""
+"""Effects of mutations on a row."""
 
 import time
 
