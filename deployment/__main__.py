@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from rich.console import Console
 
-from deployment.carrying_out import carry_out
+from deployment.execute import carry_out
 from deployment.commands import Commands
 from deployment.errors import DeploymentError
 from deployment.outputs import Outputs, read, read_file

@@ -5,7 +5,7 @@ import time
 from rich.console import Console
 from rich.markup import escape
 
-from deployment.carrying_out import Failure
+from deployment.execute import Failure
 from deployment.outputs import Outputs
 from deployment.plan import Plan
 from deployment.steps import Step
