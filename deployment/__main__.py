@@ -11,9 +11,9 @@ from urllib.parse import unquote, urlsplit
 
 from rich.console import Console
 
-from deployment.execute import carry_out
 from deployment.commands import Commands
 from deployment.errors import DeploymentError
+from deployment.execute import carry_out
 from deployment.outputs import Outputs, read, read_file
 from deployment.plan import Planner
 from deployment.report import Report

@@ -1,4 +1,4 @@
-"""What Dockerfiles say."""
+"""A reader of Dockerfiles."""
 
 import re
 
@@ -6,7 +6,7 @@ from local_stack.servers import ROOT
 
 
 def instructions(dockerfile, name):
-    """What follows an instruction, wherever a Dockerfile has it."""
+    """The arguments of all instructions of a name."""
     joined = re.sub(r"\\\n\s*", "", (ROOT / dockerfile).read_text())
     return re.findall(rf"^{name} (.+)$", joined, re.MULTILINE)
 

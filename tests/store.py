@@ -1,64 +1,30 @@
-"""A real Bigtable emulator, and what fills it the way refreshes do; the fixtures are for suites to import."""
+"""Predictions in a Bigtable, written the way refreshes write them; the fixture is for suites to import."""
 
 import itertools
-import signal
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 
 import pytest
 
 from prediction_store import layout
 from prediction_store.connection import channel, mutate_rows
-from prediction_store.layout import Instance
 from prediction_store.lifecycle import ModelState, Receipt
 from prediction_store.messages import MutateRowsRequest, prediction_entry
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables
-
-INSTANCE = Instance("test-project", "test-instance")
-
-
-@contextmanager
-def bigtable_process(port=0):
-    """An emulator; yields its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "local_stack.bigtable", "--port", str(port)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        announced = process.stdout.readline()
-        assert announced, f"no Bigtable: exit code {process.wait()}"
-        yield announced.split()[-1]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=10)
-        process.stdout.close()
-
-
-@pytest.fixture(scope="session")
-def bigtable():
-    """Starts emulators: `with bigtable(port) as address`."""
-    return bigtable_process
-
-
-@pytest.fixture(scope="session")
-def open_store():
-    """Opens the store in an emulator: `open_store(address)`."""
-    return Store
+from tests.servers import INSTANCE, bigtable_server
 
 
 @pytest.fixture(scope="session")
 def store():
-    """A store in an emulator of its own."""
-    with bigtable_process() as address:
+    """A store in a Bigtable of its own."""
+    with bigtable_server() as address:
         store = Store(address)
         yield store
         store.close()
 
 
 class Store:
-    """Fills an emulator the way refreshes do."""
+    """Registers models in the Bigtable at an address, and writes and promotes versions of them."""
 
     def __init__(self, address):
         self.address = address
@@ -75,14 +41,14 @@ class Store:
         self._channel.close()
 
     def model(self, entity_type=None, *, name=None, **settings):
-        """Register a model; its name, a new one if none is given."""
+        """Register a model, under a new name if none is given; return its name."""
         name = name or next(self._names)
         state = self.registry.register(ModelState(name, entity_type or f"entity_{name}", **settings))
         self._tables.ensure_model(state)
         return name
 
     def export(self, model, predictions):
-        """Write a new version, {entity id: payload or None}, without promoting it."""
+        """Write a new version, {entity id: payload or None}, without promoting it; return it."""
         state = self.registry.update(model, lambda s: s.open(int(time.time() * 1000)))
         version = state.latest
         self.registry.update(model, lambda s: s.begin_export(version))
@@ -103,7 +69,7 @@ class Store:
         )
 
     def refresh(self, model, predictions):
-        """Write a new version and promote it."""
+        """Write a new version and promote it; return it."""
         version = self.export(model, predictions)
         self.promote(model, version, predictions)
         return version

@@ -1,26 +1,16 @@
 """The documents agree with the repository: links lead somewhere, commands and variables exist, lines fit."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from refresh_factory.environment import Dataflow, Environment
 from serving_api.settings import Settings
+from tests.repository import ROOT, files
 
-ROOT = Path(__file__).parent.parent
 WIDTH = 120
 SPAN = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 CODE = ("*.py", "*.yaml", "*.tf", "Dockerfile", "Makefile")
-
-
-def files(*patterns):
-    """The repository's files of these names, without environments, state and the like."""
-    for folder in (ROOT, *(child for child in ROOT.iterdir() if child.is_dir() and not child.name.startswith("."))):
-        for pattern in patterns:
-            for file in folder.glob(pattern) if folder == ROOT else folder.rglob(pattern):
-                if not any(part.startswith((".", "__")) for part in file.relative_to(ROOT).parts):
-                    yield file
 
 
 DOCUMENTS = sorted(files("*.md"))
@@ -28,7 +18,7 @@ every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file:
 
 
 def lines(document):
-    """The lines of a document, and whether each is code."""
+    """Yield each line of a document, and True if it is code."""
     is_code = False
     for line in document.read_text().splitlines():
         fence = line.lstrip().startswith("```")
@@ -41,13 +31,13 @@ def prose(document):
 
 
 def code(document):
-    """What a document shows as code: between fences and between back quotes."""
+    """The text of a document between fences and between back quotes."""
     shown = [line for line, is_code in lines(document) if is_code]
     return "\n".join([*shown, *(text for _, text in SPAN.findall(prose(document)))])
 
 
 def anchors(document):
-    """What GitHub lets one link to in a document: its headings in lower case, with hyphens, without punctuation."""
+    """The anchors that GitHub makes of headings: in lower case, with hyphens, without punctuation."""
     found = []
     for title in re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE):
         text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)
@@ -98,7 +88,7 @@ def test_commands_exist(document):
 
 @pytest.fixture(scope="module")
 def known_variables():
-    """The settings of the service and the DAGs, and what else code names."""
+    """The settings of the service and the DAGs, and all variables that are named in code."""
     settings = {
         f"{model.model_config['env_prefix']}{name}".upper()
         for model in (Settings, Environment, Dataflow)

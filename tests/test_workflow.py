@@ -1,11 +1,11 @@
-"""The workflow runs what .ci/run runs, and what cannot run everywhere."""
+"""The workflow runs the targets of .ci/run, and those that cannot run everywhere."""
 
 import re
-from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).parent.parent
+from tests.repository import ROOT
+
 JOBS = yaml.safe_load((ROOT / ".github" / "workflows" / "checks.yaml").read_text())["jobs"]
 
 MADE_ONLY_THERE = {

@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from local_stack.servers import ROOT
-from tests.service import SERVICE_PYTHON, service_process
-from tests.store import bigtable, open_store, store
+from tests.servers import SERVICE_PYTHON, service
+from tests.store import store
 
-__all__ = ["bigtable", "open_store", "store"]
+__all__ = ["store"]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
@@ -28,16 +28,6 @@ ARGUMENTS = (
 FAILED = "Failed to load resource: "  # what the browser says of every answer that is an error, or never came
 
 expect.set_options(timeout=20_000)  # milliseconds: the page asks every five seconds, on a machine that may be busy
-
-
-@pytest.fixture(scope="session")
-def serve(tmp_path_factory):
-    """Runs the service: `with serve(bigtable_address, **settings) as url`."""
-
-    def serving(address, **settings):
-        return service_process(address, tmp_path_factory.mktemp("service") / "log", **settings)
-
-    return serving
 
 
 @pytest.fixture(scope="session")
@@ -73,11 +63,11 @@ def open_page(browser):
 
 
 @pytest.fixture(scope="session")
-def guarded(serve, store, tmp_path_factory):
+def guarded(store, tmp_path_factory):
     """A service that lets one caller in: its URL, and the caller's key."""
     new_key = [SERVICE_PYTHON, "-m", "serving_api.create_key", "--name", "browser", "--metrics"]
     made = subprocess.run(new_key, cwd=ROOT, capture_output=True, text=True, check=True)
     callers = tmp_path_factory.mktemp("access") / "callers.json"
     callers.write_text(json.dumps({"callers": [json.loads(made.stdout)]}))
-    with serve(store.address, SERVING_AUTH="api_keys", SERVING_CALLERS_FILE=str(callers)) as url:
+    with service(store.address, SERVING_AUTH="api_keys", SERVING_CALLERS_FILE=str(callers)) as url:
         yield url, made.stderr.split()[-1]

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.servers import service
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -17,9 +19,9 @@ BOUNDS = (0.001, 0.005, 0.01, 0.1, 1)
 
 
 @pytest.fixture(scope="module")
-def run(browser, serve):
+def run(browser):
     """Calls JavaScript with an argument, in the page of a service without a store."""
-    with serve("127.0.0.1:1") as url:
+    with service("127.0.0.1:1") as url:
         page = browser.new_page()
         page.goto(f"{url}/docs")  # which does nothing by itself
         yield page.evaluate

@@ -9,6 +9,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.browser.refreshes import refresh
+from tests.servers import bigtable_server, service
+from tests.store import Store
 
 PHONE = {"viewport": {"width": 320, "height": 640}}
 DARK = {"color_scheme": "dark"}
@@ -32,8 +34,8 @@ def model(store):
 
 
 @pytest.fixture(scope="module")
-def url(store, model, serve):
-    with serve(store.address) as url:
+def url(store, model):
+    with service(store.address) as url:
         yield url
 
 
@@ -145,29 +147,29 @@ def test_an_id_that_browsers_drop_from_paths(url, open_page, model):
     expect(outcome(page)).to_contain_text("use batchGet")
 
 
-def test_no_models_yet(bigtable, open_store, serve, open_page):
-    with bigtable() as address:
-        open_store(address).close()
-        with serve(address) as url:
+def test_no_models_yet(open_page):
+    with bigtable_server() as address:
+        Store(address).close()
+        with service(address) as url:
             page = open_page(url)
             expect(page.get_by_text("There are no models yet")).to_be_visible()
             expect(page.get_by_role("button", name="Look up")).to_be_disabled()
 
 
-def test_a_registry_that_was_never_read(serve, open_page):
-    with serve(NOWHERE) as url:
+def test_a_registry_that_was_never_read(open_page):
+    with service(NOWHERE) as url:
         page = open_page(url)
         expect(page.get_by_text("The registry has not been read yet, so the models are not known")).to_be_visible()
         expect(page.get_by_text("Not ready")).to_be_visible()
 
 
-def test_bigtable_goes_away_and_comes_back(bigtable, open_store, serve, open_page):
-    with bigtable() as address:
-        store = open_store(address)
+def test_bigtable_goes_away_and_comes_back(open_page):
+    with bigtable_server() as address:
+        store = Store(address)
         name = store.model()
         refresh(store, name, {"a": b"1"})
         store.close()
-        stack = serve(address, SERVING_REGISTRY_STALE_SECONDS="2")
+        stack = service(address, SERVING_REGISTRY_STALE_SECONDS="2")
         url = stack.__enter__()
         page = open_page(url)
         lookup(page, name, "a")
@@ -175,8 +177,8 @@ def test_bigtable_goes_away_and_comes_back(bigtable, open_store, serve, open_pag
     lookup(page, name, "a")
     expect(outcome(page)).to_contain_text(re.compile("Store unavailable|Deadline exceeded"))
     expect(page.get_by_text("Not ready")).to_be_visible()
-    with bigtable(int(address.rsplit(":", 1)[1])):
-        store = open_store(address)
+    with bigtable_server(int(address.rsplit(":", 1)[1])):
+        store = Store(address)
         store.model(name=name)
         refresh(store, name, {"a": b"2"})
         store.close()
@@ -186,8 +188,8 @@ def test_bigtable_goes_away_and_comes_back(bigtable, open_store, serve, open_pag
     stack.__exit__(None, None, None)
 
 
-def test_the_service_goes_away(store, model, serve, open_page):
-    with serve(store.address) as url:
+def test_the_service_goes_away(store, model, open_page):
+    with service(store.address) as url:
         page = open_page(url)
         expect(page.get_by_role("button", name="Look up")).to_be_enabled()
     page.get_by_label("Entity id").fill("00003")
@@ -227,8 +229,8 @@ def traffic(url, model, lookups):
         urllib.request.urlopen(f"{url}/v1/models/{model}/predictions/00003").close()
 
 
-def test_the_chart_moves_with_traffic(store, model, serve, open_page):
-    with serve(store.address) as url:
+def test_the_chart_moves_with_traffic(store, model, open_page):
+    with service(store.address) as url:
         page = open_page(url)
         chart = page.get_by_role("img", name="Latency and rate of lookups over the last five minutes")
         expect(chart).to_have_accessible_description("No lookups in the last minute.")
@@ -242,8 +244,8 @@ def test_the_chart_moves_with_traffic(store, model, serve, open_page):
         expect(page.get_by_role("row", name=re.compile("^0.1"))).to_contain_text("ms")
 
 
-def test_the_chart_can_be_paused(store, model, serve, open_page):
-    with serve(store.address) as url:
+def test_the_chart_can_be_paused(store, model, open_page):
+    with service(store.address) as url:
         page = open_page(url)
         expect(page.get_by_text("No lookups in the last minute.").first).to_be_attached()
         page.get_by_role("button", name="Pause").click()

@@ -4,7 +4,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -14,8 +13,9 @@ import yaml
 
 from local_stack.servers import ROOT
 from tests.prometheus import Prometheus
-from tests.service import service_process
+from tests.servers import process
 from tests.store import store
+from tests.waiting import wait_for
 
 __all__ = ["store"]
 
@@ -37,12 +37,6 @@ def promtool():
 
 
 @pytest.fixture
-def serve(store, tmp_path):
-    """Runs the service: `with serve() as url`."""
-    return lambda: service_process(store.address, tmp_path / "service.log")
-
-
-@pytest.fixture
 def watch(tmp_path):
     """Runs Prometheus on what is at a URL, with shorter intervals: `with watch(url) as prometheus`."""
 
@@ -56,20 +50,15 @@ def watch(tmp_path):
         file.write_text(yaml.safe_dump(configuration))
         with socket.create_server(("127.0.0.1", 0)) as probe:
             address = f"127.0.0.1:{probe.getsockname()[1]}"
-        data = tmp_path / "data"
         command = [
-            *(shutil.which("prometheus", path=PATH), f"--config.file={file}"),
-            *(f"--storage.tsdb.path={data}", f"--web.listen-address={address}"),
+            shutil.which("prometheus", path=PATH),
+            f"--config.file={file}",
+            f"--storage.tsdb.path={tmp_path / 'data'}",
+            f"--web.listen-address={address}",
         ]
-        log = tmp_path / "prometheus.log"
-        with log.open("wb") as written, subprocess.Popen(command, stderr=written) as process:
-            try:
-                while not _is_ready(f"http://{address}"):
-                    assert process.poll() is None, log.read_text()
-                    time.sleep(0.05)
-                yield Prometheus(f"http://{address}")
-            finally:
-                process.terminate()
+        with process(command) as log:
+            wait_for(lambda: log() and _is_ready(f"http://{address}"))
+            yield Prometheus(f"http://{address}")
 
     return watching
 
@@ -79,16 +68,3 @@ def _is_ready(url):
         return httpx.get(f"{url}/-/ready").is_success
     except httpx.TransportError:
         return False
-
-
-@pytest.fixture
-def eventually():
-    """Waits until a condition holds: `eventually(condition)`."""
-
-    def wait(condition):
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
-    return wait

@@ -1,4 +1,4 @@
-"""What is in monitoring/, run by Prometheus itself."""
+"""The files of monitoring/, run by Prometheus itself."""
 
 import json
 import re
@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from local_stack.servers import ROOT
+from tests.servers import service
+from tests.waiting import wait_for
 
 RULES = [
     rule
@@ -19,7 +21,7 @@ DASHBOARD = json.loads((ROOT / "monitoring/grafana/dashboards/foreserve.json").r
 
 
 def expressions():
-    """Of all panels, with Grafana's variables as Grafana fills them in."""
+    """The expressions of all panels, with Grafana's variables as Grafana fills them in."""
     for panel in DASHBOARD["panels"]:
         for target in panel.get("targets", []):
             yield re.sub(r"\$\w+", ".*", target["expr"].replace("$__rate_interval", "1m"))
@@ -39,19 +41,19 @@ def test_every_alert_is_tried():
     assert set(re.findall(r'alertname="(\w+)"', tried)) == {rule["alert"] for rule in RULES if "alert" in rule}
 
 
-def test_a_service_is_watched_until_it_is_gone(store, serve, watch, eventually):
+def test_a_service_is_watched_until_it_is_gone(store, watch):
     model = store.model()
     version = store.refresh(model, {"a": b"{}"})
     with ExitStack() as running:
-        url = running.enter_context(serve())
+        url = running.enter_context(service(store.address))
         with watch(url) as prometheus:
-            eventually(lambda: prometheus.targets() == {("foreserve", urlsplit(url).netloc): "up"})
+            wait_for(lambda: prometheus.targets() == {("foreserve", urlsplit(url).netloc): "up"})
             served = f'max(foreserve_served_version{{model="{model}"}})'
-            eventually(lambda: prometheus.query(served) == [({}, version)])
-            eventually(lambda: prometheus.rules() == dict.fromkeys(NAMES, "ok"))
-            eventually(lambda: prometheus.query("ALERTS") == [])
+            wait_for(lambda: prometheus.query(served) == [({}, version)])
+            wait_for(lambda: prometheus.rules() == dict.fromkeys(NAMES, "ok"))
+            wait_for(lambda: prometheus.query("ALERTS") == [])
             for expression in expressions():
                 prometheus.query(expression)  # raises where Prometheus does not understand it
             running.close()
             gone = {"alertname": "ForeserveGone", "alertstate": "pending", "severity": "page"}
-            eventually(lambda: any(gone.items() <= labels.items() for labels, _ in prometheus.query("ALERTS")))
+            wait_for(lambda: any(gone.items() <= labels.items() for labels, _ in prometheus.query("ALERTS")))

@@ -4,22 +4,22 @@ import uuid
 import pytest
 
 from local_stack.bigtable import cbtemulator
-from local_stack.servers import BIGTABLE, running
 from prediction_store.connection import channel
 from prediction_store.layout import Instance
 from prediction_store.lifecycle import ModelState
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables
+from tests.servers import bigtable_server
 
 
 @pytest.fixture(scope="session", params=["cbtemulator", "embedded"])
 def bigtable(request):
-    """Google's emulator, if it is installed, and the embedded one."""
+    """The address of each implementation in turn, which the clients of this process use."""
     if request.param == "cbtemulator" and cbtemulator.find(os.environ) is None:
         pytest.skip("cbtemulator is not installed")
-    with running(*BIGTABLE, "--implementation", request.param) as line, pytest.MonkeyPatch.context() as environment:
-        environment.setenv("BIGTABLE_EMULATOR_HOST", line.split()[-1])
-        yield
+    with bigtable_server(implementation=request.param) as address, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BIGTABLE_EMULATOR_HOST", address)
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,11 @@ from prediction_store.lifecycle import ModelState, Receipt, Status, VersionRecor
 from serving_api.app import create_app
 from serving_api.server import LOGGING
 from serving_api.settings import Settings
-from tests.store import INSTANCE, bigtable, open_store, store
+from tests.servers import INSTANCE
+from tests.store import store
+from tests.waiting import eventually
 
-__all__ = ["bigtable", "open_store", "store"]
+__all__ = ["store"]
 
 VERSION = 1_750_000_000_123
 
@@ -115,15 +117,6 @@ def wire():
     return Wire()
 
 
-async def eventually(condition):
-    """Wait until a condition holds."""
-    async with asyncio.timeout(8):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(0.01)
-
-
 class Client(httpx.AsyncClient):
     """A client of one service."""
 
@@ -189,6 +182,12 @@ def serve():
     return serving
 
 
+@pytest.fixture(name="eventually")
+def eventually_fixture():
+    """Waits until a condition holds: `await eventually(condition)`."""
+    return eventually
+
+
 async def _accepts(port):
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -196,8 +195,3 @@ async def _accepts(port):
         return False
     writer.close()
     return True
-
-
-@pytest.fixture(name="eventually")
-def eventually_fixture():
-    return eventually

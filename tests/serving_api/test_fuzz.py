@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from serving_api.access.api_keys import new_key
+from tests.servers import bigtable_server
+from tests.store import Store
 
 pytestmark = pytest.mark.asyncio
 
@@ -60,15 +62,15 @@ async def fuzz(url, folder, key):
 
 
 @pytest.mark.parametrize("auth", ["none", "api_keys"])
-async def test_no_answer_is_wrong_and_no_log_tells(bigtable, open_store, eventually, tmp_path, auth):
+async def test_no_answer_is_wrong_and_no_log_tells(eventually, tmp_path, auth):
     key, logs, callers = new_key(), tmp_path / "logs", tmp_path / "callers.json"
     entry = {"id": key.id, "sha256": key.sha256}
     fuzzer = {"name": "fuzzer", "models": "all", "preview": True, "metrics": True, "keys": [entry]}
     callers.write_text(json.dumps({"callers": [fuzzer]}))
     access = {"SERVING_AUTH": auth, "SERVING_CALLERS_FILE": str(callers)}
     with ExitStack() as emulator:
-        address = emulator.enter_context(bigtable())
-        store = open_store(address)
+        address = emulator.enter_context(bigtable_server())
+        store = Store(address)
         model = store.model("customer")
         store.refresh(model, {"00003": b'{"buys":1}', CUSTOMER: b"2"})
         store.close()

@@ -7,6 +7,8 @@ import grpc
 import pytest
 
 from prediction_store.lifecycle import ModelState
+from tests.servers import bigtable_server
+from tests.store import Store
 
 pytestmark = pytest.mark.asyncio
 
@@ -174,10 +176,10 @@ async def test_a_model_that_leaves_the_registry_is_not_served(wire, serve):
         assert (await client.get("/v1/entities/things/a/predictions")).status_code == 404
 
 
-async def test_bigtable_goes_away_and_comes_back(bigtable, open_store, serve):
+async def test_bigtable_goes_away_and_comes_back(serve):
     with ExitStack() as first, ExitStack() as second:
-        address = first.enter_context(bigtable())
-        store = open_store(address)
+        address = first.enter_context(bigtable_server())
+        store = Store(address)
         model = store.model()
         store.refresh(model, {"a": b"1"})
         store.close()
@@ -189,8 +191,8 @@ async def test_bigtable_goes_away_and_comes_back(bigtable, open_store, serve):
             not_ready = await client.until("/readyz", 503)
             assert not_ready.json()["registry_age_seconds"] >= 0.5
             assert (await client.get("/v1/models")).status_code == 200
-            await asyncio.to_thread(second.enter_context, bigtable(int(address.rpartition(":")[2])))
-            store = await asyncio.to_thread(open_store, address)
+            await asyncio.to_thread(second.enter_context, bigtable_server(int(address.rpartition(":")[2])))
+            store = await asyncio.to_thread(Store, address)
             assert await asyncio.to_thread(store.model) == model
             version = await asyncio.to_thread(store.refresh, model, {"a": b"2"})
             store.close()
