@@ -84,11 +84,14 @@ def _demo(console: Console, bigtable: str, state: Path) -> int:
     finally:
         if not was_running:
             supervisor.down(console, state)
+    success = result.run.state == "success"
     if was_running:
         report.next_steps(stack, console)
-    else:
+    elif success:
         console.print("Next: [b]make up[/] keeps the stack running, with Airflow's UI and the service's page.")
-    return 0 if result.run.state == "success" else 1
+    else:
+        console.print("Next: [b]make up[/], then [b]make demo[/]: Airflow's UI then keeps the log of each task.")
+    return 0 if success else 1
 
 
 def _status(console: Console, state: Path) -> int:
