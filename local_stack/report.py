@@ -57,8 +57,8 @@ def next_steps(stack: Stack, console: Console) -> None:
 
 def _metrics(metrics: dict[str, dict[str, float]], gate: dict[str, Any]) -> Table:
     champion = metrics.get("champion", {})
-    broken = f": {'; '.join(gate['reasons'])}" if gate["reasons"] else ""
-    title = f"Quality gate: candidate {gate['outcome'].replace('_', ' ')}{broken}"
+    breaches = f": {'; '.join(gate['reasons'])}" if gate["reasons"] else ""
+    title = f"Quality gate: candidate {gate['outcome'].replace('_', ' ')}{breaches}"
     table = Table("Metric", "Candidate", "Champion", title=title)
     for name, value in metrics["candidate"].items():
         table.add_row(name, f"{value:.4f}", f"{champion[name]:.4f}" if name in champion else "none yet")
