@@ -1,4 +1,4 @@
-"""Triggering a DAG over Airflow's REST API, and following its run."""
+"""Trigger a DAG by Airflow's REST API, and follow its run."""
 
 import time
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ _POLL_SECONDS = 0.5
 
 
 class AirflowError(Exception):
-    """Airflow does not have the DAG, or does not answer."""
+    """Airflow does not answer, does not have the DAG, or refuses to trigger it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """One task of a run. `seconds` is None while it has not started."""
+    """One task of a run. `seconds` is its duration so far, or None if it has not started."""
 
     task_id: str
     state: str
@@ -28,42 +28,43 @@ class TaskState:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """A run of a DAG, and its tasks in the order in which they started."""
+    """A run of a DAG, with its tasks in the order in which they started."""
 
     state: str
     tasks: list[TaskState]
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing will change any more."""
+        """True if the run has ended."""
         return self.state in _FINAL
 
 
 class AirflowClient:
-    """A client of an Airflow that asks for no password."""
+    """A client of an Airflow without a login."""
 
     def __init__(self, url: str) -> None:
-        """Talk to the Airflow at `url`."""
         self._http = httpx.Client(base_url=url, timeout=30)
 
     def wait_for_dag(self, dag_id: str) -> None:
         """Wait until a DAG has been parsed and can be triggered.
 
         Raises:
-            AirflowError: it has an import error, or did not appear in two minutes.
+            AirflowError: a DAG file has an import error, or the DAG did not appear in two minutes.
         """
-        token = self._wait_for_answer("GET", "/auth/token").json()["access_token"]
+        token = self._request("GET", "/auth/token").json()["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
         deadline = time.monotonic() + _DAG_SECONDS
         while self._http.get(f"/api/v2/dags/{dag_id}").status_code == httpx.codes.NOT_FOUND:
             if errors := self._get("/api/v2/importErrors")["import_errors"]:
                 raise AirflowError("\n".join(f"{error['filename']}:\n{error['stack_trace']}" for error in errors))
             if time.monotonic() >= deadline:
-                raise AirflowError(f"no DAG {dag_id} after {_DAG_SECONDS:g} s; see the log of the DAG processor")
+                raise AirflowError(
+                    f"no DAG {dag_id} after {_DAG_SECONDS:g} s; see Airflow's log, which make status names"
+                )
             time.sleep(_POLL_SECONDS)
 
     def trigger(self, dag_id: str, params: dict[str, Any]) -> str:
-        """Start a run; return its id."""
+        """Start a run; return its id. Raise AirflowError if Airflow refuses."""
         response = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": params})
         if not response.is_success:
             raise AirflowError(f"cannot trigger {dag_id}: HTTP {response.status_code} {response.text}")
@@ -71,7 +72,7 @@ class AirflowClient:
         return run_id
 
     def follow(self, dag_id: str, run_id: str) -> Iterator[RunState]:
-        """The state of a run, again and again, until it is final."""
+        """Yield the state of a run twice a second until the run has ended."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
         while True:
             run = self._get(path)
@@ -84,10 +85,10 @@ class AirflowClient:
             time.sleep(_POLL_SECONDS)
 
     def _get(self, path: str, **params: Any) -> Any:
-        return self._wait_for_answer("GET", path, params=params).json()
+        return self._request("GET", path, params=params).json()
 
-    def _wait_for_answer(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """Ask, again for a while if Airflow is starting or busy."""
+    def _request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """Send a request. Repeat it for two minutes while Airflow is starting or busy."""
         deadline = time.monotonic() + _DAG_SECONDS
         while True:
             try:

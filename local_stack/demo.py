@@ -1,4 +1,4 @@
-"""One whole refresh, through Airflow, and lookups of what it predicted."""
+"""One whole refresh through Airflow, and lookups of its predictions."""
 
 import time
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from local_stack.stack import Stack
 MODEL = "repeat_purchase"
 DAG_ID = f"refresh_{MODEL}"
 CUSTOMERS = ("00001", "00003", "00499")
-"""Customers who bought once, six times and 44 times."""
+"""Three customers, who bought once, six times and 44 times."""
 
-_REGISTRY_POLL_SECONDS = 2  # the service asks the registry every second
+_REGISTRY_POLL_SECONDS = 2  # the service reads the registry every second
 _STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "running": "cyan", "deferred": "cyan"}
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """One answer of the lookup service, and how long it took in milliseconds."""
+    """One answer of the lookup service, and its latency in milliseconds."""
 
     path: str
     answer: dict[str, Any]
@@ -32,10 +32,14 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What there is to report of a refresh.
+class RefreshResult:
+    """The result of a refresh.
 
-    `record` is what the registry has of its version, None if none was opened; `active` is the version that is served.
+    Attributes:
+        run: the DAG run.
+        record: the registry's record of the version that the refresh opened, or None if it opened none.
+        active: the active version after the refresh, or None.
+        lookups: lookups of the active version.
     """
 
     run: RunState
@@ -44,13 +48,16 @@ class Outcome:
     lookups: list[Lookup]
 
 
-def refresh(stack: Stack, console: Console, params: dict[str, Any]) -> Outcome:
+def refresh(stack: Stack, console: Console, params: dict[str, Any]) -> RefreshResult:
     """Load a week of purchases, run the refresh DAG, and look customers up.
 
     Args:
-        stack: a stack that is up.
-        console: where to show progress.
-        params: of the DAG run.
+        stack: a running stack.
+        console: shows the progress.
+        params: the parameters of the DAG run.
+
+    Raises:
+        AirflowError: Airflow does not answer, or refuses the run.
     """
     with console.status("loading another week of purchases"):
         arrival = sample_data.next_week(sample_data.warehouse())
@@ -69,11 +76,11 @@ def refresh(stack: Stack, console: Console, params: dict[str, Any]) -> Outcome:
         opened = [version for version in model["versions"] if version["version"] not in known]
         active = model["active_version"]
         lookups = [_lookup(api, customer) for customer in CUSTOMERS] if active else []
-    return Outcome(run, opened[-1] if opened else None, active, lookups)
+    return RefreshResult(run, opened[-1] if opened else None, active, lookups)
 
 
 def _model(api: httpx.Client) -> dict[str, Any]:
-    """What the service says of the model; of one that it does not know yet, that it has no versions."""
+    """Return the service's answer about the model. A model that is not registered yet has no versions."""
     response = api.get(f"/v1/models/{MODEL}")
     if response.status_code == httpx.codes.NOT_FOUND:
         return {"versions": [], "active_version": None}
@@ -82,7 +89,7 @@ def _model(api: httpx.Client) -> dict[str, Any]:
 
 
 def _watch(airflow: AirflowClient, run_id: str, console: Console) -> RunState:
-    """Follow a run: a table that is kept up to date on a terminal, else a line when a task is done."""
+    """Follow a run until it has ended: with a live table on a terminal, else with one line for each task that ends."""
     states = airflow.follow(DAG_ID, run_id)
     if console.is_terminal:
         with Live(console=console, refresh_per_second=4) as live:
@@ -99,7 +106,7 @@ def _watch(airflow: AirflowClient, run_id: str, console: Console) -> RunState:
 
 
 def task_table(run: RunState) -> Table:
-    """The tasks of a run, with their states and durations."""
+    """Return a table of the tasks of a run, with their states and durations."""
     table = Table("Task", "State", "Seconds", title=f"{DAG_ID}: {run.state}")
     table.columns[2].justify = "right"
     for task in run.tasks:

@@ -1,7 +1,7 @@
-"""Starting the stack's services in the background, and stopping them whole.
+"""Start the services of the stack in the background, find them again, and stop them with all their children.
 
-A service runs in a session of its own and outlives the command that started it. Its processes, and all that they start,
-carry the state folder in their environment: so they are found again, whatever became of their parents.
+A service runs in a session of its own and outlives the command that started it. Its processes and their children have
+the state folder in their environment. So a later command finds them, even if their parents have ended.
 """
 
 import os
@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from local_stack.stack import ROOT, Service
+from local_stack.settings import ROOT
+from local_stack.stack import Service
 
 _MARK = "FORESERVE_LOCAL_STACK"
 _NAME = "FORESERVE_LOCAL_SERVICE"
@@ -25,17 +26,17 @@ _POLL_SECONDS = 0.1
 
 
 class StartError(Exception):
-    """A service did not start. The message says which, why, and where its log is."""
+    """A service did not start. The message has the service, the reason, and the path and end of its log."""
 
 
 def start(service: Service, state: Path) -> subprocess.Popen[bytes]:
-    """Start a service, with its output in the log folder."""
+    """Start a service. Its output goes to the log folder."""
     log = log_file(service.name, state)
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **service.environment}
     environment |= {_MARK: str(state), _NAME: service.name, "PYTHONUNBUFFERED": "1"}
     with log.open("wb") as output:
-        return subprocess.Popen(  # noqa: S603  our own commands
+        return subprocess.Popen(  # noqa: S603  the commands of the stack
             service.command,
             cwd=ROOT,
             env=environment,
@@ -50,7 +51,7 @@ def wait_until_ready(service: Service, process: subprocess.Popen[bytes], state: 
     """Wait until a service answers.
 
     Raises:
-        StartError: it ended, or did not answer in two minutes.
+        StartError: the service ended, or did not answer in two minutes.
     """
     deadline = time.monotonic() + _START_SECONDS
     log = log_file(service.name, state)
@@ -67,20 +68,20 @@ def wait_until_ready(service: Service, process: subprocess.Popen[bytes], state: 
 
 
 def running(state: Path) -> dict[str, list[psutil.Process]]:
-    """The processes of the stack that uses this state folder, by service, oldest first."""
-    found: dict[str, list[psutil.Process]] = {}
+    """Return the processes of the stack with this state folder, by service name, oldest first."""
+    by_service: dict[str, list[psutil.Process]] = {}
     for process in sorted(psutil.process_iter(), key=lambda p: p.pid):
         try:
             environment = process.environ()
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
         if environment.get(_MARK) == str(state) and process.status() != psutil.STATUS_ZOMBIE:
-            found.setdefault(environment.get(_NAME, "other"), []).append(process)
-    return found
+            by_service.setdefault(environment.get(_NAME, "other"), []).append(process)
+    return by_service
 
 
 def stop(service: Service, state: Path) -> bool:
-    """Stop a service and all that it started; whether there was anything to stop."""
+    """Stop a service and its children. Return True if any of them was running."""
     processes = running(state).get(service.name, [])
     if not processes:
         return False
@@ -93,7 +94,7 @@ def stop(service: Service, state: Path) -> bool:
 
 
 def log_file(service: str, state: Path) -> Path:
-    """Where the output of a service goes."""
+    """Return the log file of a service."""
     return state / "logs" / f"{service}.log"
 
 

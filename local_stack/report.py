@@ -1,4 +1,4 @@
-"""The report of a refresh, on the console."""
+"""The report of a refresh on the console, and the next steps."""
 
 import json
 from typing import Any
@@ -6,19 +6,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from local_stack.demo import MODEL, Outcome, task_table
+from local_stack.demo import MODEL, RefreshResult, task_table
 from local_stack.stack import Stack
 
 
-def show(outcome: Outcome, console: Console) -> None:
-    """Print what the refresh did, what it measured, and what is served now."""
-    if outcome.record is None:
+def show(result: RefreshResult, console: Console) -> None:
+    """Print the tasks of a refresh, its metrics and counts, the active version, and the lookups."""
+    if result.record is None:
         console.rule(f"{MODEL}: no version was opened")
         details = {}
     else:
-        console.rule(f"{MODEL}, version {outcome.record['version']}: {outcome.record['status']}")
-        details = outcome.record["details"]
-    console.print(task_table(outcome.run))
+        console.rule(f"{MODEL}, version {result.record['version']}: {result.record['status']}")
+        details = result.record["details"]
+    console.print(task_table(result.run))
     if "gate" in details:
         console.print(_metrics(details["metrics"], details["gate"]))
     if "checks" in details:
@@ -32,37 +32,33 @@ def show(outcome: Outcome, console: Console) -> None:
         )
     if "smoke_test" in details:
         console.print(_smoke_test(details["smoke_test"]))
-    console.print(f"Readers are at version [b]{outcome.active or 'none yet'}[/]")
-    for lookup in outcome.lookups:
+    console.print(f"Active version: [b]{result.active or 'none yet'}[/]")
+    for lookup in result.lookups:
         prediction = json.dumps(lookup.answer.get("prediction", lookup.answer))
         console.print(f"  GET {lookup.path}  [b]{lookup.milliseconds:.1f} ms[/]  {prediction}", soft_wrap=True)
 
 
-def next_steps(stack: Stack, console: Console, *, keeps_running: bool) -> None:
-    """Say where to look next."""
-    if not keeps_running:
-        console.print("Next: [b]make up[/] keeps the stack running, with Airflow's UI and the service's page.")
-        return
+def next_steps(stack: Stack, console: Console) -> None:
+    """Print the next steps with a running stack."""
+    api, airflow = stack.url("api"), stack.url("airflow")
+    steps = {
+        "make demo": "load another week of purchases, and run another refresh",
+        f"{api}/": f"look customers up (API: {api}/docs)",
+        f"{api}/v1/entities/customer/00003/predictions": "look all models up for one customer, in one read",
+        f"{airflow}/dags/refresh_{MODEL}": "see the DAG, its runs and logs",
+        f"{airflow}/dags": "trigger refresh_expected_spend and refresh_customer_segment: two more models",
+        "make new-pipeline NAME=...": "start a model of your own",
+        "make down": "stop the stack",
+    }
     console.print("Next:")
-    console.print(f"  {stack.url('api')}/       look customers up (API: {stack.url('api')}/docs)", soft_wrap=True)
-    console.print(f"  {stack.url('airflow')}/dags/refresh_{MODEL}   the DAG, its runs and logs", soft_wrap=True)
-    console.print("  make demo    another week of purchases, and another refresh")
-    console.print(
-        "  in Airflow   refresh_expected_spend, refresh_customer_segment: more models of the same customers",
-        soft_wrap=True,
-    )
-    console.print(
-        f"  {stack.url('api')}/v1/entities/customer/00003/predictions   all of a customer's, in one read",
-        soft_wrap=True,
-    )
-    console.print("  make new-pipeline NAME=...   a model of your own")
-    console.print("  make down    stop everything")
+    for step, purpose in steps.items():
+        console.print(f"  {step:<64}{purpose}", soft_wrap=True, highlight=False)
 
 
 def _metrics(metrics: dict[str, dict[str, float]], gate: dict[str, Any]) -> Table:
     champion = metrics.get("champion", {})
-    broken = f": {'; '.join(gate['reasons'])}" if gate["reasons"] else ""
-    title = f"Quality gate: candidate {gate['outcome'].replace('_', ' ')}{broken}"
+    breaches = f": {'; '.join(gate['reasons'])}" if gate["reasons"] else ""
+    title = f"Quality gate: candidate {gate['outcome'].replace('_', ' ')}{breaches}"
     table = Table("Metric", "Candidate", "Champion", title=title)
     for name, value in metrics["candidate"].items():
         table.add_row(name, f"{value:.4f}", f"{champion[name]:.4f}" if name in champion else "none yet")

@@ -1,6 +1,10 @@
-"""The shop's transactions in BigQuery: what there was at first, and another week of purchases each time it is asked."""
+"""The data that the local stack starts with, and a week of purchases more for each refresh.
+
+`python -m local_stack.sample_data` prepares the stores for the first refresh.
+"""
 
 import io
+import sys
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,7 +16,9 @@ import pyarrow.parquet
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from local_stack.stack import DATASET, PROJECT
+from local_stack.settings import DATASET, INSTANCE, PROJECT
+from prediction_store.layout import Instance
+from prediction_store.tables import Tables
 
 _FILE = Path(__file__).parent / "data" / "cdnow_transactions.csv.gz"
 _TABLE = f"{PROJECT}.shop.transactions"
@@ -27,24 +33,33 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Purchases that were added to the table: how many, and the day of the last one there is now."""
+    """A load of purchases: the number of new rows, and the day of the last purchase in the table."""
 
     rows: int
     through: date
 
     def __str__(self) -> str:
         if not self.rows:
-            return f"no purchases to load: BigQuery has those through {self.through}"
-        return f"{self.rows:,} purchases loaded; BigQuery has those through {self.through}"
+            return f"no purchases to load; BigQuery has all through {self.through}"
+        return f"{self.rows:,} purchases loaded; BigQuery has all through {self.through}"
+
+
+def prepare() -> Arrival:
+    """Create the version registry in Bigtable; create the tables of the shop and load the first purchases.
+
+    Both stores are found by their `*_EMULATOR_HOST` variables. What exists is left as it is.
+    """
+    Tables(Instance(PROJECT, INSTANCE)).ensure_registry()
+    return first_purchases(warehouse())
 
 
 def warehouse() -> bigquery.Client:
-    """A client of the local BigQuery, found by `BIGQUERY_EMULATOR_HOST`."""
+    """Return a client of the local BigQuery, which `BIGQUERY_EMULATOR_HOST` names."""
     return bigquery.Client(PROJECT, credentials=AnonymousCredentials())
 
 
 def first_purchases(client: bigquery.Client) -> Arrival:
-    """Create the datasets and the table, and fill the table up to two weeks before the end, if it is empty."""
+    """Create the datasets and the table. Load all purchases but those of the last two weeks into an empty table."""
     for dataset in (DATASET, "shop"):
         client.create_dataset(f"{PROJECT}.{dataset}", exists_ok=True)
     schema = [bigquery.SchemaField(name, kind) for name, (kind, _) in _COLUMNS.items()]
@@ -55,14 +70,14 @@ def first_purchases(client: bigquery.Client) -> Arrival:
 
 
 def next_week(client: bigquery.Client) -> Arrival:
-    """Add the purchases of the week after the last one in the table; none when the log has ended."""
+    """Add the purchases of the next week. Add none if the table has all purchases of the file."""
     known = _last_day(client) or _FIRST_LOAD_THROUGH
     rows = _purchases(after=known, through=known + timedelta(days=7))
     return _load(client, rows) if rows.num_rows else Arrival(0, known)
 
 
 def _last_day(client: bigquery.Client) -> date | None:
-    """The day of the last purchase in the table; None if there is none yet."""
+    """Return the day of the last purchase in the table, or None if the table is empty."""
     day: date | None = next(iter(client.query_and_wait(f"SELECT MAX(order_date) FROM `{_TABLE}`")))[0]
     return day
 
@@ -82,3 +97,7 @@ def _load(client: bigquery.Client, rows: pa.Table) -> Arrival:
     )
     client.load_table_from_file(file, _TABLE, rewind=True, job_config=config).result()
     return Arrival(rows.num_rows, pc.max(rows["order_date"]).as_py())
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{prepare()}\n")

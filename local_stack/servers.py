@@ -1,4 +1,4 @@
-"""BigQuery and Bigtable for as long as a `with` lasts, on free ports and in memory: for tests and benchmarks."""
+"""BigQuery and Bigtable for tests and benchmarks: in memory, on free ports, until a `with` block ends."""
 
 import os
 import subprocess
@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from local_stack.settings import ROOT
+
+__all__ = ["BIGQUERY", "BIGTABLE", "LOCAL_STACK_PYTHON", "ROOT", "running"]
+
 LOCAL_STACK_PYTHON = ROOT / ".venvs" / "local_stack" / "bin" / "python"
 
 BIGTABLE = (sys.executable, "-m", "local_stack.bigtable", "--port", "0")
@@ -16,13 +19,13 @@ BIGQUERY = (LOCAL_STACK_PYTHON, "-m", "local_stack.bigquery", "--port", "0", "--
 
 @contextmanager
 def running(*command: str | Path) -> Iterator[str]:
-    """Run a server that says on its first line of output where it listens; yield that line.
+    """Run a server until the context ends. Yield the first line of its output, which has its addresses.
 
     Raises:
-        RuntimeError: it ended before it said so.
+        RuntimeError: the server ended before it printed the line.
     """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  our own commands
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  the commands above
         try:
             line = process.stdout.readline() if process.stdout else ""
             if not line:

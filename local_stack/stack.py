@@ -1,25 +1,23 @@
-"""The services of the local stack: what each runs, where it listens, and when it is ready."""
+"""The services of the local stack: their commands, environments and ports."""
 
-import json
 import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-PROJECT = "demo"
-DATASET = "foreserve"
-INSTANCE = "local"
+from local_stack.settings import PROJECT, ROOT, SERVICE_ENVIRONMENT, read_env
+
+_PORTS = read_env(ROOT / ".env")
 
 DEFAULT_PORTS = {
-    "bigtable": 8086,
-    "bigquery": 9050,
-    "bigquery_storage": 9060,
-    "reports": 8001,
-    "api": 8000,
-    "airflow": 8080,
-    "airflow_worker_logs": 8793,
+    "bigtable": int(_PORTS["BIGTABLE_PORT"]),
+    "bigquery": int(_PORTS["BIGQUERY_PORT"]),
+    "bigquery_storage": int(_PORTS["BIGQUERY_STORAGE_PORT"]),
+    "reports": int(_PORTS["REPORTS_PORT"]),
+    "api": int(_PORTS["API_PORT"]),
+    "airflow": int(_PORTS["AIRFLOW_PORT"]),
+    "airflow_worker_logs": 8793,  # Airflow's defaults; only Airflow itself uses these two
     "airflow_trigger_logs": 8794,
 }
 
@@ -28,7 +26,15 @@ DEFAULT_PORTS = {
 class Service:
     """A process of the stack.
 
-    `ready_url` answers 200 once it is ready; a service without one is ready when its port accepts connections.
+    Attributes:
+        name: a short name, for logs and ports.
+        title: the name that people read.
+        command: the program and its arguments.
+        environment: variables beside those of the process that starts the service.
+        port: the port that the service listens on.
+        ready_url: a URL that answers 200 when the service is ready. A service without one is ready when its port
+            accepts connections.
+        interrupt: True to stop the service with SIGINT instead of SIGTERM.
     """
 
     name: str
@@ -37,12 +43,20 @@ class Service:
     environment: Mapping[str, str]
     port: int
     ready_url: str | None = None
-    interrupt: bool = False  # stop with SIGINT instead of SIGTERM
+    interrupt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The stack with its ports, its state folder, and the environments (folders of interpreters) it runs in."""
+    """The local stack.
+
+    Attributes:
+        ports: the port of each name in `DEFAULT_PORTS`.
+        state: the folder of logs, reports, process records and Airflow's files.
+        bigtable: `cbtemulator`, `embedded`, or `auto`: Google's emulator where it is installed, else the embedded
+            Bigtable.
+        environments: the folder of virtual environments.
+    """
 
     ports: Mapping[str, int]
     state: Path
@@ -50,11 +64,11 @@ class Stack:
     environments: Path = ROOT / ".venvs"
 
     def url(self, service: str) -> str:
-        """The address of an HTTP service."""
+        """Return the URL of an HTTP service."""
         return f"http://127.0.0.1:{self.ports[service]}"
 
     def client_environment(self) -> dict[str, str]:
-        """What clients of BigQuery and Bigtable need in their environment to find the local ones."""
+        """Return the variables by which clients find the local BigQuery and Bigtable."""
         return {
             "BIGTABLE_EMULATOR_HOST": f"127.0.0.1:{self.ports['bigtable']}",
             "BIGQUERY_EMULATOR_HOST": self.url("bigquery"),
@@ -63,7 +77,7 @@ class Stack:
         }
 
     def services(self) -> list[Service]:
-        """In the order in which they start."""
+        """Return the services in the order in which they start."""
         return [self._bigtable(), self._bigquery(), self._reports(), self._api(), self._airflow()]
 
     def _bigtable(self) -> Service:
@@ -73,7 +87,12 @@ class Stack:
             title="Bigtable",
             command=(
                 self._python("local_stack"),
-                *("-m", "local_stack.bigtable", "--port", str(port), "--implementation", self.bigtable),
+                "-m",
+                "local_stack.bigtable",
+                "--port",
+                str(port),
+                "--implementation",
+                self.bigtable,
             ),
             environment={},
             port=port,
@@ -94,16 +113,22 @@ class Stack:
         )
 
     def _reports(self) -> Service:
+        port = self.ports["reports"]
         return Service(
             name="reports",
             title="Latency reports",
             command=(
                 self._python("local_stack"),
-                *("-m", "http.server", str(self.ports["reports"]), "--bind", "127.0.0.1"),
-                *("--directory", str(self._report_folder)),
+                "-m",
+                "http.server",
+                str(port),
+                "--bind",
+                "127.0.0.1",
+                "--directory",
+                str(self._report_folder),
             ),
             environment={},
-            port=self.ports["reports"],
+            port=port,
         )
 
     def _api(self) -> Service:
@@ -113,13 +138,14 @@ class Stack:
             title="Lookup service",
             command=(
                 self._python("serving_api"),
-                *("-m", "serving_api", "--host", "127.0.0.1", "--port", str(port)),
+                "-m",
+                "serving_api",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
             ),
-            environment={
-                **self.client_environment(),
-                "SERVING_PROJECT": PROJECT,
-                "SERVING_INSTANCE": INSTANCE,
-            },
+            environment=SERVICE_ENVIRONMENT | self.client_environment(),
             port=port,
             ready_url=f"{self.url('api')}/healthz",
         )
@@ -132,48 +158,31 @@ class Stack:
             environment=self._airflow_environment(),
             port=self.ports["airflow"],
             ready_url=f"{self.url('airflow')}/api/v2/version",
-            interrupt=True,  # on SIGTERM it would leave its children behind
+            interrupt=True,  # SIGTERM would leave the children of Airflow running
         )
 
     def _airflow_environment(self) -> dict[str, str]:
         bin_folder = self.environments / "airflow" / "bin"
-        google = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": PROJECT}}
         return {
+            **SERVICE_ENVIRONMENT,
             **self.client_environment(),
-            "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', '')}",  # standalone calls `airflow`
+            "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', '')}",  # `airflow standalone` calls `airflow`
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "local_stack" / "airflow")]),
-            "SPT_NOENV": "1",  # process titles must not overwrite the environment: processes are found by it
+            # Processes of the stack are found by their environment. Process titles must not overwrite it.
+            "SPT_NOENV": "1",
             "AIRFLOW_HOME": str(self.state / "airflow"),
             "AIRFLOW__API__BASE_URL": self.url("airflow"),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.ports["airflow"]),
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url('airflow')}/execution/",
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",  # no login; the UI listens on loopback only
-            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",  # a new pipeline shows up soon
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(self.ports["airflow_trigger_logs"]),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(self.ports["airflow_worker_logs"]),
-            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",  # so that a killed task is soon tried again
-            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(google),
             "AIRFLOW_CONN_PREDICTION_API": self.url("api"),
-            "FORESERVE_BEAM_RUNNER": "FnApiRunner",
-            "FORESERVE_BIGTABLE_INSTANCE": INSTANCE,
-            "FORESERVE_CREATE_TABLES": "true",
-            "FORESERVE_DATASET": DATASET,
-            "FORESERVE_POLL_SECONDS": "0.5",
-            "FORESERVE_PROJECT": PROJECT,
             "FORESERVE_PYTHON": str(bin_folder / "python"),
             "FORESERVE_REPORTS": str(self._report_folder),
             "FORESERVE_REPORTS_URL": self.url("reports"),
-            "FORESERVE_RETRIES": "1",
-            "FORESERVE_RETRY_DELAY_SECONDS": "2",
-            "FORESERVE_SCHEDULED": "false",
         }
 
     @property
@@ -185,7 +194,7 @@ class Stack:
 
 
 def choose_ports(preferred: Mapping[str, int] = DEFAULT_PORTS) -> dict[str, int]:
-    """The preferred port of every service, or a free one where that is taken."""
+    """Return the preferred port of every name, or a free port where the preferred port is taken."""
     chosen: dict[str, int] = {}
     for service, port in preferred.items():
         chosen[service] = port if _is_free(port) else _free_port(set(chosen.values()) | set(preferred.values()))

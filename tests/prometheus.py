@@ -1,4 +1,4 @@
-"""A Prometheus, asked over its HTTP API."""
+"""A client of Prometheus's HTTP API."""
 
 import httpx
 
@@ -11,15 +11,15 @@ class Prometheus:
         return self._http.get(path, params=params).raise_for_status().json()["data"]
 
     def targets(self):
-        """The health of what it scrapes, by job and instance."""
+        """Return the health of each scrape target, by job and instance."""
         targets = self._get("targets")["activeTargets"]
         return {(t["labels"]["job"], t["labels"]["instance"]): t["health"] for t in targets}
 
     def rules(self):
-        """The health of its rules, by name."""
+        """Return the health of each rule, by name."""
         return {rule["name"]: rule["health"] for group in self._get("rules")["groups"] for rule in group["rules"]}
 
     def query(self, expression):
-        """What an expression comes to now: labels and value of each series."""
+        """Return the labels and the current value of each series of an expression."""
         answer = self._get("query", query=expression)["result"]
         return [(series["metric"], float(series["value"][1])) for series in answer]

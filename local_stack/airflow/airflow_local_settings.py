@@ -1,6 +1,6 @@
-"""Imported by every Airflow process when it starts, so that what it forks need not import the operators again.
+"""Import the operators in every Airflow process that starts.
 
-That is each task, and each parse of a DAG file.
+Airflow forks a process for each task and for each parse of a DAG file. The forks then need not import them again.
 """
 
 import foreserve.operators

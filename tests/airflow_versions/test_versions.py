@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from local_stack import processes, sample_data
-from local_stack.prepare import prepare
 from local_stack.stack import ROOT, Stack, choose_ports
 from tests.deployment.deployed_airflow import check, load_dags
 from tests.deployment.lay_out import lay_out
@@ -37,7 +36,7 @@ def stack(tmp_path_factory):
             environment.setenv(name, value)
         for service, process in started:
             processes.wait_until_ready(service, process, stack.state)
-        prepare()
+        sample_data.prepare()
         yield stack
     for service in services:
         processes.stop(service, stack.state)

@@ -1,24 +1,23 @@
-"""What Docker Compose makes of docker-compose.yaml and .env."""
+"""docker-compose.yaml and .env as Docker Compose resolves them."""
 
 import json
-import re
 import subprocess
 
-from local_stack.stack import ROOT
+from local_stack.settings import ROOT, read_env
 
 COMPOSE = ROOT / ".venvs" / "tools" / "bin" / "docker-compose"
-ENV = dict(line.split("=", 1) for line in (ROOT / ".env").read_text().splitlines() if re.match(r"\w", line))
+ENV = read_env(ROOT / ".env")
 
 
 def resolved(**shell):
-    """docker-compose.yaml as Compose resolves it for somebody with these variables in their shell.
+    """Return docker-compose.yaml as Compose resolves it with these variables in the shell.
 
-    Compose complains of variables without a value, so it must have nothing to say.
+    Compose prints a warning for a variable without a value, so its standard error must be empty.
     """
     command = [COMPOSE, "config", "--format", "json", "--no-path-resolution"]
-    said = subprocess.run(command, cwd=ROOT, env=shell, capture_output=True, text=True, check=False)
-    assert (said.returncode, said.stderr) == (0, "")
-    return json.loads(said.stdout)
+    finished = subprocess.run(command, cwd=ROOT, env=shell, capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    return json.loads(finished.stdout)
 
 
 PROJECT = resolved()
@@ -27,5 +26,5 @@ BUILT = {name: service["build"]["dockerfile"] for name, service in SERVICES.item
 
 
 def mounts(service, kind):
-    """The mounts of a service, by where they are inside."""
+    """Return the mounts of a service of one kind, by their path in the container."""
     return {mount["target"]: mount for mount in SERVICES[service].get("volumes", []) if mount["type"] == kind}

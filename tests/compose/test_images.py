@@ -1,4 +1,4 @@
-"""The images can be built from what there is, of one Python and of what the locks say."""
+"""The images are built from files of the repository, with one version of Python and locked packages."""
 
 import ast
 import re
@@ -21,13 +21,13 @@ STACK = Stack(ports=DEFAULT_PORTS, state=Path("/state"), environments=Path("/env
 ENVIRONMENTS = {
     service.name: Path(service.command[0]).parents[1].name for service in STACK.services() if service.name in BUILT
 }
-"""The environment that each service runs in where there is no Docker."""
+"""The virtual environment of each service without Docker."""
 
 LOCKS = dict(re.findall(r"^\$\(VENVS\)/([\w.-]+)/\.installed: (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def imported(folder):
-    """The top-level packages that the modules below a folder import."""
+    """Yield the top-level packages that the modules in a folder import."""
     for module in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text())):
             if isinstance(node, ast.Import):
@@ -37,7 +37,7 @@ def imported(folder):
 
 
 def bases(dockerfile):
-    """The images that it begins from, with the defaults of its arguments."""
+    """Return the base images of a Dockerfile, with the defaults of its arguments."""
     defaults = dict(line.split("=", 1) for line in instructions(dockerfile, "ARG"))
     return [Template(line.split()[0]).substitute(defaults) for line in instructions(dockerfile, "FROM")]
 
@@ -47,26 +47,26 @@ def test_every_service_that_is_built_has_a_dockerfile():
     assert all(SERVICES[name]["build"]["context"] == "." for name in BUILT)
 
 
-def test_every_image_is_of_one_version():
+def test_every_image_has_a_version():
     pulled = {value for variable, value in ENV.items() if variable.endswith("_IMAGE")}
     assert {service["image"] for service in SERVICES.values() if "image" in service} > pulled
     for image in [*pulled, *(base for dockerfile in DOCKERFILES for base in bases(dockerfile))]:
         assert re.search(r":v?\d+\.\d+\.\d+[\w.-]*$", image), f"{image} has no version"
 
 
-def test_all_images_have_one_python_and_it_is_ours():
+def test_all_images_have_the_python_of_the_makefile():
     final = {bases(dockerfile)[-1] for dockerfile in BUILT.values()}
     assert len(final) == 1
     version, variant = re.fullmatch(r"python:(3\.\d+)(\.\d+-slim-\w+)", final.pop()).groups()
     assert f"PYTHON ?= python{version}\n" in (ROOT / "Makefile").read_text()
-    for dockerfile in BUILT.values():  # the full image, where something is compiled, is of the same release
+    for dockerfile in BUILT.values():  # the full image, which compiles packages, has the same release
         assert {base.replace("slim-", "") for base in bases(dockerfile)} == {
             f"python:{version}{variant.replace('slim-', '')}"
         }
 
 
 @pytest.mark.parametrize("name", BUILT)
-def test_image_has_what_the_service_runs_in_without_docker(name):
+def test_image_installs_the_packages_that_the_service_has_without_docker(name):
     lock = LOCKS[ENVIRONMENTS[name]]
     assert lock in copied(BUILT[name])
     (install,) = (line for line in instructions(BUILT[name], "RUN") if " install " in line)
@@ -78,17 +78,17 @@ def test_every_package_of_the_lock_has_hashes(name):
     text = (ROOT / LOCKS[ENVIRONMENTS[name]]).read_text()
     packages = [line for line in text.splitlines() if re.match(r"\w\S*==", line)]
     assert packages
-    assert all(line.endswith(" \\") for line in packages)  # and on the next line is the first hash
+    assert all(line.endswith(" \\") for line in packages)  # the first hash is on the next line
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
-def test_image_is_made_of_what_there_is(dockerfile):
+def test_image_copies_files_that_exist(dockerfile):
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     sources = copied(dockerfile)
     assert sources
     for source in sources:
-        assert (ROOT / source).exists(), f"{source} is not there"
-        assert Path(source).parts[0] in allowed, f".dockerignore leaves {source} out"
+        assert (ROOT / source).exists(), f"{source} does not exist"
+        assert Path(source).parts[0] in allowed, f".dockerignore excludes {source}"
 
 
 @pytest.mark.parametrize("name", BUILT)
@@ -103,13 +103,13 @@ def test_image_has_all_packages_that_its_modules_import(name):
 
 @pytest.mark.parametrize("name", BUILT)
 def test_image_runs_as_a_user_with_a_number(name):
-    """Kubernetes, and whoever reads the file, can see of a number that it is not root."""
+    """A name could be root. Kubernetes checks the number."""
     user = instructions(BUILT[name], "USER")[-1]
     assert user.isdecimal()
     assert any(line.endswith(f"--uid {user}") for line in instructions(BUILT[name], "RUN useradd"))
 
 
 @pytest.mark.parametrize("name", ["prepare", "reports"])
-def test_runs_in_an_image_that_is_built(name):
+def test_service_runs_in_an_image_that_another_service_builds(name):
     assert SERVICES[name]["image"] in {SERVICES[name].get("image") for name in BUILT}
     assert SERVICES[name]["pull_policy"] == "never"

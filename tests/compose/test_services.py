@@ -1,4 +1,4 @@
-"""The services of docker-compose.yaml are those of the local stack, watched, and confined."""
+"""The services of docker-compose.yaml are those of the local stack. They are confined and publish ports on loopback."""
 
 import os
 import re
@@ -10,7 +10,8 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bigquery_client
 
-from local_stack.stack import DEFAULT_PORTS, INSTANCE, PROJECT, ROOT, Stack
+from local_stack.settings import INSTANCE, PROJECT, ROOT
+from local_stack.stack import DEFAULT_PORTS, Stack
 from prediction_store.layout import Instance
 from prediction_store.registry import Registry
 from tests.compose import files
@@ -26,19 +27,14 @@ IN_CONTAINERS = {
     "/environments/airflow": "/venv",
     "/state/airflow": "/airflow",
     "/state/reports": "/reports",
-    **{
-        f"127.0.0.1:{DEFAULT_PORTS[port]}": f"{service}:{DEFAULT_PORTS[port]}"
-        for service, port in [
-            ("bigtable", "bigtable"),
-            ("bigquery", "bigquery"),
-            ("bigquery", "bigquery_storage"),
-            ("api", "api"),
-        ]
-    },
+    f"127.0.0.1:{DEFAULT_PORTS['bigtable']}": "bigtable:8086",
+    f"127.0.0.1:{DEFAULT_PORTS['bigquery']}": "bigquery:9050",
+    f"127.0.0.1:{DEFAULT_PORTS['bigquery_storage']}": "bigquery:9060",
+    f"127.0.0.1:{DEFAULT_PORTS['api']}": "api:8000",
 }
-"""Where containers find what local processes find at an address or in a folder.
+"""Paths and addresses of the local stack, and the same in containers.
 
-Airflow's own address stays: it is only Airflow and the user's browser that go there.
+Airflow's own address stays, because only Airflow and the user's browser use it.
 """
 
 PUBLISHED = {
@@ -50,38 +46,29 @@ PUBLISHED = {
     "prometheus": {"PROMETHEUS_PORT": 9090},
     "grafana": {"GRAFANA_PORT": 3000},
 }
-"""The ports for users: the variable in .env, and the port in the container."""
+"""The ports for users: the variable in .env and the port in the container."""
 
-NOT_PUBLISHED = {"airflow_worker_logs", "airflow_trigger_logs"}  # Airflow shows these logs itself
 ONLY_HERE = {"prepare", "prometheus", "grafana"}
-ENDS = {"prepare"}  # nobody asks whether it is well
+ENDS = {"prepare"}  # it has no health check, because nothing uses it after its end
 
-OTHER_ENVIRONMENT = {
-    "api": {"SERVING_ALLOW_ANONYMOUS": "true"},  # what listens on all addresses of a container is published on loopback
-    "airflow": {
-        "AIRFLOW__API__HOST": "0.0.0.0",  # noqa: S104  what is published comes from outside the container
-        "PATH": None,  # the image's
-        "SPT_NOENV": None,  # Docker needs nothing to find its processes by
-    },
+ANY_HOST = "0.0.0.0"  # noqa: S104  a container listens on all its addresses, and Docker publishes the port on loopback
+ONLY_IN_PROCESSES = {
+    "PATH",
+    "SPT_NOENV",
+    "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT",
+    "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT",
 }
-"""What containers have instead of a variable of the local stack, or beside them; None: nothing."""
+ONLY_IN_CONTAINERS = {"api": {"SERVING_ALLOW_ANONYMOUS": "true"}, "airflow": {"AIRFLOW__API__HOST": ANY_HOST}}
 
 
-def in_container(value: str) -> str:
+def in_container(value):
     for here, there in IN_CONTAINERS.items():
         value = value.replace(here, there)
     return value
 
 
-def parsed(command):
-    """The program, and its options."""
-    program, options = list(command[:3]), command[3:]
-    program[0] = Path(program[0]).name
-    return program, dict(zip(options[::2], options[1::2], strict=True))
-
-
 def leaves(value, path=""):
-    """The values in a document, by their path."""
+    """Return the values in a document, by their path."""
     match value:
         case dict():
             return {k: v for name, inner in value.items() for k, v in leaves(inner, f"{path}/{name}").items()}
@@ -90,7 +77,7 @@ def leaves(value, path=""):
     return {path: value}
 
 
-def test_env_has_every_variable_of_the_file_and_no_other():
+def test_env_has_the_variables_of_the_file_and_no_other():
     text = (ROOT / "docker-compose.yaml").read_text()
     assert set(re.findall(r"\$\{?(\w+)", text)) == ENV.keys()
 
@@ -99,18 +86,14 @@ def test_has_the_services_of_the_local_stack():
     assert SERVICES.keys() == LOCAL.keys() | ONLY_HERE
 
 
-@pytest.mark.parametrize("name", ["bigquery", "api", "airflow"])
-def test_command_is_that_of_the_local_stack(name):
-    program, options = parsed(LOCAL[name].command)
-    if options:
-        options["--host"] = "0.0.0.0"  # noqa: S104  other containers come from outside
-    assert parsed(SERVICES[name]["command"]) == (program, options)
-
-
-def test_reports_are_shown_as_in_the_local_stack():
-    program, *command = LOCAL["reports"].command
-    inside = [in_container(word).replace("127.0.0.1", "0.0.0.0") for word in command]  # noqa: S104  as above
-    assert SERVICES["reports"]["command"] == [Path(program).name, *inside]
+@pytest.mark.parametrize("name", ["bigquery", "reports", "api", "airflow"])
+def test_command_is_that_of_the_local_stack_with_a_host_that_other_containers_reach(name):
+    program, *arguments = LOCAL[name].command
+    expected = [Path(program).name, *(in_container(word).replace("127.0.0.1", ANY_HOST) for word in arguments)]
+    command = SERVICES[name]["command"]
+    if name == "bigquery":  # its default is loopback, on which the local stack relies
+        command = [word for word in command if word not in {"--host", ANY_HOST}]
+    assert command == expected
 
 
 def test_bigtable_is_googles_emulator():
@@ -120,16 +103,15 @@ def test_bigtable_is_googles_emulator():
     assert options == ["-host=0.0.0.0", f"-port={DEFAULT_PORTS['bigtable']}"]
 
 
-@pytest.mark.parametrize("name", LOCAL)
-def test_environment_is_that_of_the_local_stack(name):
-    local, other = LOCAL[name].environment, OTHER_ENVIRONMENT.get(name, {})
-    expected = {variable: in_container(value) for variable, value in local.items()} | other
-    assert SERVICES[name].get("environment", {}) == {k: v for k, v in expected.items() if v is not None}
+@pytest.mark.parametrize("name", ["api", "airflow"])
+def test_environment_is_that_of_the_local_stack_with_addresses_and_paths_of_containers(name):
+    local = {k: in_container(v) for k, v in LOCAL[name].environment.items() if k not in ONLY_IN_PROCESSES}
+    assert SERVICES[name]["environment"] == local | ONLY_IN_CONTAINERS[name]
 
 
 def test_prepare_finds_the_emulators():
-    expected = {variable: in_container(value) for variable, value in STACK.client_environment().items()}
-    assert SERVICES["prepare"]["environment"] == expected
+    emulators = {k: in_container(v) for k, v in STACK.client_environment().items() if k.endswith("_EMULATOR_HOST")}
+    assert SERVICES["prepare"]["environment"] == emulators
 
 
 def test_every_port_for_users_is_published_on_loopback():
@@ -139,24 +121,18 @@ def test_every_port_for_users_is_published_on_loopback():
         assert published == expected
 
 
-def test_ports_are_those_of_the_local_stack():
-    for name, port in DEFAULT_PORTS.items():
-        if name not in NOT_PUBLISHED:
-            assert ENV[f"{name.upper()}_PORT"] == str(port)
-
-
-def test_a_port_in_the_shell_moves_what_is_published_and_what_users_are_told():
+def test_a_port_in_the_shell_changes_the_published_port_and_the_links_for_users():
     other = {variable: str(int(port) + 10_000) for variable, port in ENV.items() if variable.endswith("_PORT")}
     here, moved = leaves(SERVICES), leaves(resolved(**other)["services"])
-    told = {
+    links = {
         "/airflow/environment/AIRFLOW__API__BASE_URL": "AIRFLOW_PORT",
         "/airflow/environment/FORESERVE_REPORTS_URL": "REPORTS_PORT",
         "/grafana/environment/GF_SERVER_ROOT_URL": "GRAFANA_PORT",
         "/prometheus/command/2": "PROMETHEUS_PORT",
     }
     changed = {path for path in here if here[path] != moved[path] and not path.endswith("/published")}
-    assert changed == told.keys()
-    for path, variable in told.items():
+    assert changed == links.keys()
+    for path, variable in links.items():
         assert moved[path] == here[path].replace(ENV[variable], other[variable])
     published = {path: value for path, value in moved.items() if path.endswith("/published")}
     assert sorted(published.values()) == sorted(other.values())
@@ -176,24 +152,24 @@ def test_the_document_says_what_is_in_each_volume():
 
 
 @pytest.mark.parametrize("name", [name for name, service in LOCAL.items() if service.ready_url])
-def test_health_is_what_the_local_stack_waits_for(name):
+def test_health_check_uses_the_url_that_the_local_stack_waits_for(name):
     assert f'"{LOCAL[name].ready_url}"' in SERVICES[name]["healthcheck"]["test"][-1]
 
 
-def test_health_of_every_service_is_asked_at_a_port_that_it_listens_to():
+def test_health_check_of_every_service_uses_one_of_its_ports():
     assert {name for name, service in SERVICES.items() if "healthcheck" not in service} == ENDS
     for name, ports in PUBLISHED.items():
-        asked = re.search(r"127\.0\.0\.1[:/](\d+)", SERVICES[name]["healthcheck"]["test"][-1])
-        assert asked
-        assert int(asked[1]) in ports.values()
+        checked = re.search(r"127\.0\.0\.1[:/](\d+)", SERVICES[name]["healthcheck"]["test"][-1])
+        assert checked
+        assert int(checked[1]) in ports.values()
 
 
 @pytest.mark.parametrize("name", LOCAL)
-def test_stops_as_in_the_local_stack(name):
+def test_stop_signal_is_that_of_the_local_stack(name):
     assert SERVICES[name].get("stop_signal", "SIGTERM") == ("SIGINT" if LOCAL[name].interrupt else "SIGTERM")
 
 
-def test_waits_only_for_what_can_be_waited_for():
+def test_services_wait_until_others_are_healthy_or_have_ended():
     for service in SERVICES.values():
         for awaited, wait in service.get("depends_on", {}).items():
             condition = "service_completed_successfully" if awaited in ENDS else "service_healthy"
@@ -201,7 +177,7 @@ def test_waits_only_for_what_can_be_waited_for():
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_is_confined(name):
+def test_service_is_confined(name):
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -210,14 +186,14 @@ def test_is_confined(name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_is_not_root(name):
+def test_service_does_not_run_as_root(name):
     images = {SERVICES[built].get("image"): dockerfile for built, dockerfile in BUILT.items()}
     dockerfile = BUILT.get(name) or images.get(SERVICES[name].get("image"))
     user = instructions(dockerfile, "USER")[-1] if dockerfile else SERVICES[name]["user"].split(":")[0]
     assert int(user) > 0
 
 
-def test_what_is_written_has_a_place_outside_the_image():
+def test_written_files_have_a_place_outside_the_image():
     writable = {
         name: {entry.split(":")[0] for entry in service.get("tmpfs", [])}
         | {target for target, mount in mounts(name, "volume").items() if not mount.get("read_only")}
@@ -225,12 +201,12 @@ def test_what_is_written_has_a_place_outside_the_image():
     }
     airflow = SERVICES["airflow"]["environment"]
     assert writable["airflow"] == {airflow["AIRFLOW_HOME"], airflow["FORESERVE_REPORTS"], "/tmp"}  # noqa: S108  Beam's
-    assert writable["bigquery"] == {"/tmp"}  # noqa: S108  the emulator's, and in memory
+    assert writable["bigquery"] == {"/tmp"}  # noqa: S108  the tables of the emulator
     assert writable["prometheus"] == {"/prometheus"}
     assert "--storage.tsdb.path=/prometheus" in SERVICES["prometheus"]["command"]
 
 
-def test_files_that_are_mounted_are_there_and_stay_as_they_are():
+def test_mounted_files_exist_and_are_read_only():
     mounted = [mount for name in SERVICES for mount in mounts(name, "bind").values()]
     assert {mount["source"] for mount in mounted} == {
         "./dags",
@@ -252,10 +228,10 @@ def test_every_volume_is_declared_and_used():
     assert used == files.PROJECT["volumes"].keys()
 
 
-def test_airflow_leaves_the_reports_where_they_are_shown():
-    written, shown = mounts("airflow", "volume")["/reports"], mounts("reports", "volume")["/reports"]
-    assert written["source"] == shown["source"]
-    assert shown["read_only"] is True
+def test_airflow_writes_the_reports_to_the_volume_that_is_served():
+    written, served = mounts("airflow", "volume")["/reports"], mounts("reports", "volume")["/reports"]
+    assert written["source"] == served["source"]
+    assert served["read_only"] is True
 
 
 def test_prepare_creates_the_registry_and_loads_purchases(bigtable, bigquery):

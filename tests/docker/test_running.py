@@ -1,4 +1,4 @@
-"""The stack of docker-compose.yaml while it is up: `make test-docker`. Elsewhere its parts run without Docker."""
+"""The stack of docker-compose.yaml while it runs. `make test-docker` starts it and runs these tests."""
 
 import json
 import subprocess
@@ -16,21 +16,21 @@ PROMETHEUS, GRAFANA = "http://127.0.0.1:9090", "http://127.0.0.1:3000"
 
 
 def compose(*arguments):
-    return subprocess.check_output(["docker", "compose", *arguments], cwd=ROOT, text=True)  # noqa: S607  the user's
+    return subprocess.check_output(["docker", "compose", *arguments], cwd=ROOT, text=True)  # noqa: S607  the Docker of the machine
 
 
 def containers():
     return {(c := json.loads(line))["Service"]: c for line in compose("ps", "--all", "--format", "json").splitlines()}
 
 
-def test_everything_is_healthy():
+def test_every_service_is_healthy():
     states = {name: container["Health"] for name, container in containers().items() if name != "prepare"}
     assert states
     assert set(states.values()) == {"healthy"}
     assert containers()["prepare"]["ExitCode"] == 0
 
 
-def test_nothing_is_root():
+def test_no_service_runs_as_root():
     for name in containers().keys() - {"prepare"}:
         assert int(compose("exec", "-T", name, "id", "-u")) > 0
 
@@ -39,9 +39,9 @@ def test_a_refresh_is_served(tmp_path, monkeypatch):
     stack = Stack(ports=DEFAULT_PORTS, state=tmp_path)
     for name, value in stack.client_environment().items():
         monkeypatch.setenv(name, value)
-    outcome = refresh(stack, Console(), {})
-    assert outcome.run.state == "success"
-    assert [lookup.answer["version"] for lookup in outcome.lookups] == [outcome.active] * 3
+    result = refresh(stack, Console(), {})
+    assert result.run.state == "success"
+    assert [lookup.answer["version"] for lookup in result.lookups] == [result.active] * 3
 
 
 def test_prometheus_watches_the_service():
@@ -53,7 +53,7 @@ def test_prometheus_watches_the_service():
         time.sleep(1)
 
 
-def test_grafana_shows_the_dashboard_and_the_alerts_to_everybody():
+def test_grafana_shows_the_dashboard_and_the_alerts_without_a_login():
     source = {"uid": "prometheus", "type": "prometheus"}
     query = {"refId": "A", "datasource": source, "expr": "foreserve_build_info", "instant": True}
     with httpx.Client(base_url=f"{GRAFANA}/api", timeout=10) as grafana:
@@ -65,5 +65,5 @@ def test_grafana_shows_the_dashboard_and_the_alerts_to_everybody():
 
 
 @pytest.mark.parametrize("path", ["/api/admin/settings", "/api/datasources", "/api/users"])
-def test_grafana_lets_nobody_do_more(path):
+def test_grafana_refuses_administration(path):
     assert httpx.get(f"{GRAFANA}{path}", auth=("admin", "admin")).status_code in {401, 403}

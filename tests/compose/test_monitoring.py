@@ -1,4 +1,4 @@
-"""Prometheus watches the service that is there, and Grafana shows what it finds."""
+"""Prometheus scrapes the lookup service, and Grafana shows its metrics."""
 
 import json
 import re
@@ -17,7 +17,7 @@ GRAFANA = SERVICES["grafana"]["environment"]
 
 
 def on_disk(service, path):
-    """The file of the repository that is found at a path in a container."""
+    """Return the file of the repository that is mounted at a path in a container, or None."""
     for target, mount in sorted(mounts(service, "bind").items(), reverse=True):
         if PurePosixPath(path).is_relative_to(target):
             return ROOT / mount["source"] / PurePosixPath(path).relative_to(target)
@@ -25,7 +25,7 @@ def on_disk(service, path):
 
 
 def listens(address):
-    """Whether a service of the file has a port at `service:port`."""
+    """Return True if a service of docker-compose.yaml has the port of `service:port`."""
     host, port = address.split(":")
     return int(port) in {published["target"] for published in SERVICES[host]["ports"]}
 
@@ -37,12 +37,12 @@ def prometheus():
 
 
 def provisioned(folder, entries):
-    """What the files in a folder of Grafana's provisioning list."""
+    """Return the entries of all files in a folder of Grafana's provisioning."""
     files = on_disk("grafana", f"/etc/grafana/provisioning/{folder}").glob("*.yaml")
     return [entry for file in files for entry in yaml.safe_load(file.read_text())[entries]]
 
 
-def test_prometheus_asks_the_service_for_its_metrics(prometheus):
+def test_prometheus_scrapes_the_metrics_of_the_service(prometheus):
     _, configuration = prometheus
     (job,) = configuration["scrape_configs"]
     (targets,) = job["static_configs"]
@@ -75,16 +75,16 @@ def test_grafana_finds_the_dashboard_and_opens_with_it():
     assert on_disk("grafana", home).is_file()
 
 
-def test_the_dashboard_asks_the_source_that_grafana_has():
+def test_the_dashboard_uses_the_data_source_of_grafana():
     (source,) = provisioned("datasources", "datasources")
     dashboard = json.loads(on_disk("grafana", GRAFANA["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]).read_text())
     chosen = {v["name"]: v["query"] for v in dashboard["templating"]["list"] if v["type"] == "datasource"}
-    assert chosen == {"datasource": source["type"]}  # which Grafana fills with its default source of that type
+    assert chosen == {"datasource": source["type"]}  # Grafana takes its default data source of that type
     assert source["isDefault"]
     assert set(re.findall(r'"uid": "(\$?\{?\w+\}?)"', json.dumps(dashboard))) == {dashboard["uid"], "${datasource}"}
 
 
-def test_who_comes_to_grafana_can_look_and_do_nothing_else():
+def test_visitors_of_grafana_may_only_look():
     assert GRAFANA["GF_AUTH_ANONYMOUS_ENABLED"] == "true"
     assert GRAFANA["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
     assert GRAFANA["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
