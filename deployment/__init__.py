@@ -1,1 +1,1 @@
-"""Deploys what runs to an environment that Terraform made: images, DAGs with what they need, the lookup service."""
+"""Deploys the images, the DAGs and the lookup service to an environment that Terraform made."""

@@ -1,21 +1,17 @@
-"""Deploys to an environment: `python -m deployment NAME` shows what would change, with `--apply` changes it."""
+"""Deploys to an environment: `python -m deployment NAME` shows the plan, and `--apply` executes it."""
 
 import argparse
-import json
 import re
 import signal
 import sys
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from rich.console import Console
 
-from deployment.commands import Commands
-from deployment.errors import DeploymentError
-from deployment.execute import carry_out
+from deployment.commands import DeploymentError, Runner
+from deployment.execute import execute
 from deployment.outputs import Outputs, read, read_file
-from deployment.plan import Planner
+from deployment.plan import UNKNOWN, Planner
 from deployment.report import Report
 from deployment.source import Source
 
@@ -25,17 +21,15 @@ _EXAMPLE = Path(__file__).with_name("example.json")
 
 
 def main() -> int:
-    """Deploy, or show what would be; return the exit code."""
+    """Show a plan or execute it; return the exit code."""
     arguments = _parser().parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):  # CI ends what takes too long by the latter
+    for number in (signal.SIGINT, signal.SIGTERM):  # CI sends SIGTERM when a job exceeds its time limit
         signal.signal(number, signal.default_int_handler)
-    dry = not arguments.apply
-    report = Report(Console(), dry=dry)
-    commands = Commands(report.detail, dry=dry, folder=ROOT)
+    report = Report(Console())
     try:
-        return _deploy(arguments, report, commands)
+        return 0 if _deploy(arguments, report, Runner(report.command, ROOT)) else 1
     except DeploymentError as error:
-        report.say(commands.redacted(str(error)), style="red")
+        report.say(str(error), "red")
         return 1
     except KeyboardInterrupt:
         report.say("interrupted")
@@ -44,90 +38,63 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deployment", description=__doc__)
-    parser.add_argument("environment", type=_name, help=f"a folder in {_ENVIRONMENTS}; example: a made-up one")
-    parser.add_argument("--apply", action="store_true", help="do it; else only show what would be done")
-    parser.add_argument("--outputs", type=Path, help="a file of Terraform's output, instead of asking Terraform")
-    parser.add_argument("--offline", action="store_true", help="ask nothing of Google Cloud: plan a first deployment")
-    parser.add_argument("--dirty", action="store_true", help="deploy files as they are, also where git has others")
+    parser.add_argument("environment", type=_name, help=f"a folder in {_ENVIRONMENTS}, or example for a fictional one")
+    parser.add_argument("--apply", action="store_true", help="execute the plan; without it, only show the plan")
+    parser.add_argument("--outputs", type=Path, help="file with Terraform's output; without it, Terraform is run")
+    parser.add_argument("--offline", action="store_true", help="plan a first deployment without asking Google Cloud")
+    parser.add_argument("--dirty", action="store_true", help="allow files that differ from the git commit")
     return parser
 
 
-def _deploy(arguments: argparse.Namespace, report: Report, commands: Commands) -> int:
+def _deploy(arguments: argparse.Namespace, report: Report, runner: Runner) -> bool:
     is_example = arguments.environment == "example" and not (ROOT / _ENVIRONMENTS / "example").is_dir()
     offline = arguments.offline or is_example
     if offline and arguments.apply:
-        raise DeploymentError("nothing can be deployed without Google Cloud; leave APPLY=1 out, or take another ENV")
-    outputs = _outputs(arguments.environment, _EXAMPLE if is_example else arguments.outputs, commands)
-    commands.hide(_secrets(outputs.environment_variables))
-    source = Source(ROOT, commands)
+        raise DeploymentError("nothing can be deployed without Google Cloud; omit APPLY=1, or choose another ENV")
+    outputs = _outputs(arguments.environment, _EXAMPLE if is_example else arguments.outputs, runner)
+    report.hide(outputs.secrets())
+    source = Source(ROOT, runner)
     if arguments.apply and not arguments.dirty:
         source.require_clean()
+    planner = Planner(outputs, source, runner)
     if not offline:
-        report.say("Asking Google Cloud how things are; the Airflow environment takes a while to list its packages.")
-    planner = Planner(outputs, source, commands)
-    plan = planner.plan(planner.nothing() if offline else planner.look())
-    report.plan(plan, f"{arguments.environment} ({outputs.project}), commit {source.name}")
+        report.say("Reading the current state; the Airflow environment takes a while to list its packages.")
+    plan = planner.plan(UNKNOWN if offline else planner.current_state())
+    name = f"{arguments.environment} ({outputs.project}), commit {source.name}"
+    report.plan(plan, name, with_commands=not arguments.apply)
     if not plan.steps:
-        return 0
-    if failure := carry_out(plan.steps, report):
-        report.outcome(failure)
-        return 1
+        return True
     if arguments.apply:
-        report.next_steps(outputs)
-    elif offline:
-        report.say("\nNothing was asked, and nothing was changed.", style="bold")
+        if succeeded := execute(plan.steps, runner, report):
+            report.next_steps(outputs)
+        return succeeded
+    if offline:
+        report.say("\nGoogle Cloud was not asked, and nothing was changed.", "bold")
     else:
-        report.say(f"\nNothing was changed. To do it: make deploy ENV={arguments.environment} APPLY=1", style="bold")
+        report.say(f"\nNothing was changed. To deploy: make deploy ENV={arguments.environment} APPLY=1", "bold")
         if source.changed:
             report.say(f"{len(source.changed)} files differ from commit {source.commit}: commit them first, or DIRTY=1")
-    return 0
+    return True
 
 
-def _outputs(name: str, file: Path | None, commands: Commands) -> Outputs:
+def _outputs(name: str, file: Path | None, runner: Runner) -> Outputs:
     if file:
         return read_file(file)
     folder = _ENVIRONMENTS / name
     if not (ROOT / folder).is_dir():
-        there = sorted(path.name for path in (ROOT / _ENVIRONMENTS).glob("*") if path.is_dir())
+        existing = sorted(path.name for path in (ROOT / _ENVIRONMENTS).glob("*") if path.is_dir())
         raise DeploymentError(
-            f"{folder} does not exist; there is {', '.join(there) or 'none yet'}. Copy infra/examples/minimal there, "
-            "fill it in and apply it; ENV=example needs nothing"
+            f"{folder} does not exist; existing environments: {', '.join(existing) or 'none'}. Copy "
+            "infra/examples/minimal there, fill in its values and apply it. ENV=example needs no folder"
         )
-    output = commands.ask("terraform", f"-chdir={folder}", "output", "-json", "deployment")
+    output = runner.output("terraform", f"-chdir={folder}", "output", "-json", "deployment")
     return read(output, f"terraform output of {folder}")
-
-
-def _secrets(variables: dict[str, str]) -> list[str]:
-    """What must not be seen of the variables: connections and Airflow variables whole, and the passwords in them."""
-    secrets: list[str] = []
-    for name, value in variables.items():
-        if not name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_")) and name != "FORESERVE_ALERTS":
-            continue
-        secrets.append(value)
-        try:
-            content = json.loads(value)
-        except ValueError:
-            password = urlsplit(value).password
-            secrets += [password, unquote(password)] if password else []
-        else:
-            secrets += _passwords(content)
-    return secrets
-
-
-def _passwords(content: Any, name: str = "") -> list[str]:
-    """Every text in a JSON document but those that say where something is."""
-    if isinstance(content, dict):
-        return [found for key, value in content.items() for found in _passwords(value, key)]
-    if isinstance(content, list):
-        return [found for value in content for found in _passwords(value, name)]
-    public = name in ("conn_type", "host", "schema", "port", "id_token_audience", "project", "notifier")
-    return [content] if isinstance(content, str) and not public else []
 
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no name of an environment; use lower-case letters, digits, - and _"
+            f"{text!r} is not a valid name of an environment; use lower-case letters, digits, - and _"
         )
     return text
 

@@ -1,65 +1,49 @@
-"""Does the steps of a plan; where one fails, takes all back that were begun."""
+"""Executes the steps of a plan. If a step fails, undoes it and all steps before it."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from tempfile import TemporaryDirectory
 
+from deployment.commands import Runner
+from deployment.report import Report
 from deployment.steps import Step
 
 
-class Listener(Protocol):
-    """Is told how far it is."""
-
-    def begin(self, step: Step, number: int, total: int) -> None:
-        """A step begins."""
-
-    def done(self) -> None:
-        """It is done."""
-
-    def failed(self, reason: str) -> None:
-        """It failed."""
-
-    def taking_back(self, step: Step) -> None:
-        """A step that was begun is taken back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """How things are after a deployment of which a step failed.
-
-    Attributes:
-        as_before: what was taken back.
-        not_as_before: what could not be, and why.
-    """
-
-    as_before: Sequence[str]
-    not_as_before: Sequence[str]
+def execute(steps: Sequence[Step], runner: Runner, report: Report) -> bool:
+    """Execute the steps in order; return True if all succeeded."""
+    with TemporaryDirectory() as folder:
+        for number, step in enumerate(steps, 1):
+            begun = time.monotonic()
+            report.say(f"\n{number}/{len(steps)} {step.title}", "bold")
+            try:
+                with report.working():
+                    step.prepare(folder)
+                    for command in step.commands(folder):
+                        runner.run(command)
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  any failure must be undone
+                report.say(f"    failed: {_message(error)}", "red")
+                _undo(steps[:number], folder, runner, report)
+                return False
+            report.say(f"    done in {time.monotonic() - begun:.0f} s", "green")
+    return True
 
 
-def carry_out(steps: Sequence[Step], listener: Listener) -> Failure | None:
-    """Do the steps, in order; None: all are done."""
-    for index, step in enumerate(steps):
-        listener.begin(step, index + 1, len(steps))
-        try:
-            step.apply()
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  whatever it was, it must not stay half done
-            listener.failed(_text(error))
-            return _take_back(steps[: index + 1], listener)
-        listener.done()
-    return None
-
-
-def _take_back(begun: Sequence[Step], listener: Listener) -> Failure:
-    as_before: list[str] = []
-    not_as_before: list[str] = []
+def _undo(begun: Sequence[Step], folder: str, runner: Runner, report: Report) -> None:
+    states: list[tuple[str, str]] = []
     for step in reversed(begun):
-        listener.taking_back(step)
+        report.say(f"\nUndoing: {step.title}", "bold")
         try:
-            as_before.append(step.undo())
-        except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001  the others are to be taken back all the same
-            not_as_before.append(f"{step.title}: {_text(problem)}")
-    return Failure(as_before, not_as_before)
+            for command in step.undo(folder):
+                runner.run(command)
+            states.append((f"  {step.undone}", "green"))
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the other steps must be undone all the same
+            states.append((f"  NOT AS BEFORE: {step.title}: {_message(error)}", "red"))
+    report.say("\nCurrent state:", "bold")
+    for line, style in states:
+        report.say(line, style)
+    if any(style == "red" for _, style in states):
+        report.say("Fix the cause. Then deploy again, or deploy an earlier commit: each deployment checks the state.")
 
 
-def _text(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     return "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__

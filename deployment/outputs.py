@@ -1,26 +1,27 @@
-"""What Terraform made: its output `deployment`."""
+"""The resources to deploy to: the output `deployment` of Terraform."""
 
 import json
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from deployment.errors import DeploymentError
+from deployment.commands import DeploymentError
 
 IMAGE_VARIABLE = "FORESERVE_DATAFLOW_SDK_CONTAINER_IMAGE"
-"""Names the image of Dataflow's workers. A deployment puts it beside the code that the image was built from."""
+"""The variable that names the image of Dataflow's workers. A deployment writes it to a file beside the DAGs."""
 
-_NEEDED = ("FORESERVE_PROJECT", "FORESERVE_BIGTABLE_INSTANCE", "FORESERVE_DATAFLOW_TEMP_LOCATION")
+_REQUIRED = ("FORESERVE_PROJECT", "FORESERVE_BIGTABLE_INSTANCE", "FORESERVE_DATAFLOW_TEMP_LOCATION")
 
 
 def _can_be_set(name: str) -> str:
     if name.startswith("AIRFLOW__"):
         raise ValueError(
-            "Composer takes no Airflow option as a variable; make it a configuration override in Terraform"
+            "Composer accepts no Airflow option as a variable; make it a configuration override in Terraform"
         )
     if name == IMAGE_VARIABLE:
-        raise ValueError("a deployment knows which image it built; take the variable out of Terraform's output")
+        raise ValueError("the deployment sets this variable itself; remove it from Terraform's output")
     return name
 
 
@@ -48,7 +49,7 @@ class Api(_Part):
 
 
 class Outputs(_Part):
-    """What there is to deploy to."""
+    """The resources of one environment."""
 
     project: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.:-]+$")]
     region: Name
@@ -59,27 +60,53 @@ class Outputs(_Part):
 
     @model_validator(mode="after")
     def _has_what_dags_need(self) -> Self:
-        if missing := [name for name in _NEEDED if not self.environment_variables.get(name)]:
+        if missing := [name for name in _REQUIRED if not self.environment_variables.get(name)]:
             raise ValueError(f"environment_variables lacks {', '.join(missing)}; the DAGs need them")
         return self
 
+    def secrets(self) -> list[str]:
+        """Return texts that must never be printed: connections and Airflow variables, and the passwords in them."""
+        secrets: list[str] = []
+        for name, value in self.environment_variables.items():
+            if not name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_")) and name != "FORESERVE_ALERTS":
+                continue
+            secrets.append(value)
+            try:
+                content = json.loads(value)
+            except ValueError:
+                password = urlsplit(value).password
+                secrets += [password, unquote(password)] if password else []
+            else:
+                secrets += _passwords(content)
+        return secrets
+
+
+def _passwords(content: Any, name: str = "") -> list[str]:
+    """Return every text in a JSON document, except for addresses."""
+    if isinstance(content, dict):
+        return [text for key, value in content.items() for text in _passwords(value, key)]
+    if isinstance(content, list):
+        return [text for value in content for text in _passwords(value, name)]
+    public = name in ("conn_type", "host", "schema", "port", "id_token_audience", "project", "notifier")
+    return [content] if isinstance(content, str) and not public else []
+
 
 def read(text: str, origin: str) -> Outputs:
-    """Check Terraform's output.
+    """Parse and validate Terraform's output.
 
     Args:
         text: the output, as JSON.
-        origin: where it came from, for errors.
+        origin: the source of the text, for errors.
 
     Raises:
-        DeploymentError: it is no JSON, or a field is missing, unknown or wrong. Says which, and how to mend it, but
-            no value of an environment variable: those may be secrets.
+        DeploymentError: the text is not JSON, or a field is missing, unknown or invalid. The message names the field
+            and the fix, but no value of an environment variable, which may be a secret.
     """
     try:
         return Outputs.model_validate(json.loads(text))
     except json.JSONDecodeError as error:
         raise DeploymentError(
-            f"{origin}: not JSON ({error}); it has to be what `terraform output -json deployment` prints"
+            f"{origin}: not JSON ({error}); give the output of `terraform output -json deployment`"
         ) from error
     except ValidationError as error:
         problems = [_explain(dict(problem)) for problem in error.errors()]
@@ -87,31 +114,31 @@ def read(text: str, origin: str) -> Outputs:
 
 
 def read_file(path: Path) -> Outputs:
-    """Check a file of Terraform's output.
+    """Parse and validate a file with Terraform's output.
 
     Raises:
-        DeploymentError: it cannot be read, or is wrong.
+        DeploymentError: the file cannot be read, or its content is invalid.
     """
     try:
         return read(path.read_text(), str(path))
     except OSError as error:
-        raise DeploymentError(f"{path}: {error.strerror}; give the file that has Terraform's output") from error
+        raise DeploymentError(f"{path}: {error.strerror}; give the file with Terraform's output") from error
 
 
 def _explain(problem: dict[str, Any]) -> str:
-    """One problem that pydantic found, as field, value and fix."""
+    """Return the field, the value and the fix of one validation error."""
     location = [str(part) for part in problem["loc"] if part != "[key]"]
     field = ".".join(location) or "deployment"
     match problem["type"]:
         case "missing":
             return f"{field}: the field is missing; add it to the output `deployment`"
         case "extra_forbidden":
-            return f"{field}: no such field; take it out of the output `deployment`"
+            return f"{field}: unknown field; remove it from the output `deployment`"
         case "value_error":
             return f"{field}: {problem['ctx']['error']}"
         case "string_pattern_mismatch":
             return f"{field}: {problem['input']!r} does not match {problem['ctx']['pattern']}; correct it"
         case _ if location[:1] == ["environment_variables"] and len(location) > 1:
-            return f"{field}: a variable's value has to be a string, not {type(problem['input']).__name__}; quote it"
+            return f"{field}: the value of a variable must be a string, not {type(problem['input']).__name__}; quote it"
         case _:
             return f"{field}: {problem['input']!r}: {problem['msg']}"

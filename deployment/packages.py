@@ -1,4 +1,4 @@
-"""Do the environment's Python packages agree with what tasks import?"""
+"""The Python packages that tasks import, compared with those of the Airflow environment."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,36 +6,38 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from deployment.errors import DeploymentError
+from deployment.commands import DeploymentError
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 BEAM = "apache-beam"
 
 
 def requirements() -> list[Requirement]:
-    """What tasks and the launching of Beam jobs import."""
+    """Return the packages that tasks import, including those for launching Beam jobs."""
     lines = (line.partition("#")[0].strip() for line in REQUIREMENTS.read_text().splitlines())
     return [Requirement(line) for line in lines if line]
 
 
 def parse_list(listing: str) -> dict[str, str]:
-    """Versions by package, from what `pip list` prints.
+    """Return the versions by package from the output of `pip list`.
 
     Raises:
-        DeploymentError: it has no packages.
+        DeploymentError: the output has another form.
     """
     rows = [line.split() for line in listing.splitlines()]
     ruler = next((index for index, row in enumerate(rows) if row and set("".join(row)) == {"-"}), None)
     if ruler is None:
-        raise DeploymentError(f"the environment's packages cannot be read from what gcloud printed:\n{listing[:500]}")
+        raise DeploymentError(
+            f"the packages of the Airflow environment cannot be read from gcloud's output:\n{listing[:500]}"
+        )
     return {canonicalize_name(row[0]): row[1] for row in rows[ruler + 1 :] if len(row) > 1}
 
 
 def beam_version(installed: Mapping[str, str]) -> str:
-    """The version of Beam that jobs are launched with.
+    """Return the version of Beam that launches the jobs.
 
     Raises:
-        DeploymentError: there is none.
+        DeploymentError: Beam is not installed.
     """
     if BEAM not in installed:
         raise DeploymentError(
@@ -46,15 +48,15 @@ def beam_version(installed: Mapping[str, str]) -> str:
 
 
 def missing(installed: Mapping[str, str], custom: Mapping[str, str], image: str) -> dict[str, str]:
-    """Packages that have to be added to an environment, or set to another version: specifiers by name.
+    """Return the packages to add to an environment or to set to another version, as specifiers by name.
 
     Args:
-        installed: versions of all packages in the environment.
-        custom: those that were added to its image: specifiers by name.
-        image: the image's version, for errors.
+        installed: the versions of all packages in the environment.
+        custom: the specifiers, by name, of packages that were added to its image.
+        image: the version of the image, for errors.
 
     Raises:
-        DeploymentError: a package that belongs to the image is of a version that does not do. Says which, and why.
+        DeploymentError: the image has a package with an unsuitable version.
     """
     added = {canonicalize_name(name): specifier for name, specifier in custom.items()}
     wanted: dict[str, str] = {}
@@ -72,6 +74,6 @@ def missing(installed: Mapping[str, str], custom: Mapping[str, str], image: str)
     if conflicts:
         raise DeploymentError(
             f"{image} comes with {' and with '.join(conflicts)}. Move the environment to a newer image (image_version "
-            "in Terraform); replacing what an image comes with breaks it sooner or later"
+            "in Terraform); replacing packages of the image itself breaks it sooner or later"
         )
     return wanted

@@ -1,102 +1,70 @@
-"""What a deployment says, on the console."""
+"""The output of a deployment on the console, without secrets."""
 
-import time
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.markup import escape
+from rich.status import Status
 
-from deployment.execute import Failure
 from deployment.outputs import Outputs
 from deployment.plan import Plan
-from deployment.steps import Step
+
+_SHORTEST_SECRET = 4
 
 
 class Report:
-    """Tells of a deployment as it goes."""
+    """Prints to the console."""
 
-    def __init__(self, console: Console, *, dry: bool) -> None:
-        """Print on `console`.
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._secrets: list[str] = []
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Print *** in place of these texts from now on."""
+        # Longer ones first: one secret may contain another.
+        self._secrets = sorted((text for text in secrets if len(text) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a text."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def command(self, line: str) -> None:
+        """Print a command line."""
+        self.say(f"    $ {line}", "dim")
+
+    def working(self) -> Status:
+        """Return a context in which a terminal shows that a command runs."""
+        return self._console.status("working")
+
+    def plan(self, plan: Plan, name: str, *, with_commands: bool) -> None:
+        """Print the steps, and the parts that are up to date.
 
         Args:
-            console: where to.
-            dry: nothing is done, so the steps are told once, each with its commands.
+            plan: the plan.
+            name: the environment and the commit.
+            with_commands: print the commands of each step.
         """
-        self._console = console
-        self._dry = dry
-        self._begun = 0.0
-        self._working = console.status("working")  # on terminals only
-
-    def detail(self, line: str) -> None:
-        """What a step does, or would do."""
-        self._print(f"    {line}", style="dim")
-
-    def plan(self, plan: Plan, name: str) -> None:
-        """What changes and what stays."""
         self._console.rule(f"{escape(name)}: {len(plan.steps)} steps" if plan.steps else f"{escape(name)}: up to date")
         for line in plan.unchanged:
-            self._print(f"unchanged: {line}")
-        if not self._dry:
-            for number, step in enumerate(plan.steps, 1):
-                self._step(step, number, len(plan.steps))
-
-    def begin(self, step: Step, number: int, total: int) -> None:
-        """A step begins."""
-        self._begun = time.monotonic()
-        self._print("")
-        if self._dry:
-            self._step(step, number, total)
-        else:
-            self._print(f"{number}/{total} {step.title}", style="bold")
-            self._working.start()
-
-    def done(self) -> None:
-        """The step is done."""
-        if not self._dry:
-            self._working.stop()
-            self._print(f"    done in {time.monotonic() - self._begun:.0f} s", style="green")
-
-    def failed(self, reason: str) -> None:
-        """The step failed."""
-        self._working.stop()
-        self._print(f"    failed: {reason}", style="red")
-
-    def taking_back(self, step: Step) -> None:
-        """A step failed, and one that was begun is taken back."""
-        self._print(f"\nTaking back: {step.title}", style="bold")
-
-    def outcome(self, failure: Failure) -> None:
-        """How things are after a step failed."""
-        self._print("\nHow things are now:", style="bold")
-        for line in failure.as_before:
-            self._print(f"  {line}", style="green")
-        for line in failure.not_as_before:
-            self._print(f"  NOT AS BEFORE: {line}", style="red")
-        if failure.not_as_before:
-            self._print(
-                "Mend what stands in the way, and deploy again, or an earlier commit: each deployment looks first."
-            )
+            self.say(f"unchanged: {line}")
+        for number, step in enumerate(plan.steps, 1):
+            self.say(f"\n{number}/{len(plan.steps)} {step.title}", "bold")
+            for line in step.details:
+                self.say(f"    {line}")
+            for command in step.commands("<temporary folder>") if with_commands else []:
+                self.command(str(command))
 
     def next_steps(self, outputs: Outputs) -> None:
-        """What can be done with what was deployed."""
+        """Print the tasks that follow a deployment."""
         composer = outputs.composer
         environment = f"{composer.environment} --location={composer.location} --project={outputs.project}"
-        self._print("\nDeployed. Within some minutes, Airflow takes the files over. Next:", style="bold")
-        self._print("  trigger a refresh, in Airflow's UI:")
-        self._print(f"    gcloud composer environments describe {environment} --format='value(config.airflowUri)'")
-        self._print("  then look predictions up:")
-        self._print(
+        self.say("\nDeployed. Airflow reads the new files within some minutes. Next:", "bold")
+        self.say("  trigger a refresh, in Airflow's UI:")
+        self.say(f"    gcloud composer environments describe {environment} --format='value(config.airflowUri)'")
+        self.say("  then look up predictions:")
+        self.say(
             '    curl -H "Authorization: Bearer $(gcloud auth print-identity-token)" '
             f"{outputs.api.url}/v1/models/repeat_purchase/predictions/00003"
         )
-
-    def say(self, text: str, style: str | None = None) -> None:
-        """Print a line."""
-        self._print(text, style)
-
-    def _step(self, step: Step, number: int, total: int) -> None:
-        self._print(f"{number}/{total} {step.title}", style="bold")
-        for detail in step.details:
-            self._print(f"    {detail}")
-
-    def _print(self, text: str, style: str | None = None) -> None:
-        self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

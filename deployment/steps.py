@@ -1,259 +1,212 @@
-"""The steps of a deployment. Each can be taken back, also when it failed half-way: it looks how things are first."""
+"""The steps of a deployment, as data: their commands are listed in the plan, and run when the plan is executed."""
 
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 
-from deployment.bucket import Bucket, digest
-from deployment.bundle import Bundle, bundle
-from deployment.composer import AirflowEnvironment
-from deployment.errors import DeploymentError
-from deployment.images import Image, ImageRepository
-from deployment.record import PATH, Record
-from deployment.service import LookupService
-from deployment.source import Source
+from deployment.bundle import RECORD, Bundle, Record
+from deployment.cloud import AirflowEnvironment, Bucket, ImageRepository, LookupService, digest, top_folders
+from deployment.commands import Command
+from deployment.source import Image
 
 _PATHS_SHOWN = 6
 
 
-class Step(ABC):
-    """A step.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a deployment.
+
+    The callables get the path of a temporary folder, which all steps share and which lasts until all are undone.
 
     Attributes:
-        title: what it does.
-        details: what it changes, a line each.
+        title: an imperative sentence.
+        details: the changes, one per line.
+        commands: returns the commands. Values that an earlier command determines are <placeholders> until that command
+            has run.
+        undo: compares the current state with that before the deployment, and returns the commands that restore it. A
+            step can be undone even if it failed half-way.
+        undone: the state after `undo`, as one line.
+        prepare: writes the local files that the commands need.
     """
 
     title: str
-    details: list[str]
-
-    @abstractmethod
-    def apply(self) -> None:
-        """Do it.
-
-        Raises:
-            DeploymentError: it failed, perhaps half-way.
-        """
-
-    @abstractmethod
-    def undo(self) -> str:
-        """Make it as it was before; say how that is.
-
-        Raises:
-            DeploymentError: it is not as before.
-        """
+    details: Sequence[str]
+    commands: Callable[[str], Sequence[Command]]
+    undo: Callable[[str], Sequence[Command]]
+    undone: str
+    prepare: Callable[[str], None] = lambda _: None
 
 
-@dataclass
-class PushImages(Step):
-    """Builds images, and pushes them."""
-
-    repository: ImageRepository
-    images: Sequence[Image]
-
-    def __post_init__(self) -> None:
-        """Say what it does."""
-        self.title = "Build and push images"
-        self.details = [f"{image.name}:{image.tag}" for image in self.images]
-
-    def apply(self) -> None:
-        """Build and push them."""
-        for image in self.images:
-            self.repository.push(image)
-
-    def undo(self) -> str:
-        """Leave them."""
-        return "images: what was pushed stays in the repository, and nothing uses it"
+def push_images(repository: ImageRepository, images: Sequence[Image]) -> Step:
+    """Build images and push them. Undoing leaves them in the repository."""
+    return Step(
+        title="Build and push images",
+        details=[f"{image.name}:{image.tag}" for image in images],
+        commands=lambda _: [*chain(*map(repository.push, images)), repository.list_images()],
+        undo=lambda _: [],
+        undone="images: those that were pushed stay in the repository, unused",
+    )
 
 
-@dataclass
-class StartRevision(Step):
-    """Starts a revision of the lookup service that gets no requests yet."""
-
-    service: LookupService
-    repository: ImageRepository
-    image: Image
-    revision: str = ""
-
-    def __post_init__(self) -> None:
-        """Say what it does."""
-        self.title = "Start a revision of the lookup service without traffic"
-        self.details = [f"image {self.image.name}:{self.image.tag}", "wait until it has read the registry"]
-
-    def apply(self) -> None:
-        """Start it, and wait until it is ready."""
-        self.revision = self.service.start_revision(self.repository.reference(self.image))
-
-    def undo(self) -> str:
-        """Leave the revision, which has neither requests nor idle instances."""
-        return "lookup service: the new revision, if there is one, has no traffic"
+def start_revision(service: LookupService, repository: ImageRepository, image: Image) -> Step:
+    """Start a revision without traffic. Undoing leaves the revision, which then has no instances."""
+    return Step(
+        title="Start a revision of the lookup service without traffic",
+        details=[f"image {image.name}:{image.tag}", "wait until it has read the registry"],
+        commands=lambda _: [service.start_revision(repository.reference(image)), service.read_started()],
+        undo=lambda _: [],
+        undone="lookup service: the new revision, if it was created, has no traffic",
+    )
 
 
-@dataclass
-class MoveTraffic(Step):
-    """Sends all requests to the new revision."""
-
-    service: LookupService
-    started: StartRevision
-    before: Mapping[str, int]
-
-    def __post_init__(self) -> None:
-        """Say what it does."""
-        self.title = "Send all lookups to the new revision"
-        self.details = [f"until now: {_split(self.before)}"]
-
-    def apply(self) -> None:
-        """Send them there."""
-        self.service.move_traffic({self.started.revision: 100})
-
-    def undo(self) -> str:
-        """Send them where they went."""
-        if self.before and self.service.state().traffic != self.before:
-            self.service.move_traffic(dict(self.before))
-        return f"lookups go to {_split(self.before)}, as before"
+def move_traffic(service: LookupService, before: Mapping[str, int]) -> Step:
+    """Send all requests to the newest revision."""
+    split = ", ".join(f"{revision} ({percent} %)" for revision, percent in before.items()) or "no revision"
+    return Step(
+        title="Send all lookups to the new revision",
+        details=[f"currently: {split}"],
+        commands=lambda _: [service.move_traffic({service.started: 100})],
+        undo=lambda _: [service.move_traffic(before)] if before and service.state().traffic != before else [],
+        undone=f"lookups go to {split}, as before",
+    )
 
 
-@dataclass
-class SetPackages(Step):
-    """Adds Python packages to the Airflow environment."""
-
-    environment: AirflowEnvironment
-    wanted: Mapping[str, str]
-    before: Mapping[str, str]
-
-    def __post_init__(self) -> None:
-        """Say what it does."""
-        self.title = "Add Python packages to the Airflow environment (takes many minutes, restarts Airflow)"
-        self.details = [f"{name}{specifier}" for name, specifier in self.wanted.items()]
-
-    def apply(self) -> None:
-        """Add them."""
-        self.environment.set_packages(self.wanted)
-
-    def undo(self) -> str:
-        """Remove them, or set them to what they were."""
-        back = _back(self.environment.state().packages, self.wanted, self.before)
-        if back:
-            self.environment.set_packages(back)
-        return "Python packages of the Airflow environment: as before"
+def set_packages(environment: AirflowEnvironment, wanted: Mapping[str, str], before: Mapping[str, str]) -> Step:
+    """Add Python packages, or change their versions."""
+    return Step(
+        title="Add Python packages to the Airflow environment (takes many minutes, restarts Airflow)",
+        details=[f"{name}{specifier}" for name, specifier in wanted.items()],
+        commands=lambda _: [environment.set_packages(wanted)],
+        undo=lambda _: _restore(environment.set_packages, environment.state().packages, wanted, before),
+        undone="Python packages of the Airflow environment: as before",
+    )
 
 
-@dataclass
-class SetVariables(Step):
-    """Sets environment variables of the Airflow environment."""
-
-    environment: AirflowEnvironment
-    wanted: Mapping[str, str | None] = field(repr=False)
-    before: Mapping[str, str] = field(repr=False)
-
-    def __post_init__(self) -> None:
-        """Say what it does."""
-        self.title = "Set environment variables of the Airflow environment (takes minutes, restarts Airflow)"
-        kinds = {
-            "add": [name for name, value in self.wanted.items() if value is not None and name not in self.before],
-            "change": [name for name, value in self.wanted.items() if value is not None and name in self.before],
-            "remove": [name for name, value in self.wanted.items() if value is None],
-        }
-        self.details = [f"{kind} {', '.join(names)}" for kind, names in kinds.items() if names]
-
-    def apply(self) -> None:
-        """Set them."""
-        self.environment.set_variables(self.wanted)
-
-    def undo(self) -> str:
-        """Set them to what they were."""
-        back = _back(self.environment.state().variables, self.wanted, self.before)
-        if back:
-            self.environment.set_variables(back)
-        return "environment variables of the Airflow environment: as before"
+def set_variables(environment: AirflowEnvironment, wanted: Mapping[str, str | None], before: Mapping[str, str]) -> Step:
+    """Set environment variables, and remove those that are None."""
+    kinds = {
+        "add": [name for name, value in wanted.items() if value is not None and name not in before],
+        "change": [name for name, value in wanted.items() if value is not None and name in before],
+        "remove": [name for name, value in wanted.items() if value is None],
+    }
+    return Step(
+        title="Set environment variables of the Airflow environment (takes minutes, restarts Airflow)",
+        details=[f"{kind} {', '.join(names)}" for kind, names in kinds.items() if names],
+        commands=lambda _: [environment.set_variables(wanted)],
+        undo=lambda _: _restore(environment.set_variables, environment.state().variables, wanted, before),
+        undone="environment variables of the Airflow environment: as before",
+    )
 
 
-@dataclass
-class ReplaceFiles(Step):
-    """Brings the files to Airflow: first what DAG files import, then what they read, then they; removals last."""
+def _restore(
+    update: Callable[[Mapping[str, str | None]], Command],
+    now: Mapping[str, str],
+    changed: Mapping[str, str | None],
+    before: Mapping[str, str],
+) -> list[Command]:
+    """Return the update that restores the changed names, unless all are as before."""
+    restored = {name: before.get(name) for name in changed if now.get(name) != before.get(name)}
+    return [update(restored)] if restored else []
+
+
+@dataclass(frozen=True)
+class FileReplacement:
+    """Replaces the files in the bucket. Uploads modules, pipelines and DAG files in this order, and deletes last.
+
+    Attributes:
+        bucket: the bucket of the Airflow environment.
+        bundle: the files.
+        image: returns the address of the workers' image.
+        before: the digest of each object before the deployment, by path.
+        previous: the record of the previous deployment.
+        record: the record of this deployment.
+    """
 
     bucket: Bucket
-    source: Source
-    repository: ImageRepository
-    worker_image: Image
+    bundle: Bundle
+    image: Callable[[], str]
     before: Mapping[str, str]
+    previous: Record
     record: Record
-    ours: Sequence[str]
-    kept: dict[str, bytes] = field(default_factory=dict, repr=False)
 
-    def __post_init__(self) -> None:
-        """Say what it does."""
-        files = self._bundle().files()
-        self.record = self.record.model_copy(update={"files": sorted(files)})
-        self._gone = sorted(path for path in self.ours if path not in files and path in self.before)
-        self._refuse_others_files(files)
-        self.title = "Replace the DAGs, and what they import"
-        changes = {
-            "add": [path for path in files if path not in self.before],
-            "change": [path for path, content in files.items() if self._is_changed(path, content)],
-            "remove": self._gone,
+    def step(self) -> Step:
+        """Return the step."""
+        kinds = {
+            "add": [path for path in self.record.files if path not in self.before],
+            "change": self.changed(),
+            "remove": self._removed(),
         }
-        self.details = [f"{kind} {_shortened(paths)}" for kind, paths in changes.items() if paths]
+        return Step(
+            title="Replace the DAGs and the modules that they import",
+            details=[f"{kind} {shortened(paths)}" for kind, paths in kinds.items() if paths],
+            commands=self._commands,
+            undo=self._undo,
+            undone="DAGs and the modules that they import: as before",
+            prepare=self._prepare,
+        )
 
-    def apply(self) -> None:
-        """Keep what is there, and replace it."""
-        new = self._bundle()
-        files = new.files()
-        changed = [path for path, content in files.items() if self._is_changed(path, content)]
-        record = [PATH] if PATH in self.before else []
-        if kept := [*changed, *self._gone, *record]:
-            self.kept = self.bucket.download(kept)
-        # First, so that also after an end without an undo the next deployment knows what is its own.
-        every_file = sorted({*self.ours, *self.record.files})
-        self.bucket.upload({PATH: self.record.model_copy(update={"files": every_file}).to_bytes()})
-        for group in (new.modules, new.pipelines, new.dag_files):
-            self.bucket.upload(
-                {path: content for path, content in group.items() if self.before.get(path) != digest(content)}
-            )
-        if self._gone:
-            self.bucket.remove(self._gone)
-        self.bucket.upload({PATH: self.record.to_bytes()})
+    def changed(self) -> list[str]:
+        """Return the paths of objects that get another content."""
+        return [path for group in self._uploads() for path in group if path in self.before and path != RECORD]
 
-    def undo(self) -> str:
-        """Bring back what was there."""
+    def _removed(self) -> list[str]:
+        """Return the paths of objects that only the previous deployment had."""
+        return sorted((set(self.previous.files) & self.before.keys()) - set(self.record.files))
+
+    def _replaced(self) -> list[str]:
+        """Return the paths of objects that are replaced or deleted."""
+        return [*self.changed(), *self._removed(), *({RECORD} & self.before.keys())]
+
+    def _uploads(self) -> list[dict[str, bytes]]:
+        """Return groups of files in upload order.
+
+        The first record lists the files of both deployments, so that the next deployment knows them even if this one
+        is killed.
+        """
+        both = self.record.model_copy(update={"files": sorted({*self.previous.files, *self.record.files})})
+        groups = [
+            {path: content for path, content in group.items() if self.before.get(path) != digest(content)}
+            for group in self.bundle.groups(self.image())
+        ]
+        return [{RECORD: both.to_bytes()}, *groups, {RECORD: self.record.to_bytes()}]
+
+    def _prepare(self, folder: str) -> None:
+        for top in top_folders(self._replaced()):
+            Path(folder, "backup", top).mkdir(parents=True)
+        _write(self._uploads(), f"{folder}/new")
+
+    def _commands(self, folder: str) -> list[Command]:
+        *uploads, record = self.bucket.upload(self._uploads(), f"{folder}/new")
+        backup = self.bucket.download(self._replaced(), f"{folder}/backup")
+        return [*backup, *uploads, *self.bucket.remove(self._removed()), record]
+
+    def _undo(self, folder: str) -> list[Command]:
         now = self.bucket.digests()
-        lost = {path: content for path, content in self.kept.items() if now.get(path) != digest(content)}
-        order = self._bundle()
-        for group in (order.modules, order.pipelines, order.dag_files):
-            self.bucket.upload({path: content for path, content in lost.items() if path in group})
-        self.bucket.upload({path: lost[path] for path in lost if path in (PATH, *self._gone)})
-        brought = [path for path in (*self.record.files, PATH) if path in now and path not in self.before]
-        if brought:
-            self.bucket.remove(brought)
-        return "DAGs, and what they import: as before"
-
-    def _bundle(self) -> Bundle:
-        return bundle(self.source, self.repository.reference(self.worker_image))
-
-    def _is_changed(self, path: str, content: bytes) -> bool:
-        return path in self.before and self.before[path] != digest(content)
-
-    def _refuse_others_files(self, files: Mapping[str, bytes]) -> None:
-        others = [path for path, content in files.items() if path not in self.ours and self._is_changed(path, content)]
-        if others:
-            raise DeploymentError(
-                f"in {self.bucket.url}, not from a deployment of Foreserve: {_shortened(others)}. Move it elsewhere; "
-                "it would be overwritten"
-            )
+        lost = {
+            path: Path(folder, "backup", path).read_bytes()
+            for path in self._replaced()
+            if now.get(path) != self.before[path]
+        }
+        groups = [{path: lost.pop(path) for path in group if path in lost} for group in self.bundle.groups("")]
+        groups.append(lost)  # the objects that were deleted, and the record
+        _write(groups, f"{folder}/old")
+        added = (now.keys() - self.before.keys()) & {*self.record.files, RECORD}
+        return [*self.bucket.upload(groups, f"{folder}/old"), *self.bucket.remove(added)]
 
 
-def _back(now: Mapping[str, str], wanted: Mapping[str, str | None], before: Mapping[str, str]) -> dict[str, str | None]:
-    """What has to be set, for what a step touched to be as before."""
-    return {name: before.get(name) for name in wanted if now.get(name) != before.get(name)}
+def _write(groups: Sequence[Mapping[str, bytes]], folder: str) -> None:
+    """Write each group of files into a subfolder that its number names."""
+    for number, files in enumerate(groups, 1):
+        for path, content in files.items():
+            file = Path(folder, str(number), path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
 
 
-def _split(traffic: Mapping[str, int]) -> str:
-    return ", ".join(f"{revision} ({percent} %)" for revision, percent in traffic.items()) or "no revision"
-
-
-def _shortened(paths: Sequence[str]) -> str:
-    """A few paths, or how many there are in which folders."""
+def shortened(paths: Sequence[str]) -> str:
+    """List a few paths, or count many by folder."""
     if len(paths) <= _PATHS_SHOWN:
         return ", ".join(paths)
     folders = Counter("/".join(path.split("/")[:2]) for path in paths)

@@ -1,4 +1,4 @@
-"""A repository to deploy, and a cloud to deploy it to: the real command and git, stand-ins for the other tools."""
+"""A repository, and a cloud to deploy it to: stand-ins for gcloud, docker and terraform, with the real git."""
 
 import json
 import os
@@ -40,7 +40,7 @@ INSTALLED = {
 
 @pytest.fixture(scope="session")
 def original(tmp_path_factory):
-    """A repository with what is deployed, as it is here, in one commit."""
+    """A repository with one commit, which has the folders of this one that are deployed."""
     tree = tmp_path_factory.mktemp("original")
     ignore = shutil.ignore_patterns("__pycache__")
     for folder in FOLDERS:
@@ -67,7 +67,7 @@ def commit(tree):
 
 @dataclass
 class Cloud:
-    """The stand-ins' state, and the command that deploys to it."""
+    """The state of the stand-ins, and the command that deploys to them."""
 
     state: Path
     tree: Path
@@ -93,7 +93,7 @@ class Cloud:
         }
 
     def snapshot(self):
-        """What a deployment that failed has to leave as it was."""
+        """Return the state that a failed deployment must restore."""
         composer, service = self.load("composer"), self.load("service")
         return {
             "files": self.files(),
@@ -122,7 +122,7 @@ class Cloud:
         )
 
     def run(self, *arguments, **how):
-        """Run the command; its exit code, and what it said."""
+        """Run the command; return its exit code and its output."""
         process = self.start(*arguments, **how)
         said, _ = process.communicate(timeout=60)
         return process.returncode, said
@@ -135,7 +135,7 @@ class Cloud:
 
 @pytest.fixture
 def cloud(original, tmp_path):
-    """A project as Terraform leaves it, in an Airflow environment that others use too."""
+    """A project after `terraform apply`, with an Airflow environment that others use too."""
     state = tmp_path / "cloud"
     (state / "bin").mkdir(parents=True)
     fake = Path(__file__).with_name("fake_cloud.py")

@@ -1,4 +1,4 @@
-"""An Airflow that has nothing of ours but what lies in the folders that Composer fills from the bucket."""
+"""An Airflow that finds Foreserve's packages only in the folders that Composer fills from the bucket."""
 
 import json
 import os
@@ -16,11 +16,11 @@ ENVIRONMENT = {
 
 
 def bare_environment(gcs, home, plugins):
-    """That of a process of Airflow in which nothing says where our packages are.
+    """Return the environment variables of an Airflow process, without the paths of Foreserve's packages.
 
     Args:
-        gcs: the folder that has `dags/`.
-        home: of Airflow.
+        gcs: the folder that contains `dags/`.
+        home: the home folder of Airflow.
         plugins: the folder of plugins.
     """
     return {
@@ -35,12 +35,12 @@ def bare_environment(gcs, home, plugins):
 
 
 def load_dags(python, gcs, home, plugins, order):
-    """What an Airflow finds there.
+    """Return the DAGs and plugins that an Airflow loads, as `load_dags.py` reports them.
 
     Args:
-        python: its interpreter.
-        gcs: the folder that has `dags/`.
-        home: of Airflow.
+        python: the interpreter of the Airflow.
+        gcs: the folder that contains `dags/`.
+        home: the home folder of Airflow.
         plugins: the folder of plugins.
         order: "plugins first" or "DAGs first".
     """
@@ -52,7 +52,7 @@ def load_dags(python, gcs, home, plugins, order):
 
 
 def check(report, gcs):
-    """That all DAGs were loaded, from there alone, and know the script and the image of the deployment."""
+    """Assert that all DAGs were loaded from `gcs` alone, and have the script and the image of the deployment."""
     pipelines = [path.parent.name for path in ROOT.glob("dags/pipelines/*/dag.py")]
     assert report["errors"] == {}
     assert report["plugin_errors"] == {}

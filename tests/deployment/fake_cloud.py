@@ -1,6 +1,7 @@
-"""gcloud, docker and terraform, as far as a deployment needs them: their state is a folder of files.
+"""A stand-in for gcloud, docker and terraform, with the commands that a deployment needs.
 
-It is run under each of these names, knows the flags that the real ones have, and fails when the test says so.
+It runs under each of these names, knows the flags of the real programs, keeps its state in a folder of files, and fails
+when a test wants it to.
 """
 
 import base64
@@ -17,13 +18,17 @@ from pathlib import Path
 STATE = Path(os.environ["FAKE_CLOUD"])
 BUCKET = STATE / "bucket"
 
-FLAGS = {  # of the Google Cloud CLI, as `--help` of version 528 lists them
+# The flags that `--help` of Google Cloud CLI 528 lists.
+FLAGS = {
     "artifacts docker images list": {"--include-tags"},
     "composer environments describe": {"--location"},
     "composer environments list-packages": {"--location"},
     "composer environments update": {
-        *("--location", "--update-env-variables", "--remove-env-variables"),
-        *("--update-pypi-package", "--remove-pypi-packages"),
+        "--location",
+        "--update-env-variables",
+        "--remove-env-variables",
+        "--update-pypi-package",
+        "--remove-pypi-packages",
     },
     "run deploy": {"--image", "--no-traffic", "--region"},
     "run services describe": {"--region"},
@@ -49,7 +54,7 @@ def fail(message):
 
 
 class Call:
-    """A command line of gcloud: its words, and its flags with all their values."""
+    """A command line of gcloud: the words, and the flags with all their values."""
 
     def __init__(self, arguments):
         words = [argument for argument in arguments if not argument.startswith("--")]

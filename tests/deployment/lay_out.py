@@ -1,9 +1,10 @@
-"""Lays the bundle out in a folder, as it lies in the bucket of an Airflow environment."""
+"""Writes the files of a deployment into a folder, at their paths in the bucket of an Airflow environment."""
 
+from itertools import chain
 from pathlib import Path
 
 from deployment.bundle import bundle
-from deployment.commands import Commands
+from deployment.commands import Runner
 from deployment.source import Source
 
 ROOT = Path(__file__).parents[2]
@@ -11,9 +12,8 @@ IMAGE = "europe-west1-docker.pkg.dev/shop-predictions/foreserve/beam-jobs@sha256
 
 
 def lay_out(folder):
-    """Write `dags/` and `plugins/` into a folder."""
-    source = Source(ROOT, Commands(print, dry=True, folder=ROOT))
-    for path, content in bundle(source, IMAGE).files().items():
+    groups = bundle(Source(ROOT, Runner(print, ROOT))).groups(IMAGE)
+    for path, content in chain.from_iterable(group.items() for group in groups):
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)

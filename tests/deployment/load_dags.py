@@ -1,4 +1,4 @@
-"""Loads the DAGs of a deployed environment in this interpreter's Airflow, and prints what it found, as JSON."""
+"""Loads the DAGs and plugins of a deployed environment in the Airflow of this interpreter; prints them as JSON."""
 
 import json
 import sys
@@ -18,8 +18,8 @@ PLUGINS_FIRST = sys.argv[1] == "plugins first"
 
 
 def plugins():
-    """The plugins that Airflow loads, and the errors that it met."""
-    from airflow import plugins_manager  # noqa: PLC0415  before or after the DAGs, as the test says
+    """Return the names of the loaded plugins, and the errors by file."""
+    from airflow import plugins_manager  # noqa: PLC0415  the test chooses the order
 
     if hasattr(plugins_manager, "_get_plugins"):
         loaded, errors = plugins_manager._get_plugins()
@@ -30,7 +30,7 @@ def plugins():
 
 
 def dags():
-    """The bag of all DAGs, with the folder on the Python path, as the processes have it that parse and run them."""
+    """Return the bag of all DAGs. Their folder is on the Python path, as in the processes that parse and run DAGs."""
     if Bag is not None:
         return Bag(DAGS_FOLDER, bundle_path=Path(DAGS_FOLDER))
     from airflow.models.dagbag import DagBag  # noqa: PLC0415  Airflow 2

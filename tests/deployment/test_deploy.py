@@ -1,4 +1,4 @@
-"""Deployments, run as a person runs them."""
+"""Whole deployments by the command, against stand-ins for gcloud, docker and terraform."""
 
 import itertools
 import json
@@ -18,13 +18,13 @@ REVISION = ("api-00002", 100)
 
 @pytest.fixture
 def deployed(cloud):
-    """A cloud that was deployed to."""
+    """A cloud after a first deployment."""
     cloud.deploy()
     return cloud
 
 
 def changing(calls):
-    """The calls that change something, shortened."""
+    """Return the calls that change something."""
     verbs = ("build", "push", "deploy", "update", "update-traffic", "rsync", "rm")
     return [call for call in calls if any(verb in call for verb in verbs) and not is_download(call)]
 
@@ -88,12 +88,12 @@ def test_a_shallow_clone_has_the_same_images(deployed, tmp_path):
 
 
 def test_no_revision_is_named(deployed):
-    """A name would be part of the template, which Terraform compares with what it made."""
+    """Terraform would report a name, which is part of the template, as a change."""
     (deploy,) = [call for call in deployed.calls() if "deploy" in call]
     assert not [word for word in deploy if word.startswith(("--tag", "--revision-suffix"))]
 
 
-def test_dag_files_come_last_and_what_they_import_first(deployed):
+def test_modules_are_uploaded_first_and_dag_files_last(deployed):
     uploads = [call for call in deployed.calls() if "rsync" in call]
     folders = [call[-2].partition("/")[2].rpartition("-b/")[2] for call in uploads]
     # The record, modules, SQL and YAML, DAG files, the record
@@ -108,7 +108,7 @@ def test_a_second_deployment_changes_nothing(deployed):
     assert deployed.snapshot() == before
 
 
-def test_a_changed_pipeline_is_all_that_is_brought(deployed):
+def test_only_a_changed_pipeline_is_uploaded(deployed):
     (deployed.tree / SQL).write_text("SELECT 1")
     commit(deployed.tree)
     before = deployed.files()
@@ -119,7 +119,7 @@ def test_a_changed_pipeline_is_all_that_is_brought(deployed):
     assert not [call for call in deployed.calls() if "update" in call or "build" in call or "deploy" in call]
 
 
-def test_changed_jobs_get_an_image_and_only_that(deployed):
+def test_a_change_of_the_beam_jobs_only_builds_their_image(deployed):
     with (deployed.tree / "beam_jobs" / "mutations.py").open("a") as file:
         file.write("\n# a change\n")
     commit(deployed.tree)
@@ -132,7 +132,7 @@ def test_changed_jobs_get_an_image_and_only_that(deployed):
     assert not [call for call in deployed.calls() if "update" in call]
 
 
-def test_what_a_deployment_brought_goes_when_it_is_gone_here_and_nothing_else(deployed):
+def test_only_files_of_an_earlier_deployment_are_removed(deployed):
     for path in ("dags/pipelines/customer_segment", "plugins/foreserve/reports.py"):
         git(deployed.tree, "rm", "-qr", path)
     commit(deployed.tree)
@@ -142,7 +142,7 @@ def test_what_a_deployment_brought_goes_when_it_is_gone_here_and_nothing_else(de
     assert gone == {path for path in before if "customer_segment" in path or path.endswith("foreserve/reports.py")}
 
 
-def test_only_variables_that_differ_are_set_and_those_that_terraform_dropped_are_removed(deployed):
+def test_only_changed_variables_are_set_and_those_that_terraform_dropped_are_removed(deployed):
     outputs = deployed.load("outputs")
     outputs["environment_variables"]["FORESERVE_LOCATION"] = "US, or so"
     del outputs["environment_variables"]["AIRFLOW_CONN_MAIL"]
@@ -157,19 +157,19 @@ def test_only_variables_that_differ_are_set_and_those_that_terraform_dropped_are
 
 
 def shown(said):
-    """The commands that are shown, without what differs each time or is only known when it is done."""
+    """Return the commands in an output, with the plan's placeholders for values that a deployment determines."""
     commands = re.findall(r"^ +\$ (.+)$", said, re.MULTILINE)
-    for changing, constant in {
+    for value, placeholder in {
         r"'": "",
-        rf"{re.escape(tempfile.gettempdir())}/\S+?/(?=dags|plugins|data)": "TMP/",
-        r"sha256:(\w{64}|\(.*?\))": "DIGEST",
-        r"(api-\d{5}|\(the new revision\))=": "NEW=",
+        rf"{re.escape(tempfile.gettempdir())}/[^/\s]+/": "<temporary folder>/",
+        r"sha256:\w{64}": "<digest of the pushed image>",
+        r"api-\d{5}=": "<new revision>=",
     }.items():
-        commands = [re.sub(changing, constant, command) for command in commands]
+        commands = [re.sub(value, placeholder, command) for command in commands]
     return commands
 
 
-def test_without_apply_nothing_is_done_and_every_command_is_shown(cloud):
+def test_without_apply_nothing_is_changed_and_every_command_is_shown(cloud):
     before = cloud.snapshot()
     code, plan = cloud.run()
     assert code == 0
@@ -189,10 +189,10 @@ def test_secrets_are_never_shown(cloud, arguments):
 
 
 @pytest.mark.parametrize(("how", "every"), [("half", 1), ("before", 3)])
-def test_whatever_fails_all_is_as_before(deployed, how, every):
-    """An upgrade that changes everything, in which calls fail: each one half-way, every third before it did anything.
+def test_any_failure_restores_the_state_before(deployed, how, every):
+    """An upgrade that changes everything, in which each call fails half-way, or every third one before it begins.
 
-    Half-way through what cannot be halved, such as an update of the environment, is when it was done.
+    A call that cannot be done by half, such as an update of the environment, is done whole and then fails.
     """
     for path in ("serving_api/app.py", "beam_jobs/mutations.py", "plugins/foreserve/quality_gate.py", SQL):
         with (deployed.tree / path).open("a") as file:
@@ -240,7 +240,7 @@ def test_a_first_deployment_that_fails_leaves_nothing(cloud):
     assert len(cloud.calls()) < number
 
 
-def test_what_cannot_be_taken_back_is_said(deployed):
+def test_a_step_that_cannot_be_undone_is_reported(deployed):
     (deployed.tree / SQL).write_text("SELECT 1")
     commit(deployed.tree)
     code, said = deployed.run("--apply", failure="8 999 after")
@@ -272,7 +272,7 @@ def test_a_revision_that_terraform_made_since_gets_the_traffic(deployed):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_all_is_as_before(deployed, number):
+def test_an_interrupt_restores_the_state_before(deployed, number):
     (deployed.tree / SQL).write_text("SELECT 1")
     commit(deployed.tree)
     before = deployed.snapshot()
@@ -287,7 +287,7 @@ def test_interrupted_all_is_as_before(deployed, number):
     assert deployed.snapshot() == before
 
 
-def test_killed_half_way_the_next_deployment_knows_its_own_files(deployed):
+def test_a_deployment_after_a_killed_one_knows_the_files_of_both(deployed):
     new = deployed.tree / "dags" / "shared" / "more.sql"
     new.write_text("SELECT 1")
     commit(deployed.tree)
@@ -304,7 +304,7 @@ def test_killed_half_way_the_next_deployment_knows_its_own_files(deployed):
     assert deployed.files()["dags/shared/more.sql"] == b"SELECT 2"
 
 
-def test_a_tree_that_differs_from_its_commit_is_refused_unless_told(cloud):
+def test_a_tree_that_differs_from_its_commit_needs_dirty(cloud):
     (cloud.tree / "serving_api" / "new.py").write_text("")
     before = cloud.snapshot()
     code, said = cloud.run("--apply")
@@ -322,7 +322,7 @@ def test_a_file_of_others_is_not_overwritten(cloud):
     file.write_text("somebody's")
     code, said = cloud.run("--apply")
     assert code == 1
-    assert "dags/roll_back.py. Move it elsewhere" in said
+    assert "would be overwritten: dags/roll_back.py. Move them elsewhere" in said
     assert file.read_text() == "somebody's"
 
 
@@ -365,28 +365,30 @@ def test_an_environment_that_terraform_has_not_made_is_named(cloud):
     (cloud.tree / "infra" / "environments" / "test").rename(cloud.tree / "infra" / "environments" / "other")
     code, said = cloud.run()
     assert code == 1
-    assert "infra/environments/test does not exist; there is other" in said
+    assert "infra/environments/test does not exist; existing environments: other" in said
 
 
 @pytest.fixture
 def only_git(tmp_path):
-    """A search path on which nothing is but git."""
+    """A PATH that has nothing but git."""
     (tmp_path / "git").mkdir()
     (tmp_path / "git" / "git").symlink_to(shutil.which("git"))
     return str(tmp_path / "git")
 
 
-def test_the_example_is_planned_without_any_of_the_tools(cloud, only_git):
+def test_the_example_is_planned_without_the_tools(cloud, only_git):
     shutil.rmtree(cloud.state / "bin")
     code, said = cloud.run(name="example", path=only_git)
     assert code == 0, said
     assert "$ docker build" in said
-    assert "Nothing was asked, and nothing was changed." in said
+    assert "'--build-arg=BEAM_VERSION=<beam version of the environment>'" in said
+    assert tempfile.gettempdir() not in said
+    assert "Google Cloud was not asked, and nothing was changed." in said
     code, said = cloud.run("--apply", name="example", path=only_git)
     assert (code, "nothing can be deployed without Google Cloud" in said) == (1, True)
 
 
-def test_a_file_of_outputs_does_instead_of_terraform(cloud):
+def test_a_file_of_outputs_replaces_terraform(cloud):
     (cloud.state / "bin" / "terraform").unlink()
     cloud.deploy(f"--outputs={cloud.state / 'outputs.json'}")
     code, said = cloud.run(f"--outputs={cloud.state / 'none.json'}")

@@ -1,4 +1,4 @@
-"""The files as they lie in the bucket, in a real Airflow that has nothing else of ours."""
+"""The files at their paths in the bucket, loaded by a real Airflow that has no other files of Foreserve."""
 
 import sys
 
@@ -10,7 +10,7 @@ from tests.deployment.lay_out import lay_out
 
 @pytest.fixture(scope="module")
 def gcs(tmp_path_factory):
-    """What Composer's processes have at /home/airflow/gcs."""
+    """The folder that Composer's processes have at /home/airflow/gcs."""
     folder = tmp_path_factory.mktemp("gcs")
     lay_out(folder)
     return folder

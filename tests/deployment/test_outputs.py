@@ -1,10 +1,10 @@
-"""What Terraform says, checked."""
+"""Validation of Terraform's output."""
 
 import json
 
 import pytest
 
-from deployment.errors import DeploymentError
+from deployment.commands import DeploymentError
 from deployment.outputs import read
 from tests.deployment.conftest import ROOT
 
@@ -16,14 +16,14 @@ def with_variables(**values):
     return {VARIABLES: EXAMPLE[VARIABLES] | values}
 
 
-def test_the_example_is_taken():
+def test_the_example_is_valid():
     assert read(json.dumps(EXAMPLE), "here").composer.environment == "foreserve"
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"zone": "b"}, "zone: no such field; take it out"),
+        ({"zone": "b"}, "zone: unknown field; remove it"),
         ({"project": "Shop Predictions"}, "project: 'Shop Predictions' does not match"),
         ({"image_repository": "gcr.io/shop"}, "image_repository: 'gcr.io/shop' does not match"),
         ({"api": {"service": "s", "location": "l"}}, "api.url: the field is missing; add it"),
@@ -34,17 +34,17 @@ def test_the_example_is_taken():
         ),
         (
             with_variables(FORESERVE_RETRIES=3),
-            "environment_variables.FORESERVE_RETRIES: a variable's value has to be a",
+            "environment_variables.FORESERVE_RETRIES: the value of a variable must be a",
         ),
         (
             with_variables(AIRFLOW__CORE__DAGS_FOLDER="x"),
-            "environment_variables.AIRFLOW__CORE__DAGS_FOLDER: Composer takes",
+            "environment_variables.AIRFLOW__CORE__DAGS_FOLDER: Composer accepts no",
         ),
-        (with_variables(FORESERVE_DATAFLOW_SDK_CONTAINER_IMAGE="x"), "take the variable out of Terraform's output"),
+        (with_variables(FORESERVE_DATAFLOW_SDK_CONTAINER_IMAGE="x"), "remove it from Terraform's output"),
         (with_variables(**{"A-B": "x"}), "environment_variables.A-B: 'A-B' does not match"),
     ],
 )
-def test_a_wrong_field_is_named_with_its_value_and_what_to_do(changes, problem):
+def test_an_invalid_field_is_named_with_its_value_and_the_fix(changes, problem):
     with pytest.raises(DeploymentError) as raised:
         read(json.dumps(EXAMPLE | changes), "terraform output of infra/environments/test")
     assert str(raised.value).startswith("terraform output of infra/environments/test: ")
@@ -63,6 +63,6 @@ def test_values_of_variables_are_not_in_errors():
     assert "hunter2" not in str(raised.value)
 
 
-def test_text_that_is_no_json_is_refused():
+def test_text_that_is_not_json_is_refused():
     with pytest.raises(DeploymentError, match="here: not JSON"):
         read("Error: no outputs", "here")

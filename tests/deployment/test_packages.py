@@ -1,4 +1,4 @@
-"""Whether images of Airflow environments have what tasks import."""
+"""The packages that tasks import, compared with those of images of Airflow environments."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployment import packages
-from deployment.errors import DeploymentError
+from deployment.commands import DeploymentError
 from tests.deployment.conftest import ROOT
 
 PUBLISHED = json.loads(Path(__file__).with_name("published_packages.json").read_text())["images"]
@@ -16,18 +16,19 @@ LOCKS = {version: ROOT / "tests" / "airflow_versions" / f"requirements-{version}
 
 
 def locked(version):
-    """The packages of one of the other Airflow versions that the DAGs are tested with."""
+    """Return the packages of one of the other Airflow versions that the DAGs are tested with."""
     return dict(re.findall(r"^([a-z0-9-]+)(?:\[.*\])?==(\S+)", LOCKS[version].read_text(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("version", LOCKS)
-def test_what_the_dags_are_tested_with_does(version):
+def test_the_versions_that_the_dags_are_tested_with_suit(version):
     lacking = packages.missing(locked(version), {}, version)
-    assert lacking.keys() <= {"google-apitools", "google-auth-httplib2"}  # no Beam job is launched from these
+    # Only launching Beam jobs needs these, and no job is launched from these environments.
+    assert lacking.keys() <= {"google-apitools", "google-auth-httplib2"}
 
 
 @pytest.mark.parametrize("version", LOCKS)
-def test_what_an_image_lacks_is_added(version):
+def test_packages_that_an_image_lacks_are_added(version):
     installed = {
         name: found for name, found in locked(version).items() if name not in ("hdrhistogram", "pydantic-settings")
     }
@@ -36,16 +37,16 @@ def test_what_an_image_lacks_is_added(version):
 
 
 @pytest.mark.parametrize("image", PUBLISHED)
-def test_what_is_known_of_published_images_does_not_conflict(image):
+def test_published_images_do_not_conflict(image):
     packages.missing(PUBLISHED[image], {}, image)
 
 
-def test_what_a_team_has_added_keeps_its_extras():
+def test_a_package_that_a_team_added_keeps_its_extras():
     installed = locked("3.1") | {"apache-beam": "2.50.0"}
     assert packages.missing(installed, {"apache-beam": "[gcp]==2.50.0"}, "3.1")["apache-beam"] == "[gcp]>=2.60"
 
 
-def test_what_belongs_to_the_image_is_not_replaced():
+def test_a_package_of_the_image_itself_is_not_replaced():
     with pytest.raises(DeploymentError) as raised:
         packages.missing(
             {"pydantic": "1.10.0", "jinja2": "3.0.3", "hdrhistogram": "0.1"}, {"hdrhistogram": "==0.1"}, "i"
@@ -55,18 +56,17 @@ def test_what_belongs_to_the_image_is_not_replaced():
     )
 
 
-def test_what_was_added_to_the_image_is_set_to_another_version():
+def test_a_package_that_was_added_to_the_image_is_set_to_another_version():
     lacking = packages.missing({"hdrhistogram": "0.1"}, {"HDRhistogram": "==0.1"}, "image")
     assert lacking["hdrhistogram"] == ">=0.10"
 
 
-def test_a_list_that_is_none_is_refused():
-    with pytest.raises(DeploymentError, match="cannot be read from what gcloud printed"):
+def test_a_list_in_another_form_is_refused():
+    with pytest.raises(DeploymentError, match="cannot be read from gcloud's output"):
         packages.parse_list("Permission denied")
 
 
 def test_every_package_that_tasks_import_is_required():
-    """Each package of others that operators, factory or jobs import comes with a requirement."""
     providers = {
         "airflow": "apache-airflow",
         "apache_beam": "apache-beam",

@@ -1,4 +1,4 @@
-"""A real Prometheus with our configuration, and a real lookup service for it to watch."""
+"""A real Prometheus with the configuration of monitoring/, and a real lookup service that it scrapes."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ PATH = f"{ROOT}/.venvs/prometheus/usr/bin{os.pathsep}{os.environ['PATH']}"
 
 @pytest.fixture(scope="session")
 def promtool():
-    """Runs promtool in the folder of our configuration; its output."""
+    """Runs promtool in the folder of the configuration, and returns its output."""
     program = shutil.which("promtool", path=PATH)
 
     def run(*arguments):
@@ -38,7 +38,7 @@ def promtool():
 
 @pytest.fixture
 def watch(tmp_path):
-    """Runs Prometheus on what is at a URL, with shorter intervals: `with watch(url) as prometheus`."""
+    """Runs a Prometheus that scrapes a URL every second: `with watch(url) as prometheus`."""
 
     @contextmanager
     def watching(url):

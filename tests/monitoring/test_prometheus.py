@@ -32,7 +32,7 @@ def test_prometheus_accepts_the_configuration(promtool):
     assert f"{len(RULES)} rules found" in said
 
 
-def test_alerts_fire_on_what_they_are_for(promtool):
+def test_each_alert_fires_on_its_condition(promtool):
     promtool("test", "rules", ROOT / "tests" / "monitoring" / "alerts.yaml")
 
 
@@ -53,7 +53,7 @@ def test_a_service_is_watched_until_it_is_gone(store, watch):
             wait_for(lambda: prometheus.rules() == dict.fromkeys(NAMES, "ok"))
             wait_for(lambda: prometheus.query("ALERTS") == [])
             for expression in expressions():
-                prometheus.query(expression)  # raises where Prometheus does not understand it
+                prometheus.query(expression)  # raises an error if the expression is invalid
             running.close()
             gone = {"alertname": "ForeserveGone", "alertstate": "pending", "severity": "page"}
             wait_for(lambda: any(gone.items() <= labels.items() for labels, _ in prometheus.query("ALERTS")))
