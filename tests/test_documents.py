@@ -1,5 +1,6 @@
 """The documents agree with the repository: links lead somewhere, commands and variables exist, lines fit."""
 
+import ast
 import re
 
 import pytest
@@ -107,3 +108,34 @@ def test_lines_fit(document):
     for line, is_code in lines(document):
         has_one_word = " " not in line.strip()
         assert is_code or has_one_word or line.startswith("|") or len(line) <= WIDTH, line
+
+
+def messages():
+    """The texts in the code of the registry, the jobs and the operators, by file, with … for each value."""
+    for folder in ("prediction_store", "beam_jobs", "plugins"):
+        for file in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    text = "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+                    yield file, text
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield file, node.value
+
+
+def quoted_refusals():
+    """What the runbook quotes of messages, in its table of refusals."""
+    section = (ROOT / "docs" / "runbook.md").read_text().split("\n## Refusals\n")[1]
+    cells = re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE)
+    return [quoted for cell in cells for quoted in re.findall(r"`([^`]+)`", cell)]
+
+
+def test_refusals_that_the_runbook_quotes_exist():
+    texts = [text for _, text in messages()]
+    assert not [quoted for quoted in quoted_refusals() if not any(quoted in text for text in texts)]
+
+
+def test_the_runbook_has_every_refusal_of_the_registry():
+    modules = (ROOT / "prediction_store" / "lifecycle.py", ROOT / "prediction_store" / "registry.py")
+    refusals = {text for file, text in messages() if file in modules and re.match("…: .{10}", text)}
+    assert len(refusals) > 10
+    assert not {text for text in refusals if not any(quoted in text for quoted in quoted_refusals())}

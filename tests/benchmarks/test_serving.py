@@ -311,10 +311,9 @@ def test_only_the_tables_that_were_made_are_replaced():
     assert made == text.replace("old", "new")
 
 
-def test_the_document_has_a_place_for_every_table():
-    text = (ROOT / "docs" / "serving-performance.md").read_text()
-    names = ("comparison", "targets", "hedging", "overload", "scaling", "conditions")
-    assert all(f"<!-- serving: {name} -->" in text for name in names)
+def test_the_document_has_places_for_tables_that_are_made():
+    places = re.findall(r"<!-- serving: (\w+) -->", (ROOT / "docs" / "serving-performance.md").read_text())
+    assert {"comparison", "hedging", "conditions"} == set(places)
 
 
 def test_the_command_fills_a_document_in(tmp_path):

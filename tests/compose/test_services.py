@@ -20,7 +20,7 @@ from tests.dockerfiles import instructions
 
 STACK = Stack(ports=DEFAULT_PORTS, state=Path("/state"), environments=Path("/environments"))
 LOCAL = {service.name: service for service in STACK.services()}
-DOCUMENT = (ROOT / "docs" / "docker.md").read_text()
+DOCUMENT = (ROOT / "docs" / "local-stack.md").read_text()
 
 IN_CONTAINERS = {
     str(ROOT): "/app",
@@ -140,7 +140,7 @@ def test_a_port_in_the_shell_changes_the_published_port_and_the_links_for_users(
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_the_document_says_where_a_service_is(name):
-    services, _ = DOCUMENT.split("## Settings")
+    services, _ = DOCUMENT.split("| volume |")
     (row,) = re.findall(rf"^\| `{name}` \|.*$", services, re.MULTILINE)
     for variable in PUBLISHED.get(name, {}):
         assert f"127.0.0.1:{ENV[variable]}" in row
