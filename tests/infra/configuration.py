@@ -1,4 +1,4 @@
-"""Terraform configurations as they are written: blocks, and what their expressions name."""
+"""Parsed Terraform configurations: blocks, and the names in their expressions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ import hcl2
 from lark import Token, Tree
 
 Name = tuple[str, ...]
-"""A traversal such as var.clusters[0].zone: its names, without what is in brackets."""
+"""The names of a traversal such as var.clusters[0].zone, without the indexes in brackets."""
 
 _TRAVERSALS = {"get_attr_expr_term", "index_expr_term", "attr_splat_expr_term", "full_splat_expr_term"}
 
 
 @dataclass
 class Block:
-    """A block: its labels, arguments, and the blocks in it."""
+    """A block with its labels, its arguments and its inner blocks."""
 
     kind: str
     labels: list[str]
@@ -32,7 +32,7 @@ class Block:
         return [block for block in self.blocks if block.kind == kind]
 
     def names(self, bound: frozenset[str] = frozenset()) -> Iterator[Name]:
-        """All that its expressions name, but for what a `for` or `dynamic` has bound."""
+        """Yield the names in the expressions of the block, without variables of `for` and `dynamic`."""
         if self.kind == "dynamic":
             yield from names(self.arguments["for_each"], bound)
             bound |= {self.labels[0]}
@@ -57,7 +57,7 @@ class Module:
     @classmethod
     @cache
     def load(cls, folder: Path) -> "Module":
-        """Read a folder."""
+        """Parse the files of a folder."""
         module = cls(folder)
         for file in sorted(folder.glob("*.tf")):
             tree = hcl2.parses_to_tree(file.read_text())
@@ -65,7 +65,7 @@ class Module:
         return module
 
     def of(self, kind: str) -> dict[Any, Block]:
-        """Its blocks of a kind, by their labels."""
+        """Return the blocks of a kind, by their labels."""
         return {
             block.labels[0] if len(block.labels) == 1 else tuple(block.labels): block
             for block in self.blocks
@@ -77,18 +77,20 @@ class Module:
         return {name for block in self.blocks if block.kind == "locals" for name in block.arguments}
 
     def called(self, call: Block) -> "Module":
-        """The module that a block calls."""
+        """Return the module that a block calls."""
         return Module.load((self.folder / text(call.arguments["source"])).resolve())
 
 
 def names(tree: Tree, bound: frozenset[str] = frozenset()) -> Iterator[Name]:
-    """All that an expression names, but for what is bound."""
+    """Yield the names in an expression, without bound variables."""
     match tree.data:
         case "function_call":
             parts = [child for child in _trees(tree) if child.data != "identifier"]
         case "object_elem":
             key, value = _trees(tree)
-            parts = [value] if _unwrapped(key).data == "identifier" else [key, value]  # a plain word names nothing
+            parts = (
+                [value] if _unwrapped(key).data == "identifier" else [key, value]
+            )  # a plain word is a key, not a name
         case "for_tuple_expr" | "for_object_expr":
             intro, *parts = [child for child in _trees(tree) if child.data != "new_line_or_comment"]
             *variables, collection = [child for child in _trees(intro) if child.data != "new_line_or_comment"]
@@ -105,7 +107,7 @@ def names(tree: Tree, bound: frozenset[str] = frozenset()) -> Iterator[Name]:
 
 
 def text(expression: Tree) -> str:
-    """A string without interpolations."""
+    """Return the text of a string that has no interpolations."""
     return "".join(str(token) for token in expression.scan_values(lambda token: token.type == "STRING_CHARS"))
 
 
@@ -138,7 +140,7 @@ def _unwrapped(tree: Tree) -> Tree:
 
 
 def _traversal(tree: Tree) -> tuple[str | None, list[str], list[Tree]]:
-    """The name that it begins with (None: with another expression), attributes, and the expressions in it."""
+    """Return the first name (None if another expression comes first), the attributes, and the inner expressions."""
     tree = _unwrapped(tree)
     if tree.data == "identifier":
         return _word(tree), [], []

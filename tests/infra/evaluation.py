@@ -1,6 +1,6 @@
-"""The examples of infra/ as tfparse evaluates them, with the values of their .tfvars.example.
+"""The examples of infra/, evaluated by tfparse with the values of their .tfvars.example.
 
-It evaluates as Terraform does when it plans; what Google Cloud would say, such as an address, is None or empty.
+tfparse evaluates as Terraform's plan does. Values that only Google Cloud knows, such as a URL, are None or empty.
 """
 
 import os
@@ -15,10 +15,10 @@ EXAMPLES = ["minimal", "production"]
 
 
 class Evaluated:
-    """A root module: resources by type and then by address, local values by module, and what it puts out."""
+    """A root module: its resources by type and address, its local values by module, and its output."""
 
     def __init__(self, folder, *more_values):
-        more = [os.path.relpath(file, folder) for file in more_values]  # tfparse looks for them from there
+        more = [os.path.relpath(file, folder) for file in more_values]  # tfparse expects paths relative to the folder
         found = load_from_path(str(folder), vars_paths=["terraform.tfvars.example", *more])
         self.resources = defaultdict(dict)
         for kind, blocks in found.items():

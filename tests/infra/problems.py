@@ -1,6 +1,6 @@
-"""What is wrong in a Terraform configuration: names of what is not there, and what does not fit the provider's schema.
+"""Problems of a Terraform configuration: undefined names, and mismatches with the schema of the provider.
 
-Terraform itself would say so, but needs the provider, which is not to be had without a network.
+`terraform validate` would find them too, but it needs a network to download the provider.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +12,7 @@ from lark import Tree
 from tests.infra.configuration import Block, Module, Name, names, text
 
 Schema = Mapping[str, Any]
-"""A block as `record_schema` describes it: `attributes` by type, `computed`, `blocks`."""
+"""A block as `record_schema` describes it, with `attributes` by type, `computed` and `blocks`."""
 
 _META_ARGUMENTS = {"count", "for_each", "depends_on", "provider"}
 _OWN_NAMES = {
@@ -24,11 +24,11 @@ _OWN_NAMES = {
 
 
 def problems(folder: Path, resources: Mapping[str, Schema]) -> list[str]:
-    """All that is wrong in a module, and in those that it calls.
+    """Return the problems of a module and of those that it calls.
 
     Args:
-        folder: of the module.
-        resources: the schema of each type of resource.
+        folder: the folder of the module.
+        resources: the schemas by type of resource.
     """
     module = Module.load(folder)
     found = [*_unresolved(module, resources), *_unused(module), *_undescribed(module)]
@@ -41,7 +41,7 @@ def problems(folder: Path, resources: Mapping[str, Schema]) -> list[str]:
     for call in module.of("module").values():
         target = module.called(call)
         if not target.blocks:
-            found.append(f"{call}: there is no module in {text(call.arguments['source'])}")
+            found.append(f"{call}: no module in {text(call.arguments['source'])}")
             continue
         found += _miscalled(call, target)
         found += problems(target.folder, resources)
@@ -49,18 +49,18 @@ def problems(folder: Path, resources: Mapping[str, Schema]) -> list[str]:
 
 
 def _unresolved(module: Module, resources: Mapping[str, Schema]) -> Iterator[str]:
-    """What is named and is not there."""
+    """Yield the names that are not defined."""
     for block in module.blocks:
         for name in block.names():
-            if not _is_there(module, resources, name):
-                yield f"{block}: {'.'.join(name)} is not there"
+            if not _is_defined(module, resources, name):
+                yield f"{block}: {'.'.join(name)} does not exist"
         for lifecycle in block.inner("lifecycle"):
             for ignored in names(lifecycle.arguments.get("ignore_changes", Tree("tuple", []))):
                 if not _has(resources.get(block.labels[0], {}), ignored):
-                    yield f"{block}: {'.'.join(ignored)} is not there, and cannot be ignored"
+                    yield f"{block}: {'.'.join(ignored)} does not exist, and cannot be ignored"
 
 
-def _is_there(module: Module, resources: Mapping[str, Schema], name: Name) -> bool:
+def _is_defined(module: Module, resources: Mapping[str, Schema], name: Name) -> bool:
     root, *rest = name
     first, following = rest[0] if rest else "", rest[1:]
     match root:
@@ -77,7 +77,7 @@ def _is_there(module: Module, resources: Mapping[str, Schema], name: Name) -> bo
 
 
 def _has(schema: Schema, attributes: Iterable[str]) -> bool:
-    """Whether an attribute, down through blocks, is one of the schema's."""
+    """Return True if the schema has the attribute at the end of a path through blocks."""
     for name in attributes:
         if name in schema.get("blocks", {}):
             schema = schema["blocks"][name]
@@ -87,7 +87,7 @@ def _has(schema: Schema, attributes: Iterable[str]) -> bool:
 
 
 def _unused(module: Module) -> Iterator[str]:
-    """Variables and local values that nothing names."""
+    """Yield unused variables and local values."""
     used = {tuple(name[:2]) for block in module.blocks for name in block.names() if block.kind != "variable"}
     yield from (
         f"{block}: nothing uses it" for name, block in module.of("variable").items() if ("var", name) not in used
@@ -104,10 +104,10 @@ def _undescribed(module: Module) -> Iterator[str]:
 
 
 def _misfits(where: str, block: Block, schema: Schema, *, top: bool = False) -> Iterator[str]:
-    """Arguments and blocks that the schema does not have, or that are missing."""
+    """Yield unknown and missing arguments and blocks."""
     attributes, blocks = schema.get("attributes", {}), schema.get("blocks", {})
     for argument in block.arguments.keys() - attributes.keys() - (_META_ARGUMENTS if top else set()):
-        yield f"{where}: no argument {argument}; there are {', '.join(sorted(attributes))}"
+        yield f"{where}: unknown argument {argument}; known: {', '.join(sorted(attributes))}"
     given: dict[str, int] = {}
     for inner in block.blocks:
         kind, content = inner.kind, inner
@@ -116,7 +116,7 @@ def _misfits(where: str, block: Block, schema: Schema, *, top: bool = False) -> 
         if kind == "dynamic":
             kind, (content,) = inner.labels[0], inner.inner("content")
         if kind not in blocks:
-            yield f"{where}: no block {kind}; there are {', '.join(sorted(blocks)) or 'none'}"
+            yield f"{where}: unknown block {kind}; known: {', '.join(sorted(blocks)) or 'none'}"
             continue
         given[kind] = given.get(kind, 0) + 1
         if given[kind] > 1 and not blocks[kind]["repeated"]:
@@ -129,7 +129,7 @@ def _misfits(where: str, block: Block, schema: Schema, *, top: bool = False) -> 
 
 
 def _miscalled(call: Block, target: Module) -> Iterator[str]:
-    """Inputs that a module does not have, or that are missing."""
+    """Yield unknown and missing inputs of a module."""
     variables = target.of("variable")
     given = call.arguments.keys() - {"source"} - _META_ARGUMENTS
     yield from (f"{call}: {target.folder.name} has no input {name}" for name in sorted(given - variables.keys()))

@@ -1,8 +1,8 @@
-"""Write provider_schema.json anew: `make infra-schema`. What of the Google provider's schema infra/ uses.
+"""Writes provider_schema.json, the part of the Google provider's schema that infra/ uses: `make infra-schema`.
 
-The source is the package cdktf-cdktf-provider-google, whose jsii assembly describes every resource of the provider: the
-`...Config` interfaces have the arguments, the `...OutputReference` classes (of the resource itself: its own class) also
-what can only be read.
+The source is the jsii assembly in the package cdktf-cdktf-provider-google, which describes every resource of the
+provider. A `...Config` interface has the arguments. The class of the resource, and for an inner block the class
+`...OutputReference`, also has the read-only attributes.
 """
 
 import importlib.metadata
@@ -17,12 +17,12 @@ PACKAGE = "cdktf-cdktf-provider-google"
 INFRA = Path(__file__).parents[2] / "infra"
 SCHEMA = Path(__file__).with_name("provider_schema.json")
 
-# Of the classes, what the resource has from cdktf.
+# Attributes of the classes that come from cdktf, not from the provider.
 _NOT_THE_PROVIDERS = {"internal_value", "fqn", "tf_resource_type"}
 
 
 def main() -> None:
-    """Write the file."""
+    """Write provider_schema.json."""
     spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise SystemExit(f"{PACKAGE} is not installed; run this by `make infra-schema`")
@@ -40,7 +40,7 @@ def main() -> None:
     readme = importlib.metadata.metadata(PACKAGE).get_payload()
     version = re.search(r"hashicorp/google provider version ([\d.]+)", str(readme))
     if version is None:
-        raise SystemExit(f"{PACKAGE} does not say which version of the provider it is of")
+        raise SystemExit(f"{PACKAGE} does not name the version of the provider")
     schema = {
         "source": f"{PACKAGE} {importlib.metadata.version(PACKAGE)}",
         "provider": f"hashicorp/google {version[1]}",
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _resource(types: dict[str, Any], name: str) -> tuple[str, str]:
-    """The names of a resource's interface of arguments, and of its class."""
+    """Return the name of the interface with a resource's arguments, and the name of its class."""
     camel = "".join(part.capitalize() for part in name.split("_"))
     for full_name in types:
         if full_name.rpartition(".")[2].lower() == f"{camel}Config".lower():
@@ -61,7 +61,7 @@ def _resource(types: dict[str, Any], name: str) -> tuple[str, str]:
 
 
 def _block(types: dict[str, Any], interface: str, readable: str) -> dict[str, Any]:
-    """What a block may have: attributes by type, `!` behind what is required; what can only be read; blocks in it."""
+    """Describe a block: attributes by type, with `!` if required; read-only (computed) attributes; inner blocks."""
     attributes: dict[str, str] = {}
     blocks: dict[str, Any] = {}
     for member in types[interface].get("properties", ()):
@@ -84,7 +84,7 @@ def _block(types: dict[str, Any], interface: str, readable: str) -> dict[str, An
 
 
 def _name(member: dict[str, Any]) -> str:
-    """The provider's name of an argument, which is in the link to its documentation."""
+    """Return the provider's name of an argument, from the link to its documentation."""
     link = re.search(r"#(\w+) \w+#", member["docs"].get("remarks", ""))
     return link[1] if link else _snake(member["name"])
 

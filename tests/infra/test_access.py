@@ -1,4 +1,4 @@
-"""What Terraform grants is what the documents say, on resources as narrow as there are."""
+"""Terraform grants the roles in the documents, each on the narrowest resource that has a policy."""
 
 import re
 import shutil
@@ -31,7 +31,7 @@ RESOURCES = {
     ("google_cloud_run_v2_service_iam_member", "name", "var.api_service"): "the lookup service",
     ("google_artifact_registry_repository_iam_member", "repository", "var.repository"): "the repository of images",
 }
-"""What a grant is on, by its type and the argument that says so."""
+"""The resource of a grant, by the type of the grant, the argument that names the resource, and its value."""
 
 ONLY_ON_A_PROJECT = {
     "roles/bigquery.jobUser",
@@ -42,7 +42,7 @@ ONLY_ON_A_PROJECT = {
     "roles/dataflow.worker",
     "roles/monitoring.metricWriter",
 }
-"""Roles whose rights are on what has no policy of its own: jobs, sessions, environments, metrics."""
+"""Roles on things without a policy of their own: jobs, sessions, environments, metrics."""
 
 
 def iam_blocks(modules=INFRA / "modules"):
@@ -57,7 +57,7 @@ def named(block, argument):
 
 
 def granted(modules=INFRA / "modules"):
-    """Account, role, and what it is on, of every grant."""
+    """Yield account, role and resource of every grant."""
     for module, block in iam_blocks(modules):
         (member,) = named(block, "member")
         account = EACH[module] if member == "each.key" else ACCOUNTS[member]
@@ -93,22 +93,22 @@ def test_a_grant_that_is_not_in_the_document_is_found(tmp_path):
     assert set(granted(modules)) - set(documented()) == {found}
 
 
-def test_rights_are_only_added_to_what_others_have_granted():
+def test_grants_leave_those_of_others_in_place():
     assert {block.labels[0].rpartition("_")[2] for _, block in iam_blocks()} == {"member"}
 
 
-def test_roles_are_written_out():
+def test_roles_are_literals():
     for _, block in iam_blocks():
         assert re.fullmatch(r"roles/\w+\.\w+", text(block.arguments["role"])), block
         assert named(block, "role") == [], block
 
 
-def test_no_role_is_on_the_project_that_could_be_on_less():
+def test_no_role_is_on_the_project_if_a_narrower_resource_takes_it():
     assert {role for _, role, on in granted() if on == "the project"} <= ONLY_ON_A_PROJECT
 
 
 @pytest.mark.parametrize("role", ["owner", "editor", "viewer", "bigtable.admin", "iam.serviceAccountTokenCreator"])
-def test_nobody_has(role):
+def test_no_account_has_a_broad_role(role):
     assert f"roles/{role}" not in {granted_role for _, granted_role, _ in granted()}
 
 
@@ -116,7 +116,7 @@ def test_the_lookup_service_cannot_write():
     assert roles("the lookup service") == {"roles/bigtable.reader", "roles/monitoring.metricWriter"}
 
 
-def test_every_grant_has_its_reason_beside_it():
+def test_every_grant_has_a_comment_with_its_reason():
     for folder in ("access", "deployers"):
         for file in (INFRA / "modules" / folder).glob("*.tf"):
             for before in re.split(r"^resource .+ \{$", file.read_text(), flags=re.MULTILINE)[:-1]:

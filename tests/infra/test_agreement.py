@@ -1,4 +1,4 @@
-"""What Terraform makes is what the code asks for: tables, variables, settings, alerts."""
+"""Terraform creates the tables, variables, settings and alerts that the code expects."""
 
 import json
 import re
@@ -29,10 +29,10 @@ UNKNOWN = {
     "AIRFLOW_CONN_PREDICTION_API": "{}",
     "FORESERVE_DATAFLOW_SERVICE_ACCOUNT_EMAIL": "foreserve-workers@shop-predictions.iam.gserviceaccount.com",
 }
-"""Variables whose values Google Cloud has a part in."""
+"""Variables with values that only Google Cloud knows, and stand-ins for the values."""
 
 FOR_DEPLOY = {"staging_location", "sdk_container_image", "machine_type"}
-"""Of Dataflow's: the image that a deployment pushes, and what is best left to Dataflow."""
+"""Settings of Dataflow that Terraform leaves to deployments (the image) or to Dataflow."""
 
 PRESETS = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *"}
 
@@ -42,20 +42,19 @@ def pipelines():
 
 
 def blocks(value):
-    """tfparse has one block as itself, several as a list."""
+    """Return a list of blocks. tfparse has a single block without a list."""
     return value if isinstance(value, list) else [value]
 
 
 def families(example):
-    """Table, family, and how many cells are kept, of what Terraform makes."""
+    """Return table, family and number of kept cells of each column family that Terraform creates."""
     return {
         (policy["table"], policy["column_family"], policy["max_version"]["number"])
         for policy in example.resources["google_bigtable_gc_policy"].values()
     }
 
 
-def test_tables_are_those_that_refreshes_make_where_they_may(example, bigtable):
-    """On the local stack they make their tables themselves."""
+def test_tables_are_those_that_refreshes_create_on_the_local_stack(example, bigtable):
     instance = Instance("agreement", "infra")
     tables = Tables(instance)
     tables.ensure_registry()
@@ -71,13 +70,13 @@ def test_tables_are_those_that_refreshes_make_where_they_may(example, bigtable):
     assert families(example) == made
 
 
-def test_every_family_that_is_made_has_its_garbage_collection(example):
+def test_every_family_has_garbage_collection(example):
     tables = example.resources["google_bigtable_table"].values()
     made = {(table["name"], family["family"]) for table in tables for family in blocks(table["column_family"])}
     assert made == {(table, family) for table, family, _ in families(example)}
 
 
-def test_a_pipeline_that_does_not_say_how_many_versions_it_keeps(tmp_path):
+def test_a_pipeline_without_keep_versions_gets_the_default(tmp_path):
     for folder in ("infra", "dags", "monitoring"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     new = shutil.copytree(PIPELINES / "repeat_purchase", tmp_path / "dags/pipelines/churn")
@@ -96,7 +95,7 @@ def test_tables_are_protected_in_production():
         assert table["deletion_protection"] == "PROTECTED"
 
 
-def test_app_profiles_are_those_of_the_design(example):
+def test_app_profiles_have_their_priorities_and_routing(example):
     profiles = {p["app_profile_id"]: p for p in example.resources["google_bigtable_app_profile"].values()}
     first = blocks(example.one("google_bigtable_instance")["cluster"])[0]["cluster_id"]
     assert {name: profile["standard_isolation"]["priority"] for name, profile in profiles.items()} == {
@@ -132,7 +131,7 @@ def test_variables_are_those_of_the_environment(example, monkeypatch):
     assert environment.report_folder().folder.startswith("gs://")
 
 
-def test_what_is_put_out_is_what_a_deployment_reads(example):
+def test_a_deployment_can_read_the_output(example):
     put_out = example.deployment
     known = {
         "api": put_out["api"] | {"url": put_out["api"]["url"] or "https://foreserve-api-abc.a.run.app"},
@@ -142,7 +141,7 @@ def test_what_is_put_out_is_what_a_deployment_reads(example):
     assert outputs.image_repository == "europe-west1-docker.pkg.dev/shop-predictions/foreserve"
 
 
-def test_the_service_takes_its_settings(example, monkeypatch):
+def test_the_service_accepts_its_settings(example, monkeypatch):
     variables = example.locals["cloud_run"]["environment"]
     assert variables.keys() <= {f"SERVING_{name}".upper() for name in Settings.model_fields}
     for name, value in variables.items():
@@ -164,13 +163,13 @@ def test_the_service_is_probed_at_its_port_and_routes(example):
     assert api["resources"]["cpu_idle"] is False
 
 
-def test_urls_with_ids_in_them_are_not_logged(example):
+def test_urls_with_entity_ids_are_not_logged(example):
     service = example.one("google_cloud_run_v2_service")["name"]
     assert f'resource.labels.service_name="{service}"' in example.one("google_logging_project_exclusion")["filter"]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_what_is_made_has_the_labels_by_which_costs_are_told_apart(name):
+def test_all_resources_have_the_labels_of_cost_reports(name):
     root = Module.load(INFRA / "examples" / name)
     (provider,) = (block for block in root.blocks if block.kind == "provider")
     labels = [
@@ -180,7 +179,7 @@ def test_what_is_made_has_the_labels_by_which_costs_are_told_apart(name):
     assert labels == [[("local", "labels")]] * 2
 
 
-def test_the_budget_counts_what_carries_the_label():
+def test_the_budget_counts_resources_with_the_label():
     budget = Evaluated(INFRA / "examples/production").one("google_billing_budget")
     assert budget["budget_filter"]["labels"] == {"app": "foreserve"}
 
@@ -216,7 +215,7 @@ def test_the_dashboard_has_the_panels_of_grafana(example):
             assert promql.parse(query).prettify() == as_recorded(plain)
 
 
-def test_predictions_may_be_as_old_as_their_schedule_makes_them(tmp_path):
+def test_objectives_of_freshness_are_above_the_intervals_of_schedules(tmp_path):
     more = tmp_path / "more.tfvars"
     more.write_text("objectives = true")
     example = Evaluated(INFRA / "examples/production", more)
@@ -233,19 +232,19 @@ def test_predictions_may_be_as_old_as_their_schedule_makes_them(tmp_path):
             assert timedelta(seconds=limits[pipeline.model]) > second - first, pipeline.model
 
 
-def test_objectives_on_the_services_metrics_wait_until_these_are_there(example):
+def test_objectives_on_the_services_metrics_are_off_by_default(example):
     made = {address.rpartition(".")[2] for address in example.resources["google_monitoring_slo"]}
     assert made == {"errors"}
 
 
-def test_the_size_of_an_instance_follows_from_what_was_measured():
+def test_the_size_of_an_instance_follows_from_the_measurement():
     measured = (ROOT / "docs/serving-performance.md").read_text()
     (microseconds,) = re.findall(r"^\| Foreserve \| one id \| 64 \|.+\| (\d+) \| - \| - \|$", measured, re.MULTILINE)
     assert f"a lookup takes {microseconds} us of CPU" in (INFRA / "modules/cloud_run/main.tf").read_text()
 
 
 def as_recorded(expression):
-    """An expression, with what it names of recorded series put in."""
+    """Return an expression in which the expressions of recorded series replace their names."""
     recorded = {}
     for rule in RULES:
         if "record" in rule:
@@ -258,7 +257,7 @@ def as_recorded(expression):
     return promql.parse(expression).prettify()
 
 
-def test_the_registry_is_what_the_code_calls_it():
+def test_the_registry_table_has_the_name_in_the_code():
     module = Module.load(INFRA / "modules/bigtable")
     (values,) = (block for block in module.blocks if block.kind == "locals")
     assert text(values.arguments["registry_table"]) == REGISTRY_TABLE

@@ -1,4 +1,4 @@
-"""infra/ names only what is there, and fits the provider's schema; and a configuration that does not is found out."""
+"""infra/ has no undefined names and fits the provider's schema. A configuration with such a problem is reported."""
 
 import re
 
@@ -98,7 +98,7 @@ def test_infra_has_no_problems(example, resource_schemas):
     assert problems(INFRA / "examples" / example, resource_schemas) == []
 
 
-def test_the_recorded_schema_is_of_the_version_that_is_required_and_of_what_is_used(resource_schemas):
+def test_the_recorded_schema_has_the_required_version_and_the_used_resources(resource_schemas):
     recorded = (ROOT / "tests/infra/provider_schema.json").read_text()
     version = re.search(r'"hashicorp/google (\d+\.\d+)\.\d+"', recorded)[1]
     required = {found for file in INFRA.rglob("*.tf") for found in re.findall(r'version = "~> (.+)"', file.read_text())}
@@ -120,42 +120,42 @@ def test_every_module_is_used():
     assert {caller.called(call).folder for call in caller.of("module").values()} | {caller.folder} == set(modules())
 
 
-def test_sound(problems_of):
+def test_a_sound_configuration_has_no_problems(problems_of):
     assert problems_of() == []
 
 
 @pytest.mark.parametrize(
     ("before", "after", "problem"),
     [
-        ("${var.name}", "${var.nane}", "resource.google_bucket.one: var.nane is not there"),
-        ("local.ages", "local.sizes", "resource.google_bucket.one: local.sizes is not there"),
-        ("google_bucket.one.url", "google_bucket.three.url", "module.child: google_bucket.three.url is not there"),
-        ("google_bucket.one.url", "google_bucket.one.uri", "module.child: google_bucket.one.uri is not there"),
+        ("${var.name}", "${var.nane}", "resource.google_bucket.one: var.nane does not exist"),
+        ("local.ages", "local.sizes", "resource.google_bucket.one: local.sizes does not exist"),
+        ("google_bucket.one.url", "google_bucket.three.url", "module.child: google_bucket.three.url does not exist"),
+        ("google_bucket.one.url", "google_bucket.one.uri", "module.child: google_bucket.one.uri does not exist"),
         (
             "policy[0].until",
             "policy[0].since",
-            "resource.google_bucket.one: google_bucket.two.policy.since is not there",
+            "resource.google_bucket.one: google_bucket.two.policy.since does not exist",
         ),
-        ("module.child.name", "module.child.nane", "output.all: module.child.nane is not there"),
-        ("module.child.name", "module.parent.name", "output.all: module.parent.name is not there"),
-        ("bucket.url]", "bukket.url]", "output.all: bukket.url is not there"),
-        ("rule.value", "role.value", "resource.google_bucket.one: role.value is not there"),
-        ("count.index", "each.index", "resource.google_bucket.two: each.index is not there"),
-        ("if age > 0", "if aged > 0", "locals: aged is not there"),
+        ("module.child.name", "module.child.nane", "output.all: module.child.nane does not exist"),
+        ("module.child.name", "module.parent.name", "output.all: module.parent.name does not exist"),
+        ("bucket.url]", "bukket.url]", "output.all: bukket.url does not exist"),
+        ("rule.value", "role.value", "resource.google_bucket.one: role.value does not exist"),
+        ("count.index", "each.index", "resource.google_bucket.two: each.index does not exist"),
+        ("if age > 0", "if aged > 0", "locals: aged does not exist"),
         (
             "policy[0].days]",
             "policy[0].hours]",
-            "resource.google_bucket.one: policy.hours is not there, and cannot be ignored",
+            "resource.google_bucket.one: policy.hours does not exist, and cannot be ignored",
         ),
-        ("location =", "place =", "resource.google_bucket.one: no argument place; there are location, name"),
-        ("age = rule", "old = rule", "resource.google_bucket.one.rule: no argument old; there are age"),
+        ("location =", "place =", "resource.google_bucket.one: unknown argument place; known: location, name"),
+        ("age = rule", "old = rule", "resource.google_bucket.one.rule: unknown argument old; known: age"),
         ("name  = upper(count.index)", "", "resource.google_bucket.two: name is missing"),
         ("policy {}", "", "resource.google_bucket.one: policy is missing"),
         ("policy {}", "policy {}\n  policy {}", "resource.google_bucket.one: more than one block policy"),
-        ("policy {}", "policy {}\n  rules {}", "resource.google_bucket.one: no block rules; there are policy, rule"),
+        ("policy {}", "policy {}\n  rules {}", "resource.google_bucket.one: unknown block rules; known: policy, rule"),
         ("given  =", "taken =", "module.child: child has no input taken"),
         ("given  =", "free =", "module.child: child needs the input given"),
-        ("./child", "./nowhere", "module.child: there is no module in ./nowhere"),
+        ("./child", "./nowhere", "module.child: no module in ./nowhere"),
         ("  type        = string\n", "", "variable.name: it has no type"),
         ('description = "All."', "", "output.all: it has no description"),
         ("locals {", "locals {\n  spare = 1", "local.spare: nothing uses it"),

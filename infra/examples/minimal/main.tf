@@ -1,5 +1,5 @@
-# The smallest whole: one Bigtable node, the smallest Composer environment, one instance of the lookup service.
-# To try Foreserve, or for a test environment beside ../production.
+# The smallest environment, to try Foreserve or for tests: one Bigtable node, the smallest Composer environment, and one
+# instance of the lookup service.
 
 terraform {
   required_version = ">= 1.9"
@@ -11,8 +11,8 @@ terraform {
     }
   }
 
-  # The state is kept in this folder. As soon as several people or machines apply it, keep it in a bucket that you have
-  # made, with versioning on:
+  # Terraform keeps the state in this folder. If several people or machines apply this configuration, create a bucket
+  # with versioning and keep the state there:
   # backend "gcs" {
   #   bucket = "shop-predictions-terraform"
   #   prefix = "foreserve/minimal"
@@ -41,7 +41,7 @@ module "foreserve" {
   report_days       = 30
   alert_emails      = { page = var.alert_emails, ticket = var.alert_emails }
 
-  # Anybody can reach it, and nobody without roles/run.invoker is answered: it can be asked from a laptop.
+  # Reachable from the internet, for example from a laptop. Requests need roles/run.invoker.
   api = { internal = false, min_instances = 1, max_instances = 2, callers = var.api_callers }
 
   composer            = {}
@@ -50,6 +50,6 @@ module "foreserve" {
 }
 
 output "deployment" {
-  description = "What `make deploy` needs to know."
+  description = "The input of `make deploy`."
   value       = module.foreserve.deployment
 }

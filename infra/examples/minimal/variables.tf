@@ -1,20 +1,20 @@
 variable "project" {
-  description = "Id of the project that everything is made in. It exists, and has billing."
+  description = "Id of an existing project with billing, for all resources."
   type        = string
 }
 
 variable "region" {
-  description = "Region of everything, such as europe-west1."
+  description = "Region of all resources, such as europe-west1."
   type        = string
 }
 
 variable "zone" {
-  description = "Zone of Bigtable's cluster, in the region."
+  description = "Zone of the Bigtable cluster, in the region."
   type        = string
 
   validation {
     condition     = startswith(var.zone, "${var.region}-")
-    error_message = "zone is a zone of the region, such as europe-west1-b of europe-west1."
+    error_message = "zone is a zone of the region, such as europe-west1-b for europe-west1."
   }
 }
 
@@ -29,19 +29,19 @@ variable "source_datasets" {
 }
 
 variable "api_callers" {
-  description = "Who may ask the lookup service beside Airflow, as IAM has it."
+  description = "IAM members that may send lookups, in addition to Airflow."
   type        = set(string)
   default     = []
 }
 
 variable "alert_emails" {
-  description = "Addresses that are told when something is wrong."
+  description = "E-mail addresses for all alerts."
   type        = set(string)
   default     = []
 }
 
 variable "existing_composer" {
-  description = "A Composer environment that exists, instead of one that is made here; its service account gets the rights."
+  description = "An existing Composer environment to use instead of a new one. Its service account gets the rights."
   type = object({
     environment     = string
     location        = string

@@ -1,5 +1,5 @@
-# For production: Bigtable in two zones or regions, an Airflow that survives the loss of a zone, backups, alerts, a
-# budget, and protection from being deleted.
+# A production environment: Bigtable in two zones or regions, an Airflow that survives the loss of a zone, backups,
+# alerts, a budget, and protection from deletion.
 
 terraform {
   required_version = ">= 1.9"
@@ -11,8 +11,8 @@ terraform {
     }
   }
 
-  # The state is kept in this folder until you name a bucket. Make one with versioning on, which only those who apply
-  # may read, and then run `terraform init -migrate-state`:
+  # Terraform keeps the state in this folder until you name a bucket. Create a bucket with versioning, which only those
+  # who apply this configuration may read, and then run `terraform init -migrate-state`:
   # backend "gcs" {
   #   bucket = "shop-predictions-terraform"
   #   prefix = "foreserve/production"
@@ -24,7 +24,7 @@ provider "google" {
   region         = var.region
   default_labels = local.labels
 
-  # Budgets are asked for in the name of this project, which an account of a person needs.
+  # The billing API needs a quota project if a person, not a service account, applies this configuration.
   billing_project       = var.project
   user_project_override = true
 }
@@ -56,6 +56,6 @@ module "foreserve" {
 }
 
 output "deployment" {
-  description = "What `make deploy` needs to know."
+  description = "The input of `make deploy`."
   value       = module.foreserve.deployment
 }

@@ -1,21 +1,21 @@
 variable "project" {
-  description = "Id of the project that everything is made in. It exists, and has billing."
+  description = "Id of an existing project with billing, for all resources."
   type        = string
 }
 
 variable "region" {
-  description = "Region of all that is not Bigtable's: best that of its first cluster."
+  description = "Region of all resources except Bigtable. Best that of the first Bigtable cluster."
   type        = string
 }
 
 variable "labels" {
-  description = "Labels of all that is made, beside app and environment."
+  description = "Further labels of all resources, in addition to app and environment."
   type        = map(string)
   default     = {}
 }
 
 variable "clusters" {
-  description = "Bigtable's clusters: the zone of each, and how far it scales. Exports and the registry write to the first."
+  description = "Bigtable clusters with their zones and numbers of nodes. Exports and the registry write to the first one."
   type = list(object({
     zone      = string
     min_nodes = optional(number, 1)
@@ -24,7 +24,7 @@ variable "clusters" {
 
   validation {
     condition     = length(var.clusters) > 0 && startswith(try(var.clusters[0].zone, ""), "${var.region}-")
-    error_message = "clusters begins with one in the region, where the lookup service and the exports are."
+    error_message = "clusters begins with one in the region, where the lookup service and the exports run."
   }
 }
 
@@ -39,13 +39,13 @@ variable "source_datasets" {
 }
 
 variable "dataflow_max_workers" {
-  description = "How many workers an export may have (docs/scale.md)."
+  description = "Largest number of workers of an export (docs/scale.md)."
   type        = number
   default     = 1
 }
 
 variable "api" {
-  description = "The lookup service: whether only the project's networks reach it, how many instances, who may ask beside Airflow, and SERVING_* settings."
+  description = "The lookup service. internal: only the project's networks reach it. callers: IAM members that may send lookups, in addition to Airflow. settings: SERVING_* variables."
   type = object({
     internal      = optional(bool, false)
     min_instances = optional(number, 2)
@@ -57,7 +57,7 @@ variable "api" {
 }
 
 variable "composer" {
-  description = "The Composer environment, unless there is one already: its version, options of Airflow, size, and how far its workers scale."
+  description = "The new Composer environment, unless existing_composer is set. config_overrides: options of Airflow. resilient: it survives the loss of a zone."
   type = object({
     image_version    = optional(string, "composer-3-airflow-2.11.1")
     config_overrides = optional(map(string), {})
@@ -76,7 +76,7 @@ variable "environment_variables" {
 }
 
 variable "existing_composer" {
-  description = "A Composer environment that exists, instead of one that is made here; its service account gets the rights."
+  description = "An existing Composer environment to use instead of a new one. Its service account gets the rights."
   type = object({
     environment     = string
     location        = string
@@ -86,19 +86,19 @@ variable "existing_composer" {
 }
 
 variable "deployers" {
-  description = "Who may run `make deploy`, as IAM has it. None: whoever owns the project."
+  description = "IAM members that may run `make deploy`. Owners of the project always may."
   type        = set(string)
   default     = []
 }
 
 variable "objectives" {
-  description = "Whether objectives of latency and freshness are made: once a first version is served, not before."
+  description = "Create the objectives of latency and freshness. Set it to true only after a first version was promoted."
   type        = bool
   default     = false
 }
 
 variable "alert_emails" {
-  description = "Addresses that are told of what somebody should look at now (page), and on a working day (ticket)."
+  description = "E-mail addresses for alerts. page: act now. ticket: act on a working day."
   type = object({
     page   = optional(set(string), [])
     ticket = optional(set(string), [])
@@ -107,7 +107,7 @@ variable "alert_emails" {
 }
 
 variable "alert_channels" {
-  description = "Notification channels that exist and are told as well, as projects/PROJECT/notificationChannels/ID."
+  description = "Existing notification channels for alerts, as projects/PROJECT/notificationChannels/ID."
   type = object({
     page   = optional(list(string), [])
     ticket = optional(list(string), [])
@@ -116,7 +116,7 @@ variable "alert_channels" {
 }
 
 variable "budget" {
-  description = "What all that carries the label app may cost in a month, in whole units of the billing account's currency; null: no budget."
+  description = "Monthly budget for resources with the label app, in whole units of the billing account's currency. null: no budget."
   type = object({
     billing_account = string
     monthly_amount  = number

@@ -1,10 +1,10 @@
-# Airflow's workers: they run the refreshes.
+# Rights of Airflow's workers, which run the refreshes.
 
 locals {
   airflow = "serviceAccount:${var.airflow}"
 }
 
-# What Composer wants of an environment's account, on the whole project; there is no smaller role for it.
+# Composer requires this role of an environment's account, on the project. No narrower role exists.
 resource "google_project_iam_member" "airflow_composer_worker" {
   count = var.composer ? 1 : 0
 
@@ -13,14 +13,14 @@ resource "google_project_iam_member" "airflow_composer_worker" {
   member  = local.airflow
 }
 
-# Queries. Jobs are created in a project; listing and cancelling one's own takes no right of its own.
+# Creates query jobs in the project. An account may always list and cancel its own jobs.
 resource "google_project_iam_member" "airflow_bigquery_jobs" {
   project = var.project
   role    = "roles/bigquery.jobUser"
   member  = local.airflow
 }
 
-# Models and tables of refreshes: made, read, listed, and dropped when no servable version needs them.
+# Creates, reads, lists and drops the BigQuery models and the tables of refreshes.
 resource "google_bigquery_dataset_iam_member" "airflow_dataset" {
   project    = var.project
   dataset_id = var.dataset
@@ -28,7 +28,7 @@ resource "google_bigquery_dataset_iam_member" "airflow_dataset" {
   member     = local.airflow
 }
 
-# Beyond the design's table: the data that pipelines learn from and predict on lie in other datasets.
+# Reads the datasets that pipelines train and predict on.
 resource "google_bigquery_dataset_iam_member" "airflow_sources" {
   for_each = var.source_datasets
 
@@ -38,21 +38,22 @@ resource "google_bigquery_dataset_iam_member" "airflow_sources" {
   member     = local.airflow
 }
 
-# Submitting jobs, following their state, counters and messages, and cancelling them. Dataflow's jobs are the project's.
+# Submits Dataflow jobs, reads their state, and cancels them. Jobs have no policy of their own, so this is on the
+# project.
 resource "google_project_iam_member" "airflow_dataflow" {
   project = var.project
   role    = "roles/dataflow.developer"
   member  = local.airflow
 }
 
-# Jobs are submitted to run as this one account.
+# Submits jobs that run as the account of Dataflow's workers.
 resource "google_service_account_iam_member" "airflow_as_workers" {
   service_account_id = "projects/${var.project}/serviceAccounts/${var.workers}"
   role               = "roles/iam.serviceAccountUser"
   member             = local.airflow
 }
 
-# Opening, promoting and rolling back versions are conditional writes.
+# Opens, promotes and rolls back versions by conditional writes.
 resource "google_bigtable_table_iam_member" "airflow_registry" {
   project       = var.project
   instance_name = var.bigtable_instance
@@ -61,8 +62,8 @@ resource "google_bigtable_table_iam_member" "airflow_registry" {
   member        = local.airflow
 }
 
-# Beyond the design's table: wait_for_replication asks for a consistency token of the entity's table, and whether all
-# clusters have reached it. Of the roles that may, this one alone reads no data.
+# The task wait_for_replication gets a consistency token of the table, and checks it. Of the roles that allow this, only
+# this one cannot read data.
 resource "google_bigtable_table_iam_member" "airflow_entities" {
   for_each = var.entity_tables
 
@@ -73,28 +74,28 @@ resource "google_bigtable_table_iam_member" "airflow_entities" {
   member        = local.airflow
 }
 
-# Beyond the design's table: submitting stages the pipeline and the code of its workers in the bucket of jobs.
+# Stages each Beam pipeline and the code of its workers in the bucket of jobs.
 resource "google_storage_bucket_iam_member" "airflow_jobs" {
   bucket = var.jobs_bucket
   role   = "roles/storage.objectUser"
   member = local.airflow
 }
 
-# Beam looks at the bucket itself before it does.
+# Beam reads the metadata of the bucket before it stages files.
 resource "google_storage_bucket_iam_member" "airflow_looks_at_jobs" {
   bucket = var.jobs_bucket
   role   = "roles/storage.legacyBucketReader"
   member = local.airflow
 }
 
-# Beyond the design's table: smoke tests leave their reports. They cannot read or replace any.
+# Smoke tests write reports. This role cannot read or replace any.
 resource "google_storage_bucket_iam_member" "airflow_reports" {
   bucket = var.reports_bucket
   role   = "roles/storage.objectCreator"
   member = local.airflow
 }
 
-# Beyond the design's table: smoke tests and confirmations ask the lookup service.
+# Smoke tests and confirmations send requests to the lookup service.
 resource "google_cloud_run_v2_service_iam_member" "airflow_api" {
   project  = var.project
   location = var.region

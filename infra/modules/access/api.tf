@@ -1,12 +1,11 @@
-# The lookup service, and who may ask it.
+# Rights of the lookup service and of its callers.
 
 locals {
   api = "serviceAccount:${var.api}"
 }
 
-# On the instance, which has nothing but what the service reads, instead of on each table: connections are warmed by
-# PingAndWarm, which is a right on the instance. Without it the service works, and answers the first lookups of each
-# connection late.
+# Reads the tables. The role is on the instance, which has no other tables, because PingAndWarm needs a right on the
+# instance. Without PingAndWarm, the first lookups of each connection are slow.
 resource "google_bigtable_instance_iam_member" "api" {
   project  = var.project
   instance = var.bigtable_instance
@@ -14,14 +13,14 @@ resource "google_bigtable_instance_iam_member" "api" {
   member   = local.api
 }
 
-# Beyond the design's table: the sidecar writes the service's metrics. They are the project's.
+# The sidecar writes the service's metrics, which belong to the project.
 resource "google_project_iam_member" "api_metrics" {
   project = var.project
   role    = "roles/monitoring.metricWriter"
   member  = local.api
 }
 
-# Applications, and people who look at the page.
+# Applications that send lookups, and people who open the page.
 resource "google_cloud_run_v2_service_iam_member" "callers" {
   for_each = var.api_callers
 

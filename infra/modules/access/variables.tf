@@ -1,5 +1,5 @@
 variable "project" {
-  description = "Project of all that rights are on, but for the datasets that pipelines read."
+  description = "Project of all resources except the datasets that pipelines read."
   type        = string
 }
 
@@ -9,22 +9,22 @@ variable "region" {
 }
 
 variable "airflow" {
-  description = "E-mail address of Airflow's service account."
+  description = "E-mail address of the service account of Airflow's workers."
   type        = string
 }
 
 variable "workers" {
-  description = "E-mail address of the Dataflow workers' service account."
+  description = "E-mail address of the service account of Dataflow's workers."
   type        = string
 }
 
 variable "api" {
-  description = "E-mail address of the lookup service's service account."
+  description = "E-mail address of the service account of the lookup service."
   type        = string
 }
 
 variable "composer" {
-  description = "Whether Airflow is a Composer environment that is made here."
+  description = "Terraform creates the Composer environment."
   type        = bool
 }
 
@@ -44,12 +44,12 @@ variable "bigtable_instance" {
 }
 
 variable "registry_table" {
-  description = "The table of the version registry."
+  description = "Name of the registry table."
   type        = string
 }
 
 variable "entity_tables" {
-  description = "The tables of predictions, by entity type."
+  description = "Names of the tables of predictions, by entity type."
   type        = map(string)
 }
 
@@ -74,6 +74,6 @@ variable "api_service" {
 }
 
 variable "api_callers" {
-  description = "Who else may ask the lookup service, as IAM has it: serviceAccount:..., group:..., user:..."
+  description = "IAM members that may send lookups, in addition to Airflow: serviceAccount:..., group:..., user:..."
   type        = set(string)
 }

@@ -1,31 +1,31 @@
-# Dataflow's workers: they run exports and purges.
+# Rights of Dataflow's workers, which run exports and purges.
 
 locals {
   workers = "serviceAccount:${var.workers}"
 }
 
-# What Dataflow wants of a worker's account, on the project, whose jobs they take their work from.
+# Dataflow requires this role of a worker's account, on the project of the jobs.
 resource "google_project_iam_member" "workers_dataflow" {
   project = var.project
   role    = "roles/dataflow.worker"
   member  = local.workers
 }
 
-# Beyond the design's table: temporary files of the jobs, and the code that was staged for them.
+# Reads staged code, and writes temporary files of the jobs.
 resource "google_storage_bucket_iam_member" "workers_jobs" {
   bucket = var.jobs_bucket
   role   = "roles/storage.objectUser"
   member = local.workers
 }
 
-# Read sessions are created in a project; which table they may read is said by the next right.
+# Creates read sessions in the project. The next role names the dataset that they may read.
 resource "google_project_iam_member" "workers_read_sessions" {
   project = var.project
   role    = "roles/bigquery.readSessionUser"
   member  = local.workers
 }
 
-# Tables of changes.
+# Reads the tables of changes.
 resource "google_bigquery_dataset_iam_member" "workers_dataset" {
   project    = var.project
   dataset_id = var.dataset
@@ -33,7 +33,7 @@ resource "google_bigquery_dataset_iam_member" "workers_dataset" {
   member     = local.workers
 }
 
-# Cells of predictions: written by the export, found and deleted by the purge.
+# The export writes cells of predictions, and the purge reads and deletes them.
 resource "google_bigtable_table_iam_member" "workers_entities" {
   for_each = var.entity_tables
 
@@ -44,7 +44,7 @@ resource "google_bigtable_table_iam_member" "workers_entities" {
   member        = local.workers
 }
 
-# Leases to write, and receipts.
+# Writes receipts, and extends write leases.
 resource "google_bigtable_table_iam_member" "workers_registry" {
   project       = var.project
   instance_name = var.bigtable_instance
@@ -53,7 +53,7 @@ resource "google_bigtable_table_iam_member" "workers_registry" {
   member        = local.workers
 }
 
-# Beyond the design's table: the workers' image is pulled by them.
+# Pulls the workers' image.
 resource "google_artifact_registry_repository_iam_member" "workers_images" {
   project    = var.project
   location   = var.region

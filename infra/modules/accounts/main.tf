@@ -1,4 +1,4 @@
-# The identities of the running parts. What each may do is in ../access.
+# The service accounts of the running parts. ../access grants their rights.
 
 resource "google_service_account" "airflow" {
   count = var.existing_airflow == null ? 1 : 0

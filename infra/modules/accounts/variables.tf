@@ -4,11 +4,11 @@ variable "project" {
 }
 
 variable "name" {
-  description = "What the accounts' names begin with."
+  description = "Prefix of the names of the accounts."
   type        = string
 }
 
 variable "existing_airflow" {
-  description = "E-mail address of the service account of an Airflow that exists; null: one is made."
+  description = "E-mail address of the service account of an existing Airflow. null: an account is created."
   type        = string
 }

@@ -1,5 +1,5 @@
-# The images of the lookup service and of Dataflow's workers. They are deployed by digest, so old ones must stay for as
-# long as somebody may want to go back to them.
+# The images of the lookup service and of Dataflow's workers. A deployment refers to images by digest, so old images
+# must stay as long as somebody may deploy them again.
 
 resource "google_artifact_registry_repository" "images" {
   project       = var.project

@@ -4,6 +4,6 @@ output "repository" {
 }
 
 output "address" {
-  description = "What the names of images in the repository begin with."
+  description = "Prefix of the names of images in the repository."
   value       = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"
 }

@@ -4,7 +4,7 @@ variable "project" {
 }
 
 variable "region" {
-  description = "Region of the repository: that of whoever pulls from it."
+  description = "Region of the repository: that of Dataflow's workers and the lookup service."
   type        = string
 }
 

@@ -1,5 +1,5 @@
-# Models, and what each version is computed to. Nothing expires by itself: refreshes drop what no servable version
-# needs.
+# The dataset of BigQuery models, predictions and changes. Nothing in it expires: refreshes drop the models and tables
+# that no version needs any more.
 
 resource "google_bigquery_dataset" "refreshes" {
   project                    = var.project

@@ -4,6 +4,6 @@ output "dataset" {
 }
 
 output "location" {
-  description = "Location of the dataset, and so of the jobs."
+  description = "Location of the dataset and of the BigQuery jobs."
   value       = google_bigquery_dataset.refreshes.location
 }

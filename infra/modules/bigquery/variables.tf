@@ -9,11 +9,11 @@ variable "dataset" {
 }
 
 variable "location" {
-  description = "Location of the dataset: that of the data which pipelines read."
+  description = "Location of the dataset: that of the data that pipelines read."
   type        = string
 }
 
 variable "deletion_protection" {
-  description = "Whether the dataset is only deleted when it is empty."
+  description = "Terraform deletes the dataset only if it is empty."
   type        = bool
 }

@@ -1,10 +1,10 @@
-# By whom a call is made decides where it goes, and what waits for what when the nodes are busy.
+# App profiles: the cluster that a request goes to, and its priority on busy nodes.
 
 resource "google_bigtable_app_profile" "serving" {
   project                       = var.project
   instance                      = google_bigtable_instance.predictions.name
   app_profile_id                = "serving"
-  description                   = "Lookups: before all else, and to the next cluster that answers"
+  description                   = "Lookups: high priority, and the nearest cluster that answers"
   multi_cluster_routing_use_any = length(var.clusters) > 1 ? true : null
   ignore_warnings               = true
 
@@ -21,12 +21,12 @@ resource "google_bigtable_app_profile" "serving" {
   }
 }
 
-# One cluster: Bigtable then tells the export how fast it may write.
+# Single-cluster routing, because only then Bigtable limits the export's rate of writes.
 resource "google_bigtable_app_profile" "export" {
   project         = var.project
   instance        = google_bigtable_instance.predictions.name
   app_profile_id  = "export"
-  description     = "Exports and purges: after all else"
+  description     = "Exports and purges: low priority"
   ignore_warnings = true
 
   single_cluster_routing {
@@ -38,7 +38,7 @@ resource "google_bigtable_app_profile" "export" {
   }
 }
 
-# One cluster: elsewhere Bigtable refuses conditional writes, by which the registry is changed.
+# Single-cluster routing, because Bigtable allows conditional writes, which change the registry, only with it.
 resource "google_bigtable_app_profile" "registry" {
   project         = var.project
   instance        = google_bigtable_instance.predictions.name

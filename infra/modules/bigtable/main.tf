@@ -1,14 +1,14 @@
-# The instance that lookups read, and its tables. Refreshes have no right to create or change tables, so all are here:
-# the registry, and one table for each entity type with a column family for each model.
+# The Bigtable instance and its tables. Refreshes have no right to create or change tables, so all of them are here: the
+# registry, and one table per entity type with one column family per model.
 
 locals {
-  # Room for what added nodes take to help (up to 20 minutes), below the 70 % that Google recommends as the maximum.
-  # With two clusters, each must be able to carry the other's lookups; that figure is from memory, check.
+  # Added nodes help only after up to 20 minutes, so the target is below the 70 % that Google recommends as the maximum.
+  # With two clusters, each must be able to serve the lookups of both (35 % is from memory, check).
   cpu_percent = length(var.clusters) > 1 ? 35 : 60
 
   tables = merge(var.tables, { (local.registry_table) = { (local.registry_family) = 1 } })
 
-  # As prediction_store/layout.py has them.
+  # The names in prediction_store/layout.py.
   registry_table  = "prediction_versions"
   registry_family = "state"
 
@@ -48,7 +48,7 @@ resource "google_bigtable_table" "tables" {
   project             = var.project
   instance_name       = google_bigtable_instance.predictions.name
   name                = each.key
-  deletion_protection = var.deletion_protection ? "PROTECTED" : "UNPROTECTED" # of its column families, too
+  deletion_protection = var.deletion_protection ? "PROTECTED" : "UNPROTECTED" # protects its column families too
 
   dynamic "column_family" {
     for_each = each.value
@@ -68,8 +68,8 @@ resource "google_bigtable_table" "tables" {
   }
 }
 
-# Garbage collection keeps so many cells of a row, whatever their age. Before you lower a model's keep_versions, see
-# "Pipelines" in ../../README.md: versions that readers may still be taken back to would lose cells.
+# Garbage collection keeps this number of cells per row and column, regardless of their age. Before you lower a model's
+# keep_versions, read "Pipelines" in ../../README.md: versions that can still be rolled back to could lose cells.
 resource "google_bigtable_gc_policy" "families" {
   for_each = local.families
 
@@ -77,7 +77,7 @@ resource "google_bigtable_gc_policy" "families" {
   instance_name   = google_bigtable_instance.predictions.name
   table           = google_bigtable_table.tables[each.value.table].name
   column_family   = each.value.family
-  deletion_policy = "ABANDON" # of a replicated table, Bigtable does not let it be deleted
+  deletion_policy = "ABANDON" # Bigtable refuses to delete the policy of a replicated table
 
   max_version {
     number = each.value.cells

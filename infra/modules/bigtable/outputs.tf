@@ -4,12 +4,12 @@ output "instance" {
 }
 
 output "registry_table" {
-  description = "The table of the version registry."
+  description = "Name of the registry table."
   value       = google_bigtable_table.tables[local.registry_table].name
 }
 
 output "entity_tables" {
-  description = "The tables of predictions, by entity type."
+  description = "Names of the tables of predictions, by entity type."
   value       = { for table in keys(var.tables) : table => google_bigtable_table.tables[table].name }
 }
 
@@ -24,6 +24,6 @@ output "export_app_profile" {
 }
 
 output "registry_app_profile" {
-  description = "App profile of what changes the registry."
+  description = "App profile of writes to the registry."
   value       = google_bigtable_app_profile.registry.app_profile_id
 }

@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "clusters" {
-  description = "Its clusters, named after their zones. Exports and the registry write to the first."
+  description = "Clusters, named after their zones. Exports and the registry write to the first one."
   type = list(object({
     zone      = string
     min_nodes = number
@@ -18,16 +18,16 @@ variable "clusters" {
 }
 
 variable "tables" {
-  description = "Entity types, and how many cells of a row garbage collection keeps, by the model that they belong to."
+  description = "Number of cells per row that garbage collection keeps, by entity type and model."
   type        = map(map(number))
 }
 
 variable "deletion_protection" {
-  description = "Whether Bigtable refuses to delete the instance, its tables and their column families."
+  description = "Bigtable refuses to delete the instance, its tables and their column families."
   type        = bool
 }
 
 variable "backup_days" {
-  description = "How long daily backups of the tables are kept; 0: none are made."
+  description = "Retention of daily backups of the tables, in days. 0: no backups."
   type        = number
 }

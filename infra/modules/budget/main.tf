@@ -1,4 +1,4 @@
-# What all that carries the label may cost in a month.
+# Monthly budget for all resources with a label.
 
 resource "google_billing_budget" "label" {
   billing_account = var.billing_account

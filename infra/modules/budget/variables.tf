@@ -1,5 +1,5 @@
 variable "project" {
-  description = "Project whose costs count."
+  description = "Project of the resources."
   type        = string
 }
 
@@ -9,7 +9,7 @@ variable "billing_account" {
 }
 
 variable "monthly_amount" {
-  description = "The budget, in whole units of the currency."
+  description = "Budget per month, in whole units of the currency."
   type        = number
 }
 
@@ -19,16 +19,16 @@ variable "currency" {
 }
 
 variable "label_key" {
-  description = "Key of the label that what counts carries."
+  description = "Key of the label."
   type        = string
 }
 
 variable "label_value" {
-  description = "Value of that label."
+  description = "Value of the label."
   type        = string
 }
 
 variable "notification_channels" {
-  description = "Who is told, by the channels' full names: at most five; none: the billing account's administrators."
+  description = "Full names of at most five notification channels. Empty: the administrators of the billing account."
   type        = list(string)
 }

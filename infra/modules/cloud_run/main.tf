@@ -1,16 +1,16 @@
-# The lookup service. Which image it runs is said by a deployment, and not undone here.
+# The lookup service. A deployment chooses its image; Terraform ignores that change.
 #
-# How large an instance is follows from docs/serving-performance.md: a lookup takes 58 us of CPU, so a core as measured
-# answers 1 s / 58 us = 17,200 a second. Of that, 0.3 are counted on: a vCPU is half a core, and the measurement had no
-# TLS and no network (docs/scale.md takes the same share). That makes 5,200 a second and vCPU. At 0.8 of what an
-# instance can do, the 99th percentile was 68 ms, and at all of it 262: so 4,100 a second.
+# The size of an instance follows from docs/serving-performance.md: a lookup takes 58 us of CPU, so the measured core
+# answers 1 s / 58 us = 17,200 lookups per second. A vCPU is half a core, and the measurement had no TLS and no network,
+# so the estimate is 0.3 of that (as in docs/scale.md): 5,200 per second and vCPU. The 99th percentile of the latency
+# was 68 ms at 0.8 of the capacity, and 262 ms at full capacity. So an instance should serve 4,100 per second.
 #
-# CPU: 1. One process answers, and uses one core; more lookups need more instances.
-# Concurrency: by Little's law, 4,100 lookups a second of 15 ms (5 ms at Bigtable, and the way) are 62 in flight, about
-# the number of connections that was measured (64). Cloud Run adds instances at 60 % of the limit (from memory, check),
-# so the limit is 62 / 0.6 = 103; let it be 100.
-# Memory: 1 GiB. It takes 130 MiB when idle; 100 batches of 1,000 predictions of 1 kB at a time are 100 MB read, and as
-# much in answers.
+# CPU: 1. The service is one process, which uses one core.
+# Concurrency: 100. By Little's law, 4,100 lookups per second of 15 ms (5 ms of them in Bigtable) are 62 in flight,
+# close to the 64 connections of the measurement. Cloud Run adds instances at 60 % of the limit (from memory, check), so
+# the limit is 62 / 0.6 = 103, rounded.
+# Memory: 1 GiB. An idle instance takes 130 MiB. 100 batches of 1,000 predictions of 1 kB in flight take 100 MB, and
+# their answers as much.
 # None of this was measured in Google Cloud.
 
 locals {
@@ -22,12 +22,12 @@ locals {
     SERVING_INSTANCE    = var.bigtable_instance
     SERVING_APP_PROFILE = var.app_profile
 
-    # Cloud Run lets in who has roles/run.invoker, and nobody else.
+    # Cloud Run itself admits only callers with roles/run.invoker.
     SERVING_AUTH            = "none"
     SERVING_ALLOW_ANONYMOUS = "true"
 
-    # Google's front ends keep connections for 600 s (of its load balancers; of Cloud Run not verified): the service
-    # must not be the one to cut them.
+    # Google's load balancers keep idle connections for 600 s (not verified for Cloud Run). The service must not close
+    # them first.
     SERVING_IDLE_SECONDS = "620"
   }, var.settings)
 }
@@ -43,14 +43,14 @@ resource "google_cloud_run_v2_service" "api" {
     service_account                  = var.service_account
     execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
     max_instance_request_concurrency = 100
-    timeout                          = "10s" # the service itself gives up after SERVING_DEADLINE_SECONDS
+    timeout                          = "10s" # above SERVING_DEADLINE_SECONDS, at which the service itself answers 504
 
     scaling {
       min_instance_count = var.min_instances
       max_instance_count = var.max_instances
     }
 
-    # All that it asks is Google's, and is reached without the internet.
+    # The service sends requests to Google's APIs only, which the network reaches without the internet.
     vpc_access {
       egress = "ALL_TRAFFIC"
 
@@ -62,14 +62,14 @@ resource "google_cloud_run_v2_service" "api" {
 
     containers {
       name  = "api"
-      image = "us-docker.pkg.dev/cloudrun/container/hello" # until the first deployment; answers at any path
+      image = "us-docker.pkg.dev/cloudrun/container/hello" # a placeholder until the first deployment
 
       ports {
         container_port = local.port
       }
 
       resources {
-        cpu_idle          = false # it polls the registry, whether or not anybody asks
+        cpu_idle          = false # the service polls the registry also between requests
         startup_cpu_boost = true
 
         limits = {
@@ -90,7 +90,7 @@ resource "google_cloud_run_v2_service" "api" {
       startup_probe {
         period_seconds    = 1
         timeout_seconds   = 1
-        failure_threshold = 240 # the most there may be: a new instance may wait for its network for a minute and more
+        failure_threshold = 240 # the maximum: a new instance may wait for its network for more than a minute
 
         http_get {
           path = "/readyz"
@@ -110,7 +110,7 @@ resource "google_cloud_run_v2_service" "api" {
       }
     }
 
-    # Google Managed Prometheus: without a configuration of its own, it reads /metrics at port 8080 every 30 s.
+    # The collector of Google Managed Prometheus. By default, it reads /metrics on port 8080 every 30 s.
     containers {
       name       = "collector"
       image      = local.collector_image
@@ -120,7 +120,7 @@ resource "google_cloud_run_v2_service" "api" {
         cpu_idle = false
 
         limits = {
-          cpu    = "1" # less than 1 would allow one request at a time only
+          cpu    = "1" # with less than 1, Cloud Run allows only one request at a time
           memory = "512Mi"
         }
       }

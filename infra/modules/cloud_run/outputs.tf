@@ -4,6 +4,6 @@ output "service" {
 }
 
 output "url" {
-  description = "Address of the service, which is also the audience of the tokens that it takes."
+  description = "URL of the service, and audience of the identity tokens that it accepts."
   value       = google_cloud_run_v2_service.api.uri
 }

@@ -14,51 +14,51 @@ variable "name" {
 }
 
 variable "service_account" {
-  description = "E-mail address of the service account that it runs as."
+  description = "E-mail address of the service account of the service."
   type        = string
 }
 
 variable "network" {
-  description = "Full name of the network that it sends through."
+  description = "Full name of the network for outgoing requests."
   type        = string
 }
 
 variable "subnetwork" {
-  description = "Full name of the subnetwork that its instances are in: two addresses each."
+  description = "Full name of the subnetwork of the instances. Each needs two addresses."
   type        = string
 }
 
 variable "bigtable_instance" {
-  description = "Id of the Bigtable instance that it reads."
+  description = "Id of the Bigtable instance."
   type        = string
 }
 
 variable "app_profile" {
-  description = "App profile that it reads through."
+  description = "App profile of lookups."
   type        = string
 }
 
 variable "internal" {
-  description = "Whether only requests from the project's networks reach it."
+  description = "Only requests from the project's networks reach the service."
   type        = bool
 }
 
 variable "settings" {
-  description = "Further settings of the service, as docs/serving.md has them; these win."
+  description = "Settings of the service (docs/serving.md), which take precedence over those of this module."
   type        = map(string)
 }
 
 variable "min_instances" {
-  description = "How many instances there always are."
+  description = "Smallest number of instances."
   type        = number
 }
 
 variable "max_instances" {
-  description = "How many instances there may be."
+  description = "Largest number of instances."
   type        = number
 }
 
 variable "deletion_protection" {
-  description = "Whether Terraform refuses to delete the service."
+  description = "Terraform refuses to delete the service."
   type        = bool
 }

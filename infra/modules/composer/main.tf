@@ -1,4 +1,4 @@
-# Airflow. What runs in it (DAGs, packages, environment variables) is put there by a deployment, and not undone here.
+# Airflow. A deployment sets its DAGs, packages and environment variables; Terraform ignores those changes.
 
 resource "google_composer_environment" "airflow" {
   project = var.project
@@ -8,15 +8,15 @@ resource "google_composer_environment" "airflow" {
   config {
     environment_size = var.size
     resilience_mode  = var.resilient ? "HIGH_RESILIENCE" : "STANDARD_RESILIENCE"
-    # Private: workers reach the network below, Google's APIs, and nothing else.
+    # The workers of a private environment reach only the network below and Google's APIs.
     enable_private_environment = var.private
-    enable_private_builds_only = false # packages are built with what PyPI has
+    enable_private_builds_only = false # building the environment downloads packages from PyPI
 
     software_config {
       image_version = var.image_version
-      # A first deployment starts no refresh: people unpause DAGs when they have looked.
+      # A first deployment starts no refresh, until somebody unpauses its DAG.
       airflow_config_overrides = merge({ core-dags_are_paused_at_creation = "True" }, var.config_overrides)
-      web_server_plugins_mode  = "ENABLED" # the operators' links, and the Versions page
+      web_server_plugins_mode  = "ENABLED" # for the links of operators and the Versions page
     }
 
     node_config {
@@ -33,7 +33,7 @@ resource "google_composer_environment" "airflow" {
         storage_gb = 2
       }
 
-      # BigQuery jobs are awaited here: a refresh that waits costs a coroutine.
+      # Waits for BigQuery jobs, one coroutine for each.
       triggerer {
         count     = var.resilient ? 2 : 1
         cpu       = 0.5
@@ -53,7 +53,7 @@ resource "google_composer_environment" "airflow" {
         storage_gb = 2
       }
 
-      # Tasks submit jobs, wait elsewhere, and put a load on the lookup service: the smoke test needs the CPU.
+      # Tasks mostly submit jobs and do not wait for them. The load of the smoke test needs the CPU.
       worker {
         cpu        = 2
         memory_gb  = 8

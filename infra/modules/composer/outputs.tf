@@ -4,6 +4,6 @@ output "environment" {
 }
 
 output "bucket" {
-  description = "Bucket of its DAGs, plugins and data."
+  description = "Bucket of the environment: DAGs, plugins and data."
   value       = split("/", google_composer_environment.airflow.config[0].dag_gcs_prefix)[2]
 }

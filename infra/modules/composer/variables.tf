@@ -19,46 +19,46 @@ variable "image_version" {
 }
 
 variable "config_overrides" {
-  description = "Airflow's own options, as SECTION-OPTION: Composer takes none of them as environment variables."
+  description = "Options of Airflow, as SECTION-OPTION. Composer accepts none of them as environment variables."
   type        = map(string)
 }
 
 variable "size" {
-  description = "How much the database and the web server can take: ENVIRONMENT_SIZE_SMALL, _MEDIUM or _LARGE."
+  description = "Size of the database and the web server: ENVIRONMENT_SIZE_SMALL, _MEDIUM or _LARGE."
   type        = string
 }
 
 variable "resilient" {
-  description = "Whether the environment survives the loss of a zone."
+  description = "The environment survives the loss of a zone."
   type        = bool
 }
 
 variable "private" {
-  description = "Whether workers have no way to the internet."
+  description = "Workers cannot reach the internet."
   type        = bool
 }
 
 variable "min_workers" {
-  description = "How many workers there always are."
+  description = "Smallest number of workers."
   type        = number
 }
 
 variable "max_workers" {
-  description = "How many workers there may be."
+  description = "Largest number of workers."
   type        = number
 }
 
 variable "service_account" {
-  description = "E-mail address of the workers' service account."
+  description = "E-mail address of the service account of the workers."
   type        = string
 }
 
 variable "network" {
-  description = "Full name of the network that workers reach."
+  description = "Full name of the network of the workers."
   type        = string
 }
 
 variable "subnetwork" {
-  description = "Full name of the subnetwork by which they do."
+  description = "Full name of the subnetwork of the workers."
   type        = string
 }

@@ -1,6 +1,6 @@
-# Who may deploy: what `make deploy` needs, and not what Terraform needs.
+# Rights of accounts that run `make deploy`. They do not suffice for Terraform.
 
-# Pushing images.
+# Pushes images.
 resource "google_artifact_registry_repository_iam_member" "images" {
   for_each = var.deployers
 
@@ -11,7 +11,7 @@ resource "google_artifact_registry_repository_iam_member" "images" {
   member     = each.key
 }
 
-# New revisions of the lookup service, and which of them gets the requests.
+# Starts revisions of the lookup service, and moves its traffic.
 resource "google_cloud_run_v2_service_iam_member" "api" {
   for_each = var.deployers
 
@@ -22,7 +22,7 @@ resource "google_cloud_run_v2_service_iam_member" "api" {
   member   = each.key
 }
 
-# A revision runs as the service's account, so whoever makes one must be allowed to use it.
+# A revision runs as the account of the service, which a deployer must be allowed to use.
 resource "google_service_account_iam_member" "as_api" {
   for_each = var.deployers
 
@@ -31,7 +31,7 @@ resource "google_service_account_iam_member" "as_api" {
   member             = each.key
 }
 
-# The same of the environment, whose packages and variables are updated.
+# Composer requires the same right to update packages and variables of the environment.
 resource "google_service_account_iam_member" "as_airflow" {
   for_each = var.composer ? var.deployers : []
 
@@ -40,7 +40,7 @@ resource "google_service_account_iam_member" "as_airflow" {
   member             = each.key
 }
 
-# Composer has no rights on single environments.
+# Updates the Airflow environment. Composer has no roles on single environments, so this is on the project.
 resource "google_project_iam_member" "composer" {
   for_each = var.composer ? var.deployers : []
 
@@ -49,7 +49,7 @@ resource "google_project_iam_member" "composer" {
   member  = each.key
 }
 
-# DAGs and plugins.
+# Writes DAGs and plugins.
 resource "google_storage_bucket_iam_member" "composer" {
   for_each = var.composer ? var.deployers : []
 

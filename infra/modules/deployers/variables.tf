@@ -1,5 +1,5 @@
 variable "project" {
-  description = "Project of all that is deployed."
+  description = "Project of all resources."
   type        = string
 }
 
@@ -9,7 +9,7 @@ variable "region" {
 }
 
 variable "deployers" {
-  description = "Who may deploy, as IAM has it: serviceAccount:..., group:..., user:..."
+  description = "IAM members that may deploy: serviceAccount:..., group:..., user:..."
   type        = set(string)
 }
 
@@ -24,21 +24,21 @@ variable "api_service" {
 }
 
 variable "api" {
-  description = "E-mail address of the lookup service's service account."
+  description = "E-mail address of the service account of the lookup service."
   type        = string
 }
 
 variable "airflow" {
-  description = "E-mail address of Airflow's service account."
+  description = "E-mail address of the service account of Airflow's workers."
   type        = string
 }
 
 variable "composer" {
-  description = "Whether Airflow is a Composer environment that is made here; else its rights are not made here either."
+  description = "Terraform creates the Composer environment. If not, deployers get no rights on Composer."
   type        = bool
 }
 
 variable "composer_bucket" {
-  description = "Bucket of that environment; null: there is none."
+  description = "Bucket of the Composer environment. null: Terraform creates no environment."
   type        = string
 }

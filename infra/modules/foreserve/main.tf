@@ -1,4 +1,4 @@
-# All of Foreserve in one project and region, put together from the modules beside this one.
+# All resources of Foreserve in one project and region, from the modules beside this one.
 
 module "services" {
   source = "../services"
@@ -126,14 +126,14 @@ module "composer" {
   config_overrides = var.composer.config_overrides
   size             = var.composer.size
   resilient        = var.composer.resilient
-  private          = var.api.internal # else workers ask the lookup service over the internet
+  private          = var.api.internal # if false, workers reach the lookup service over the internet
   min_workers      = var.composer.min_workers
   max_workers      = var.composer.max_workers
   service_account  = module.accounts.airflow
   network          = module.network.network
   subnetwork       = module.network.subnetwork
 
-  depends_on = [module.access] # Composer looks at once whether its account may be one
+  depends_on = [module.access] # Composer checks the rights of its account when it is created
 }
 
 module "deployers" {

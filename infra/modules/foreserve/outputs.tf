@@ -1,5 +1,5 @@
 output "deployment" {
-  description = "What `make deploy` needs to know."
+  description = "The input of `make deploy`."
   value = {
     project          = var.project
     region           = var.region
@@ -21,8 +21,8 @@ output "deployment" {
 }
 
 locals {
-  # Of dags/refresh_factory/environment.py. What only a deployment knows is not among them, such as the image of
-  # Dataflow's workers.
+  # The variables of dags/refresh_factory/environment.py, without those that only a deployment knows, such as the image
+  # of Dataflow's workers.
   environment_variables = merge(var.environment_variables, {
     FORESERVE_PROJECT              = var.project
     FORESERVE_DATASET              = module.bigquery.dataset

@@ -1,5 +1,4 @@
-# What dags/pipelines says, so that a new pipeline has its table and column family by `terraform apply`, and no list of
-# pipelines is kept here.
+# Tables and column families of the pipelines in dags/pipelines. `terraform apply` adds those of a new pipeline.
 
 locals {
   dags = "${path.module}/../../../dags"
@@ -8,10 +7,10 @@ locals {
     for file in fileset(local.dags, "pipelines/*/pipeline.yaml") : yamldecode(file("${local.dags}/${file}"))
   ]
 
-  # Of a pipeline that does not say how many versions it keeps.
+  # The default of keep_versions in pipeline.yaml.
   keep_versions = jsondecode(file("${local.dags}/pipeline.schema.json")).properties.keep_versions.default
 
-  # One cell for each version that can be read, and one for that which is being exported.
+  # Cells per row: one for each version that can be read, and one for the version of the current export.
   tables = {
     for entity_type in distinct([for pipeline in local.pipelines : pipeline.entity_type]) : entity_type => {
       for pipeline in local.pipelines :

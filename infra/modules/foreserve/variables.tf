@@ -1,5 +1,5 @@
 variable "project" {
-  description = "Id of the project that everything is made in. It exists, and has billing."
+  description = "Id of an existing project with billing, for all resources."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "project" {
 }
 
 variable "region" {
-  description = "Region of all that is not Bigtable's: best that of its first cluster."
+  description = "Region of all resources except Bigtable. Best that of the first Bigtable cluster."
   type        = string
 
   validation {
@@ -19,7 +19,7 @@ variable "region" {
 }
 
 variable "name" {
-  description = "What all that is made is named after. Two environments in one project need two names."
+  description = "Prefix of the names of all resources. Two environments in one project need different names."
   type        = string
   default     = "foreserve"
 
@@ -30,12 +30,12 @@ variable "name" {
 }
 
 variable "labels" {
-  description = "Labels of Dataflow jobs, alerts and objectives. The provider's default_labels must be the same."
+  description = "Labels of Dataflow jobs, alerts and objectives. Give the provider's default_labels the same value."
   type        = map(string)
 
   validation {
     condition     = can(var.labels.app)
-    error_message = "labels has a key app, by which a budget finds what it counts, such as app = \"foreserve\"."
+    error_message = "labels has a key app, which the budget filters by, such as app = \"foreserve\"."
   }
 
   validation {
@@ -47,7 +47,7 @@ variable "labels" {
 }
 
 variable "clusters" {
-  description = "Bigtable's clusters: the zone of each, and how far it scales. Exports and the registry write to the first."
+  description = "Bigtable clusters with their zones and numbers of nodes. Exports and the registry write to the first one."
   type = list(object({
     zone      = string
     min_nodes = optional(number, 1)
@@ -69,7 +69,7 @@ variable "clusters" {
     error_message = "clusters[].zone is the name of a zone, such as europe-west1-b."
   }
 
-  # Google's limit; the autoscaler may add nodes up to ten times the minimum.
+  # Google's limit: autoscaling allows at most ten times the minimum.
   validation {
     condition = alltrue([
       for cluster in var.clusters :
@@ -80,7 +80,7 @@ variable "clusters" {
 }
 
 variable "backup_days" {
-  description = "How long daily backups of Bigtable's tables are kept; 0: none are made, as refreshes can make all anew."
+  description = "Retention of daily backups of the Bigtable tables, in days. 0: no backups; refreshes can restore all predictions."
   type        = number
   default     = 0
 
@@ -91,7 +91,7 @@ variable "backup_days" {
 }
 
 variable "bigquery_location" {
-  description = "Location of the data that pipelines read, and so of models and predictions: EU, US, or a region."
+  description = "Location of the data that pipelines read, and of BigQuery models and predictions: EU, US, or a region."
   type        = string
 
   validation {
@@ -101,7 +101,7 @@ variable "bigquery_location" {
 }
 
 variable "source_datasets" {
-  description = "Datasets that pipelines read, as PROJECT.DATASET. Whoever applies this may change rights on them."
+  description = "Datasets that pipelines read, as PROJECT.DATASET. Terraform needs the right to change their policies."
   type        = set(string)
 
   validation {
@@ -111,7 +111,7 @@ variable "source_datasets" {
 }
 
 variable "report_days" {
-  description = "How long latency reports are kept."
+  description = "Retention of latency reports, in days."
   type        = number
   default     = 90
 
@@ -122,7 +122,7 @@ variable "report_days" {
 }
 
 variable "dataflow_max_workers" {
-  description = "How many workers an export may have. One keeps 52 Bigtable nodes busy (docs/scale.md); more than the nodes can take only wait."
+  description = "Largest number of workers of an export. One worker keeps 52 Bigtable nodes busy (docs/scale.md)."
   type        = number
   default     = 1
 
@@ -133,7 +133,7 @@ variable "dataflow_max_workers" {
 }
 
 variable "ip_range" {
-  description = "Addresses of the subnetwork: of Dataflow's workers, of Cloud Run's instances (two each), and four of Composer's."
+  description = "Addresses of the subnetwork, for Dataflow's workers, Cloud Run's instances (two each) and Composer (four)."
   type        = string
   default     = "10.64.0.0/22"
 
@@ -144,7 +144,7 @@ variable "ip_range" {
 }
 
 variable "apis_address" {
-  description = "Private address at which the network reaches Cloud Run where api.internal is true; in no subnetwork."
+  description = "Private address, outside all subnetworks, at which the network reaches Cloud Run if api.internal is true."
   type        = string
   default     = "10.127.0.1"
 
@@ -155,7 +155,7 @@ variable "apis_address" {
 }
 
 variable "api" {
-  description = "The lookup service: whether only the project's networks reach it, how many instances, who may ask beside Airflow, and SERVING_* settings."
+  description = "The lookup service. internal: only the project's networks reach it. callers: IAM members that may send lookups, in addition to Airflow. settings: SERVING_* variables."
   type = object({
     internal      = optional(bool, false)
     min_instances = optional(number, 2)
@@ -167,14 +167,14 @@ variable "api" {
 
   validation {
     condition     = var.api.min_instances >= 1 && var.api.max_instances >= var.api.min_instances
-    error_message = "api.min_instances is at least 1, as a first lookup must not wait for an instance; api.max_instances is no less."
+    error_message = "api.min_instances is at least 1, so that no lookup waits for an instance; api.max_instances is no less."
   }
 
   validation {
     condition = alltrue([
       for caller in var.api.callers : can(regex("^(serviceAccount|group|user|domain|principal|principalSet):.+$", caller))
     ])
-    error_message = "api.callers are named as IAM does, such as serviceAccount:shop@shop-data.iam.gserviceaccount.com; not allUsers."
+    error_message = "api.callers are IAM members, such as serviceAccount:shop@shop-data.iam.gserviceaccount.com; not allUsers."
   }
 
   validation {
@@ -184,7 +184,7 @@ variable "api" {
 }
 
 variable "composer" {
-  description = "The Composer environment, unless there is one already: its version, options of Airflow, size, and how far its workers scale."
+  description = "The new Composer environment, unless existing_composer is set. config_overrides: options of Airflow. resilient: it survives the loss of a zone."
   type = object({
     image_version    = optional(string, "composer-3-airflow-2.11.1")
     config_overrides = optional(map(string), {})
@@ -225,12 +225,12 @@ variable "environment_variables" {
 
   validation {
     condition     = alltrue([for name in keys(var.environment_variables) : can(regex("^(FORESERVE|AIRFLOW_(CONN|VAR))_[A-Z0-9_]+$", name))])
-    error_message = "environment_variables are named FORESERVE_..., AIRFLOW_CONN_... or AIRFLOW_VAR_...; Airflow's own options are composer.config_overrides."
+    error_message = "environment_variables are named FORESERVE_..., AIRFLOW_CONN_... or AIRFLOW_VAR_...; options of Airflow are composer.config_overrides."
   }
 }
 
 variable "existing_composer" {
-  description = "A Composer environment that exists, instead of one that is made here; its service account gets the rights."
+  description = "An existing Composer environment to use instead of a new one. Its service account gets the rights."
   type = object({
     environment     = string
     location        = string
@@ -248,7 +248,7 @@ variable "existing_composer" {
 }
 
 variable "deployers" {
-  description = "Who may run `make deploy`, as IAM has it. None: whoever owns the project."
+  description = "IAM members that may run `make deploy`. Owners of the project always may."
   type        = set(string)
   default     = []
 
@@ -256,18 +256,18 @@ variable "deployers" {
     condition = alltrue([
       for deployer in var.deployers : can(regex("^(serviceAccount|group|user|principal|principalSet):.+$", deployer))
     ])
-    error_message = "deployers are named as IAM does, such as group:data@example.com."
+    error_message = "deployers are IAM members, such as group:data@example.com."
   }
 }
 
 variable "objectives" {
-  description = "Whether objectives of latency and freshness are made: once a first version is served, not before."
+  description = "Create the objectives of latency and freshness. Set it to true only after a first version was promoted."
   type        = bool
   default     = false
 }
 
 variable "alert_emails" {
-  description = "Addresses that are told of what somebody should look at now (page), and on a working day (ticket)."
+  description = "E-mail addresses for alerts. page: act now. ticket: act on a working day."
   type = object({
     page   = optional(set(string), [])
     ticket = optional(set(string), [])
@@ -283,7 +283,7 @@ variable "alert_emails" {
 }
 
 variable "alert_channels" {
-  description = "Notification channels that exist and are told as well, as projects/PROJECT/notificationChannels/ID."
+  description = "Existing notification channels for alerts, as projects/PROJECT/notificationChannels/ID."
   type = object({
     page   = optional(list(string), [])
     ticket = optional(list(string), [])
@@ -299,7 +299,7 @@ variable "alert_channels" {
 }
 
 variable "budget" {
-  description = "What all that carries the label app may cost in a month, in whole units of the billing account's currency; null: no budget."
+  description = "Monthly budget for resources with the label app, in whole units of the billing account's currency. null: no budget."
   type = object({
     billing_account = string
     monthly_amount  = number
@@ -325,7 +325,7 @@ variable "budget" {
 }
 
 variable "deletion_protection" {
-  description = "Whether Bigtable, BigQuery, Cloud Run and the reports are protected from being deleted. Switch it off, apply, and only then destroy."
+  description = "Protect Bigtable, BigQuery, Cloud Run and the reports from deletion. To destroy them, set it to false and apply first."
   type        = bool
   default     = true
 }

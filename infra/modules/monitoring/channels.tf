@@ -1,4 +1,4 @@
-# Who is told of what: `page`, somebody should look now; `ticket`, on a working day.
+# Notification channels by severity. page: act now. ticket: act on a working day.
 
 locals {
   emails = merge([

@@ -1,10 +1,10 @@
-# The dashboard of monitoring/grafana, as Cloud Monitoring has it: the same panels at the same places, for all instances
-# and models.
+# The dashboard of monitoring/grafana for Cloud Monitoring: the same panels in the same places, for all instances and
+# models.
 
 locals {
   grafana = jsondecode(file("${local.monitoring}/grafana/dashboards/foreserve.json"))
 
-  # Each panel with its queries, in which variables and names of recorded series are replaced.
+  # The panels with their queries. Variables and names of recorded series are replaced by their values.
   panels = [
     for panel in local.grafana.panels : {
       title = panel.title
@@ -19,7 +19,7 @@ locals {
     } if panel.type != "row"
   ]
 
-  # A panel is a chart of all its queries, or shows the newest value of the only one.
+  # A panel is a chart of its queries, or shows the newest value of its only query.
   tiles = [
     for panel in local.panels : {
       xPos   = panel.place.x

@@ -1,12 +1,14 @@
-# Service level objectives, over 28 days: errors, latency, and the age of what is served.
-# How fast the budgets of the first two are used up is watched by the rules in rules.tf, as far as requests reached the
-# service; what Cloud Run itself refused counts in the first objective only. Of the third, it is watched here.
+# Service level objectives over 28 days: errors, latency, and the age of the active version (freshness).
 #
-# Cloud Monitoring refuses an objective whose metric it does not know. Of the latter two, it learns when a first version
-# is served: until then, objectives is false, and the rules, which it takes, watch alone.
+# The rules in rules.tf alert on the burn rates of errors and latency, for requests that reach the service. The
+# objective of errors also counts requests that Cloud Run itself refused. This file has the alerts on the burn rate of
+# freshness.
+#
+# Cloud Monitoring refuses an objective on a metric that it has not received yet. The metrics of latency and freshness
+# exist once a first version is active, so var.objectives is false until then.
 
 locals {
-  # What the collector beside the service calls its series, and Cloud Run its own.
+  # Filters of the series from the collector, and of those from Cloud Run.
   prefix = "prometheus.googleapis.com/foreserve"
   series = "resource.type=\"prometheus_target\" resource.labels.namespace=\"${var.api_service}\""
 
@@ -14,8 +16,8 @@ locals {
   service  = "resource.labels.service_name=\"${var.api_service}\""
   lookups  = "metric.labels.route=\"/v1/models/{model}/predictions/{entity_id}\""
 
-  # How old a model's predictions may get is said once, in days, by the rules of the group foreserve-freshness: of the
-  # models that are named there, and of all others.
+  # The largest ages of active versions in days, from the rules of the group foreserve-freshness: those of the models
+  # that the rules name, and that of all others.
   days_of_named = {
     for rule in local.rules : rule.labels.model => tonumber(regex(local.in_days, rule.expr)[0])
     if try(rule.record, "") == "foreserve:served_version_age:limit_seconds"
@@ -29,7 +31,7 @@ locals {
 
   models_with_objectives = var.objectives ? var.models : []
 
-  # A window of five minutes with predictions that are too old is a bad one.
+  # The share of five-minute windows in which the active version is young enough.
   freshness_goal = 0.99
 
   burn_rates = {
@@ -55,7 +57,7 @@ resource "google_monitoring_slo" "errors" {
   project             = var.project
   service             = google_monitoring_custom_service.foreserve.service_id
   slo_id              = "errors"
-  display_name        = "99.9 % of requests without an error of the server"
+  display_name        = "99.9 % of requests without a server error"
   goal                = 0.999
   rolling_period_days = 28
   user_labels         = var.labels
@@ -96,7 +98,7 @@ resource "google_monitoring_slo" "freshness" {
   project             = var.project
   service             = google_monitoring_custom_service.foreserve.service_id
   slo_id              = "freshness-${replace(each.key, "_", "-")}"
-  display_name        = "${100 * local.freshness_goal} % of the time, ${each.key} younger than ${local.days[each.key]} days"
+  display_name        = "${100 * local.freshness_goal} % of the time, ${each.key} is younger than ${local.days[each.key]} days"
   goal                = local.freshness_goal
   rolling_period_days = 28
   user_labels         = var.labels
@@ -141,7 +143,7 @@ resource "google_monitoring_alert_policy" "freshness" {
 
   documentation {
     subject   = "Predictions of ${each.value.model} are old"
-    content   = "A month's budget will be gone in ${each.value.gone_in}.\n\nWhat to do: docs/runbook.md#foreservepredictionsold"
+    content   = "At this rate, a month's budget is used up in ${each.value.gone_in}.\n\nWhat to do: docs/runbook.md#foreservepredictionsold"
     mime_type = "text/markdown"
   }
 }

@@ -1,4 +1,4 @@
 output "ticket_channels" {
-  description = "Full names of the channels that are told of what can wait for a working day."
+  description = "Full names of the channels for alerts of severity ticket."
   value       = local.channels.ticket
 }

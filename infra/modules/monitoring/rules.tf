@@ -1,5 +1,5 @@
-# The rules of monitoring/prometheus/alerts.yaml, as they are. Cloud Monitoring records no series, so what would be
-# recorded is put in the place of its name.
+# The alerts of monitoring/prometheus/alerts.yaml. Cloud Monitoring has no recording rules, so the expression of each
+# recorded series replaces its name.
 
 locals {
   monitoring = "${path.module}/../../../monitoring"
@@ -8,7 +8,7 @@ locals {
     for group in yamldecode(file("${local.monitoring}/prometheus/alerts.yaml")).groups : group.rules
   ])
 
-  # An expression, with the labels that its rule adds.
+  # The expressions of the recording rules, with the labels that a rule adds.
   labelled = [
     for rule in local.rules : {
       name = rule.record
@@ -20,7 +20,7 @@ locals {
     } if can(rule.record)
   ]
 
-  # Several rules may record series of one name.
+  # Several rules may record series of the same name.
   recorded = {
     for name in distinct([for rule in local.labelled : rule.name]) : name =>
     "(${join(" or ", [for rule in local.labelled : rule.expression if rule.name == name])})"
@@ -59,7 +59,7 @@ resource "google_monitoring_alert_policy" "rules" {
       duration                  = "${each.value.seconds}s"
       evaluation_interval       = "60s"
       alert_rule                = each.key
-      disable_metric_validation = true # the metrics come with the first deployment
+      disable_metric_validation = true # the metrics exist only after the first deployment
     }
   }
 

@@ -1,10 +1,10 @@
 variable "project" {
-  description = "Project that the service's metrics are in."
+  description = "Project of the service's metrics."
   type        = string
 }
 
 variable "labels" {
-  description = "Labels of channels, alerts and objectives, whose labels the provider does not set."
+  description = "Labels of channels, alerts and objectives, which do not get the provider's default labels."
   type        = map(string)
 }
 
@@ -14,21 +14,21 @@ variable "api_service" {
 }
 
 variable "models" {
-  description = "The models that are served."
+  description = "Names of the models."
   type        = set(string)
 }
 
 variable "objectives" {
-  description = "Whether objectives are made on the service's own metrics, which a first served version brings."
+  description = "Create objectives on the service's own metrics, which exist once a first version is active."
   type        = bool
 }
 
 variable "emails" {
-  description = "Addresses that are told of what somebody should look at now (page), and on a working day (ticket)."
+  description = "E-mail addresses for alerts. page: act now. ticket: act on a working day."
   type        = object({ page = set(string), ticket = set(string) })
 }
 
 variable "channels" {
-  description = "Notification channels that exist and are told as well, by their full names."
+  description = "Existing notification channels for alerts, by their full names."
   type        = object({ page = list(string), ticket = list(string) })
 }

@@ -1,6 +1,5 @@
-# A network of its own, without a way to or from the internet: there is no NAT, no machine has a public address, and the
-# firewall lets in nothing but what Dataflow's workers say to each other. Google's APIs are reached by Private Google
-# Access.
+# A network without access to or from the internet: no NAT, no public addresses, and a firewall that allows only traffic
+# between Dataflow's workers. Private Google Access reaches Google's APIs.
 
 resource "google_compute_network" "network" {
   project                 = var.project
@@ -17,8 +16,8 @@ resource "google_compute_subnetwork" "subnetwork" {
   private_ip_google_access = true
 }
 
-# Workers of one job shuffle over these ports where Dataflow does not do it for them; without the rule, Dataflow warns
-# in each job that it may hang.
+# Workers of a job shuffle data over these ports if Dataflow does not shuffle for them. Without the rule, Dataflow warns
+# in each job that the job may hang.
 resource "google_compute_firewall" "dataflow" {
   project     = var.project
   name        = "${var.name}-dataflow"

@@ -9,6 +9,6 @@ output "subnetwork" {
 }
 
 output "dataflow_subnetwork" {
-  description = "The subnetwork as Dataflow has it: regions/REGION/subnetworks/NAME."
+  description = "Name of the subnetwork for Dataflow: regions/REGION/subnetworks/NAME."
   value       = "regions/${var.region}/subnetworks/${google_compute_subnetwork.subnetwork.name}"
 }

@@ -1,7 +1,7 @@
-# The names of Cloud Run's services lead to an address in the network, so that a service which takes requests from the
-# network only can be asked by what is attached to it, such as Composer's workers.
-# Not verified in a project: that Composer's attachment reaches this address. If smoke tests are answered with 404, set
-# internal to false: who may ask is still decided by roles/run.invoker.
+# DNS names of Cloud Run's services resolve to an address in the network. So Composer's workers, which are attached to
+# the network, reach an internal service.
+# Not verified in a project: that Composer's attachment reaches this address. If smoke tests get 404, set internal to
+# false. Requests still need roles/run.invoker.
 
 resource "google_compute_global_address" "apis" {
   count = var.internal ? 1 : 0
@@ -18,7 +18,7 @@ resource "google_compute_global_forwarding_rule" "apis" {
   count = var.internal ? 1 : 0
 
   project               = var.project
-  name                  = "${replace(var.name, "-", "")}apis" # of such a rule, at most 20 letters and digits
+  name                  = "${replace(var.name, "-", "")}apis" # at most 20 letters and digits, by Google's rules
   network               = google_compute_network.network.id
   ip_address            = google_compute_global_address.apis[0].id
   target                = "all-apis"
@@ -31,7 +31,7 @@ resource "google_dns_managed_zone" "run_app" {
 
   project     = var.project
   name        = "${var.name}-run-app"
-  description = "Cloud Run's services, by an address in the network"
+  description = "Cloud Run's services, at an address in the network"
   dns_name    = "run.app."
   visibility  = "private"
 

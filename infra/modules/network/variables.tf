@@ -9,21 +9,21 @@ variable "region" {
 }
 
 variable "name" {
-  description = "Name of network and subnetwork."
+  description = "Name of the network and the subnetwork."
   type        = string
 }
 
 variable "ip_range" {
-  description = "Addresses of the subnetwork: of Dataflow's workers, Cloud Run's instances, and four of Composer's."
+  description = "Addresses of the subnetwork, for Dataflow's workers, Cloud Run's instances and Composer."
   type        = string
 }
 
 variable "internal" {
-  description = "Whether Cloud Run's services are reached by an address in the network."
+  description = "Cloud Run's services get an address in the network."
   type        = bool
 }
 
 variable "apis_address" {
-  description = "That address: a private one, in no subnetwork."
+  description = "The private address of Cloud Run's services, outside all subnetworks."
   type        = string
 }

@@ -1,14 +1,14 @@
-# The Google Cloud APIs that the other modules and the running parts call. They stay enabled when this is destroyed:
-# others in the project may use them.
+# The Google Cloud APIs that the other modules and the running parts call. `terraform destroy` leaves them enabled,
+# because others in the project may use them.
 
 locals {
   services = [
     "artifactregistry.googleapis.com",
     "bigquery.googleapis.com",
-    "bigquerystorage.googleapis.com", # the export reads through it
+    "bigquerystorage.googleapis.com", # for reads of the export
     "bigtable.googleapis.com",
-    "bigtableadmin.googleapis.com",        # Terraform's, and waiting for replication
-    "cloudresourcemanager.googleapis.com", # Terraform's, for rights on the project
+    "bigtableadmin.googleapis.com",        # for Terraform, and for waiting for replication
+    "cloudresourcemanager.googleapis.com", # for Terraform, to change rights on the project
     "composer.googleapis.com",
     "compute.googleapis.com",
     "dataflow.googleapis.com",

@@ -1,9 +1,9 @@
 variable "project" {
-  description = "Project in which the APIs are enabled."
+  description = "Project of the APIs."
   type        = string
 }
 
 variable "billing_budgets" {
-  description = "Whether budgets are managed, too."
+  description = "Enable the API of budgets too."
   type        = bool
 }

@@ -1,4 +1,4 @@
-# Temporary files of Dataflow jobs. Nobody wants them back, so they are gone when they are deleted.
+# Temporary files of Dataflow jobs. Deleted files cannot be restored (no soft delete), because nobody needs them.
 resource "google_storage_bucket" "jobs" {
   project                     = var.project
   name                        = "${var.project}-${var.name}-jobs"
@@ -22,7 +22,7 @@ resource "google_storage_bucket" "jobs" {
   }
 }
 
-# Latency reports, for people. They name entity ids.
+# Latency reports of smoke tests, for people. They contain entity ids.
 resource "google_storage_bucket" "reports" {
   project                     = var.project
   name                        = "${var.project}-${var.name}-reports"

@@ -1,10 +1,10 @@
 variable "project" {
-  description = "Project of the buckets, which their names begin with."
+  description = "Project of the buckets, and first part of their names."
   type        = string
 }
 
 variable "name" {
-  description = "What the buckets' names go on with."
+  description = "Second part of the names of the buckets."
   type        = string
 }
 
@@ -14,11 +14,11 @@ variable "location" {
 }
 
 variable "report_days" {
-  description = "How long latency reports are kept."
+  description = "Retention of latency reports, in days."
   type        = number
 }
 
 variable "deletion_protection" {
-  description = "Whether the bucket of reports is only deleted when it is empty."
+  description = "Terraform deletes the bucket of reports only if it is empty."
   type        = bool
 }

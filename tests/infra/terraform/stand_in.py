@@ -1,7 +1,7 @@
-"""A stand-in for Terraform's Google provider: it has the recorded schema, and makes nothing.
+"""A stand-in for Terraform's Google provider, which has the recorded schema and creates nothing.
 
-Terraform talks to it as to a provider that a developer has started by hand: by gRPC, at the address in
-TF_REATTACH_PROVIDERS, whose value this program prints. What Google Cloud would say of a resource, it makes up.
+Terraform connects to it as to a provider in a debugger: by gRPC, at the address in TF_REATTACH_PROVIDERS. This program
+prints the value of that variable. It invents the attributes that Google Cloud would determine.
 """
 
 import json
@@ -23,15 +23,15 @@ CONFIGURATION = {
     "billing_project": "string",
     "user_project_override": "bool",
 }
-"""Arguments of the provider itself: those that infra/ gives."""
+"""The arguments of the provider that infra/ sets."""
 
 UNKNOWN = msgpack.ExtType(0, b"\0")
 
 Attribute, Block, NestedBlock = protocol.Schema.Attribute, protocol.Schema.Block, protocol.Schema.NestedBlock
 
 
-def made_up(name, resource):
-    """What Google Cloud would say."""
+def invented(name, resource):
+    """Return an attribute that Google Cloud would determine."""
     match name:
         case "email":
             return f"{resource['account_id']}@{resource['project']}.iam.gserviceaccount.com"
@@ -43,7 +43,7 @@ def made_up(name, resource):
 
 
 def type_of(kind):
-    """A type of the recorded schema, as the protocol has it."""
+    """Return a type of the recorded schema in the encoding of the protocol."""
     shape, _, element = kind.removesuffix("!").removesuffix(")").partition("(")
     return json.dumps([shape, element] if element else shape).encode()
 
@@ -74,7 +74,7 @@ def block(schema, *, top):
 
 
 def filled(schema, value, fill, *, top=True):
-    """A resource with what it does not say of itself filled in."""
+    """Fill in the computed attributes of a resource."""
     for name in [*schema.get("computed", ()), *(["id"] if top else [])]:
         value[name] = fill(name, value.get(name))
     for name, nested in schema.get("blocks", {}).items():
@@ -93,7 +93,7 @@ def packed(value):
 
 
 class Provider(ProviderServicer):
-    """What Terraform asks of a provider."""
+    """The calls of Terraform to a provider."""
 
     def GetProviderSchema(self, request, context):
         arguments = [Attribute(name=n, type=type_of(kind), optional=True) for n, kind in CONFIGURATION.items()]
@@ -130,7 +130,7 @@ class Provider(ProviderServicer):
             filled(
                 RESOURCES[request.type_name],
                 planned,
-                lambda name, known: made_up(name, planned) if known in (None, UNKNOWN) else known,
+                lambda name, known: invented(name, planned) if known in (None, UNKNOWN) else known,
             )
         return protocol.ApplyResourceChange.Response(new_state=packed(planned))
 
@@ -147,7 +147,7 @@ def main():
     reattach = {"Protocol": "grpc", "ProtocolVersion": 6, "Pid": os.getpid(), "Test": True, "Addr": address}
     sys.stdout.write(json.dumps({"registry.terraform.io/hashicorp/google": reattach}) + "\n")
     sys.stdout.flush()
-    sys.stdin.read()  # until whoever started this ends
+    sys.stdin.read()  # until the parent process closes the pipe
 
 
 if __name__ == "__main__":

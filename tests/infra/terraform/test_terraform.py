@@ -1,4 +1,4 @@
-"""The examples in Terraform itself: planned, applied, planned again; against a stand-in for the provider."""
+"""The examples, planned and applied by Terraform itself with a stand-in for the provider."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tests.infra.evaluation import EXAMPLES, ROOT
 
 STAND_IN = [ROOT / ".venvs/stand_in/bin/python", ROOT / "tests/infra/terraform/stand_in.py"]
 TERRAFORM = shutil.which("terraform") or "terraform"
-CHANGES = 2  # what `plan -detailed-exitcode` ends with if there are any
+CHANGES = 2  # exit code of `plan -detailed-exitcode` if the plan has changes
 
 EXISTING = {
     "environment": "shared",
@@ -24,7 +24,7 @@ EXISTING = {
 
 @pytest.fixture(scope="session")
 def provider(tmp_path_factory):
-    """The environment in which Terraform finds the stand-in, and needs no network."""
+    """The environment variables with which Terraform uses the stand-in and no network."""
     with subprocess.Popen(STAND_IN, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         configuration = tmp_path_factory.mktemp("terraform") / "terraformrc"
         configuration.write_text("")
@@ -39,7 +39,7 @@ def provider(tmp_path_factory):
 
 
 class Root:
-    """A root module that Terraform can work in."""
+    """A root module in which Terraform is initialised."""
 
     def __init__(self, folder, environment):
         self.folder = folder
@@ -69,7 +69,7 @@ class Root:
 
 @pytest.fixture
 def root(tmp_path, provider):
-    """Makes a root module out of an example."""
+    """Copies an example to a root module: `root("minimal")`."""
 
     def make(example):
         for folder in ("infra", "dags", "monitoring"):
@@ -93,7 +93,7 @@ def test_files_are_formatted(provider):
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_applies_and_then_has_nothing_to_do(root, example, monkeypatch):
+def test_a_plan_after_apply_has_no_changes(root, example, monkeypatch):
     module = root(example)
     assert "Success" in module.run("validate").stdout
     assert module.plan().returncode == CHANGES
@@ -123,7 +123,7 @@ def test_applies_and_then_has_nothing_to_do(root, example, monkeypatch):
     assert connection.extra_dejson == {"id_token_audience": url}
 
 
-def test_an_airflow_that_exists_gets_the_rights_and_no_other_is_made(root):
+def test_an_existing_airflow_gets_the_rights_and_no_other_is_created(root):
     module = root("minimal")
     plan = module.plan(existing_composer=EXISTING)
     assert plan.returncode == CHANGES, plan.stderr
@@ -135,14 +135,13 @@ def test_an_airflow_that_exists_gets_the_rights_and_no_other_is_made(root):
     assert module.deployment()["composer"] == {"environment": "shared", "location": "europe-west4"}
 
 
-def test_objectives_are_added_to_what_is_there(root):
+def test_objectives_are_added_to_an_applied_configuration(root):
     module = root("production")
     assert module.run("apply", "-input=false", "-auto-approve").returncode == 0
     plan = module.plan(objectives=True)
     assert plan.returncode == CHANGES, plan.stderr
-    assert (
-        "Plan: 10 to add, 0 to change, 0 to destroy" in plan.stdout
-    )  # latency; of three models, freshness and two alerts
+    # The objective of latency, and for each of three models the objective of freshness and two alerts.
+    assert "Plan: 10 to add, 0 to change, 0 to destroy" in plan.stdout
 
 
 def test_a_new_pipeline_gets_its_table_and_family(root):
@@ -163,7 +162,7 @@ def test_a_new_pipeline_gets_its_table_and_family(root):
     assert "0 to change, 0 to destroy" in plan.stdout
 
 
-def test_without_what_is_optional(root):
+def test_a_plan_needs_no_optional_variable(root):
     module = root("production")
     minimum = {
         "project": "shop-predictions",
@@ -177,7 +176,7 @@ def test_without_what_is_optional(root):
     assert "google_billing_budget" not in plan.stdout
 
 
-def test_wrong_values_are_refused_by_name(root):
+def test_invalid_values_are_refused_by_name(root):
     module = root("production")
     for name, value, message in (
         ("project", "Shop", "project is an id of 6 to 30"),
@@ -199,7 +198,7 @@ def test_wrong_values_are_refused_by_name(root):
         ("composer", {"size": "SMALLEST"}, "composer.size is ENVIRONMENT_SIZE_SMALL"),
         ("composer", {"resilient": True, "min_workers": 1}, "or 2 if resilient"),
         ("existing_composer", {**EXISTING, "service_account": "me"}, "ends in gserviceaccount.com"),
-        ("deployers", ["me@example.com"], "deployers are named as IAM does"),
+        ("deployers", ["me@example.com"], "deployers are IAM members"),
         ("alert_emails", {"page": ["me"]}, "alert_emails are e-mail addresses"),
         ("alert_channels", {"page": ["slack"]}, "alert_channels are named projects/"),
         ("budget", {"billing_account": "mine", "monthly_amount": 1}, "budget.billing_account is an id"),
