@@ -15,8 +15,7 @@ import pytest
 
 from local_stack import processes, sample_data
 from local_stack.stack import ROOT, Stack, choose_ports
-from tests.deployment.deployed_airflow import check, load_dags
-from tests.deployment.lay_out import lay_out
+from tests.deployment.deployed_airflow import check, lay_out, load_dags
 
 MODEL = "repeat_purchase"
 PIPELINE = f"dags/pipelines/{MODEL}/dag.py"

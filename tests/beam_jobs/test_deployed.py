@@ -10,8 +10,7 @@ from foreserve.cloud import Cloud
 from foreserve.operators import RunBeamJob
 from prediction_store.layout import Instance
 from prediction_store.lifecycle import Receipt
-from tests.deployment.deployed_airflow import bare_environment
-from tests.deployment.lay_out import lay_out
+from tests.deployment.deployed_airflow import bare_environment, lay_out
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,30 @@
 import json
 import os
 import subprocess
+from itertools import chain
 from pathlib import Path
 
-from tests.deployment.lay_out import IMAGE, ROOT
+from deployment.bundle import bundle
+from deployment.commands import Runner
+from deployment.source import Source
 
+ROOT = Path(__file__).parents[2]
+IMAGE = "europe-west1-docker.pkg.dev/shop-predictions/foreserve/beam-jobs@sha256:0a1b"
 OURS = ("FORESERVE_", "AIRFLOW_", "PYTHONPATH")
 ENVIRONMENT = {
     "FORESERVE_PROJECT": "shop-predictions",
     "FORESERVE_BIGTABLE_INSTANCE": "foreserve",
     "FORESERVE_DATAFLOW_TEMP_LOCATION": "gs://shop-predictions-dataflow/jobs",
 }
+
+
+def lay_out(folder):
+    """Write `dags/` and `plugins/` into a folder, as the bucket has them."""
+    groups = bundle(Source(ROOT, Runner(print, ROOT))).groups(IMAGE)
+    for path, content in chain.from_iterable(group.items() for group in groups):
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
 
 
 def bare_environment(gcs, home, plugins):

@@ -4,8 +4,7 @@ import sys
 
 import pytest
 
-from tests.deployment.deployed_airflow import check, load_dags
-from tests.deployment.lay_out import lay_out
+from tests.deployment.deployed_airflow import check, lay_out, load_dags
 
 
 @pytest.fixture(scope="module")
