@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from rich.table import Table
 
-from benchmarks.number import short
+from benchmarks.document import short
 from benchmarks.serving.candidates import FEAST, OURS, READ_LOOP, bare, empty, official
 from benchmarks.serving.exchanges import BATCH
 from benchmarks.serving.experiments import Hedging, Overload

@@ -66,6 +66,6 @@ def test_ids_that_are_no_row_keys_are_refused(entity_id, row_keys):
 
 
 def test_an_empty_payload_is_refused():
-    """As a cell it would say that there is no prediction."""
+    # As a cell, it would be a tombstone.
     with pytest.raises(ValueError, match="m: a payload is empty"):
         prediction_entries(pa.array([b"a", b"b"]), pa.array(["1", ""]), "m", 5)

@@ -39,7 +39,7 @@ variable "source_datasets" {
 }
 
 variable "dataflow_max_workers" {
-  description = "How many workers an export may have (docs/scale.md)."
+  description = "How many workers an export may have (docs/size-and-cost.md)."
   type        = number
   default     = 1
 }

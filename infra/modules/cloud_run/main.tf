@@ -2,7 +2,7 @@
 #
 # How large an instance is follows from docs/serving-performance.md: a lookup takes 58 us of CPU, so a core as measured
 # answers 1 s / 58 us = 17,200 a second. Of that, 0.3 are counted on: a vCPU is half a core, and the measurement had no
-# TLS and no network (docs/scale.md takes the same share). That makes 5,200 a second and vCPU. At 0.8 of what an
+# TLS and no network (docs/size-and-cost.md takes the same share). That makes 5,200 a second and vCPU. At 0.8 of what an
 # instance can do, the 99th percentile was 68 ms, and at all of it 262: so 4,100 a second.
 #
 # CPU: 1. One process answers, and uses one core; more lookups need more instances.

@@ -122,7 +122,7 @@ variable "report_days" {
 }
 
 variable "dataflow_max_workers" {
-  description = "How many workers an export may have. One keeps 52 Bigtable nodes busy (docs/scale.md); more than the nodes can take only wait."
+  description = "How many workers an export may have. One keeps 52 Bigtable nodes busy (docs/size-and-cost.md); more than the nodes can take only wait."
   type        = number
   default     = 1
 
