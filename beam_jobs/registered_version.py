@@ -57,7 +57,7 @@ class RegisteredVersion:
 class WriteLease:
     """A write lease for the cells of a version, renewed as it is used. Thread-safe.
 
-    The purge for a later version waits until the lease has ended. So whoever writes by it must stop by then.
+    The purge for a later version waits until the lease has ended. So all writes by it must end by then.
     """
 
     def __init__(self, version: RegisteredVersion, milliseconds: int = WRITE_LEASE) -> None:

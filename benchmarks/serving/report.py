@@ -87,7 +87,7 @@ class Goal:
 
     @classmethod
     def times(cls, meaning: str, limit: float, ours: dict[str, float], its: dict[str, float]) -> Self:
-        """At least `limit` times the answers per second of another candidate."""
+        """A goal of `limit` times the answers per second of another candidate."""
         value = ours["answers/s"] / its["answers/s"]
         return cls(meaning, limit, value, its["CPU µs/answer"] / ours["CPU µs/answer"])
 

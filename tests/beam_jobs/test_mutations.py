@@ -1,4 +1,4 @@
-"""What is put together byte by byte is what protobuf would have written."""
+"""Entries that are joined byte by byte are the same as those that protobuf writes."""
 
 import pyarrow as pa
 import pytest

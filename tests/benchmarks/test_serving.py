@@ -223,9 +223,9 @@ def test_a_share_of_the_reads_is_delayed(at):
 
 def test_the_delaying_proxy_forwards_errors():
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        nobody = f"127.0.0.1:{listener.getsockname()[1]}"
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
     with (
-        running(sys.executable, "-m", "benchmarks.serving.slow_bigtable", nobody, "0", "0") as line,
+        running(sys.executable, "-m", "benchmarks.serving.slow_bigtable", address, "0", "0") as line,
         grpc.insecure_channel(line.split()[-1]) as channel,
         pytest.raises(grpc.RpcError) as raised,
     ):
