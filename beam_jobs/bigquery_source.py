@@ -1,4 +1,4 @@
-"""Reading a BigQuery table as Arrow record batches, through the Storage Read API."""
+"""The step that reads a BigQuery table as Arrow record batches, by the Storage Read API."""
 
 import os
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from google.cloud.bigquery_storage import ArrowSerializationOptions, BigQueryRea
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
 Stream = tuple[str, bytes]
-"""A read stream's name and the serialized Arrow schema of its batches."""
+"""The name of a read stream, and the serialized Arrow schema of its batches."""
 
 
 class ReadTable(beam.PTransform):
-    """Reads columns of a table: one read session, its streams as elements, then their record batches."""
+    """Reads columns of a table: opens a read session, and reads its streams in parallel."""
 
     def __init__(self, table: str, columns: list[str]) -> None:
         """Read `columns` of `table`, given as PROJECT.DATASET.TABLE."""
@@ -33,7 +33,7 @@ class ReadTable(beam.PTransform):
             pipeline
             | "Table" >> beam.Create([self._table])
             | "Open read session" >> beam.ParDo(_OpenSession(self._columns))
-            | "Spread streams" >> beam.Reshuffle()  # also keeps the session when what follows is retried
+            | "Spread streams" >> beam.Reshuffle()  # also keeps the session when a later step is retried
             | "Read streams" >> beam.ParDo(_ReadStream())
         )
         return batches
@@ -48,7 +48,7 @@ def _client() -> BigQueryReadClient:
 
 
 class _RecordBatchCoder(Coder):
-    """Record batches as Arrow streams. Beam wants to know the size of some elements, and would else pickle them."""
+    """Encodes record batches as Arrow streams. Beam asks for the size of some elements, and would pickle them else."""
 
     def encode(self, value: pa.RecordBatch) -> bytes:
         sink = pa.BufferOutputStream()
@@ -79,7 +79,7 @@ class _OpenSession(beam.DoFn):
         self._columns = columns
 
     def process(self, table: str) -> Iterator[Stream]:
-        project, dataset, name = table.rsplit(".", 2)  # a project may have a domain in front
+        project, dataset, name = table.rsplit(".", 2)  # a project may have dots: DOMAIN:PROJECT
         options = ReadSession.TableReadOptions(
             selected_fields=self._columns,
             arrow_serialization_options=ArrowSerializationOptions(
@@ -108,6 +108,6 @@ class _ReadStream(beam.DoFn):
     def process(self, stream: Stream) -> Iterator[pa.RecordBatch]:
         name, serialized_schema = stream
         schema = pa.ipc.read_schema(pa.py_buffer(serialized_schema))
-        for response in self._client.read_rows(name):  # resumes at its offset when the connection breaks
+        for response in self._client.read_rows(name):  # resumes at its offset after a lost connection
             self._rows.inc(response.row_count)
             yield pa.ipc.read_record_batch(pa.py_buffer(response.arrow_record_batch.serialized_record_batch), schema)

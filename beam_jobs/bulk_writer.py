@@ -1,4 +1,4 @@
-"""MutateRows in bulk: several requests in flight, and only the entries that failed sent again."""
+"""Bulk writes by MutateRows: several requests in flight, and retries of failed entries only."""
 
 import itertools
 import logging
@@ -18,26 +18,24 @@ import numpy as np
 
 from beam_jobs.flow_control import FEATURES, FlowControl
 from beam_jobs.mutations import Entries
-from prediction_store.connection import mutate_rows, routing_metadata
+from prediction_store.connection import TRANSIENT, mutate_rows, routing_metadata
 from prediction_store.messages import MutateRowsRequest
 
 CHANNEL_OPTIONS = ((grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),)
-"""For a writer's channel: the thread that waits for an answer reads it. Takes an eighth off the job's CPU time."""
+"""Options of a writer's channel. The thread that waits for a response reads it: an eighth less CPU time."""
 
 MAX_ENTRIES = 2_000
-"""Entries a request: more gained 5 % on two cores. Bigtable's limit is 100,000 mutations."""
+"""Largest number of entries in a request. More made the job 5 % faster on two cores. Bigtable's limit is 100,000."""
 
 MAX_BYTES = 8 * 1024 * 1024
-"""Bytes a request. A single larger row still goes out, alone."""
+"""Largest size of a request, in bytes. A larger row is sent in a request of its own."""
 
 MAX_IN_FLIGHT = 4
-"""Requests that wait for their answer at the same time."""
+"""Largest number of requests that wait for their responses at the same time."""
 
-_RETRYABLE = frozenset(
-    code.value[0] for code in (grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
-)
+_RETRYABLE = frozenset(code.value[0] for code in TRANSIENT)
 _OVERLOAD = frozenset((grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE))
-_FIRST_DELAY = 0.05
+_FIRST_DELAY = 0.05  # seconds
 _LARGEST_DELAY = 10.0
 _REQUEST_TIMEOUT = 60.0
 
@@ -46,15 +44,18 @@ _code = attrgetter("status.code")
 
 
 class WriteError(Exception):
-    """Rows that Bigtable refused, or did not take before the deadline."""
+    """Bigtable refused rows, or did not write them before the deadline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to write, and how.
+    """A table to write to, and the limits of writing.
 
-    `table` is its full name. A write that fails is tried again for `deadline_seconds`. `max_rows_per_second` is the
-    most that one worker process writes.
+    Attributes:
+        table: the table's full name.
+        app_profile: the app profile; empty for the instance's default.
+        deadline_seconds: the time for which failed entries of a request are tried again.
+        max_rows_per_second: the largest rate of one worker process.
     """
 
     table: str
@@ -65,14 +66,14 @@ class Target:
 
 @dataclass(slots=True)
 class Tally:
-    """What a writer did."""
+    """Counts of a writer's work."""
 
     bytes: int = 0
     retries: int = 0  # entries sent again
     throttled_seconds: float = 0.0
 
     def add(self, other: "Tally") -> None:
-        """Add what another did."""
+        """Add the counts of another tally."""
         self.bytes += other.bytes
         self.retries += other.retries
         self.throttled_seconds += other.throttled_seconds
@@ -81,8 +82,8 @@ class Tally:
 class BulkWriter:
     """Writes entries to one table. Not thread-safe. Every entry is written when `flush` has returned.
 
-    Each request has a thread until it is written, so that its answer is read when it comes, whatever the writer's own
-    thread waits for.
+    Each request in flight has a thread of its own. So its response is read at once, even while the writer's thread
+    waits for more entries.
     """
 
     def __init__(
@@ -95,11 +96,11 @@ class BulkWriter:
         """Write to `target`.
 
         Args:
-            channel: to Bigtable.
-            target: where to, and how.
-            flow_control: how fast.
-            seconds_allowed: how long a request that is sent now may take; asked before each. What it raises ends the
-                writing. Must be thread-safe.
+            channel: a channel to Bigtable, with `CHANNEL_OPTIONS`.
+            target: the table, and the limits.
+            flow_control: the rate limit, shared by all writers of the process.
+            seconds_allowed: returns the number of seconds that a request which is sent now may take. It is called
+                before each request, by several threads. An exception from it ends the writing.
         """
         self._mutate_rows = mutate_rows(channel)
         self._target = target
@@ -114,7 +115,7 @@ class BulkWriter:
         self._start_request()
 
     def add(self, entries: Entries) -> None:
-        """Take over entries; send them when there are enough.
+        """Add entries, and send full requests.
 
         Raises:
             WriteError: an earlier entry could not be written.
@@ -129,10 +130,10 @@ class BulkWriter:
                 self._send()
 
     def flush(self) -> None:
-        """Send what is left, and wait until everything is written.
+        """Send the remaining entries, and wait until all are written.
 
         Raises:
-            WriteError: an entry could not be written; names the first ones and why.
+            WriteError: an entry could not be written. The message has the first row keys and the reasons.
         """
         if self._rows:
             self._send()
@@ -140,7 +141,7 @@ class BulkWriter:
             self._settle_oldest()
 
     def take_tally(self) -> Tally:
-        """What was done since this was last asked."""
+        """Return the counts since the last call, and start new ones."""
         taken, self._tally = self._tally, Tally()
         return taken
 
@@ -150,12 +151,12 @@ class BulkWriter:
         self._bytes = 0
 
     def _fitting(self, offsets: np.ndarray[Any, np.dtype[np.int32]], start: int) -> int:
-        """The end of the entries from `start` on that have room in the current request."""
+        """The index after the last entry, from `start` on, that fits into the current request."""
         limit = int(offsets[start]) + MAX_BYTES - self._bytes
         stop = int(np.searchsorted(offsets, limit, side="right")) - 1
         if self._rows == 0:
             stop = max(stop, start + 1)
-        # What may be written in a second, so that no request waits for long.
+        # At most the rows of one second, so that no request waits for long.
         most_rows = int(max(1, min(MAX_ENTRIES, self._flow_control.rows_per_second)))
         return min(stop, start + max(0, most_rows - self._rows), len(offsets) - 1)
 
@@ -180,7 +181,7 @@ class BulkWriter:
             raise
 
     def _write(self, request: bytes, rows: int) -> Tally:
-        """Send a request, and again what failed for a passing reason, until everything in it is written."""
+        """Send a request, and retry entries with transient errors until all are written."""
         deadline = time.monotonic() + self._target.deadline_seconds
         tally = Tally(len(request))
         for attempt in itertools.count():
@@ -197,7 +198,7 @@ class BulkWriter:
                 raise WriteError(_describe(problem, entries, failed))
             _log.warning("%s; again in %.2f s", _describe("Bigtable did not take", entries, failed), delay)
             if self._failed.wait(delay):
-                raise WriteError("given up, because another request failed")
+                raise WriteError("stopped, because another request failed")
             request = MutateRowsRequest(entries=[entries[index] for index in failed]).SerializeToString()
             request, rows = self._head + request, len(failed)
             throttled = self._flow_control.acquire(rows)
@@ -205,7 +206,7 @@ class BulkWriter:
         return tally
 
     def _failed_entries(self, request: bytes, rows: int, seconds: float) -> dict[int, "_Status"]:
-        """Send a request; the status of the entries that were not written, by index."""
+        """Send a request; return the status of each entry that was not written, by index."""
         timeout = min(_REQUEST_TIMEOUT, seconds)
         answers = []
         unanswered = _Status(grpc.StatusCode.UNAVAILABLE.value[0], "the answer ended before this row")

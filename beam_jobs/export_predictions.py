@@ -16,39 +16,36 @@ from beam_jobs.bigtable_sink import WritePredictions
 from beam_jobs.launch import launch
 from beam_jobs.options import BigtableOptions, ExportOptions, parse
 from beam_jobs.receipts import AddReceipts, WriteReceipt
-from beam_jobs.stock_connectors import ExportByStockConnectors
+from beam_jobs.registered_version import RegisteredVersion
 from prediction_store.lifecycle import ModelState
 
 
-def build(pipeline: beam.Pipeline, options: PipelineOptions, state: ModelState) -> None:
-    """Add the export's steps to a pipeline.
+def build(pipeline: beam.Pipeline, options: PipelineOptions, version: RegisteredVersion, state: ModelState) -> None:
+    """Add the steps of the export to a pipeline.
 
     Args:
-        pipeline: where to add them.
-        options: what to export, and where to.
-        state: the model's state in the registry, for the entity's table and row keys.
+        pipeline: the pipeline.
+        options: the options of the job.
+        version: the version to export.
+        state: the model's state in the registry. It has the entity type and the format of row keys.
     """
-    what, where = options.view_as(ExportOptions), options.view_as(BigtableOptions)
-    version = where.registered_version()
-    if what.connectors == "beam":
-        receipts = pipeline | "Stock connectors" >> ExportByStockConnectors(
-            what.source_table, state.entity_type, version, state.row_keys
-        )
-    else:
-        receipts = (
-            pipeline
-            | "Read changes" >> ReadTable(what.source_table, ["entity_id", "payload"])
-            | "Write cells" >> beam.ParDo(WritePredictions(where.target(state.entity_type), version, state.row_keys))
-        )
-    receipts | "Add up" >> beam.CombineGlobally(AddReceipts()) | "Write receipt" >> beam.ParDo(WriteReceipt(version))
+    source_table = options.view_as(ExportOptions).source_table
+    target = options.view_as(BigtableOptions).target(state.entity_type)
+    (
+        pipeline
+        | "Read changes" >> ReadTable(source_table, ["entity_id", "payload"])
+        | "Write cells" >> beam.ParDo(WritePredictions(target, version, state.row_keys))
+        | "Add up" >> beam.CombineGlobally(AddReceipts())
+        | "Write receipt" >> beam.ParDo(WriteReceipt(version))
+    )
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run the job, or submit it to Dataflow.
+    """Run the job on this machine, or submit it to Dataflow.
 
     Raises:
         RegistryError: the registry does not expect an export of this version.
-        SystemExit: an option is unknown, missing or wrong.
+        SystemExit: an option is unknown, missing or invalid.
     """
     options = parse(arguments)
     if options.view_as(ExportOptions).source_table is None:
@@ -57,7 +54,7 @@ def run(arguments: Sequence[str]) -> None:
     state = version.state()
     state.require_exporting(version.version)
     pipeline = beam.Pipeline(options=options)
-    build(pipeline, options, state)
+    build(pipeline, options, version, state)
     launch(pipeline, "export")
 
 

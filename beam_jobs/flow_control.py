@@ -1,8 +1,10 @@
-"""How fast a worker writes: as fast as Bigtable lets it, if it says so, and no faster than a cap.
+"""The rate limit of a worker process: Bigtable's batch write flow control, and a fixed cap.
 
-Batch write flow control of Bigtable: a client that declares the feature is told, in answers to MutateRows, by which
-factor to change its load, and for how long to leave it then. The app profile has to route to a single cluster.
-The constants are those of Google's Java client, whose unit is a request: here they are requests of 2,000 rows.
+A client that declares the feature gets a factor and a period in responses to MutateRows. It multiplies its rate by the
+factor, and then leaves it unchanged for the period. The app profile has to route to a single cluster.
+
+The constants are those of Google's Java client (https://github.com/googleapis/java-bigtable/pull/2243), which limits
+requests per second. A request has 2,000 rows here.
 """
 
 import base64
@@ -21,7 +23,7 @@ FEATURES = (
         FeatureFlags.serialize(FeatureFlags(mutate_rows_rate_limit=True, mutate_rows_rate_limit2=True))
     ).decode(),
 )
-"""The header that declares that this client follows the rate limit."""
+"""The request header with which the client declares that it follows the rate limit."""
 
 _FIRST_RATE = 20_000.0  # rows/s
 _SLOWEST, _FASTEST = 200.0, 200_000_000.0  # rows/s
@@ -32,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class FlowControl:
-    """The pace of all writers of one process, in rows a second. Thread-safe."""
+    """The rate limit of all writers of a process, in rows per second. Thread-safe."""
 
     def __init__(
         self,
@@ -40,22 +42,28 @@ class FlowControl:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Start without a limit, but for `max_rows_per_second`; `clock` counts seconds."""
+        """Start without a limit by Bigtable.
+
+        Args:
+            max_rows_per_second: the cap.
+            clock: returns a time in seconds.
+            sleep: waits for a number of seconds.
+        """
         self._cap = max_rows_per_second
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._asked: float | None = None  # the rate that Bigtable asks for
+        self._asked: float | None = None  # the rate that Bigtable asks for, if it does
         self._next_change = 0.0
         self._next_start = 0.0
 
     @property
     def rows_per_second(self) -> float:
-        """The rate that all writers together may have; infinite without a limit."""
+        """The largest rate of all writers together; infinite without a limit."""
         return min(self._cap, self._asked or math.inf)
 
     def acquire(self, rows: int) -> float:
-        """Wait until `rows` may be sent; return for how many seconds."""
+        """Wait until `rows` may be sent; return the seconds that this took."""
         with self._lock:
             rate = self.rows_per_second
             if rate == math.inf:
@@ -68,7 +76,10 @@ class FlowControl:
         return start - now
 
     def follow(self, response: Any) -> None:
-        """Take the rate limit out of an answer; an answer without one, after the last has run out, lifts the limit."""
+        """Follow the rate limit in a response to MutateRows.
+
+        A response without a limit lifts an earlier limit whose period has ended.
+        """
         info = response.rate_limit_info
         period = info.period.ToMilliseconds() / 1000
         with self._lock:
@@ -78,7 +89,7 @@ class FlowControl:
                 self._asked = None
 
     def back_off(self) -> None:
-        """Go slower, where Bigtable limits the rate, because it is overloaded."""
+        """Lower the rate after an error by overload, if Bigtable limits it at all."""
         with self._lock:
             if self._asked is not None:
                 self._change(_SMALLEST_FACTOR, _SECONDS_AFTER_ERROR)
@@ -90,4 +101,4 @@ class FlowControl:
         capped = min(max(factor, _SMALLEST_FACTOR), _LARGEST_FACTOR)
         self._asked = min(max((self._asked or _FIRST_RATE) * capped, _SLOWEST), _FASTEST)
         self._next_change = now + period
-        _log.info("Bigtable asks to change the load by %.2f: %.0f rows/s from this worker", factor, self._asked)
+        _log.info("Bigtable changes the rate by the factor %.2f: %.0f rows/s from this worker", factor, self._asked)

@@ -1,6 +1,6 @@
-"""The entries of MutateRows requests, from Arrow columns, in protobuf's wire format.
+"""Entries of MutateRows requests, made from Arrow columns in protobuf's wire format.
 
-The bytes of all rows are joined column by column: 0.1 us a row, where a protobuf object for each row costs 1.1 us.
+The bytes of all rows are joined column by column. That takes 0.1 us per row; a protobuf object per row takes 1.1 us.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from prediction_store.layout import MAX_ENTITY_ID_BYTES, RowKeyFormat, row_key
 from prediction_store.messages import prediction_entry, purge_entry
 
-# Field numbers of google.bigtable.v2, each with the wire type of what has a length in front of it.
+# Tags of google.bigtable.v2: field number and wire type 2 (length-delimited).
 _ENTRIES = b"\x12"  # MutateRowsRequest.entries = 2
 _ROW_KEY = b"\x0a"  # Entry.row_key = 1
 _MUTATIONS = b"\x12"  # Entry.mutations = 2
@@ -24,7 +24,7 @@ _VALUE = b"\x22"  # SetCell.value = 4
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Serialized entries, end to end, as they stand in a request. Entry i is `encoded[offsets[i]:offsets[i + 1]]`."""
+    """Serialized entries of a request, one after the other. Entry i is `encoded[offsets[i]:offsets[i + 1]]`."""
 
     encoded: memoryview
     offsets: np.ndarray[Any, np.dtype[np.int32]]
@@ -34,10 +34,10 @@ class Entries:
 
 
 def encode_row_keys(entity_ids: pa.Array, row_keys: RowKeyFormat) -> pa.Array:
-    """The row keys of a column of entity ids: `prediction_store.layout.row_key`, for many at once.
+    """The row keys of a column of entity ids, the same as `prediction_store.layout.row_key` makes one by one.
 
     Raises:
-        ValueError: an id is missing, empty or too long.
+        ValueError: an id is null, empty or too long.
     """
     entity_ids = entity_ids.fill_null("")
     sizes = pc.binary_length(entity_ids)
@@ -48,16 +48,16 @@ def encode_row_keys(entity_ids: pa.Array, row_keys: RowKeyFormat) -> pa.Array:
 
 
 def prediction_entries(keys: pa.Array, payloads: pa.Array, model: str, version: int) -> Entries:
-    """Entries that write the cells of a version; a null payload becomes a tombstone.
+    """Entries that write the cells of a version.
 
     Args:
-        keys: row keys.
-        payloads: predictions as JSON, of the same length.
-        model: whose predictions.
-        version: their version.
+        keys: the row keys.
+        payloads: the predictions as JSON, one for each key. Null becomes a tombstone.
+        model: the model whose predictions they are.
+        version: the version of the predictions.
 
     Raises:
-        ValueError: a payload is empty: it could not be told from a tombstone.
+        ValueError: a payload is empty, which would look like a tombstone.
     """
     if pc.any(pc.equal(pc.binary_length(payloads), 0)).as_py():
         raise ValueError(f"{model}: a payload is empty; it must be JSON, or NULL where there is no prediction")
@@ -66,7 +66,7 @@ def prediction_entries(keys: pa.Array, payloads: pa.Array, model: str, version: 
     values = payloads.fill_null("").cast(pa.binary())
 
     def before_value(size: int) -> bytes:
-        """What is in front of a value: the mutation, its cell, and the value's own size."""
+        """The bytes before a value of `size` bytes: mutation, cell, and the value's length."""
         head = cell + _VALUE + _varint(size)
         set_cell = _SET_CELL + _varint(len(head) + size) + head
         return _MUTATIONS + _varint(len(set_cell) + size) + set_cell
@@ -75,13 +75,13 @@ def prediction_entries(keys: pa.Array, payloads: pa.Array, model: str, version: 
 
 
 def purge_entries(keys: pa.Array, model: str, active: int, version: int) -> Entries:
-    """Entries that delete a model's cells above the active version and below the one to be exported."""
+    """Entries that delete a model's cells above version `active` and below `version`, one for each row key."""
     mutations = purge_entry(model, active, version).SerializeToString()
     return _entries(keys, pa.repeat(pa.scalar(mutations, pa.binary()), len(keys)))
 
 
 def _entries(keys: pa.Array, *mutations: pa.Array) -> Entries:
-    """Put row keys and the pieces of their mutations together."""
+    """Join row keys and the pieces of their mutations to entries."""
     pieces = [_by_size(keys, lambda size: _ROW_KEY + _varint(size)), keys, *mutations]
     sizes = pc.binary_length(pieces[0])
     for piece in pieces[1:]:
@@ -92,18 +92,18 @@ def _entries(keys: pa.Array, *mutations: pa.Array) -> Entries:
 
 
 def _by_size(values: pa.Array, prefix: Callable[[int], bytes]) -> pa.Array:
-    """A prefix for each value, by its size in bytes."""
+    """A prefix for each value, made from its size in bytes."""
     return _for_each(pc.binary_length(values), prefix)
 
 
 def _for_each(numbers: pa.Array, encode: Callable[[int], bytes]) -> pa.Array:
-    """Encode numbers, each distinct one once."""
+    """Encode each number. Equal numbers are encoded once."""
     distinct = numbers.dictionary_encode()
     return pa.array([encode(number) for number in distinct.dictionary.to_pylist()], pa.binary()).take(distinct.indices)
 
 
 def _varint(number: int) -> bytes:
-    """A number as protobuf writes sizes: seven bits a byte, the lowest first, all but the last marked."""
+    """A number as a varint: seven bits per byte, lowest first; the high bit marks all bytes but the last."""
     encoded = bytearray()
     while number >> 7:
         encoded.append(number & 0x7F | 0x80)

@@ -1,4 +1,4 @@
-"""Command-line options of the jobs, beside Beam's own."""
+"""Command-line options of the jobs, besides Beam's own."""
 
 import math
 import re
@@ -13,10 +13,10 @@ from prediction_store.layout import Instance
 
 
 def parse(arguments: Sequence[str]) -> PipelineOptions:
-    """Beam's options and the jobs' own. Beam alone would only warn of options that do not exist.
+    """Parse the options of Beam and of the jobs. Beam itself only warns about unknown options.
 
     Raises:
-        SystemExit: an option is unknown, missing or wrong; standard error has which.
+        SystemExit: an option is unknown, missing or invalid. Standard error names it.
     """
     parser = _BeamArgumentParser(allow_abbrev=False)
     for options in {str(options): options for options in PipelineOptions.__subclasses__()}.values():
@@ -26,7 +26,7 @@ def parse(arguments: Sequence[str]) -> PipelineOptions:
 
 
 class BigtableOptions(PipelineOptions):
-    """Where the predictions and the registry are."""
+    """Options of all jobs: the Bigtable instance, the version, and the limits of writing."""
 
     @classmethod
     def _add_argparse_args(cls, parser: ArgumentParser) -> None:
@@ -35,14 +35,17 @@ class BigtableOptions(PipelineOptions):
         parser.add_argument("--export_app_profile", default="", help="app profile for reads and writes of predictions")
         parser.add_argument("--registry_app_profile", default="", help="app profile for the registry: single cluster")
         parser.add_argument("--model", required=True, help="name of the model in the registry")
-        parser.add_argument("--version", required=True, type=int, help="version that is being exported")
+        parser.add_argument("--version", required=True, type=int, help="version to export, or to be exported next")
         parser.add_argument(
-            "--write_deadline_seconds", type=_positive, default=300, help="how long a failing write is tried again"
+            "--write_deadline_seconds",
+            type=_positive,
+            default=300,
+            help="time for which a failing write is tried again (default %(default)s)",
         )
         parser.add_argument(
             "--max_rows_per_second",
             type=_positive,
-            help="cap on what one worker process writes; by default only the limit that Bigtable asks for",
+            help="largest rate of one worker process; without it, only Bigtable limits the rate",
         )
 
     def instance(self) -> Instance:
@@ -50,11 +53,11 @@ class BigtableOptions(PipelineOptions):
         return Instance(self.bigtable_project, self.bigtable_instance)
 
     def registered_version(self) -> RegisteredVersion:
-        """The version that is being exported."""
+        """The version that the job works on."""
         return RegisteredVersion(self.instance(), self.registry_app_profile, self.model, self.version)
 
     def target(self, table: str) -> Target:
-        """How to write to a table of the instance."""
+        """A table of the instance, with the limits of writing."""
         return Target(
             self.instance().table(table),
             self.export_app_profile,
@@ -64,24 +67,15 @@ class BigtableOptions(PipelineOptions):
 
 
 class ExportOptions(PipelineOptions):
-    """What to export."""
+    """Options of the export."""
 
     @classmethod
     def _add_argparse_args(cls, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--source_table",
             type=_table,
-            help="BigQuery table PROJECT.DATASET.TABLE with the columns entity_id STRING and payload STRING (NULL: the "
-            "entity has no prediction any more)",
-        )
-        parser.add_argument(
-            "--connectors",
-            choices=("native", "beam"),
-            default="native",
-            help="beam: read and write with Beam's own BigQueryIO and BigtableIO, as a reference. They leave the same "
-            "cells, but many times slower; writes use the instance's default app profile, are tried again for ten "
-            "minutes whatever --write_deadline_seconds says, and are slowed down neither by Bigtable nor by "
-            "--max_rows_per_second; counters are Beam's own; a refused write names neither rows nor reasons",
+            help="BigQuery table PROJECT.DATASET.TABLE with the columns entity_id STRING and payload STRING; a NULL "
+            "payload means that the entity has no prediction any more",
         )
 
 

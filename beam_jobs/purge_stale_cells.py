@@ -13,22 +13,22 @@ import apache_beam as beam
 from beam_jobs.launch import launch
 from beam_jobs.options import BigtableOptions, parse
 from beam_jobs.receipts import MarkPurged
+from beam_jobs.registered_version import RegisteredVersion
 from beam_jobs.stale_cells import DeleteStaleCells, SplitTable
 from prediction_store.lifecycle import ModelState, RegistryError, now_ms
 
 
-def build(pipeline: beam.Pipeline, options: BigtableOptions, state: ModelState) -> None:
-    """Add the purge's steps to a pipeline that is run at once: what is written after now may escape it.
+def build(pipeline: beam.Pipeline, options: BigtableOptions, version: RegisteredVersion, state: ModelState) -> None:
+    """Add the steps of the purge to a pipeline. Run it at once: cells that are written from now on may escape it.
 
     Args:
-        pipeline: where to add them.
-        options: where to purge.
-        state: the model's state in the registry, for the entity's table and the active version.
+        pipeline: the pipeline.
+        options: the options of the job.
+        version: the version to be exported next.
+        state: the model's state in the registry. It has the entity type and the active version.
     """
-    target = options.target(state.entity_type)
     active = state.active or 0
-    delete = DeleteStaleCells(target, state.model, active, options.version)
-    mark = MarkPurged(options.registered_version(), active, began=now_ms())
+    delete = DeleteStaleCells(options.target(state.entity_type), state.model, active, version.version)
     (
         pipeline
         | "Table" >> beam.Create([state.entity_type])
@@ -36,28 +36,28 @@ def build(pipeline: beam.Pipeline, options: BigtableOptions, state: ModelState) 
         | "Spread ranges" >> beam.Reshuffle()
         | "Delete cells" >> beam.ParDo(delete)
         | "Add up" >> beam.CombineGlobally(sum)
-        | "Mark purged" >> beam.ParDo(mark)
+        | "Mark purged" >> beam.ParDo(MarkPurged(version, active, began=now_ms()))
     )
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run the job, or submit it to Dataflow.
+    """Run the job on this machine, or submit it to Dataflow.
 
     Raises:
-        RegistryError: the version is not about to be exported.
-        SystemExit: an option is unknown, missing or wrong.
+        RegistryError: the version is not the one to be exported next.
+        SystemExit: an option is unknown, missing or invalid.
     """
     options = parse(arguments).view_as(BigtableOptions)
     version = options.registered_version()
     state = version.state()
-    if options.version != state.latest or options.version == state.active:
+    if version.version != state.latest or version.version == state.active:
         raise RegistryError(
-            f"{state.model}: version {options.version} is not about to be exported: latest is {state.latest}, active "
+            f"{state.model}: version {version.version} is not about to be exported: latest is {state.latest}, active "
             f"is {state.active}; purge as part of a refresh"
         )
-    version.wait_until_quiet(state)
+    version.wait_for_stale_writes(state)
     pipeline = beam.Pipeline(options=options)
-    build(pipeline, options, state)
+    build(pipeline, options, version, state)
     launch(pipeline, "purge")
 
 

@@ -1,4 +1,4 @@
-"""Telling the registry that a job is done."""
+"""The last steps of the jobs, which record the result in the registry."""
 
 import logging
 from collections.abc import Iterable
@@ -12,10 +12,10 @@ _log = logging.getLogger(__name__)
 
 
 class AddReceipts(beam.CombineFn):
-    """The sum of receipts: what all bundles together wrote. The sum of none is the receipt of an empty export."""
+    """Adds the receipts of all batches. The sum of none is the receipt of an empty export."""
 
     def create_accumulator(self) -> Receipt:
-        """The receipt of nothing."""
+        """A receipt of no cells."""
         return Receipt(0, 0)
 
     def add_input(self, accumulator: Receipt, receipt: Receipt) -> Receipt:
@@ -28,37 +28,46 @@ class AddReceipts(beam.CombineFn):
         return Receipt(sum(r.predictions for r in receipts), sum(r.tombstones for r in receipts))
 
     def extract_output(self, accumulator: Receipt) -> Receipt:
-        """The sum itself."""
+        """The sum."""
         return accumulator
 
 
 class WriteReceipt(beam.DoFn):
-    """Keeps the receipt of the whole export in the registry."""
+    """Records the receipt of the whole export."""
 
-    def __init__(self, exported: RegisteredVersion) -> None:
-        """Keep the receipt of `exported`."""
-        self._exported = exported
+    def __init__(self, version: RegisteredVersion) -> None:
+        """Record the receipt of `version`."""
+        self._version = version
 
     def process(self, receipt: Receipt) -> None:
-        """Write the receipt; again with the same outcome if the step is retried."""
-        self._exported.update(lambda state: state.complete_export(self._exported.version, receipt))
+        """Record the receipt. A retry of the step records the same receipt again."""
+        self._version.update(lambda state: state.complete_export(self._version.version, receipt))
         _log.info(
             "%s version %d: exported %d predictions and %d tombstones",
-            *(self._exported.model, self._exported.version, receipt.predictions, receipt.tombstones),
+            self._version.model,
+            self._version.version,
+            receipt.predictions,
+            receipt.tombstones,
         )
 
 
 class MarkPurged(beam.DoFn):
-    """Says in the registry that no stale cells are left."""
+    """Records that no stale cells are left."""
 
-    def __init__(self, following: RegisteredVersion, active: int, began: int) -> None:
-        """Say so of the versions above `active` and below `following`, if they were quiet when the purge `began`."""
-        self._following = following
+    def __init__(self, version: RegisteredVersion, active: int, began: int) -> None:
+        """Mark the versions between `active` and `version` as purged.
+
+        Args:
+            version: the version to be exported next.
+            active: the version that was active when the purge began, or 0 if there was none.
+            began: the time at which the purge began, in milliseconds since the epoch.
+        """
+        self._version = version
         self._active = active
         self._began = began
 
     def process(self, rows: int) -> None:
-        """Mark the stale versions as purged, whatever the number of `rows` that had cells of them."""
-        version, above, began = self._following.version, self._active, self._began
-        self._following.update(lambda state: state.mark_purged(version, above=above, began=began))
-        _log.info("%s: deleted stale cells of %d rows", self._following.model, rows)
+        """Mark the versions as purged. `rows` is the number of rows that had stale cells; it may be 0."""
+        version, above, began = self._version.version, self._active, self._began
+        self._version.update(lambda state: state.mark_purged(version, above=above, began=began))
+        _log.info("%s: deleted stale cells of %d rows", self._version.model, rows)

@@ -1,4 +1,4 @@
-"""The version that a job works for, as the registry has it."""
+"""The version that a job works on, in the registry: its state, its updates, and the lease to write its cells."""
 
 import logging
 import threading
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RegisteredVersion:
-    """A version of a model, and where its registry is."""
+    """A version of a model, and the registry that has it. Each call opens and closes a connection."""
 
     instance: Instance
     app_profile: str
@@ -25,41 +25,56 @@ class RegisteredVersion:
     version: int
 
     def state(self) -> ModelState:
-        """What the registry has of the model now."""
+        """The model's current state.
+
+        Raises:
+            RegistryError: the registry does not have the model.
+        """
         with Registry(self.instance, self.app_profile) as registry:
             return registry.get(self.model)
 
     def update(self, step: Callable[[ModelState], ModelState]) -> ModelState:
-        """Make a step in the registry; the state that follows."""
+        """Make a step in the registry, and return the new state.
+
+        Raises:
+            RegistryError: the step is not allowed.
+        """
         with Registry(self.instance, self.app_profile) as registry:
             return registry.update(self.model, step)
 
-    def wait_until_quiet(self, state: ModelState) -> None:
-        """Wait until nothing can write cells that a purge for this version, the latest in `state`, has to delete."""
+    def wait_for_stale_writes(self, state: ModelState) -> None:
+        """Wait until no job can still write stale cells.
+
+        Args:
+            state: the model's state, in which this version is the latest.
+        """
         seconds = (state.stale_writes_end(self.version) - now_ms()) / 1000
         if seconds > 0:
-            _log.info("%s: %.0f s until jobs of stale versions must have stopped writing", self.model, seconds)
+            _log.info("%s: waiting %.0f s for the write leases of stale versions to end", self.model, seconds)
             time.sleep(seconds)
 
 
 class WriteLease:
-    """The right to write cells of a version, for a short time and renewed as it is used. Thread-safe.
+    """A write lease for the cells of a version, renewed as it is used. Thread-safe.
 
-    A later version's purge waits until it has run out; so whoever writes by it must stop by then.
+    The purge for a later version waits until the lease has ended. So all writes by it must end by then.
     """
 
-    def __init__(self, exported: RegisteredVersion, milliseconds: int = WRITE_LEASE) -> None:
-        """Write cells of `exported`; ask again three times within so many `milliseconds`."""
-        self._exported = exported
+    def __init__(self, version: RegisteredVersion, milliseconds: int = WRITE_LEASE) -> None:
+        """Lease the right to write cells of `version` for `milliseconds` at a time."""
+        self._version = version
         self._milliseconds = milliseconds
         self._lock = threading.Lock()
         self._until = self._renew_at = float("-inf")  # of the monotonic clock
 
     def seconds_left(self) -> float:
-        """How long a write that begins now may take. Asks the registry, unless that was done a few seconds ago.
+        """The number of seconds that a write which begins now may take.
+
+        Renews the lease in the registry when a third of it has passed.
 
         Raises:
             RegistryError: the registry does not expect this export any more.
+            GoogleAPIError: the registry cannot be reached, and the lease has ended.
         """
         with self._lock:
             if time.monotonic() >= self._renew_at:
@@ -69,12 +84,12 @@ class WriteLease:
     def _renew(self) -> None:
         asked, now = time.monotonic(), now_ms()
         try:
-            version, lease = self._exported.version, self._milliseconds
-            state = self._exported.update(lambda state: state.renew_write_lease(version, now, lease))
+            version, lease = self._version.version, self._milliseconds
+            state = self._version.update(lambda state: state.renew_write_lease(version, now, lease))
         except GoogleAPIError as error:
             if time.monotonic() >= self._until:
                 raise
-            _log.warning("the registry did not renew the right to write: %s; again in a second", error)
+            _log.warning("the registry did not renew the write lease: %s; again in a second", error)
             self._renew_at = time.monotonic() + 1
             return
         granted = state.versions[version].write_lease_until - now

@@ -1,4 +1,4 @@
-"""Finding and deleting the cells that aborted exports and rollbacks leave above a model's active version."""
+"""The steps of the purge: find stale cells, and delete them."""
 
 import logging
 import time
@@ -8,30 +8,26 @@ import apache_beam as beam
 import grpc
 import pyarrow as pa
 from apache_beam.metrics.metric import Metrics
-from apache_beam.utils.shared import Shared
 from google.cloud.bigtable.data import BigtableDataClient
 
-from beam_jobs.bulk_writer import CHANNEL_OPTIONS, BulkWriter, Target
-from beam_jobs.flow_control import FlowControl
+from beam_jobs.bigtable_sink import BigtableDoFn
+from beam_jobs.bulk_writer import Target
 from beam_jobs.mutations import purge_entries
-from beam_jobs.write_metrics import WriteMetrics
-from prediction_store.connection import channel, read_rows, routing_metadata
+from prediction_store.connection import TRANSIENT, read_rows, routing_metadata
 from prediction_store.layout import Instance
 from prediction_store.messages import ReadRowsRequest, RowAssembler, stale_filter
 
-_PROGRESS_SECONDS = 10.0
-_READ_TIMEOUT = 600.0
+_READ_TIMEOUT = 600.0  # seconds
 _RESUME_DELAY = 1.0
-_PASSING = (grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 
 _log = logging.getLogger(__name__)
 
 KeyRange = tuple[bytes, bytes]
-"""First row key, and the row key at which to stop (not included; empty: the table's end)."""
+"""The first row key, and the row key before which the range ends; empty for the end of the table."""
 
 
 class SplitTable(beam.DoFn):
-    """Yields the key ranges of a table's tablets."""
+    """Yields the key ranges of a table's tablets, which can be purged in parallel."""
 
     def __init__(self, instance: Instance, app_profile: str) -> None:
         """Split tables of `instance`."""
@@ -39,7 +35,7 @@ class SplitTable(beam.DoFn):
         self._app_profile = app_profile
 
     def process(self, table: str) -> Iterator[KeyRange]:
-        """Split a table, given by its id."""
+        """Split the table with this id."""
         with (
             BigtableDataClient(project=self._instance.project) as client,
             client.get_table(self._instance.instance, table, app_profile_id=self._app_profile or None) as opened,
@@ -48,46 +44,42 @@ class SplitTable(beam.DoFn):
         yield from zip([b"", *ends], [*ends, b""], strict=True)
 
 
-class DeleteStaleCells(beam.DoFn):
-    """Deletes the stale cells in a key range; yields the number of rows that had some."""
+class DeleteStaleCells(BigtableDoFn):
+    """Deletes the stale cells in a key range; yields the number of rows that had stale cells."""
 
     def __init__(self, target: Target, model: str, active: int, version: int) -> None:
-        """Purge `target` of the cells of `model` above version `active` and below `version`."""
-        self._target = target
+        """Delete the cells of `model` in `target` above version `active` and below `version`."""
+        super().__init__(target, "purge")
         self._model = model
         self._active = active
         self._version = version
-        self._shared_flow_control = Shared()
         self._rows = Metrics.counter("purge", "rows")
-        self._writes = WriteMetrics("purge")
 
     def setup(self) -> None:
         """Connect to Bigtable, once per worker thread."""
-        self._channel: grpc.Channel = channel(CHANNEL_OPTIONS)
+        super().setup()
         self._read_rows = read_rows(self._channel)
         self._metadata = (routing_metadata(self._target.table, self._target.app_profile),)
-        self._flow_control = self._shared_flow_control.acquire(lambda: FlowControl(self._target.max_rows_per_second))
 
     def process(self, key_range: KeyRange) -> Iterator[int]:
         """Purge one key range."""
-        writer = BulkWriter(self._channel, self._target, self._flow_control)
-        rows, reported = 0, time.monotonic()
+        writer = self.new_writer()
+        rows = 0
         for keys in self._stale_keys(key_range):
             writer.add(purge_entries(pa.array(keys, pa.binary()), self._model, self._active, self._version))
             rows += len(keys)
             self._rows.inc(len(keys))
-            self._writes.count(writer)
-            if time.monotonic() - reported >= _PROGRESS_SECONDS:
-                _log.info("%s: stale cells of %d rows deleted in the range from %r", self._model, rows, key_range[0])
-                reported = time.monotonic()
+            self.count(writer)
+            self.log_progress("%s: stale cells of %d rows deleted, range from %r", self._model, rows, key_range[0])
         writer.flush()
-        self._writes.count(writer)
+        self.count(writer)
         yield rows
 
     def _stale_keys(self, key_range: KeyRange) -> Iterator[list[bytes]]:
-        """The keys of the rows that have stale cells. The server strips the values.
+        """Yield the keys of the rows that have stale cells. The server strips the values.
 
-        A read that breaks off is resumed behind the last key, as long as there was one within the target's deadline.
+        A read that fails with a transient error is resumed after the last key. It fails if no key came within the
+        target's deadline.
         """
         start, end = key_range
         request = ReadRowsRequest(
@@ -108,13 +100,9 @@ class DeleteStaleCells(beam.DoFn):
                         yield keys
                         advanced = time.monotonic()
             except grpc.RpcError as error:
-                if error.code() not in _PASSING or time.monotonic() - advanced >= self._target.deadline_seconds:
+                if error.code() not in TRANSIENT or time.monotonic() - advanced >= self._target.deadline_seconds:
                     raise
-                _log.warning("a read broke off, and is resumed: %s %s", error.code().name, error.details())
+                _log.warning("a read failed and is resumed: %s %s", error.code().name, error.details())
                 time.sleep(_RESUME_DELAY)
             else:
                 return
-
-    def teardown(self) -> None:
-        """Disconnect."""
-        self._channel.close()

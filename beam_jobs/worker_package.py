@@ -1,4 +1,4 @@
-"""A wheel of the packages that workers import, built from what is on disk."""
+"""The wheel of the packages that workers import, built from the files on disk."""
 
 import hashlib
 from base64 import urlsafe_b64encode
@@ -17,13 +17,13 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
 
 
 def build_wheel(folder: Path) -> Path:
-    """Build a wheel of `beam_jobs` and `prediction_store`; the same bytes from the same modules.
+    """Build a wheel of `beam_jobs` and `prediction_store`. The same modules give the same bytes.
 
-    It names no dependencies: Beam's containers have them (they have `apache-beam[gcp]`), so a worker that installs it
-    asks no package index.
+    The wheel names no dependencies, because Beam's containers have them as parts of `apache-beam[gcp]`. So a worker
+    that installs the wheel needs no package index.
 
     Args:
-        folder: where to write it.
+        folder: the folder to write it to.
 
     Returns:
         The wheel's path.
@@ -42,7 +42,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def _modules() -> dict[str, bytes]:
-    """The content of every module, by its path in the wheel."""
+    """The content of each module, by its path in the wheel."""
     folders = [Path(path) for package in (beam_jobs, prediction_store) for path in package.__path__]
     return {
         path.relative_to(folder.parent).as_posix(): path.read_bytes()
@@ -52,5 +52,5 @@ def _modules() -> dict[str, bytes]:
 
 
 def _digest(content: bytes) -> str:
-    """As RECORD has it: URL-safe Base64 without padding."""
+    """A SHA-256 digest in the form of RECORD: URL-safe Base64 without padding."""
     return urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")

@@ -1,1 +1,1 @@
-"""What is measured against what, each by one command; README.md has them."""
+"""Measurements of speed, and an estimate of size and cost. README.md has the commands."""

@@ -1,34 +1,40 @@
-"""Markdown documents with tables that a benchmark makes."""
+"""Numbers and tables in Markdown documents that benchmarks write."""
 
 import re
-import sys
-from argparse import ArgumentParser
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+
+_DIGITS = 3
 
 
-def print_or_write(benchmark: str, description: str | None, tables: Mapping[str, Callable[[], str]]) -> None:
-    """The command of a benchmark that only makes tables: `python -m benchmarks.BENCHMARK [--write FILE]`.
+def short(number: float) -> str:
+    """A number with three significant digits, or rounded to a whole number if that has more digits."""
+    return f"{number:,.0f}" if abs(number) >= 10 ** (_DIGITS - 1) else f"{number:.{_DIGITS}g}"
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---") -> str:
+    """A table in Markdown.
 
     Args:
-        benchmark: its name, by which its tables are marked.
-        description: what `--help` says.
-        tables: what makes them, by name.
+        head: the titles of the columns.
+        rows: the cells, row by row.
+        align: the rule under all titles but the first: `---:` aligns numbers to the right.
     """
-    parser = ArgumentParser(prog=f"python -m benchmarks.{benchmark}", description=description)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="file whose marked tables are to be replaced")
-    if target := parser.parse_args().write:
-        target.write_text(filled(target.read_text(), benchmark, {name: table() for name, table in tables.items()}))
-    else:
-        sys.stdout.write("\n\n".join(f"{table.__doc__}\n\n{table()}" for table in tables.values()) + "\n")
+    rule = ["---", *[align] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
 
 
 def filled(text: str, benchmark: str, tables: Mapping[str, str]) -> str:
-    """`text` with the tables between `<!-- BENCHMARK: NAME -->` and `<!-- end -->` made anew, where there is one."""
+    """The text of a document with new tables.
+
+    Args:
+        text: the document. Tables are between `<!-- BENCHMARK: NAME -->` and `<!-- end -->`.
+        benchmark: the benchmark whose tables are replaced.
+        tables: the new tables by name. A table without a new one stays.
+    """
     block = re.compile(rf"(<!-- {benchmark}: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
     def table(found: re.Match[str]) -> str:
-        made = tables.get(found[2])
-        return found[0] if made is None else f"{found[1]}{made}\n{found[3]}"
+        new = tables.get(found[2])
+        return found[0] if new is None else f"{found[1]}{new}\n{found[3]}"
 
     return block.sub(table, text)

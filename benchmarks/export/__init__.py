@@ -1,1 +1,1 @@
-"""The export job against Beam's own connectors, side by side: `python -m benchmarks.export`."""
+"""The export job against Beam's own connectors: `python -m benchmarks.export`."""

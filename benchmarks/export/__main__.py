@@ -1,6 +1,6 @@
-"""Measure the export job against Beam's own connectors, side by side, and its memory by the size of the table.
+"""Measure the export job against Beam's own connectors, and its memory by the size of the table.
 
-See benchmarks/README.md for what is measured.
+benchmarks/README.md explains the figures.
 """
 
 import json
@@ -12,26 +12,26 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.export import report
-from benchmarks.export.measurement import Connectors, Measurement, WrongCellsError, measure
+from benchmarks.export.measurement import Connectors, ExportRun, WrongCellsError, measure
 
 OTHER_SIZES = (0.25, 3)
-"""Sizes of tables, in multiples of `--rows`, at which the memory of the native path is measured too."""
+"""Further numbers of rows at which the export job is measured, in multiples of `--rows`."""
 
 Plan = list[tuple[Connectors, int]]
 
 
 def main() -> None:
-    """Run the command; exits with an error if the two do not leave the same cells."""
+    """Run the command. Exits with an error if runs with the same rows wrote different cells."""
     parser = ArgumentParser(prog="python -m benchmarks.export", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="predictions to export (default %(default)s)")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each path, by turns (default %(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each, in turn (default %(default)s)")
     parser.add_argument(
         "--bigtable",
         choices=("auto", "cbtemulator", "embedded"),
         default="auto",
-        help="auto takes cbtemulator where it is installed (default %(default)s)",
+        help="auto uses cbtemulator if it is installed (default %(default)s)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements to FILE")
     arguments = parser.parse_args()
 
     side_by_side: Plan = [("native", arguments.rows), ("beam", arguments.rows)] * arguments.runs
@@ -44,25 +44,25 @@ def main() -> None:
         sys.exit(str(error))
     compared, others = measured[: len(side_by_side)], measured[len(side_by_side) :]
     console.print(report.side_by_side(compared))
-    console.print(report.by_size([m for m in measured if m.connectors == "native"]))
-    console.print(f"All runs of one size left the same cells in Bigtable ({compared[0].bigtable}).")
+    console.print(report.by_size([run for run in measured if run.connectors == "native"]))
+    console.print(f"All runs with the same number of rows wrote the same cells to Bigtable ({compared[0].bigtable}).")
     if arguments.json:
         arguments.json.write_text(json.dumps(report.document(compared, others), indent=2) + "\n")
 
 
-def _run(plan: Plan, bigtable: str, console: Console) -> list[Measurement]:
-    """Make the runs one after the other, and make sure that all of one size leave the same cells."""
-    measured: list[Measurement] = []
+def _run(plan: Plan, bigtable: str, console: Console) -> list[ExportRun]:
+    """Make the runs one after the other, and check that all with the same number of rows write the same cells."""
+    measured: list[ExportRun] = []
     digests: dict[int, str] = {}
     for number, (connectors, rows) in enumerate(plan, start=1):
         title = f"run {number} of {len(plan)}: {connectors}, {rows:,} rows"
         console.print(title)
         with console.status(f"{title} ..."):
-            measurement = measure(connectors, rows, bigtable)
-        console.print(f"  {report.summary(measurement)}")
-        if digests.setdefault(rows, measurement.digest) != measurement.digest:
-            raise WrongCellsError(f"run {number} ({connectors}) left other cells than the runs before it")
-        measured.append(measurement)
+            run = measure(connectors, rows, bigtable)
+        console.print(f"  {report.summary(run)}")
+        if digests.setdefault(rows, run.digest) != run.digest:
+            raise WrongCellsError(f"run {number} ({connectors}) wrote other cells than the runs before it")
+        measured.append(run)
     return measured
 
 

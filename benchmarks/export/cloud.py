@@ -1,4 +1,4 @@
-"""A BigQuery with predictions to export, and a Bigtable that waits for them: fresh ones for every run."""
+"""The emulators of one run: a BigQuery with predictions to export, and an empty Bigtable."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ ENTITY_TYPE = "customer"
 VERSION = 1_795_462_342_077
 SOURCE_TABLE = "demo.benchmark.changes"
 
-# Values that look random and are the same for every run.
+# The values vary by row and are the same in every run.
 _PREDICTIONS = f"""
 CREATE TABLE `{SOURCE_TABLE}` AS
 SELECT
@@ -42,7 +42,7 @@ FROM UNNEST(GENERATE_ARRAY(1, @rows)) AS n
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What an export left: its cells (number, and a digest of every field of each), and its receipt."""
+    """The result of an export: number of cells, digest of all their fields, and receipt."""
 
     cells: int
     digest: str
@@ -51,13 +51,13 @@ class Contents:
 
 @contextmanager
 def cloud(rows: int, implementation: str) -> Iterator[str]:
-    """Start both servers, make a table of predictions, and begin its export; yield which Bigtable it is.
+    """Start both emulators, make a table of predictions, and begin its export; yield the Bigtable implementation.
 
-    This process and its children find the servers by its environment.
+    This process and its children find the emulators by environment variables.
 
     Args:
-        rows: how many predictions.
-        implementation: of Bigtable, as `local_stack.bigtable` takes it.
+        rows: the number of predictions.
+        implementation: the implementation of Bigtable: auto, cbtemulator or embedded.
     """
     with (
         running(*BIGTABLE, "--implementation", implementation) as bigtable_line,
@@ -76,7 +76,7 @@ def cloud(rows: int, implementation: str) -> Iterator[str]:
 
 
 def contents() -> Contents:
-    """What the export left, from a scan of the whole table."""
+    """Scan the whole table, and read the receipt."""
     digest = hashlib.sha256()
     cells = 0
     for cell in all_cells(INSTANCE.table(ENTITY_TYPE)):

@@ -1,6 +1,6 @@
-"""One export in a process of its own: `python -m benchmarks.export.job OPTIONS`, with the options of the export job.
+"""One export in a process of its own: `python -m benchmarks.export.job native|beam OPTIONS`.
 
-Prints what the job cost, from after all imports to its end, as a line of JSON.
+The options are those of the export job. Prints the job's time and memory, without the imports, as a line of JSON.
 """
 
 import json
@@ -11,16 +11,17 @@ import time
 from pathlib import Path
 
 from beam_jobs import export_predictions
-from local_stack.beam_connectors import on_local_stack
+from benchmarks.export import stock_connectors
+
+_EXPORTS = {"native": export_predictions.run, "beam": stock_connectors.run}
 
 
 def main() -> None:
-    """Run the export."""
+    """Run the export, and print its cost."""
     logging.basicConfig(level=logging.ERROR)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew at what is resident now
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the memory that is resident now
     resident, cpu, started = _memory("VmRSS"), _cpu_seconds(), time.perf_counter()
-    with on_local_stack():
-        export_predictions.run(sys.argv[1:])
+    _EXPORTS[sys.argv[1]](sys.argv[2:])
     cost = {
         "wall_seconds": time.perf_counter() - started,
         "cpu_seconds": _cpu_seconds() - cpu,
@@ -30,13 +31,13 @@ def main() -> None:
 
 
 def _cpu_seconds() -> float:
-    """User and system time of all threads of this process, and of the children that have ended."""
+    """User and system time of this process and of its children that have ended."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _memory(field: str) -> int:
-    """A size in bytes from the status of this process, in `VmRSS` (resident now) or `VmHWM` (its peak)."""
+    """Resident memory of this process in bytes: now (`VmRSS`), or its peak (`VmHWM`)."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status[field].split()[0]) * 1024
 

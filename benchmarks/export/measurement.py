@@ -1,4 +1,4 @@
-"""One run: a fresh cloud, the job in a fresh process, and a check of what it left."""
+"""One run: new emulators, the job in a new process, and a check of the cells that it wrote."""
 
 import json
 import subprocess
@@ -13,21 +13,21 @@ Connectors = Literal["native", "beam"]
 
 
 class WrongCellsError(Exception):
-    """An export did not leave what it should."""
+    """An export wrote other cells than it should."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """What an export of `rows` rows cost.
+class ExportRun:
+    """The cost of one export.
 
     Attributes:
-        connectors: which of the two paths.
-        rows: predictions that were exported.
-        wall_seconds: from after the imports to the end of the job.
-        cpu_seconds: user and system time of the job's process and its children, in the same interval.
-        peak_bytes: largest resident memory of the process, above what was resident after the imports.
-        digest: of every field of every cell that it left.
-        bigtable: the implementation it wrote to.
+        connectors: "native" for the export job, "beam" for Beam's own connectors.
+        rows: the number of predictions.
+        wall_seconds: the time of the job, without its imports.
+        cpu_seconds: user and system time of the job's process and its children in the same interval.
+        peak_bytes: the largest resident memory of the process, above that after the imports.
+        digest: a digest of all fields of all cells.
+        bigtable: the implementation of Bigtable.
     """
 
     connectors: Connectors
@@ -40,7 +40,7 @@ class Measurement:
 
     @property
     def rows_per_second(self) -> float:
-        """Rows per second of wall time."""
+        """Rows per second."""
         return self.rows / self.wall_seconds
 
     @property
@@ -49,20 +49,20 @@ class Measurement:
         return self.rows / self.cpu_seconds
 
 
-def measure(connectors: Connectors, rows: int, implementation: str) -> Measurement:
-    """Export `rows` predictions with some connectors to an implementation of Bigtable.
+def measure(connectors: Connectors, rows: int, implementation: str) -> ExportRun:
+    """Export `rows` predictions to an implementation of Bigtable.
 
     Raises:
-        WrongCellsError: the cells or the receipt are not as many as the predictions.
-        CalledProcessError: the job failed; its own message is on stderr.
+        WrongCellsError: the number of cells or the receipt is wrong.
+        CalledProcessError: the job failed. Its message is on standard error.
     """
     with cloud(rows, implementation) as bigtable:
         cost = _run_job(connectors)
-        left = contents()
-    expected = Contents(rows, left.digest, Receipt(rows, 0))
-    if left != expected:
-        raise WrongCellsError(f"{connectors}: left {left} instead of {expected}")
-    return Measurement(connectors, rows, **cost, digest=left.digest, bigtable=bigtable)
+        written = contents()
+    expected = Contents(rows, written.digest, Receipt(rows, 0))
+    if written != expected:
+        raise WrongCellsError(f"{connectors}: wrote {written} instead of {expected}")
+    return ExportRun(connectors, rows, **cost, digest=written.digest, bigtable=bigtable)
 
 
 def _run_job(connectors: Connectors) -> dict[str, Any]:
@@ -73,10 +73,9 @@ def _run_job(connectors: Connectors) -> dict[str, Any]:
         "model": MODEL,
         "version": VERSION,
         "source_table": SOURCE_TABLE,
-        "connectors": connectors,
     }
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.export.job"]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.export.job", connectors]
     command += [f"--{name}={value}" for name, value in options.items()]
-    job = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603  our own command
+    job = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603  the command is ours
     cost: dict[str, Any] = json.loads(job.stdout)
     return cost

@@ -1,1 +1,1 @@
-"""The lookup service against its alternatives, and under what it must stand: `python -m benchmarks.serving`."""
+"""The service against its alternatives, and under difficult conditions: `python -m benchmarks.serving`."""

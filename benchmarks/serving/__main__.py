@@ -1,6 +1,6 @@
-"""Measure the lookup service: against its alternatives, with slow reads, under overload, in several processes.
+"""Measure the service: against its alternatives, with slow reads, under overload, in several processes.
 
-See benchmarks/README.md for what is measured.
+benchmarks/README.md explains the figures.
 """
 
 import json
@@ -23,23 +23,21 @@ from benchmarks.serving.measurement import Bench, Measurement, WrongAnswersError
 from benchmarks.serving.plot import overload_svg
 from local_stack.servers import ROOT
 
-_OPEN_FILES = 16_384  # each connection of an open loop is one
+_OPEN_FILES = 16_384  # an open loop has thousands of connections
 _WORKERS = (1, 2)
 _BUSY = 0.5
 _PLOT = "serving-overload.svg"
 
 
 def main() -> None:
-    """Run the command; exits with an error if a server answers otherwise than it should."""
+    """Run the command. Exits with an error if a server gives a wrong answer."""
     arguments = _arguments()
     warnings.filterwarnings("ignore", "Connecting to Bigtable emulator")
     _allow_open_files()
     console = Console(soft_wrap=True)
     load_average = os.getloadavg()[0]
     if load_average > _BUSY:
-        console.print(
-            f"Load average {load_average:.1f}: the machine is busy, so believe nothing but the CPU of an answer."
-        )
+        console.print(f"Load average {load_average:.1f}: the machine is busy. Trust only the CPU time of an answer.")
     try:
         with bench(arguments.bigtable, arguments.entities, arguments.seconds) as at:
             results, grids = _run(at, arguments, console)
@@ -49,7 +47,7 @@ def main() -> None:
         sys.exit(str(error))
     for grid in grids.values():
         console.print(grid.rich())
-    console.print("In Markdown, which --write puts into a document:")
+    console.print("In Markdown, as --write puts it into a document:")
     for name, grid in grids.items():
         console.print(f"\n<!-- serving: {name} -->\n{grid.markdown()}\n<!-- end -->", markup=False)
     _keep(results, grids, arguments.results, arguments.write)
@@ -57,37 +55,41 @@ def main() -> None:
 
 def _arguments() -> Namespace:
     parser = ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
-    parts = (*PARTS, [])  # the empty list is what argparse checks if none is given
+    parts = (*PARTS, [])  # argparse checks the empty list if no part is given
     parser.add_argument("parts", nargs="*", choices=parts, metavar="PART", help=f"{', '.join(PARTS)}; all if none")
-    parser.add_argument("--entities", type=int, default=100_000, help="in Bigtable (default %(default)s)")
-    parser.add_argument("--runs", type=int, default=3, help="of each candidate, by turns (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of load in a run (default %(default)s)")
-    parser.add_argument("--connections", type=int, default=64, help="of a closed loop (default %(default)s)")
+    parser.add_argument(
+        "--entities", type=int, default=100_000, help="number of entities in Bigtable (default %(default)s)"
+    )
+    parser.add_argument("--runs", type=int, default=3, help="runs of each candidate, in turn (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of a load (default %(default)s)")
+    parser.add_argument(
+        "--connections", type=int, default=64, help="connections of a closed loop (default %(default)s)"
+    )
     parser.add_argument(
         "--server",
         choices=("uvicorn", "granian"),
         default="granian",
-        help="what the service runs on (default %(default)s)",
+        help="server of the official clients, and of the constants in goals (default %(default)s)",
     )
-    parser.add_argument("--feast", action="store_true", help="measure Feast too, which must be installed")
+    parser.add_argument("--feast", action="store_true", help="measure Feast too; it must be installed")
     parser.add_argument(
         "--bigtable",
         choices=("auto", "cbtemulator", "embedded"),
         default="auto",
-        help="auto takes cbtemulator where it is installed (default %(default)s)",
+        help="auto uses cbtemulator if it is installed (default %(default)s)",
     )
     parser.add_argument(
         "--results",
         type=Path,
         default=ROOT / ".state" / "benchmarks",
         metavar="FOLDER",
-        help="where everything that was measured is kept, and the plot (default %(default)s)",
+        help="folder for all measurements and the plot (default %(default)s)",
     )
     parser.add_argument(
         "--write",
         type=Path,
         metavar="FILE",
-        help="document whose marked tables are to be replaced, and the plot beside it",
+        help="document whose marked tables are replaced; the plot is written beside it",
     )
     return parser.parse_args()
 
@@ -100,7 +102,7 @@ def _allow_open_files() -> None:
 
 
 def _run(at: Bench, arguments: Namespace, console: Console) -> tuple[dict[str, Any], dict[str, report.Grid]]:
-    """What was measured, and the tables of it, by their names."""
+    """Run the parts; return their results and their tables, by name."""
     results: dict[str, Any] = {}
     grids: dict[str, report.Grid] = {}
     for name in arguments.parts or PARTS:
@@ -120,8 +122,8 @@ def _comparison(at: Bench, arguments: Namespace, console: Console) -> tuple[Any,
             for candidate in turns:
                 _note(measured, at.measure_all(candidate), console)
             _note(measured, [at.read_loop()], console)
-    made = report.targets(measured, arguments.server)
-    return measured, {"comparison": report.comparison(measured), "targets": report.target_grid(made)}
+    goals = report.goals(measured, arguments.server)
+    return measured, {"comparison": report.comparison(measured), "goals": report.goal_grid(goals)}
 
 
 def _hedging(at: Bench, _: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
@@ -150,7 +152,7 @@ PARTS: dict[str, Callable[[Bench, Namespace, Console], tuple[Any, dict[str, repo
     "overload": _overload,
     "scaling": _scaling,
 }
-"""What can be measured; each returns what it found, and tables of it."""
+"""The parts by name. Each returns its results and its tables."""
 
 
 def _note(measured: list[Measurement], more: list[Measurement], console: Console) -> None:
@@ -160,7 +162,7 @@ def _note(measured: list[Measurement], more: list[Measurement], console: Console
 
 
 def _keep(results: dict[str, Any], grids: dict[str, report.Grid], folder: Path, target: Path | None) -> None:
-    """Keep everything that was measured in a folder, and put tables and plot into a document if there is one."""
+    """Write all measurements and the plot to a folder. Write tables and plot to a document if there is one."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "serving.json").write_text(json.dumps(report.document(results, grids["conditions"]), indent=2) + "\n")
     folders = [folder]

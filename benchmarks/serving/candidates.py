@@ -1,4 +1,4 @@
-"""What is measured, and how each is started."""
+"""The servers that are measured, their commands, and the requests to each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,14 +23,14 @@ _LOOKUP = f"/v1/models/{MODEL}/predictions/{entity_id(0)}"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of a candidate, on how many connections."""
+    """A kind of requests to a candidate, and the number of connections."""
 
     kind: str
     connections: int
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"no kind of exchange is named {self.kind!r}; there are {', '.join(KINDS)}")
+            raise ValueError(f"no kind of exchange is named {self.kind!r}; the kinds are {', '.join(KINDS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ class Candidate:
     """A server that can be measured.
 
     Attributes:
-        name: what it is called in tables.
-        command: how it is started.
-        ready_path: what it answers with 200 once it is ready.
-        questions: what is measured of it.
-        variables: its environment variables.
+        name: the name in tables.
+        command: the command that starts the server.
+        ready_path: the path that the server answers with 200 when it is ready.
+        questions: the requests that are measured.
+        variables: environment variables of the server.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Candidate:
 
 
 def empty(software: ServerSoftware) -> str:
-    """The name of the empty FastAPI endpoint on a server."""
+    """The name of the empty FastAPI endpoint on a kind of server."""
     return f"empty FastAPI, {software}"
 
 
 def bare(software: ServerSoftware) -> str:
-    """The name of the bare ASGI application on a server."""
+    """The name of the bare ASGI application on a kind of server."""
     return f"bare ASGI, {software}"
 
 
@@ -68,34 +68,34 @@ def official(client: str) -> str:
 
 
 def candidates(software: ServerSoftware, connections: int, feast: Path | None) -> list[Candidate]:
-    """All of them; Feast last.
+    """All candidates. Feast is the last.
 
     Args:
-        software: the server that the service runs on, and those with official clients too.
-        connections: on which single lookups are asked for.
-        feast: the folder of Feast's feature repository, filled; None: leave Feast out.
+        software: the server that the applications with official clients run on.
+        connections: the number of connections for single lookups.
+        feast: the folder of Feast's feature repository; None to leave Feast out.
     """
     lookups = Question("lookups", connections)
     constants = (Question("constant", connections),)
     ours = (lookups, Question("lookups", 1), Question("batches", _BATCH_CONNECTIONS))
-    found = [Candidate(OURS, service(), "/readyz", ours, SERVICE_VARIABLES)]
+    made = [Candidate(OURS, service(), "/readyz", ours, SERVICE_VARIABLES)]
     servers: tuple[ServerSoftware, ...] = ("uvicorn", "granian")
     for server in servers:
-        found.append(Candidate(empty(server), asgi(server, "empty_fastapi"), "/constant", constants))
-        found.append(Candidate(bare(server), asgi(server, "bare_asgi"), "/constant", constants))
-    found += [
-        Candidate(official(client), asgi(software, f"official_{client}"), _LOOKUP, (lookups,))
+        made.append(Candidate(empty(server), asgi(server, "constant_apps:empty_fastapi"), "/constant", constants))
+        made.append(Candidate(bare(server), asgi(server, "constant_apps:bare_asgi"), "/constant", constants))
+    made += [
+        Candidate(official(client), asgi(software, f"official_clients:official_{client}"), _LOOKUP, (lookups,))
         for client in ("async", "sync")
     ]
     if feast:
         questions = (Question("feast_lookups", connections), Question("feast_batches", _BATCH_CONNECTIONS))
-        variables = {"PYTHONHASHSEED": "0"}  # on which the order of its answers depends
-        found.append(Candidate(FEAST, _feast(feast), "/health", questions, variables))
-    return found
+        variables = {"PYTHONHASHSEED": "0"}  # fixes the order of values in its answers
+        made.append(Candidate(FEAST, _feast(feast), "/health", questions, variables))
+    return made
 
 
 def _feast(folder: Path) -> Command:
-    """Serves a feature repository, one process, without the restart after every 1,000 requests that is its default."""
+    """A command that serves a feature repository in one process, without its default restart after 1,000 requests."""
 
     def command(port: int) -> list[str | Path]:
         options = f"serve --host 127.0.0.1 --port {port} --workers 1 --no-access-log --max-requests 0"

@@ -1,4 +1,4 @@
-"""What is asked of a server, and what it must answer, byte by byte."""
+"""Requests to a server, and the expected answers, byte by byte."""
 
 import json
 import random
@@ -18,11 +18,11 @@ from benchmarks.serving.predictions import (
 )
 
 BATCH = 100
-"""Entities in a request for many."""
+"""Entities in a batch request."""
 
 ENTITY_KEY = "entity_id"
 FEAST_FEATURES = ("purchases", "buys_again", "probability")
-"""The features of Feast, in the order in which it answers them where PYTHONHASHSEED is 0."""
+"""The features of Feast, in the order of its answers with PYTHONHASHSEED 0."""
 
 FEAST_TIME = f"{CREATED_AT.split('.')[0]}Z"
 
@@ -32,7 +32,7 @@ _PATH = f"/v1/models/{MODEL}/predictions"
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request, and the body of the answer to it."""
+    """A request, and the body of the expected answer."""
 
     request: bytes
     body: bytes
@@ -51,12 +51,12 @@ def post(path: str, document: Any) -> bytes:
 
 
 def constant(_entities: int) -> list[Exchange]:
-    """What applications that look nothing up are asked for."""
+    """The request to applications that answer a constant."""
     return [Exchange(get("/constant"), CONSTANT)]
 
 
 def lookups(entities: int) -> list[Exchange]:
-    """A lookup of every entity."""
+    """One lookup of each entity."""
     return [
         Exchange(get(f"{_PATH}/{entity_id(number)}"), answer(entity_id(number), payload(number)))
         for number in range(entities)
@@ -64,7 +64,7 @@ def lookups(entities: int) -> list[Exchange]:
 
 
 def batches(entities: int) -> list[Exchange]:
-    """Lookups of many entities at a time."""
+    """Lookups of many entities in one request."""
     return [
         Exchange(post(f"{_PATH}:batchGet", {"entity_ids": [entity_id(n) for n in numbers]}), batch_answer(numbers))
         for numbers in _samples(entities)
@@ -72,19 +72,19 @@ def batches(entities: int) -> list[Exchange]:
 
 
 def feast_lookups(entities: int) -> list[Exchange]:
-    """A lookup of every entity, of Feast."""
+    """One lookup of each entity in Feast."""
     return [_feast([number]) for number in range(entities)]
 
 
 def feast_batches(entities: int) -> list[Exchange]:
-    """Lookups of many entities at a time, of Feast."""
+    """Lookups of many entities in one request to Feast."""
     return [_feast(numbers) for numbers in _samples(entities)]
 
 
 KINDS: dict[str, Callable[[int], list[Exchange]]] = {
     kind.__name__: kind for kind in (constant, lookups, batches, feast_lookups, feast_batches)
 }
-"""All exchanges of a kind, by the number of entities that there are."""
+"""Functions that make all exchanges of a kind for a number of entities."""
 
 
 def _samples(entities: int) -> list[list[int]]:
@@ -93,17 +93,17 @@ def _samples(entities: int) -> list[list[int]]:
 
 
 def _feast(numbers: list[int]) -> Exchange:
-    """A request to Feast's feature server, which answers column by column."""
+    """An exchange with Feast's feature server, which answers column by column."""
     ids = [entity_id(number) for number in numbers]
     request = {"features": [f"{MODEL}:{name}" for name in FEAST_FEATURES], "entities": {ENTITY_KEY: ids}}
     columns: list[tuple[Sequence[Any], str]] = [(ids, "1970-01-01T00:00:00Z")]
     columns += [([prediction(number)[name] for number in numbers], FEAST_TIME) for name in FEAST_FEATURES]
     many = len(numbers)
-    answered = {
+    expected = {
         "results": [
             {"values": values, "statuses": ["PRESENT"] * many, "event_timestamps": [at] * many}
             for values, at in columns
         ],
         "metadata": {"feature_names": [ENTITY_KEY, *FEAST_FEATURES]},
     }
-    return Exchange(post("/get-online-features", request), json.dumps(answered, separators=(",", ":")).encode())
+    return Exchange(post("/get-online-features", request), json.dumps(expected, separators=(",", ":")).encode())

@@ -1,6 +1,6 @@
-"""Fills Feast's store: `python -m benchmarks.serving.feast_repository FOLDER ENTITIES` in Feast's own environment.
+"""Fill Feast's store: `python -m benchmarks.serving.feast_repository FOLDER ENTITIES`, in Feast's own environment.
 
-Makes a feature repository in the folder, for `feast --chdir FOLDER serve`, with the prediction's fields as features.
+Makes a feature repository in FOLDER for `feast --chdir FOLDER serve`. The fields of a prediction are its features.
 """
 
 import sys
@@ -30,7 +30,7 @@ entity_key_serialization_version: 3
 
 
 def main() -> None:
-    """Register the features, and write those of so many entities."""
+    """Register the features, and write those of all entities."""
     folder, entities = Path(sys.argv[1]), int(sys.argv[2])
     (folder / "feature_store.yaml").write_text(_SETTINGS)
     store = FeatureStore(str(folder))

@@ -1,4 +1,4 @@
-"""The runs: each starts its server anew, warms it, and puts load on it from another CPU."""
+"""Measurements: each starts its server, warms it up, and puts load on it from another CPU."""
 
 import json
 import os
@@ -15,9 +15,8 @@ from unittest import mock
 import psutil
 
 from benchmarks.serving.candidates import FEAST_PYTHON, READ_LOOP, Candidate, Question
-from benchmarks.serving.cores import Cores, pinned
-from benchmarks.serving.load import Load, LoadResult
-from benchmarks.serving.servers import Server, serving
+from benchmarks.serving.load_generator import LoadOptions, LoadResult
+from benchmarks.serving.servers import Cores, Server, pinned, serving
 from benchmarks.serving.store import fill, store
 from local_stack.servers import ROOT
 
@@ -25,20 +24,20 @@ _WARM_UP_SECONDS = 1.0
 
 
 class WrongAnswersError(Exception):
-    """A server answered otherwise than it should, so that how fast it did does not matter."""
+    """A server gave wrong answers, so its speed does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What came of a load on a candidate.
+    """The result of a load on a candidate.
 
     Attributes:
-        candidate: its name.
-        question: what was asked, on how many connections.
-        result: what the load counted.
-        cpu_micros: user and system time of the server's processes, by answer.
-        service_busy: share of the service's CPU that was in use, by whatever process.
-        others_busy: the same of the other CPU; near 1, the load or Bigtable is what was measured.
+        candidate: the name of the candidate.
+        question: the kind of requests, and the number of connections.
+        result: the counts and latencies of the load generator.
+        cpu_micros: user and system time of the server's processes per answer, in microseconds.
+        service_busy: share of time in which the service's CPU was in use by any process.
+        others_busy: the same for the other CPU. Near 1, the load generator or Bigtable was measured.
     """
 
     candidate: str
@@ -51,14 +50,14 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where measurements are made.
+    """The test bench: CPUs, a filled Bigtable, and the length of a run.
 
     Attributes:
         cores: the CPUs.
-        entities: how many Bigtable has.
-        seconds: how long a load is put on.
-        bigtable: which implementation of Bigtable is there.
-        address: of that Bigtable.
+        entities: the number of entities in Bigtable.
+        seconds: the length of a load.
+        bigtable: the implementation of Bigtable.
+        address: the address of Bigtable, HOST:PORT.
     """
 
     cores: Cores
@@ -71,17 +70,17 @@ class Bench:
         """Put load on a server that is running and warm.
 
         Args:
-            server: which.
-            candidate: its name.
-            question: what to ask, on how many connections; in an open loop, on how many at most.
-            rate: requests a second of an open loop; None: a closed loop.
+            server: the server.
+            candidate: the name of the candidate.
+            question: the kind of requests and the number of connections; in an open loop, the largest number.
+            rate: requests per second of an open loop; None for a closed loop.
 
         Raises:
-            WrongAnswersError: it answered with something else than what was asked for, or an error.
+            WrongAnswersError: an answer was neither the expected one nor an error of the server.
         """
-        load = Load(server.port, question.kind, self.entities, self.seconds, question.connections, rate)
+        load = LoadOptions(server.port, question.kind, self.entities, self.seconds, question.connections, rate)
         before, cpu = psutil.cpu_times(percpu=True), server.cpu_seconds()
-        result = self._put_on(load)
+        result = self._run_load(load)
         cpu = server.cpu_seconds() - cpu
         if result.wrong:
             raise WrongAnswersError(f"{candidate}: {result.wrong} wrong answers, such as {result.example}")
@@ -89,29 +88,26 @@ class Bench:
 
     @contextmanager
     def running(self, candidate: Candidate, cores: set[int] | None = None) -> Iterator[Server]:
-        """A candidate that is running, and warm."""
+        """Run a candidate, and warm it up."""
         with serving(
             candidate.command, candidate.ready_path, cores or self.cores.service, candidate.variables
         ) as server:
             question = candidate.questions[0]
-            self._put_on(
-                Load(
-                    server.port, question.kind, self.entities, min(self.seconds, _WARM_UP_SECONDS), question.connections
-                )
-            )
+            seconds = min(self.seconds, _WARM_UP_SECONDS)
+            self._run_load(LoadOptions(server.port, question.kind, self.entities, seconds, question.connections))
             yield server
 
     def measure_all(self, candidate: Candidate) -> list[Measurement]:
-        """Everything that is measured of a candidate, in one process of it."""
+        """Measure all questions to a candidate, in one run of its server."""
         with self.running(candidate) as server:
             return [self.measure(server, candidate.name, question) for question in candidate.questions]
 
     def read_loop(self) -> Measurement:
-        """The latency of bare reads, from the service's CPU."""
+        """Measure the latency of bare reads, on the service's CPU."""
         before = psutil.cpu_times(percpu=True)
         with pinned(self.cores.service):
-            found = _json_of("benchmarks.serving.read_loop", str(self.entities), str(self.seconds))
-        result = LoadResult(**found)
+            printed = _json_of("benchmarks.serving.read_loop", str(self.entities), str(self.seconds))
+        result = LoadResult(**printed)
         return self._measurement(READ_LOOP, Question("lookups", 1), result, result.load_cpu_seconds, before)
 
     def _measurement(
@@ -127,14 +123,14 @@ class Bench:
             others_busy=_mean(busy, self.cores.others),
         )
 
-    def _put_on(self, load: Load) -> LoadResult:
+    def _run_load(self, load: LoadOptions) -> LoadResult:
         with pinned(self.cores.others):
-            return LoadResult(**_json_of("benchmarks.serving.load", json.dumps(asdict(load))))
+            return LoadResult(**_json_of("benchmarks.serving.load_generator", json.dumps(asdict(load))))
 
 
 @contextmanager
 def bench(implementation: str, entities: int, seconds: float) -> Iterator[Bench]:
-    """A Bigtable with predictions, which this process and its children find by its environment."""
+    """Start a Bigtable with predictions. This process and its children find it by `BIGTABLE_EMULATOR_HOST`."""
     cores = Cores.of_this_machine()
     with (
         store(implementation, cores.others) as bigtable,
@@ -146,7 +142,7 @@ def bench(implementation: str, entities: int, seconds: float) -> Iterator[Bench]
 
 @contextmanager
 def feast_repository(entities: int) -> Iterator[Path]:
-    """A feature repository of Feast, whose store is the Bigtable of the environment, filled."""
+    """Make a feature repository of Feast, with features in the Bigtable at `BIGTABLE_EMULATOR_HOST`."""
     with TemporaryDirectory(prefix="foreserve-feast-") as folder:
         command: list[str | Path] = [
             FEAST_PYTHON,
@@ -162,15 +158,15 @@ def feast_repository(entities: int) -> Iterator[Path]:
 
 
 def _json_of(module: str, *arguments: str) -> dict[str, Any]:
-    """What a module prints."""
+    """The JSON document that a module prints."""
     command = [sys.executable, "-W", "ignore", "-m", module, *arguments]
     finished = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)  # noqa: S603  our own command
-    found: dict[str, Any] = json.loads(finished.stdout)
-    return found
+    document: dict[str, Any] = json.loads(finished.stdout)
+    return document
 
 
 def _busy(before: Sequence[Any], after: Sequence[Any]) -> dict[int, float]:
-    """The share of the time in which each CPU was not idle."""
+    """The share of time in which each CPU was not idle."""
     busy = {}
     for cpu, (start, end) in enumerate(zip(before, after, strict=True)):
         passed = [later - earlier for earlier, later in zip(start, end, strict=True)]

@@ -1,4 +1,4 @@
-"""The overload experiment as a picture: SVG, drawn from the numbers with nothing else needed."""
+"""The plot of the overload experiment, as SVG."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Line:
 
 
 def overload_svg(run: Overload) -> str:
-    """Two charts by load: answers a second, and latencies of those that were accepted."""
+    """Two charts by load: answers per second, and latencies of accepted requests."""
     results = [(factor, measurement.result) for factor, measurement in run.loads]
     answers = (
         Line("due", "#bbbbbb", tuple((factor, factor * run.sustainable) for factor, _ in results)),
@@ -42,7 +42,7 @@ def overload_svg(run: Overload) -> str:
 
 
 def _chart(unit: str, lines: Sequence[Line], top: int) -> str:
-    """A chart whose axes begin at zero."""
+    """A chart with axes that begin at zero."""
     loads = sorted({x for line in lines for x, _ in line.points})
     step = _round_step(max(y for line in lines for _, y in line.points) / _GRID_LINES)
     highest = step * _GRID_LINES
@@ -75,7 +75,7 @@ def _chart(unit: str, lines: Sequence[Line], top: int) -> str:
 
 
 def _round_step(least: float) -> float:
-    """The next larger number that reads well: one digit, or 2.5, and zeros."""
+    """The smallest of 1, 2, 2.5, 5 and 10, times a power of ten, that is at least `least`."""
     magnitude: float = 10.0 ** math.floor(math.log10(least or 1))
     return next(digits * magnitude for digits in (1, 2, 2.5, 5, 10) if digits * magnitude >= least)
 

@@ -1,6 +1,6 @@
-"""The predictions that are looked up, and the bytes by which they are asked for and answered.
+"""The predictions in Bigtable, and the service's answers with them.
 
-Everything follows from the number of an entity, so that those who ask and those who answer need not share anything.
+Everything follows from the number of an entity. So load generator and servers compute the same without shared state.
 """
 
 import json
@@ -21,7 +21,7 @@ def entity_id(number: int) -> str:
 
 
 def prediction(number: int) -> dict[str, float | bool | int]:
-    """The prediction for an entity: values that look random and are always the same."""
+    """The prediction of an entity. Values vary by entity and are the same in every run."""
     return {
         "probability": number * 7919 % 10_000 / 10_000,
         "buys_again": number * 7919 % 10_000 >= 5_000,  # noqa: PLR2004  a probability of one half
@@ -30,7 +30,7 @@ def prediction(number: int) -> dict[str, float | bool | int]:
 
 
 def payload(number: int) -> bytes:
-    """What the store has of it."""
+    """The prediction of an entity as it is stored."""
     return json.dumps(prediction(number), separators=(",", ":")).encode()
 
 
@@ -46,7 +46,7 @@ def answer(entity: str, stored: bytes) -> bytes:
 
 
 def batch_answer(numbers: list[int]) -> bytes:
-    """The service's answer to a lookup of many entities, no two of them the same."""
+    """The service's answer to a lookup of many different entities."""
     members = b",".join(b'"%b":%b' % (entity_id(number).encode(), payload(number)) for number in numbers)
     return b'{"model":"%b","version":%d,"created_at":"%b","predictions":{%b}}' % (
         MODEL.encode(),
@@ -57,4 +57,4 @@ def batch_answer(numbers: list[int]) -> bytes:
 
 
 CONSTANT = answer(entity_id(0), payload(0))
-"""What applications that look nothing up answer: an answer of the usual size."""
+"""The answer of applications that look nothing up, as long as an answer to a lookup."""

@@ -1,7 +1,7 @@
 """Bare reads, one after the other, in a process of its own: `python -m benchmarks.serving.read_loop ENTITIES SECONDS`.
 
-What a lookup cannot be faster than: one ReadRows of one row at a time on one channel of gRPC's fastest kind, with a
-request that is the service's, and nothing done with the answer but a check of it. Prints latencies as a line of JSON.
+The lower bound of a lookup's latency: ReadRows of one row on a blocking gRPC channel, with the service's request, and a
+check of the answer. Prints latencies as a line of JSON.
 """
 
 import json
@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 from grpc.experimental import ChannelOptions
 
-from benchmarks.serving.load import LoadResult, percentiles
+from benchmarks.serving.load_generator import LoadResult, percentiles
 from benchmarks.serving.predictions import ENTITY_TYPE, INSTANCE, MODEL, VERSION, entity_id, payload
 from prediction_store.connection import channel, read_rows, routing_metadata
 from prediction_store.layout import row_key
@@ -21,10 +21,10 @@ from prediction_store.messages import prediction_filter, read_request
 
 
 def main() -> None:
-    """Read random rows for so many seconds.
+    """Read random rows, and print the result.
 
     Raises:
-        RuntimeError: a row was not the expected one.
+        RuntimeError: a row has another value than expected.
     """
     entities, seconds = int(sys.argv[1]), float(sys.argv[2])
     table = INSTANCE.table(ENTITY_TYPE)

@@ -1,4 +1,4 @@
-"""The results: tables for the console and for Markdown, the targets, and a JSON document."""
+"""The results: tables for the console and in Markdown, goals, and a JSON document."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from rich.table import Table
 
-from benchmarks.number import short
+from benchmarks.document import markdown_table, short
 from benchmarks.serving.candidates import FEAST, OURS, READ_LOOP, bare, empty, official
 from benchmarks.serving.exchanges import BATCH
 from benchmarks.serving.experiments import Hedging, Overload
@@ -19,7 +19,7 @@ from benchmarks.serving.measurement import Measurement
 from benchmarks.serving.servers import ServerSoftware
 
 Key = tuple[str, str, int]
-"""Candidate, kind of exchange, connections: measurements of one key are runs of the same thing."""
+"""Candidate, kind of exchange, connections. Measurements with the same key are runs of the same thing."""
 
 KIND_TITLES = {
     "lookups": "one id",
@@ -39,7 +39,7 @@ FIGURES: dict[str, Callable[[Measurement], float]] = {
     "its CPU busy": lambda m: m.service_busy,
     "other CPU busy": lambda m: m.others_busy,
 }
-"""What is said of a measurement."""
+"""The figures of a measurement, by name."""
 
 _IN_TABLES = ("answers/s", "p50 ms", "p99 ms", "CPU µs/answer")
 _SHARES = frozenset({"not right", "its CPU busy", "other CPU busy"})
@@ -47,7 +47,7 @@ _SHARES = frozenset({"not right", "its CPU busy", "other CPU busy"})
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table, whatever it is shown on."""
+    """A table for the console and for Markdown."""
 
     title: str
     head: tuple[str, ...]
@@ -63,38 +63,42 @@ class Grid:
         return table
 
     def markdown(self) -> str:
-        """The table in Markdown, numbers to the right."""
-        ruler = ["---", *["---:"] * (len(self.head) - 1)]
-        return "\n".join("| " + " | ".join(row) + " |" for row in (self.head, ruler, *self.rows))
+        """The table in Markdown."""
+        return markdown_table(self.head, self.rows, align="---:")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What the service should reach, and what it did: a ratio of medians, or a difference of them.
+class Goal:
+    """A goal of the service, and the measured value: a ratio or a difference of medians.
 
-    `by_cpu` is the same ratio by what the servers' processes took: what it would be if nothing else were in the way.
+    Attributes:
+        meaning: a description of the value.
+        limit: the smallest value that meets the goal, or the largest one if `at_most`.
+        value: the measured value.
+        by_cpu: the same ratio by the CPU time of the servers; None if the value is no such ratio.
+        at_most: True if the limit is the largest value.
     """
 
     meaning: str
-    bound: float
+    limit: float
     value: float
     by_cpu: float | None = None
     at_most: bool = False
 
     @classmethod
-    def times(cls, meaning: str, bound: float, ours: dict[str, float], its: dict[str, float]) -> Self:
-        """At least so many times the answers a second of another."""
+    def times(cls, meaning: str, limit: float, ours: dict[str, float], its: dict[str, float]) -> Self:
+        """A goal of `limit` times the answers per second of another candidate."""
         value = ours["answers/s"] / its["answers/s"]
-        return cls(meaning, bound, value, its["CPU µs/answer"] / ours["CPU µs/answer"])
+        return cls(meaning, limit, value, its["CPU µs/answer"] / ours["CPU µs/answer"])
 
     @property
     def met(self) -> bool:
-        """Whether it did."""
-        return self.value <= self.bound if self.at_most else self.value >= self.bound
+        """Return True if the goal is met."""
+        return self.value <= self.limit if self.at_most else self.value >= self.limit
 
 
 def medians(measurements: Sequence[Measurement]) -> dict[Key, dict[str, float]]:
-    """The median of each figure over the runs of the same thing, in the order of their first runs."""
+    """The median of each figure over the runs with the same key, in the order of first runs."""
     order: dict[Key, list[Measurement]] = {}
     for measurement in measurements:
         order.setdefault(_key(measurement), []).append(measurement)
@@ -102,7 +106,7 @@ def medians(measurements: Sequence[Measurement]) -> dict[Key, dict[str, float]]:
 
 
 def comparison(measurements: Sequence[Measurement]) -> Grid:
-    """The medians of everything that was measured by turns, and how they compare with the service's."""
+    """The medians of all candidates, and their ratios to those of the service."""
     found = medians(measurements)
     rows = []
     for (candidate, kind, connections), figures in found.items():
@@ -119,8 +123,8 @@ def comparison(measurements: Sequence[Measurement]) -> Grid:
     return Grid(f"Side by side, medians of {runs}", head, tuple(rows))
 
 
-def targets(measurements: Sequence[Measurement], software: ServerSoftware) -> list[Target]:
-    """The targets whose parts have been measured."""
+def goals(measurements: Sequence[Measurement], software: ServerSoftware) -> list[Goal]:
+    """The goals, without that for Feast if Feast was not measured."""
     found = medians(measurements)
     by_name = {(candidate, KIND_TITLES[kind], connections): f for (candidate, kind, connections), f in found.items()}
     ours_of = [key for key in found if key[0] == OURS]
@@ -133,49 +137,51 @@ def targets(measurements: Sequence[Measurement], software: ServerSoftware) -> li
     nothing, nothing_at_all = (by_name[name(software), constant, many] for name in (empty, bare))
     least = by_name[READ_LOOP, KIND_TITLES["lookups"], 1]["p50 ms"]
     made = [
-        Target.times(f"lookups/s, times empty FastAPI on {software}", 1.3, ours, nothing),
-        Target.times(f"lookups/s, times bare ASGI on {software}", 0.75, ours, nothing_at_all),
-        Target.times("lookups/s, times FastAPI with the official async client", 10, ours, slow),
-        Target("p99, share of that of the same", 1 / 3, ours["p99 ms"] / slow["p99 ms"], at_most=True),
-        Target("p50 at one connection, ms above bare ReadRows", 0.3, found[alone]["p50 ms"] - least, at_most=True),
+        Goal.times(f"lookups/s, times empty FastAPI on {software}", 1.3, ours, nothing),
+        Goal.times(f"lookups/s, times bare ASGI on {software}", 0.75, ours, nothing_at_all),
+        Goal.times("lookups/s, times FastAPI with the official async client", 10, ours, slow),
+        Goal("p99, share of that of the same", 1 / 3, ours["p99 ms"] / slow["p99 ms"], at_most=True),
+        Goal("p50 at one connection, ms above bare ReadRows", 0.3, found[alone]["p50 ms"] - least, at_most=True),
     ]
     if feast := by_name.get((FEAST, KIND_TITLES["feast_batches"], batch[2])):
-        made.append(Target.times(f"requests/s of {BATCH} ids, times Feast", 20, found[batch], feast))
+        made.append(Goal.times(f"requests/s of {BATCH} ids, times Feast", 20, found[batch], feast))
     return made
 
 
-def target_grid(made: Sequence[Target]) -> Grid:
-    """The targets, and whether they are met."""
+def goal_grid(made: Sequence[Goal]) -> Grid:
+    """The goals and the measured values."""
     rows = (
         (
-            target.meaning,
-            f"{'<=' if target.at_most else '>='} {target.bound:.2f}",
-            f"{target.value:.2f}",
-            "✓" if target.met else "✗",
-            "-" if target.by_cpu is None else f"{target.by_cpu:.2f}",
+            goal.meaning,
+            f"{'<=' if goal.at_most else '>='} {goal.limit:.2f}",
+            f"{goal.value:.2f}",
+            "✓" if goal.met else "✗",
+            "-" if goal.by_cpu is None else f"{goal.by_cpu:.2f}",
         )
-        for target in made
+        for goal in made
     )
-    return Grid("Targets", ("target", "bound", "measured", "met", "by CPU"), tuple(rows))
+    return Grid("Goals", ("goal", "limit", "measured", "met", "by CPU"), tuple(rows))
 
 
 def hedging_grid(runs: Sequence[Hedging]) -> Grid:
-    """Latencies on a Bigtable that is slow at random, without and with extra reads."""
+    """Latencies on a Bigtable that delays random reads, without and with hedged reads."""
     rows = tuple(
         (
             f"{run.budget:.0%}" if run.budget else "off",
-            *(short(ms) for ms in (run.measurement.result.p50_ms, *_tail(run.measurement))),
-            f"{run.extra_share:.1%}",
+            short(run.measurement.result.p50_ms),
+            short(run.measurement.result.p99_ms),
+            short(run.measurement.result.p999_ms),
+            f"{run.hedged_share:.1%}",
             str(run.measurement.result.sent),
         )
         for run in runs
     )
-    head = ("budget of extra reads", "p50 ms", "p99 ms", "p99.9 ms", "extra reads", "lookups")
-    return Grid("Hedging, on a Bigtable that is slow at random", head, rows)
+    head = ("hedge budget", "p50 ms", "p99 ms", "p99.9 ms", "hedged reads", "lookups")
+    return Grid("Hedging, on a Bigtable that delays random reads", head, rows)
 
 
 def overload_grid(run: Overload) -> Grid:
-    """What came of loads around the sustainable one."""
+    """The results of loads around the sustainable load."""
     rows = []
     for factor, measurement in run.loads:
         result = measurement.result
@@ -186,33 +192,42 @@ def overload_grid(run: Overload) -> Grid:
                 short(result.sent / result.seconds),
                 short(result.per_second),
                 f"{result.per_second / run.peak:.0%}",
-                *map(short, (result.p50_ms, result.p99_ms)),
+                short(result.p50_ms),
+                short(result.p99_ms),
                 f"{result.refused / result.sent:.1%}",
                 short(result.refused_p99_ms),
                 f"{(result.failed + result.dropped) / result.sent:.1%}",
             )
         )
     head = (
-        *("load", "due/s", "sent/s", "goodput/s", "of peak", "p50 ms", "p99 ms"),
-        *("refused", "refusal p99 ms", "failed"),
+        "load",
+        "due/s",
+        "sent/s",
+        "goodput/s",
+        "of peak",
+        "p50 ms",
+        "p99 ms",
+        "refused",
+        "refusal p99 ms",
+        "failed",
     )
     return Grid(f"Overload, sustainable: {run.sustainable:,.0f} lookups/s", head, tuple(rows))
 
 
 def scaling_grid(measurements: Sequence[Measurement]) -> Grid:
-    """One process and several."""
+    """The medians by number of processes."""
     found = medians(measurements)
     rows = tuple((candidate, *_shown(figures, _IN_TABLES)) for (candidate, _, _), figures in found.items())
     return Grid("Processes, on all CPUs", ("service", *_IN_TABLES), rows)
 
 
 def conditions(bigtable: str, load_average: float, **options: object) -> Grid:
-    """On what it was measured, and how.
+    """The conditions of all measurements.
 
     Args:
-        bigtable: the implementation.
-        load_average: processes that ran or wanted to, on average of the minute before; near 0 on a quiet machine.
-        options: of the command.
+        bigtable: the implementation of Bigtable.
+        load_average: the machine's load average of the minute before; near 0 on a quiet machine.
+        options: the options of the command.
     """
     packages = ("fastapi", "granian", "google-cloud-bigtable", "grpcio", "uvicorn", "uvloop")
     rows: list[tuple[str, str]] = [
@@ -226,16 +241,16 @@ def conditions(bigtable: str, load_average: float, **options: object) -> Grid:
     return Grid("Conditions", ("what", "value"), tuple(rows))
 
 
-def document(results: dict[str, Any], made_under: Grid) -> dict[str, Any]:
-    """Everything that was measured, and on what."""
+def document(results: dict[str, Any], measured_under: Grid) -> dict[str, Any]:
+    """All measurements and their conditions."""
     return {
-        "conditions": {row[0]: row[1] for row in made_under.rows},
+        "conditions": {row[0]: row[1] for row in measured_under.rows},
         **{name: _plain(result) for name, result in results.items()},
     }
 
 
 def summary(measurement: Measurement) -> str:
-    """A measurement in a line."""
+    """A measurement as one line of text."""
     candidate, kind, connections = _key(measurement)
     figures = medians([measurement])[_key(measurement)]
     shown = ", ".join(f"{text} {name}" for name, text in zip(FIGURES, _shown(figures, FIGURES), strict=True))
@@ -247,13 +262,9 @@ def _key(measurement: Measurement) -> Key:
 
 
 def _ours(found: dict[Key, dict[str, float]], kind: str, connections: int) -> dict[str, float] | None:
-    """The figures of the service that compare with those of a kind of exchange."""
+    """The figures of the service for comparable exchanges; None if they were not measured."""
     kind = {"constant": "lookups", "feast_lookups": "lookups", "feast_batches": "batches"}.get(kind, kind)
     return found.get((OURS, kind, connections))
-
-
-def _tail(measurement: Measurement) -> tuple[float, float]:
-    return measurement.result.p99_ms, measurement.result.p999_ms
 
 
 def _plain(result: Any) -> Any:

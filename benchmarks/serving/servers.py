@@ -1,4 +1,4 @@
-"""Servers in processes of their own, on CPUs of their own, and what they take of these."""
+"""Servers in processes of their own, on CPUs of their own, and the CPU time that they take."""
 
 import os
 import socket
@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Literal
+from typing import Literal, Self
 
 import psutil
 
-from benchmarks.serving.cores import pinned
 from local_stack.servers import ROOT
 
 ServerSoftware = Literal["uvicorn", "granian"]
@@ -27,26 +26,50 @@ _STOP_SECONDS = 20.0
 _LOG_BYTES = 4_000
 
 Command = Callable[[int], list[str | Path]]
-"""The command that serves at a port."""
+"""A function from a port to the command of a server at that port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """The CPUs of this machine by their use: one set for the service, one for all other processes."""
+
+    service: set[int]
+    others: set[int]
+
+    @classmethod
+    def of_this_machine(cls) -> Self:
+        """One CPU for the service, the next for the others. Larger machines use no more, to measure the same."""
+        first, *rest = sorted(os.sched_getaffinity(0))
+        return cls({first}, set(rest[:1]) or {first})
+
+
+@contextmanager
+def pinned(cores: set[int]) -> Iterator[None]:
+    """Let processes that this thread starts in this context run only on some CPUs."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that is running."""
+    """A running server."""
 
     port: int
     process: psutil.Process
 
     def cpu_seconds(self) -> float:
-        """User and system time of all threads of its processes so far."""
+        """User and system time of the server's processes so far."""
         processes = [self.process, *self.process.children(recursive=True)]
         times = [process.cpu_times() for process in processes]
         return float(sum(each.user + each.system for each in times))
 
 
-def asgi(software: ServerSoftware, module: str) -> Command:
-    """Serves the `app` of one of the modules in `benchmarks.serving.apps` as the service would be served."""
-    app = f"benchmarks.serving.apps.{module}:app"
+def asgi(software: ServerSoftware, app: str) -> Command:
+    """A command that serves an ASGI application, given as MODULE:NAME in this package, like the service."""
 
     def command(port: int) -> list[str | Path]:
         if software == "granian":
@@ -56,13 +79,13 @@ def asgi(software: ServerSoftware, module: str) -> Command:
                 f"--loop uvloop --http httptools --ws none --no-access-log --no-server-header --no-proxy-headers "
                 f"--log-level warning --host 127.0.0.1 --port {port}"
             )
-        return [sys.executable, "-m", software, *options.split(), app]
+        return [sys.executable, "-m", software, *options.split(), f"benchmarks.serving.{app}"]
 
     return command
 
 
 def service(workers: int = 1) -> Command:
-    """Serves Foreserve's service, as shipped."""
+    """A command that serves Foreserve's service, as shipped."""
 
     def command(port: int) -> list[str | Path]:
         options = ("--host", "127.0.0.1", "--port", str(port), "--workers", str(workers))
@@ -73,16 +96,16 @@ def service(workers: int = 1) -> Command:
 
 @contextmanager
 def serving(command: Command, ready_path: str, cores: set[int], variables: Mapping[str, str]) -> Iterator[Server]:
-    """Run a server for as long as the context lasts.
+    """Run a server.
 
     Args:
-        command: what to run.
-        ready_path: a path that it answers with 200 once it is ready.
-        cores: the CPUs that it may use.
-        variables: more environment variables.
+        command: the server's command.
+        ready_path: the path that the server answers with 200 when it is ready.
+        cores: the CPUs that the server may use.
+        variables: environment variables of the server, besides those of this process.
 
     Raises:
-        RuntimeError: it ended, or it was not ready in time; the message has the end of what it said.
+        RuntimeError: the server ended or was not ready in time. The message has the end of its output.
     """
     port = _free_port()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
@@ -108,12 +131,12 @@ def _free_port() -> int:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: int) -> None:
-    give_up = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + _START_SECONDS
     while not _answers(url):
-        if process.poll() is not None or time.monotonic() > give_up:
+        if process.poll() is not None or time.monotonic() > deadline:
             ending = "ended" if process.poll() is not None else "is not ready"
-            said = os.pread(log, _LOG_BYTES, max(0, os.fstat(log).st_size - _LOG_BYTES)).decode(errors="replace")
-            raise RuntimeError(f"{process.args!r} {ending}; it said:\n{said}")
+            output = os.pread(log, _LOG_BYTES, max(0, os.fstat(log).st_size - _LOG_BYTES)).decode(errors="replace")
+            raise RuntimeError(f"{process.args!r} {ending}; its output:\n{output}")
         time.sleep(_POLL_SECONDS)
 
 

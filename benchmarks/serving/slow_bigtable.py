@@ -1,7 +1,7 @@
-"""A Bigtable that is slow at random: `python -m benchmarks.serving.slow_bigtable ADDRESS SHARE SECONDS`.
+"""A proxy to a Bigtable that delays random reads: `python -m benchmarks.serving.slow_bigtable ADDRESS SHARE SECONDS`.
 
-Passes every call on to the Bigtable at an address, byte by byte; holds a share of the reads of predictions back for so
-many seconds first. Says on its first line of output where it listens.
+It forwards all calls to the Bigtable at ADDRESS, and delays a SHARE of the reads of predictions by SECONDS. Its first
+line of output ends with its own address.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _TABLE = INSTANCE.table(ENTITY_TYPE).encode()
 
 
 class SlowAtRandom(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is untyped
-    """Passes calls of any method on."""
+    """Forwards calls of all methods, and delays some of them."""
 
     def __init__(self, upstream: grpc.aio.Channel, share: float, seconds: float) -> None:
         self._upstream = upstream
@@ -29,7 +29,7 @@ class SlowAtRandom(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is unt
         self._chance = random.Random(0)  # noqa: S311  the same in every run
 
     def service(self, handler_call_details: Any) -> Any:
-        """The handler of a call. On the wire, one response is a stream of one."""
+        """The handler of a call. On the wire, a single response is a stream of one."""
         call = self._upstream.unary_stream(handler_call_details.method, None, None)
 
         async def pass_on(request: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:

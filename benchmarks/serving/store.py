@@ -1,12 +1,12 @@
-"""A Bigtable with predictions in it, the way a refresh leaves them."""
+"""A Bigtable with predictions, written like a refresh writes them."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from benchmarks.serving.cores import pinned
 from benchmarks.serving.predictions import ENTITY_TYPE, INSTANCE, MODEL, VERSION, entity_id, payload
+from benchmarks.serving.servers import pinned
 from local_stack.servers import BIGTABLE, running
 from prediction_store.connection import channel, mutate_rows, routing_metadata
 from prediction_store.layout import row_key
@@ -20,7 +20,7 @@ _ROWS_PER_REQUEST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A Bigtable: where it is, as `BIGTABLE_EMULATOR_HOST` takes it, and which implementation."""
+    """A running Bigtable: its address, HOST:PORT, and its implementation."""
 
     address: str
     implementation: str
@@ -28,23 +28,26 @@ class Store:
 
 @contextmanager
 def store(implementation: str, cores: set[int]) -> Iterator[Store]:
-    """Run an empty Bigtable on some cores.
+    """Run an empty Bigtable.
 
     Args:
-        implementation: as `local_stack.bigtable` takes it.
-        cores: the CPUs it may use.
+        implementation: auto, cbtemulator or embedded.
+        cores: the CPUs that it may use.
+
+    Raises:
+        RuntimeError: Bigtable did not start as expected.
     """
     with pinned(cores):
         server = running(*BIGTABLE, "--implementation", implementation)
     with server as line:
         found = re.search(r"\((\w+)\) is serving at (\S+)", line)
         if found is None:
-            raise RuntimeError(f"Bigtable said {line!r}")
+            raise RuntimeError(f"Bigtable started with an unexpected line: {line!r}")
         yield Store(found[2], found[1])
 
 
 def fill(entities: int) -> None:
-    """Write a promoted version with a prediction for each of so many entities to the Bigtable of the environment."""
+    """Write a promoted version with a prediction of each entity to the Bigtable at `BIGTABLE_EMULATOR_HOST`."""
     tables = Tables(INSTANCE)
     tables.ensure_registry()
     receipt = Receipt(entities, 0)

@@ -40,7 +40,7 @@ def client(bigquery):
 
 @pytest.fixture
 def source_table(client):
-    """Makes a table of changes from (entity id, payload) pairs; its name."""
+    """Make a table of changes from (entity id, payload) pairs; return its name."""
     numbers = itertools.count()
     prefix = uuid.uuid4().hex[:8]
 
@@ -58,7 +58,7 @@ def source_table(client):
 
 @pytest.fixture
 def new_model(instance, registry):
-    """Registers a model that nothing else uses; its name."""
+    """Register a model that no other test uses; return its name."""
 
     def new_model(entity_type="customer", **settings):
         name = f"m{uuid.uuid4().hex[:12]}"
@@ -70,7 +70,7 @@ def new_model(instance, registry):
 
 @pytest.fixture
 def begin_export(registry):
-    """Opens a version and begins its export; the version."""
+    """Open a version and begin its export; return the version."""
 
     def begin_export(model):
         version = registry.update(model, lambda state: state.open(0)).latest
@@ -101,7 +101,7 @@ def arguments(instance):
 
 @pytest.fixture
 def stored(instance, registry):
-    """What a model predicts at a version, from a scan of the whole table: {entity id: payload}."""
+    """Read a model's predictions at a version by a scan of the whole table, as {entity id: payload}."""
 
     def stored(model, version, row_keys="plain"):
         table = instance.table(registry.get(model).entity_type)
@@ -118,7 +118,7 @@ def stored(instance, registry):
 
 @pytest.fixture
 def through():
-    """Puts a proxy in front of the server that an environment variable names, until the test ends."""
+    """Put a proxy in front of the server that an environment variable names, until the test ends."""
     with pytest.MonkeyPatch.context() as environment, ExitStack() as proxies:
 
         def through(variable, **changes):

@@ -1,6 +1,6 @@
-"""Dataflow and Cloud Storage as far as submitting and watching a job needs them, over HTTP.
+"""A stand-in for Dataflow and Cloud Storage: an HTTP server with the methods that submit and watch a job.
 
-Jobs are kept as they were sent, and stay in the state that a test gives them; nothing is run.
+It keeps jobs as they were sent. A job stays in the state that a test gives it; no job is run.
 """
 
 import base64
@@ -22,12 +22,12 @@ JOBS = "/v1b3/projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)/jobs"
 
 
 class FakeGoogle(ThreadingHTTPServer):
-    """The server, and what it was sent. Also a proxy that lets nothing through."""
+    """The server, and the requests that it received. It is also a proxy that refuses all requests."""
 
     daemon_threads = True
 
     def __init__(self, folder):
-        """Listen on a free port of this machine; keep a key for it in `folder`."""
+        """Listen on a free port of this machine; write a service account's key to `folder`."""
         super().__init__(("localhost", 0), _Handler)
         self.url = f"http://localhost:{self.server_port}"
         self.jobs = {}
@@ -40,7 +40,7 @@ class FakeGoogle(ThreadingHTTPServer):
         self.key_file = _service_account_key(folder / "key.json", f"{self.url}/token")
 
     def client_environment(self):
-        """The environment variables by which Google's clients come here."""
+        """The environment variables by which Google's clients find this server."""
         return {
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.key_file),
             "STORAGE_EMULATOR_HOST": self.url,
@@ -51,7 +51,7 @@ class FakeGoogle(ThreadingHTTPServer):
 
 @contextmanager
 def running(folder: Path) -> Iterator[FakeGoogle]:
-    """A server, for as long as the context lasts."""
+    """A running server."""
     with FakeGoogle(folder) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -156,7 +156,7 @@ _ROUTES = [
 
 
 def _number(text):
-    """As Dataflow gives workers their options: 1 instead of 1.0."""
+    """A number as Dataflow gives it to workers: 1 instead of 1.0."""
     value = float(text)
     return int(value) if value.is_integer() else value
 

@@ -1,4 +1,4 @@
-"""A gRPC server in front of a real one, which changes what passes as a test says."""
+"""A gRPC proxy that changes calls to a real server."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +11,10 @@ _NOT_PASSED_ON = {"user-agent", "te"}
 
 Answers = Iterator[bytes]
 Change = Callable[[grpc.ServicerContext, bytes, Callable[..., Answers]], Answers]
-"""What to answer to a request: from the call's context, the request, and the real server's answers, once asked for.
+"""A function that answers a request.
 
-The real server may be asked something else instead.
+It gets the call's context, the request, and a function that returns the real server's answers to it or, if it is given
+one, to another request.
 """
 
 
@@ -41,7 +42,7 @@ class _Proxy(grpc.GenericRpcHandler):
 
 @contextmanager
 def proxy(target: str, **changes: Change) -> Iterator[str]:
-    """Run a proxy to the server at `target`, which changes the calls of some methods; yield its address."""
+    """Run a proxy to the server at `target`; yield its address. `changes` has the methods whose calls it changes."""
     server = grpc.server(ThreadPoolExecutor(16), options=_NO_LIMIT)
     with grpc.insecure_channel(target, options=_NO_LIMIT) as channel:
         server.add_generic_rpc_handlers([_Proxy(channel, changes)])

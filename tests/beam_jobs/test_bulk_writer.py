@@ -1,4 +1,4 @@
-"""Bulk writes against a server that answers MutateRows as each test says."""
+"""Bulk writes to a server whose answers each test defines."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ OK, ABORTED, NOT_FOUND = 0, grpc.StatusCode.ABORTED.value[0], grpc.StatusCode.NO
 
 
 class Server:
-    """Answers each request by `answer` (request, context) -> statuses by index; keeps what was written."""
+    """Answers requests by `answer(number, request, context)`, which returns status codes by index. Keeps the rows."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -38,7 +38,7 @@ class Server:
 
 @pytest.fixture
 def serve():
-    """Starts a server; yields it and a function that writes rows to it."""
+    """Start a server; return it and a writer to it."""
     servers = []
 
     def serve(answer, deadline_seconds=5.0, flow_control=None, **options):
@@ -153,7 +153,7 @@ def test_entries_without_an_answer_are_sent_again(serve):
     assert len(server.requests[1].entries) == 9
 
 
-def test_a_connection_that_breaks_is_tried_again(serve):
+def test_a_request_is_sent_again_after_a_lost_connection(serve):
     def unavailable_once(number, request, context):
         if number == 1:
             context.abort(grpc.StatusCode.UNAVAILABLE, "moving tablets")
@@ -211,8 +211,8 @@ def test_four_requests_are_in_flight_and_no_more(serve):
     assert max(most) == bulk_writer.MAX_IN_FLIGHT
 
 
-def test_an_answer_is_taken_although_the_next_rows_are_long_in_coming(serve):
-    """As when BigQuery stalls, or the rate is limited: longer than a request may take."""
+def test_a_response_is_read_while_the_writer_waits_for_more_rows(serve):
+    # It waits for longer than a request may take, as when BigQuery stalls or the rate is limited.
     server, writer = serve(all_ok, deadline_seconds=0.5)
     writer.add(entries({b"%d" % n: b"v" for n in range(bulk_writer.MAX_ENTRIES + 1)}))
     time.sleep(1)
@@ -236,7 +236,7 @@ def test_a_server_that_never_answers_is_given_up(serve):
         released.set()
 
 
-def test_an_overloaded_server_is_given_rest(serve):
+def test_an_error_by_overload_lowers_the_rate(serve):
     rates = []
 
     def unavailable_once(number, request, context):
@@ -263,7 +263,7 @@ def test_a_slow_rate_makes_small_requests(serve):
     assert [len(request.entries) for request in server.requests] == [40, 10]
 
 
-def test_nothing_is_sent_that_is_not_wanted(serve):
+def test_nothing_is_sent_without_a_lease(serve):
     def aborted():
         raise RuntimeError("aborted")
 
@@ -273,7 +273,7 @@ def test_nothing_is_sent_that_is_not_wanted(serve):
     assert server.requests == []
 
 
-def test_a_request_ends_with_the_right_to_write(serve):
+def test_a_request_ends_with_the_lease(serve):
     remaining = []
 
     def note(number, request, context):

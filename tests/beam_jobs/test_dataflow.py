@@ -1,4 +1,4 @@
-"""Submitting the jobs to Dataflow, as far as what leaves this machine; and running here what was submitted."""
+"""Jobs that are submitted to a stand-in for Dataflow, and then run on this machine as they were submitted."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from google.cloud import bigquery as bq
 from google.cloud.bigquery_storage_v1.types import CreateReadSessionRequest
 from google.cloud.dataflow_v1beta3 import WorkerIPAddressConfiguration
 
-from beam_jobs.dataflow import HARNESS_THREADS, job_name
+from beam_jobs.launch import HARNESS_THREADS, job_name
 from foreserve.refresh import Refresh
 from local_stack.servers import ROOT
 from prediction_store.lifecycle import ModelState, Receipt, Status
@@ -45,7 +45,7 @@ OPTIONS = {
 
 @pytest.fixture(scope="module")
 def google(bigtable, bigquery, tmp_path_factory):
-    """A Dataflow that takes jobs, for commands that this process starts."""
+    """A stand-in for Dataflow, which commands that this process starts find by their environment."""
     with running(tmp_path_factory.mktemp("google")) as google, pytest.MonkeyPatch.context() as environment:
         for name, value in {**google.client_environment(), "PYTHONPATH": str(ROOT)}.items():
             environment.setenv(name, value)
@@ -54,7 +54,7 @@ def google(bigtable, bigquery, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def version(instance, registry, client):
-    """A version of the model whose export has begun, and whose changes are in `demo.exports.changes`."""
+    """A version of the model whose export has begun and whose changes are in BigQuery."""
     Tables(instance).ensure_model(registry.register(ModelState(MODEL, "customer")))
     schema = [bq.SchemaField("entity_id", "STRING"), bq.SchemaField("payload", "STRING")]
     records = [{"entity_id": entity_id, "payload": payload} for entity_id, payload in ROWS.items()]
@@ -71,7 +71,7 @@ def source_table(version):
 
 @pytest.fixture(scope="module")
 def submit(google, instance):
-    """Runs a job's command; what Dataflow got."""
+    """Run a job's command; return the job that Dataflow received."""
 
     def submit(module, version, **options):
         options = {
@@ -97,7 +97,7 @@ def submit(google, instance):
 
 
 class Submitted:
-    """A job as Dataflow got it."""
+    """A job as Dataflow received it."""
 
     def __init__(self, google, job, log=""):
         self.google = google
@@ -112,7 +112,7 @@ class Submitted:
         return beam_runner_api_pb2.Pipeline.FromString(self.google.objects[self.options["pipelineUrl"]])
 
     def package(self, suffix):
-        """The content of the staged package whose name ends so."""
+        """The content of the staged package whose name has this suffix."""
         (package,) = [package for package in self.pool["packages"] if package["name"].endswith(suffix)]
         return self.google.objects[package["location"].replace("storage.googleapis.com/", "gs://")]
 
@@ -125,9 +125,9 @@ class Submitted:
         return folder / "packages"
 
     def run(self, folder):
-        """Run the pipeline here as it was submitted, in processes that have only what was staged; its metrics.
+        """Run the submitted pipeline in processes that have only the staged packages; return its counters.
 
-        All that changes is how a worker is started. It gets the options that Dataflow would give it.
+        Workers are started by a command instead of in containers. They get the options that Dataflow would give them.
         """
         started, options = folder / "started", folder / "options.json"
         options.write_text(json.dumps({"options": self.options}))
@@ -141,7 +141,7 @@ class Submitted:
             environment.urn, environment.payload = here.urn, here.payload
             del environment.dependencies[:]
         runner = FnApiRunner()
-        runner._num_workers = WORKERS  # otherwise an option of pipelines that are built here
+        runner._num_workers = WORKERS  # an option only for pipelines that are built in this process
         result = runner.run_via_runner_api(pipeline, PipelineOptions([]))
         assert len(started.read_text().split()) == WORKERS
         return {metric.key.metric.name: metric.result for metric in result.metrics().query()["counters"]}
@@ -165,7 +165,7 @@ def test_the_job_is_as_the_options_say(export):
     assert "use_runner_v2" in environment["experiments"]
 
 
-def test_name_and_labels_tell_model_and_version(export, version):
+def test_name_and_labels_have_model_and_version(export, version):
     assert re.fullmatch(rf"export-repeat-purchase-{version}-[0-9a-f]{{8}}", export.job["name"])
     assert export.job["labels"] == {"team": "growth", "model": MODEL, "version": str(version)}
 
@@ -182,7 +182,7 @@ def test_two_tries_have_two_names():
 
 def test_the_command_says_where_to_follow_the_job(export):
     assert f"https://console.cloud.google.com/dataflow/jobs/europe-west1/{export.job['id']}" in export.log
-    assert "whatever becomes of this process" in export.log
+    assert "does not need this process any more" in export.log
 
 
 def test_workers_get_every_module_and_need_no_other(export, tmp_path):
@@ -223,7 +223,7 @@ def test_an_image_brings_the_packages_itself(submit, registry, version):
 
 @pytest.fixture(scope="module")
 def from_the_dag(google, version):
-    """Runs the DAG's export task as Airflow does; what Dataflow got, and what the task left for the next ones."""
+    """Run the DAG's export task as Airflow does; return the submitted job and the task's XComs."""
     environment = {
         "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": '{"conn_type": "google_cloud_platform", "extra": {"is_anonymous": true}}',
         "FORESERVE_PROJECT": PROJECT,
@@ -248,7 +248,7 @@ def from_the_dag(google, version):
 
 
 class TaskInstance:
-    """What Airflow keeps for a task."""
+    """A stand-in for Airflow's task instance: its XComs."""
 
     def __init__(self, refresh):
         self.refresh = refresh
@@ -271,14 +271,14 @@ def test_the_dag_submits_the_same_job(export, from_the_dag):
 
 
 def without_writers(pipeline):
-    """The pipeline, without the function that has a random key for what its copies in a process share."""
+    """The pipeline without the function for writing, which has a random key for its shared flow control."""
     (writers,) = [t for t in pipeline.components.transforms.values() if t.unique_name == "Write cells"]
     writers.spec.ClearField("payload")
     return pipeline
 
 
 def comparable(document):
-    """A job or pipeline without what differs from one submission to the next."""
+    """A job or pipeline without the parts that differ between two submissions."""
     if not isinstance(document, str):
         environment = document["environment"]
         options = {"labels": None, "extra_packages": None, "pipelineProtoHash": None}
@@ -288,7 +288,7 @@ def comparable(document):
     return re.sub(r"export-repeat-purchase-\d+-[0-9a-f]{8}(\.\d+\.\d+)?", "NAME", document)
 
 
-def test_the_dag_passes_the_job_on_to_be_awaited(from_the_dag):
+def test_the_dag_passes_the_job_to_the_task_that_awaits_it(from_the_dag):
     job, pushed = from_the_dag
     assert pushed["dataflow_job_id"] == job.job["id"]
     assert pushed["dataflow_job_config"]["region"] == OPTIONS["region"]
@@ -296,11 +296,11 @@ def test_the_dag_passes_the_job_on_to_be_awaited(from_the_dag):
 
 @pytest.fixture(scope="module")
 def exported(export, tmp_path_factory):
-    """Runs the submitted export here; its counters, and how many processes read the table."""
+    """Run the submitted export; return its counters and the number of processes that read the table."""
     readers = set()
 
     def several_streams(context, request, answers):
-        """As BigQuery chooses; the local one gives as many as it is asked for."""
+        # BigQuery chooses the number of streams. The local one makes as many as it is asked for.
         asked = CreateReadSessionRequest.deserialize(request)
         asked.max_stream_count = 2 * WORKERS
         yield from answers(CreateReadSessionRequest.serialize(asked))

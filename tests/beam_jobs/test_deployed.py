@@ -1,4 +1,4 @@
-"""The export, launched from the files as they lie in Airflow's bucket, by the command that its task runs."""
+"""The jobs, launched by their task's command from the files as they are in Airflow's bucket."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ def gcs(tmp_path_factory):
 
 
 def launch(gcs, job, arguments, home):
-    """Run a job's command where nothing but its path says where our packages are."""
+    """Run a job's command. Only its path says where the packages are."""
     operator = RunBeamJob(
         task_id="export",
         python=sys.executable,
@@ -39,7 +39,7 @@ def launch(gcs, job, arguments, home):
 
 @pytest.fixture
 def exporting(new_model, begin_export, source_table, arguments):
-    """A model, its version that is to be exported, and the job's options."""
+    """A model, its version to be exported, and the job's options."""
     model = new_model()
     version = begin_export(model)
     changes = source_table([("a", json.dumps({"p": 1})), ("b", json.dumps({"p": 2}))])

@@ -1,4 +1,4 @@
-"""The export job, from a real BigQuery emulator to a real Bigtable emulator."""
+"""The export job, from a BigQuery emulator to a Bigtable emulator."""
 
 import apache_beam as beam
 import pytest
@@ -6,13 +6,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs import export_predictions
 from beam_jobs.launch import launch
-from beam_jobs.options import ExportOptions
+from beam_jobs.options import BigtableOptions
 from prediction_store.lifecycle import ModelState, Receipt, RegistryError
 
 
 @pytest.fixture
 def export(arguments, begin_export, source_table):
-    """Exports rows as a new version of a model; the version."""
+    """Export rows as a new version of a model; return the version."""
 
     def export(model, rows):
         version = begin_export(model)
@@ -96,15 +96,15 @@ def test_an_id_that_does_not_fit_leaves_no_receipt(arguments, begin_export, new_
     assert receipt(registry, model, version) is None
 
 
-def test_an_export_that_is_not_wanted_any_more_stops(
+def test_an_export_stops_if_its_version_was_aborted_after_the_job_was_submitted(
     arguments, begin_export, new_model, registry, source_table, stored
 ):
-    """As when its refresh was aborted after the job was submitted."""
     model = new_model()
     version = begin_export(model)
-    options = PipelineOptions(arguments(model, version, source_table=source_table([("a", "1")]))).view_as(ExportOptions)
+    source = source_table([("a", "1")])
+    options = PipelineOptions(arguments(model, version, source_table=source)).view_as(BigtableOptions)
     pipeline = beam.Pipeline(options=options)
-    export_predictions.build(pipeline, options, registry.get(model))
+    export_predictions.build(pipeline, options, options.registered_version(), registry.get(model))
     registry.update(model, lambda state: state.abort(version, None))
     with pytest.raises(Exception, match=f"version {version} is aborted"):
         launch(pipeline, "export")

@@ -1,4 +1,4 @@
-"""The export job when BigQuery and Bigtable misbehave: real servers, behind proxies that break or slow what passes."""
+"""The export job when BigQuery and Bigtable fail or are slow: emulators behind proxies that change their answers."""
 
 import itertools
 import threading
@@ -14,7 +14,7 @@ from google.cloud.bigquery_storage_v1.types import ReadRowsRequest
 
 from beam_jobs import export_predictions
 from beam_jobs.flow_control import FEATURES
-from beam_jobs.options import ExportOptions
+from beam_jobs.options import BigtableOptions
 from prediction_store.lifecycle import Receipt
 from prediction_store.messages import MutateRowsRequest, MutateRowsResponse
 
@@ -34,15 +34,15 @@ def large_table(client):
 
 @pytest.fixture
 def export(arguments, begin_export, large_table, new_model, registry, stored):
-    """Exports the large table; the counters of the job. Whatever happened, cells and receipt must be right."""
+    """Export the large table, and check cells and receipt; return the counters of the job."""
 
     def export(**options):
         model = new_model(f"customer_{uuid.uuid4().hex[:8]}")  # small tables are scanned faster
         version = begin_export(model)
         table, expected = large_table
-        parsed = PipelineOptions(arguments(model, version, source_table=table, **options)).view_as(ExportOptions)
+        parsed = PipelineOptions(arguments(model, version, source_table=table, **options)).view_as(BigtableOptions)
         pipeline = beam.Pipeline(options=parsed)
-        export_predictions.build(pipeline, parsed, registry.get(model))
+        export_predictions.build(pipeline, parsed, parsed.registered_version(), registry.get(model))
         result = pipeline.run()
         result.wait_until_finish()
         assert stored(model, version) == expected
@@ -65,7 +65,7 @@ def test_the_counters_of_an_undisturbed_export(export):
     }
 
 
-def test_a_stream_that_breaks_is_read_on_from_where_it_broke(export, through):
+def test_a_broken_stream_is_resumed_at_its_offset(export, through):
     offsets = []
 
     def break_after_one_message(context, request, answers):
@@ -79,8 +79,8 @@ def test_a_stream_that_breaks_is_read_on_from_where_it_broke(export, through):
     assert offsets == [0, 65_536]
 
 
-def test_rows_that_fail_for_a_passing_reason_are_written_and_counted_once(export, through):
-    """Of every third request, the server says of some rows that they failed, whether it wrote them or not."""
+def test_rows_with_transient_errors_are_written_and_counted_once(export, through):
+    # In every third response, some rows have an error although they were written.
     numbers = itertools.count()
 
     def fail_some(context, request, answers):
@@ -95,7 +95,7 @@ def test_rows_that_fail_for_a_passing_reason_are_written_and_counted_once(export
     assert export()["retries"] > 0
 
 
-def test_an_export_that_failed_half_way_is_exported_again(export, through):
+def test_an_export_that_failed_half_way_can_be_run_again(export, through):
     numbers = itertools.count()
 
     def refuse_later(context, request, answers):
@@ -110,7 +110,7 @@ def test_an_export_that_failed_half_way_is_exported_again(export, through):
 
 
 class Overseer:
-    """Asks clients that follow the rate limit to send `target` rows a second."""
+    """Asks clients that follow the rate limit to send `target` rows per second."""
 
     period = 0.25  # seconds
 
@@ -132,7 +132,7 @@ class Overseer:
             yield response.SerializeToString()
 
     def load(self, seconds):
-        """Rows a second that came during the last seconds."""
+        """Rows per second that came during the last seconds."""
         now = time.monotonic()
         with self._lock:
             return sum(rows for arrival, rows in self.arrivals if arrival > now - seconds) / seconds or 1.0
@@ -148,12 +148,12 @@ def test_the_job_writes_as_fast_as_bigtable_asks_it_to(export, through):
     assert rows / (second_half[-1][0] - second_half[0][0]) < 1.5 * overseer.target
 
 
-def test_a_cap_holds_where_bigtable_asks_for_nothing(export):
+def test_the_cap_holds_without_a_limit_by_bigtable(export):
     assert export(max_rows_per_second=25_000)["cumulativeThrottlingSeconds"] >= 1
 
 
-def test_an_export_that_is_aborted_under_way_stops_soon(export, registry, through):
-    """Also in the middle of a record batch: this one takes over 20 seconds to write, at the rate that it may have."""
+def test_a_running_export_stops_soon_after_its_version_is_aborted(export, registry, through):
+    # It stops even within a record batch: at this rate, the batch takes over 20 seconds.
     requests = []
 
     def abort(context, request, answers):

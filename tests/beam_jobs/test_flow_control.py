@@ -1,4 +1,4 @@
-"""The rules of Bigtable's batch write flow control, by a clock that the tests set."""
+"""The rules of Bigtable's batch write flow control, with a simulated clock."""
 
 import base64
 
@@ -10,7 +10,7 @@ from prediction_store.messages import MutateRowsResponse
 
 
 class Clock:
-    """Seconds that pass only by sleeping."""
+    """A clock that only `sleep` advances."""
 
     def __init__(self):
         self.now = 1000.0
@@ -35,7 +35,7 @@ def limit(factor, seconds=10.0):
 
 
 def rate(flow_control, clock, rows=2_000, requests=100):
-    """Rows a second that are let through."""
+    """The rate that is let through, in rows per second; None if it is unlimited."""
     flow_control.acquire(rows)
     start = clock.now
     for _ in range(requests):

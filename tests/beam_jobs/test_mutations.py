@@ -1,4 +1,4 @@
-"""What is put together byte by byte is what protobuf would have written."""
+"""Entries that are joined byte by byte are the same as those that protobuf writes."""
 
 import pyarrow as pa
 import pytest
@@ -66,6 +66,6 @@ def test_ids_that_are_no_row_keys_are_refused(entity_id, row_keys):
 
 
 def test_an_empty_payload_is_refused():
-    """As a cell it would say that there is no prediction."""
+    # As a cell, it would be a tombstone.
     with pytest.raises(ValueError, match="m: a payload is empty"):
         prediction_entries(pa.array([b"a", b"b"]), pa.array(["1", ""]), "m", 5)

@@ -17,7 +17,7 @@ from prediction_store.messages import ReadRowsRequest, ReadRowsResponse
 
 @pytest.fixture
 def write(instance):
-    """Writes cells of a version."""
+    """Write cells of a version."""
 
     def write(model, version, cells):
         with channel() as opened:
@@ -80,20 +80,20 @@ def test_a_purge_deletes_nothing_of_the_version_to_be_exported(arguments, stale_
     assert stored(stale_model, 99)["00001"] == "new"
 
 
-def test_a_rollback_during_the_purge_fails_it(arguments, registry, stale_model):
-    """The version that the rollback leaves behind was not purged."""
+def test_a_purge_fails_if_a_rollback_happens_meanwhile(arguments, registry, stale_model):
+    # The cells of the version that was rolled back were not purged.
     before = registry.get(stale_model)
     exported = before.begin_export(30).mark_purged(30, above=10, began=0).complete_export(30, Receipt(0, 0))
     when_it_began = exported.promote(30, expected_active=10, expected=Receipt(0, 0)).open(40)
     options = PipelineOptions(arguments(stale_model, 40)).view_as(BigtableOptions)
     pipeline = beam.Pipeline(options=options)
-    purge_stale_cells.build(pipeline, options, when_it_began)
+    purge_stale_cells.build(pipeline, options, options.registered_version(), when_it_began)
     with pytest.raises(Exception, match="purged above 30, but 10 is active now; purge again"):
         launch(pipeline, "purge")
     assert registry.get(stale_model) == before
 
 
-def test_a_read_that_breaks_off_is_resumed_behind_the_last_row(arguments, registry, stale_model, stored, through):
+def test_a_read_that_breaks_off_is_resumed_after_the_last_row(arguments, registry, stale_model, stored, through):
     broken, resumed = [], []
 
     def break_off(context, request, answers):

@@ -1,4 +1,4 @@
-"""The right to write, against a real registry."""
+"""Write leases in a real registry."""
 
 import time
 
@@ -16,7 +16,7 @@ def version(begin_export, instance, new_model):
     return RegisteredVersion(instance, "", model, begin_export(model))
 
 
-def test_a_job_may_write_for_as_long_as_the_registry_has_noted(registry, version):
+def test_a_job_may_write_for_as_long_as_the_registry_says(registry, version):
     before = now_ms()
     left = WriteLease(version).seconds_left()
     until = registry.get(version.model).versions[version.version].write_lease_until
@@ -24,20 +24,20 @@ def test_a_job_may_write_for_as_long_as_the_registry_has_noted(registry, version
     assert before + 1000 * left <= until
 
 
-def test_a_job_writes_by_the_lease_of_another_only_until_that_ends(registry, version):
+def test_a_job_that_uses_the_lease_of_another_stops_with_it(registry, version):
     asked = now_ms() - WRITE_LEASE // 4
     registry.update(version.model, lambda state: state.renew_write_lease(version.version, asked))
     assert WriteLease(version).seconds_left() <= WRITE_LEASE * 3 / 4 / 1000
     assert registry.get(version.model).versions[version.version].write_lease_until == asked + WRITE_LEASE
 
 
-def test_nobody_writes_a_version_that_was_given_up(registry, version):
+def test_no_job_writes_an_aborted_version(registry, version):
     registry.update(version.model, lambda state: state.abort(version.version, None))
     with pytest.raises(RegistryError, match="is aborted; begin its export first"):
         WriteLease(version).seconds_left()
 
 
-def test_a_registry_that_is_away_ends_the_writing_only_with_the_lease(through, version):
+def test_an_unreachable_registry_stops_a_job_only_when_its_lease_ends(through, version):
     def refuse(context, request, answers):
         context.abort(grpc.StatusCode.PERMISSION_DENIED, "away")
 
@@ -51,8 +51,7 @@ def test_a_registry_that_is_away_ends_the_writing_only_with_the_lease(through, v
         lease.seconds_left()
 
 
-def test_a_purge_waits_until_jobs_of_stale_versions_must_have_stopped(arguments, registry, version):
-    """Else the registry would refuse it."""
+def test_a_purge_waits_for_the_write_leases_of_stale_versions(arguments, registry, version):
     asked = now_ms() - WRITE_LEASE - CLOCK_TOLERANCE + 2000
     registry.update(version.model, lambda state: state.renew_write_lease(version.version, asked))
     registry.update(version.model, lambda state: state.abort(version.version, None))

@@ -1,4 +1,4 @@
-"""Beam's own connectors and ours leave the same table and the same receipt, whatever the rows."""
+"""Beam's own connectors, the benchmark's reference, leave the same cells and receipt as the export job."""
 
 import uuid
 
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from beam_jobs import export_predictions
 from beam_jobs.launch import launch
-from beam_jobs.options import ExportOptions
+from beam_jobs.options import BigtableOptions
+from benchmarks.export import stock_connectors
 from benchmarks.export.table_scan import all_cells
-from local_stack.beam_connectors import on_local_stack
 from prediction_store.layout import MAX_ENTITY_ID_BYTES, Instance, row_key
 from prediction_store.lifecycle import ModelState, Receipt
 from prediction_store.registry import Registry
@@ -28,18 +28,16 @@ PAYLOADS = st.none() | st.sampled_from(["1", '{"probability":0.48}']) | ANY_TEXT
 
 @pytest.fixture
 def exported(arguments):
-    """Exports a BigQuery table to an instance of its own; the cells and the receipt that this leaves."""
+    """Run an export of a BigQuery table to a new instance; return its cells and its receipt."""
 
-    def exported(connectors, source, row_keys):
+    def exported(run, source, row_keys):
         instance = Instance("demo", f"i{uuid.uuid4().hex[:12]}")
         tables = Tables(instance)
         tables.ensure_registry()
         with Registry(instance) as registry:
             tables.ensure_model(registry.register(ModelState(MODEL, "customer", row_keys)))
             registry.update(MODEL, lambda state: state.open(VERSION).begin_export(VERSION))
-            options = {"bigtable_instance": instance.instance, "source_table": source, "connectors": connectors}
-            with on_local_stack():
-                export_predictions.run(arguments(MODEL, VERSION, **options))
+            run(arguments(MODEL, VERSION, bigtable_instance=instance.instance, source_table=source))
             return list(all_cells(instance.table("customer"))), registry.get(MODEL).versions[VERSION].receipt
 
     return exported
@@ -58,8 +56,8 @@ def exported(arguments):
 @example(rows={"small": "1", "large": "é" * 2_000_000, "gone": None, "larger": "x" * 5_000_000}, row_keys="plain")
 def test_both_connectors_leave_the_same_cells_and_receipt(exported, source_table, rows, row_keys):
     source = source_table(rows.items())
-    native = exported("native", source, row_keys)
-    assert native == exported("beam", source, row_keys)
+    native = exported(export_predictions.run, source, row_keys)
+    assert native == exported(stock_connectors.run, source, row_keys)
     assert native == (
         sorted((row_key(i, row_keys), MODEL, b"p", VERSION * 1000, (p or "").encode()) for i, p in rows.items()),
         Receipt(sum(p is not None for p in rows.values()), sum(p is None for p in rows.values())),
@@ -74,9 +72,9 @@ def test_both_connectors_refuse_the_same_rows(arguments, begin_export, new_model
     model = new_model()
     version = begin_export(model)
     source = source_table([row])
-    for connectors in ("native", "beam"):
-        with on_local_stack(), pytest.raises(Exception, match=problem):
-            export_predictions.run(arguments(model, version, source_table=source, connectors=connectors))
+    for run in (export_predictions.run, stock_connectors.run):
+        with pytest.raises(Exception, match=problem):
+            run(arguments(model, version, source_table=source))
     assert registry.get(model).versions[version].receipt is None
 
 
@@ -85,22 +83,22 @@ def test_rows_that_bigtable_refuses_to_stock_connectors_leave_no_receipt(
 ):
     registry.register(ModelState("unknown", "customer"))  # no column family of that name
     version = begin_export("unknown")
-    options = arguments("unknown", version, source_table=source_table([("a", "1")]), connectors="beam")
-    with on_local_stack(), pytest.raises(Exception, match="Errors in batch mutations"):
-        export_predictions.run(options)
+    options = arguments("unknown", version, source_table=source_table([("a", "1")]))
+    with pytest.raises(Exception, match="Errors in batch mutations"):
+        stock_connectors.run(options)
     assert registry.get("unknown").versions[version].receipt is None
 
 
-def test_stock_connectors_write_nothing_that_is_not_wanted_any_more(
+def test_stock_connectors_write_nothing_of_an_aborted_version(
     arguments, begin_export, new_model, registry, source_table, stored
 ):
     model = new_model()
     version = begin_export(model)
     source = source_table([("a", "1")])
-    options = PipelineOptions(arguments(model, version, source_table=source, connectors="beam")).view_as(ExportOptions)
+    options = PipelineOptions(arguments(model, version, source_table=source)).view_as(BigtableOptions)
     pipeline = beam.Pipeline(options=options)
-    export_predictions.build(pipeline, options, registry.get(model))
+    stock_connectors.build(pipeline, options, options.registered_version(), registry.get(model))
     registry.update(model, lambda state: state.abort(version, None))
-    with on_local_stack(), pytest.raises(Exception, match=f"version {version} is aborted"):
+    with stock_connectors.on_emulators(), pytest.raises(Exception, match=f"version {version} is aborted"):
         launch(pipeline, "export")
     assert stored(model, version) == {}

@@ -1,4 +1,4 @@
-"""What workers get: the wheel, and the image that can be used instead."""
+"""The packages of workers: the wheel, and the image that can be used instead."""
 
 import ast
 import base64
@@ -53,7 +53,7 @@ def test_the_same_modules_make_the_same_wheel(tmp_path):
 
 
 def test_beams_containers_have_what_the_packages_import(wheel):
-    """They have apache-beam[gcp]. So a worker that installs the wheel needs no package index."""
+    # They have apache-beam[gcp]. So a worker that installs the wheel needs no package index.
     (metadata,) = [name for name in wheel.namelist() if name.endswith("METADATA")]
     assert "Requires-Dist" not in wheel.read(metadata).decode()
     requirements = [Requirement(text) for text in requires("apache-beam")]
@@ -67,7 +67,7 @@ def test_beams_containers_have_what_the_packages_import(wheel):
 
 
 def imported(source):
-    """The modules, other than ours and Python's, that a module imports."""
+    """The modules that a module imports, without this repository's and Python's own."""
     for node in ast.walk(ast.parse(source)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) else []

@@ -1,4 +1,4 @@
-"""The benchmark of the service: what its load counts, that its alternatives answer as the service does, its report."""
+"""The benchmark of the service: the load generator's counts, the alternatives' answers, and the report."""
 
 import asyncio
 import json
@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from benchmarks.document import filled
 from benchmarks.serving import experiments, report
 from benchmarks.serving.candidates import OURS, READ_LOOP, Candidate, Question, bare, candidates, empty, official
-from benchmarks.serving.cores import Cores, pinned
 from benchmarks.serving.exchanges import KINDS, Exchange
-from benchmarks.serving.load import Load, LoadResult, percentiles, run
+from benchmarks.serving.load_generator import LoadOptions, LoadResult, percentiles, run
 from benchmarks.serving.measurement import Bench, Measurement, WrongAnswersError, bench
 from benchmarks.serving.plot import overload_svg
 from benchmarks.serving.predictions import CONSTANT, entity_id, payload, prediction
+from benchmarks.serving.servers import Cores, pinned
 from local_stack.servers import ROOT, running
 
 ENTITIES = 500
@@ -39,7 +39,7 @@ CLOSING = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-len
 
 @contextmanager
 def answering(answer):
-    """A server that gives an answer to its n-th request: pieces of bytes, sent one by one; None: it hangs up."""
+    """A server that answers its n-th request with `answer(n)`: pieces of bytes to send, or None to hang up."""
     count = 0
 
     async def on_connection(reader, writer):
@@ -69,34 +69,34 @@ def answering(answer):
         thread.join()
 
 
-def put_on(answer, **load):
+def load_on(answer, **load):
     with answering(answer) as port:
-        return run(Load(port, "constant", 1, **{"seconds": 0.2, "connections": 4, "patience": 1.0, **load}))
+        return run(LoadOptions(port, "constant", 1, **{"seconds": 0.2, "connections": 4, "patience": 1.0, **load}))
 
 
 @pytest.mark.parametrize("rate", [None, 300.0])
 def test_a_load_counts_right_answers(rate):
-    result = put_on(lambda _: [RIGHT], rate=rate)
+    result = load_on(lambda _: [RIGHT], rate=rate)
     assert result.sent == result.right >= result.in_time > 10
     assert (result.refused, result.failed, result.wrong, result.dropped) == (0, 0, 0, 0)
     assert 0 < result.p50_ms <= result.p99_ms <= result.p999_ms <= result.max_ms
 
 
 def test_an_answer_may_come_in_pieces():
-    result = put_on(lambda n: [RIGHT[: n % len(RIGHT)], RIGHT[n % len(RIGHT) :]])
+    result = load_on(lambda n: [RIGHT[: n % len(RIGHT)], RIGHT[n % len(RIGHT) :]])
     assert result.sent == result.right > 10
 
 
 @pytest.mark.parametrize("answer", [ALTERED, LONGER, MISSING])
 def test_a_load_counts_wrong_answers(answer):
-    result = put_on(lambda n: [answer if n % 2 else RIGHT])
+    result = load_on(lambda n: [answer if n % 2 else RIGHT])
     assert result.right + result.wrong == result.sent
     assert abs(result.right - result.wrong) <= 1
     assert result.example == answer.decode()
 
 
-def test_a_load_tells_refusals_and_failures_from_wrong_answers():
-    result = put_on(lambda n: [(RIGHT, REFUSED, FAILED)[n % 3]])
+def test_a_load_distinguishes_refusals_and_failures_from_wrong_answers():
+    result = load_on(lambda n: [(RIGHT, REFUSED, FAILED)[n % 3]])
     assert result.right + result.refused + result.failed == result.sent
     assert min(result.right, result.refused, result.failed) >= result.sent // 3
     assert result.wrong == 0
@@ -104,40 +104,40 @@ def test_a_load_tells_refusals_and_failures_from_wrong_answers():
 
 
 @pytest.mark.parametrize("rate", [None, 300.0])
-def test_a_load_counts_requests_that_are_hung_up_on_and_goes_on(rate):
-    result = put_on(lambda n: None if n % 5 == 4 else [RIGHT], rate=rate)
+def test_a_load_goes_on_after_closed_connections_and_counts_their_requests(rate):
+    result = load_on(lambda n: None if n % 5 == 4 else [RIGHT], rate=rate)
     assert result.dropped >= 2
     assert result.right > result.dropped
     assert result.right + result.dropped == result.sent
 
 
-def test_a_load_leaves_a_connection_that_the_server_will_close():
-    result = put_on(lambda n: [CLOSING] if n % 5 == 4 else [RIGHT])
+def test_a_load_does_not_reuse_a_connection_that_the_server_will_close():
+    result = load_on(lambda n: [CLOSING] if n % 5 == 4 else [RIGHT])
     assert result.refused >= 2
     assert result.right + result.refused == result.sent
 
 
-def test_an_open_loop_goes_on_asking_a_server_that_stalls():
+def test_an_open_loop_sends_requests_to_a_server_that_stalls():
     closed, opened = (
-        put_on(lambda n: [RIGHT] if n else [b""], rate=rate, connections=c) for rate, c in ((None, 1), (300.0, 50))
+        load_on(lambda n: [RIGHT] if n else [b""], rate=rate, connections=c) for rate, c in ((None, 1), (300.0, 50))
     )
     assert (closed.sent, closed.dropped) == (1, 1)
     assert opened.right > 10
     assert opened.dropped == 1
 
 
-def test_an_open_loop_counts_latency_from_when_a_request_was_due():
-    slow = put_on(lambda _: [RIGHT[:5], *([b""] * 20), RIGHT[5:]], rate=300.0, connections=1)
+def test_an_open_loop_counts_latency_from_the_time_at_which_a_request_was_due():
+    slow = load_on(lambda _: [RIGHT[:5], *([b""] * 20), RIGHT[5:]], rate=300.0, connections=1)
     assert slow.in_time < slow.sent / 2
     assert slow.dropped > slow.sent / 2
     assert slow.max_ms > 100
 
 
-def test_a_load_says_that_nobody_listens():
+def test_a_load_fails_if_no_server_listens():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(ConnectionRefusedError):
-        run(Load(port, "constant", 1, seconds=0.1))
+        run(LoadOptions(port, "constant", 1, seconds=0.1))
 
 
 @given(st.lists(st.floats(1e-6, 60), min_size=1))
@@ -180,7 +180,7 @@ def test_a_candidate_that_answers_something_else_is_not_measured(at):
         at.measure(server, other.name, Question("lookups", 2))
 
 
-def test_a_server_that_does_not_start_says_why(at):
+def test_the_error_for_a_server_that_does_not_start_has_its_output(at):
     broken = Candidate(
         "broken", lambda _: [sys.executable, "-c", "exit('no such luck')"], "/", (Question("constant", 1),)
     )
@@ -188,7 +188,7 @@ def test_a_server_that_does_not_start_says_why(at):
         pass
 
 
-def test_a_process_is_pinned_and_this_one_is_not():
+def test_a_started_process_is_pinned_and_this_process_is_not():
     before = os.sched_getaffinity(0)
     cores = Cores.of_this_machine().service
     with pinned(cores):
@@ -197,7 +197,7 @@ def test_a_process_is_pinned_and_this_one_is_not():
     assert os.sched_getaffinity(0) == before
 
 
-def test_a_question_is_of_a_kind_that_there_is():
+def test_an_unknown_kind_of_question_is_refused():
     with pytest.raises(ValueError, match="lookups"):
         Question("look_downs", 1)
 
@@ -211,7 +211,7 @@ def test_exchanges_are_requests_and_bodies(kind):
         assert (f"Content-Length: {len(body)}".encode() in head) == head.startswith(b"POST")
 
 
-def test_a_share_of_the_reads_is_slow(at):
+def test_a_share_of_the_reads_is_delayed(at):
     command = (sys.executable, "-W", "ignore", "-m", "benchmarks.serving.slow_bigtable", at.address, "0.25", "0.2")
     with running(*command) as line:
         environment = {**os.environ, "BIGTABLE_EMULATOR_HOST": line.split()[-1]}
@@ -221,11 +221,11 @@ def test_a_share_of_the_reads_is_slow(at):
     assert result.p50_ms < 200
 
 
-def test_errors_of_bigtable_pass_through_the_slow_one():
+def test_the_delaying_proxy_forwards_errors():
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        nobody = f"127.0.0.1:{listener.getsockname()[1]}"
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
     with (
-        running(sys.executable, "-m", "benchmarks.serving.slow_bigtable", nobody, "0", "0") as line,
+        running(sys.executable, "-m", "benchmarks.serving.slow_bigtable", address, "0", "0") as line,
         grpc.insecure_channel(line.split()[-1]) as channel,
         pytest.raises(grpc.RpcError) as raised,
     ):
@@ -252,20 +252,20 @@ def runs_of(ours):
     ]
 
 
-def test_targets_are_ratios_of_medians():
+def test_goals_are_ratios_of_medians():
     runs = [run for ours in (1300, 1600, 100_000) for run in runs_of(ours)]
-    made = {target.meaning: (round(target.value, 2), target.met) for target in report.targets(runs, "uvicorn")}
+    made = {goal.meaning: (round(goal.value, 2), goal.met) for goal in report.goals(runs, "uvicorn")}
     assert list(made.values()) == [(1.6, True), (0.8, True), (16, True), (0.22, True), (0.2, True)]
-    missed = report.targets(runs_of(700), "uvicorn")
-    assert [target.met for target in missed] == [False, False, False, True, True]
+    missed = report.goals(runs_of(700), "uvicorn")
+    assert [goal.met for goal in missed] == [False, False, False, True, True]
 
 
-def test_feast_is_a_target_where_it_was_measured():
+def test_feast_is_a_goal_if_it_was_measured():
     runs = [*runs_of(1600), measured("Feast", "feast_batches", 16, 40)]
-    assert report.targets(runs, "uvicorn")[-1].value == 22.5
+    assert report.goals(runs, "uvicorn")[-1].value == 22.5
 
 
-def test_the_comparison_has_a_row_for_each_and_its_ratios():
+def test_the_comparison_has_a_row_with_ratios_for_each_candidate():
     grid = report.comparison([*runs_of(1600), *runs_of(1600), *runs_of(1000)])
     rows = {row[0]: row for row in grid.rows}
     assert len(grid.rows) == 7
@@ -281,13 +281,13 @@ def overload():
     return experiments.Overload(1000, loads)
 
 
-def test_overload_is_told_by_share_of_the_peak():
+def test_overload_is_reported_as_share_of_the_peak():
     assert [row[4] for row in report.overload_grid(overload()).rows] == ["50%", "100%", "100%"]
 
 
-def test_the_plot_is_a_picture_of_every_load():
+def test_the_plot_shows_every_load():
     svg = "{http://www.w3.org/2000/svg}"
-    tree = ET.fromstring(overload_svg(overload()))  # noqa: S314  our own picture
+    tree = ET.fromstring(overload_svg(overload()))  # noqa: S314  our own plot
     assert tree.tag == f"{svg}svg"
     lines = tree.findall(f"{svg}polyline")
     assert len(lines) == 5
@@ -295,14 +295,14 @@ def test_the_plot_is_a_picture_of_every_load():
     assert {"0.5", "1", "3", "goodput", "accepted p99"} <= {text.text for text in tree.findall(f"{svg}text")}
 
 
-def test_the_conditions_say_how_busy_the_machine_was():
+def test_the_conditions_have_the_load_average():
     grid = report.conditions("cbtemulator", 0.125, runs=3)
     assert {("load average before", "0.12"), ("Bigtable", "cbtemulator"), ("runs", "3")} <= set(grid.rows)
     assert report.document({"overload": overload()}, grid)["overload"]["sustainable"] == 1000
 
 
-def test_extra_reads_are_a_share_of_those_that_had_to_be_made():
-    assert experiments.Hedging(0.05, measured(OURS, "lookups", 1, 1), 100, 5).extra_share == 0.05
+def test_hedged_reads_are_a_share_of_those_that_had_to_be_made():
+    assert experiments.Hedging(0.05, measured(OURS, "lookups", 1, 1), 100, 5).hedged_share == 0.05
 
 
 def test_only_the_tables_that_were_made_are_replaced():
@@ -318,7 +318,7 @@ def test_the_document_has_places_for_tables_that_are_made():
 
 def test_the_command_fills_a_document_in(tmp_path):
     document = tmp_path / "performance.md"
-    document.write_text("<!-- serving: scaling -->\n<!-- end -->\n<!-- serving: targets -->\nkept\n<!-- end -->\n")
+    document.write_text("<!-- serving: scaling -->\n<!-- end -->\n<!-- serving: goals -->\nkept\n<!-- end -->\n")
     options = ["--entities", "100", "--runs", "1", "--seconds", "0.2", "--results", tmp_path, "--write", document]
     subprocess.run([sys.executable, "-m", "benchmarks.serving", "scaling", *options], cwd=ROOT, check=True)
     assert re.search(r"^\| --workers 2 \| [1-9]", document.read_text(), re.MULTILINE)
@@ -327,7 +327,7 @@ def test_the_command_fills_a_document_in(tmp_path):
     assert [run["candidate"] for run in kept["scaling"]] == ["--workers 1", "--workers 2"]
 
 
-def test_the_service_is_put_through_slow_reads(at):
+def test_the_hedging_experiment_runs_with_each_budget(at):
     short = Bench(at.cores, at.entities, 0.1, at.bigtable, at.address)
     runs = experiments.hedging(short)
     assert [run.budget for run in runs] == [0, 0.05]

@@ -369,8 +369,12 @@ def test_a_field_of_a_later_release_is_refused_rather_than_dropped(path):
 @pytest.mark.parametrize(
     "document",
     [
-        *(b"", b"[]", b"{}"),
-        *(b'{"versions":{"x":{}}}', b'{"versions":{"1":{"status":"no"}}}', b'{"versions":{"1":{}}}'),
+        b"",
+        b"[]",
+        b"{}",
+        b'{"versions":{"x":{}}}',
+        b'{"versions":{"1":{"status":"no"}}}',
+        b'{"versions":{"1":{}}}',
     ],
 )
 def test_a_broken_document_is_an_error(document):

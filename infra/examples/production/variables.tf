@@ -39,7 +39,7 @@ variable "source_datasets" {
 }
 
 variable "dataflow_max_workers" {
-  description = "Largest number of workers of an export (docs/scale.md)."
+  description = "Largest number of workers of an export (docs/size-and-cost.md)."
   type        = number
   default     = 1
 }

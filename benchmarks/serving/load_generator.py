@@ -1,8 +1,9 @@
-"""Puts load on a server and checks every answer, in a process of its own: `python -m benchmarks.serving.load JSON`.
+"""The load generator, in a process of its own: `python -m benchmarks.serving.load_generator JSON`.
 
-A closed loop keeps a number of connections busy, each of which asks again once it was answered: it finds what a server
-can do. An open loop asks when a request is due, whether or not earlier ones were answered, on as many connections as
-that takes, and latency counts from then: it finds what users see when there is more load than the server can take.
+It checks every answer. In a closed loop, each of a fixed number of connections sends its next request after an answer:
+that finds the capacity of a server. In an open loop, requests are sent when they are due, whether or not earlier ones
+were answered, on as many connections as that takes. Latency counts from the time at which a request was due: that is
+what users see under overload.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from benchmarks.serving.exchanges import KINDS, Exchange
 
 _LONGEST_MICROSECONDS = 60_000_000
 _SIGNIFICANT_DIGITS = 3
-_TICK_SECONDS = 0.001  # between two looks at what is due; uvloop's timers are no finer
+_TICK_SECONDS = 0.001  # the resolution of uvloop's timers
 _HEAD_END = b"\r\n\r\n"
 _OK = b"HTTP/1.1 200 "
 _STATUS = slice(9, 12)
@@ -38,18 +39,18 @@ _EXAMPLE_BYTES = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """How much to ask, and of whom.
+class LoadOptions:
+    """A load on a server.
 
     Attributes:
-        port: of the server, on this machine.
-        kind: of the exchanges.
-        entities: how many the server has.
-        seconds: how long.
-        connections: in a closed loop, how many; in an open one, how many at most.
-        rate: requests a second of an open loop; None: a closed loop.
-        patience: seconds after the end in which answers are still waited for.
-        seed: of what is asked for, and when.
+        port: the server's port on this machine.
+        kind: the kind of exchanges.
+        entities: the number of entities that the server has.
+        seconds: the length of the load.
+        connections: the number of connections; in an open loop, the largest number.
+        rate: requests per second of an open loop; None for a closed loop.
+        patience: seconds after the end in which answers are still counted.
+        seed: the seed of random ids and times.
     """
 
     port: int
@@ -64,19 +65,18 @@ class Load:
 
 @dataclass(slots=True)
 class LoadResult:
-    """What came of it. Latencies, in milliseconds, are of the right answers, but for `refused_p99_ms`.
+    """The result of a load. Latencies are those of right answers, except `refused_p99_ms`.
 
     Attributes:
         sent: requests.
         right: answers with status 200 and the expected body.
         refused: answers with status 503.
-        failed: answers with another status of the server's errors.
+        failed: answers with another 5xx status.
         wrong: all other answers.
-        dropped: requests whose connection was closed, that found none, or that were not answered within some
-            seconds after the end.
-        in_time: right answers that came before the end.
-        seconds: how long requests were sent.
-        load_cpu_seconds: what sending them took of this process; near `seconds`, the load is what was measured.
+        dropped: requests without a connection, with a closed connection, or without an answer within the patience.
+        in_time: right answers before the end.
+        seconds: the time in which requests were sent.
+        load_cpu_seconds: CPU time of the load generator. Near `seconds`, the load generator was measured.
         example: the beginning of a wrong answer.
     """
 
@@ -98,7 +98,7 @@ class LoadResult:
 
     @property
     def per_second(self) -> float:
-        """Right answers in time, a second."""
+        """Right answers in time, per second."""
         return self.in_time / self.seconds
 
     @property
@@ -108,12 +108,12 @@ class LoadResult:
 
     @property
     def not_right(self) -> float:
-        """The share of the requests that were not answered rightly."""
+        """The share of requests without a right answer."""
         return 1 - self.right / self.sent
 
 
-def run(load: Load) -> LoadResult:
-    """Put the load on the server, and wait for the last answer.
+def run(load: LoadOptions) -> LoadResult:
+    """Put load on the server, and wait for the last answer.
 
     Raises:
         OSError: the server does not listen.
@@ -121,7 +121,7 @@ def run(load: Load) -> LoadResult:
     exchanges = KINDS[load.kind](load.entities)
     loop = _ClosedLoop(load, exchanges) if load.rate is None else _OpenLoop(load, exchanges, load.rate)
     gc.collect()
-    gc.freeze()  # all exchanges, which collections would visit again and again
+    gc.freeze()  # collections skip the exchanges
     cpu = time.process_time()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         result = runner.run(loop.run())
@@ -130,9 +130,9 @@ def run(load: Load) -> LoadResult:
 
 
 class _Loop(ABC):
-    """What both kinds of loop share: what is asked next, and what came of it."""
+    """Base of both loops: chooses requests, and counts answers."""
 
-    def __init__(self, load: Load, exchanges: Sequence[Exchange]) -> None:
+    def __init__(self, load: LoadOptions, exchanges: Sequence[Exchange]) -> None:
         self.result = LoadResult(seconds=load.seconds)
         self._load = load
         self._exchanges = exchanges
@@ -144,10 +144,10 @@ class _Loop(ABC):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> LoadResult:
-        """Ask, wait for the answers, and count."""
-        await self._ask_all()
-        give_up = self._end + self._load.patience
-        while self._outstanding and time.perf_counter() < give_up:  # noqa: ASYNC110  cheaper than an event for each
+        """Send all requests, wait for the answers, and count them."""
+        await self._send_all()
+        deadline = self._end + self._load.patience
+        while self._outstanding and time.perf_counter() < deadline:  # noqa: ASYNC110  cheaper than an event for each
             await asyncio.sleep(_TICK_SECONDS)
         self.result.dropped += self._outstanding
         self.result.p50_ms, self.result.p99_ms, self.result.p999_ms, self.result.max_ms = percentiles(self._right)
@@ -155,7 +155,7 @@ class _Loop(ABC):
         return self.result
 
     def count(self, since: float, status: bytes, *, right: bool) -> None:
-        """Count an answer to a request of a time."""
+        """Count an answer to a request that was due at the time `since`."""
         now = time.perf_counter()
         self._outstanding -= 1
         if right:
@@ -170,9 +170,9 @@ class _Loop(ABC):
         else:
             self.result.wrong += 1
 
-    def lost(self, *, asking: bool) -> None:
-        """Count a connection that the server closed, and with it the request that was on it, if any."""
-        if asking:
+    def lost(self, *, pending: bool) -> None:
+        """Replace a connection that the server closed, and count its pending request, if there is one."""
+        if pending:
             self._outstanding -= 1
             self.result.dropped += 1
         self._replace()
@@ -180,10 +180,10 @@ class _Loop(ABC):
     def _next(self) -> Exchange:
         return self._exchanges[int(self._chance.random() * len(self._exchanges))]
 
-    def _ask(self, connection: "_Connection", since: float) -> None:
+    def _send(self, connection: "_Connection", since: float) -> None:
         self.result.sent += 1
         self._outstanding += 1
-        connection.ask(self._next(), since)
+        connection.send(self._next(), since)
 
     async def _connect(self) -> "_Connection":
         loop = asyncio.get_running_loop()
@@ -195,35 +195,35 @@ class _Loop(ABC):
         task.add_done_callback(self._tasks.discard)
 
     @abstractmethod
-    async def _ask_all(self) -> None:
-        """Ask until the end, which this sets."""
+    async def _send_all(self) -> None:
+        """Send requests until the end, which this method sets."""
 
     @abstractmethod
     def free(self, connection: "_Connection") -> None:
-        """Use a connection that was answered."""
+        """Use a connection that has no pending request."""
 
     @abstractmethod
     def _replace(self) -> None:
-        """Make up for a connection that is gone."""
+        """Replace a connection that was closed."""
 
 
 class _ClosedLoop(_Loop):
-    async def _ask_all(self) -> None:
+    async def _send_all(self) -> None:
         connections = [await self._connect() for _ in range(self._load.connections)]
         self._end = time.perf_counter() + self._load.seconds
         for connection in connections:
-            self._ask(connection, time.perf_counter())
+            self._send(connection, time.perf_counter())
         await asyncio.sleep(self._load.seconds)
 
     def free(self, connection: "_Connection") -> None:
         now = time.perf_counter()
         if now < self._end:
-            self._ask(connection, now)
+            self._send(connection, now)
 
     def _replace(self) -> None:
-        self._start(self._ask_on_another())
+        self._start(self._send_on_another())
 
-    async def _ask_on_another(self) -> None:
+    async def _send_on_another(self) -> None:
         while time.perf_counter() < self._end:
             try:
                 self.free(await self._connect())
@@ -234,29 +234,29 @@ class _ClosedLoop(_Loop):
 
 
 class _OpenLoop(_Loop):
-    def __init__(self, load: Load, exchanges: Sequence[Exchange], rate: float) -> None:
+    def __init__(self, load: LoadOptions, exchanges: Sequence[Exchange], rate: float) -> None:
         super().__init__(load, exchanges)
         self._rate = rate
         self._idle: list[_Connection] = []
         self._due: deque[float] = deque()  # the times of requests that wait for a connection
         self._connections = 0
 
-    async def _ask_all(self) -> None:
+    async def _send_all(self) -> None:
         now = time.perf_counter()
         self._end = now + self._load.seconds
         due = now + self._chance.expovariate(self._rate)
         while (now := time.perf_counter()) < self._end:
             while due <= now:
-                self._ask_or_wait(due)
+                self._send_or_wait(due)
                 due += self._chance.expovariate(self._rate)
             await asyncio.sleep(_TICK_SECONDS)
         self.result.sent += len(self._due)
         self.result.dropped += len(self._due)
         self._due.clear()
 
-    def _ask_or_wait(self, due: float) -> None:
+    def _send_or_wait(self, due: float) -> None:
         if self._idle:
-            self._ask(self._idle.pop(), due)
+            self._send(self._idle.pop(), due)
             return
         self._due.append(due)
         self._open()
@@ -278,7 +278,7 @@ class _OpenLoop(_Loop):
 
     def free(self, connection: "_Connection") -> None:
         if self._due:
-            self._ask(connection, self._due.popleft())
+            self._send(connection, self._due.popleft())
         else:
             self._idle.append(connection)
 
@@ -290,13 +290,13 @@ class _OpenLoop(_Loop):
 
 
 class _Connection(asyncio.Protocol):
-    """A connection that is kept alive: one request at a time."""
+    """A connection that stays open, with one request at a time."""
 
     __slots__ = ("_answer", "_loop", "_received", "_since", "_transport", "closed")
 
     def __init__(self, loop: _Loop) -> None:
         self._loop = loop
-        self._answer = b""  # the end of the head, and the body; empty: nothing was asked
+        self._answer = b""  # end of the head and body of the expected answer; empty without a pending request
         self._received = b""
         self._since = 0.0
         self.closed = False
@@ -304,14 +304,14 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
-    def ask(self, exchange: Exchange, since: float) -> None:
-        """Send a request whose latency counts from a time."""
+    def send(self, exchange: Exchange, since: float) -> None:
+        """Send a request whose latency counts from the time `since`."""
         self._answer = _HEAD_END + exchange.body
         self._since = since
         self._transport.write(exchange.request)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; the usual case, an answer in one piece, is one look at both of its ends."""
+        """Take the received bytes. The usual case, a right answer in one piece, needs two comparisons."""
         if self._received:
             data = self._received + data
         if self._answer and data.startswith(_OK) and data.endswith(self._answer):
@@ -327,7 +327,7 @@ class _Connection(asyncio.Protocol):
             self._take_other(data, head[_STATUS], keep=bool(self._answer and length and not _CLOSES.search(head)))
 
     def _take_other(self, data: bytes, status: bytes, *, keep: bool) -> None:
-        """Take an answer that is not the expected one, and the connection out of use if it cannot be kept."""
+        """Count an unexpected answer. Close the connection if it cannot be used again."""
         if status != _REFUSED and not self._loop.result.example:
             self._loop.result.example = data[:_EXAMPLE_BYTES].decode(errors="replace")
         if self._answer:
@@ -342,11 +342,11 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self.closed = True
-        self._loop.lost(asking=bool(self._answer))
+        self._loop.lost(pending=bool(self._answer))
 
 
 def percentiles(seconds: Iterable[float]) -> tuple[float, float, float, float]:
-    """The 50th, 99th, 99.9th and 100th percentile, in milliseconds; zeros if there is nothing."""
+    """The 50th, 99th, 99.9th and 100th percentile in milliseconds; zeros without latencies."""
     histogram = HdrHistogram(1, _LONGEST_MICROSECONDS, _SIGNIFICANT_DIGITS)
     for latency in seconds:
         histogram.record_value(min(max(1, round(latency * 1e6)), _LONGEST_MICROSECONDS))
@@ -355,8 +355,8 @@ def percentiles(seconds: Iterable[float]) -> tuple[float, float, float, float]:
 
 
 def main() -> None:
-    """Put the load given by the argument on a server; print what came of it as a line of JSON."""
-    sys.stdout.write(json.dumps(asdict(run(Load(**json.loads(sys.argv[1]))))) + "\n")
+    """Run the load in the argument, a JSON document of `LoadOptions`; print the result as a line of JSON."""
+    sys.stdout.write(json.dumps(asdict(run(LoadOptions(**json.loads(sys.argv[1]))))) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""No framework: the least that an ASGI server can be asked for."""
+"""Servers that look nothing up: FastAPI at its cheapest, and an ASGI application without a framework."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from fastapi import FastAPI, Response
 
 from benchmarks.serving.predictions import CONSTANT
 
@@ -14,12 +16,20 @@ _START = {
 }
 _BODY = {"type": "http.response.body", "body": CONSTANT}
 
+empty_fastapi = FastAPI()
 
-async def app(
+
+@empty_fastapi.get("/constant")
+async def constant() -> Response:
+    """Answer with the constant."""
+    return Response(CONSTANT, media_type="application/json")
+
+
+async def bare_asgi(
     scope: dict[str, Any], _receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
-    """Answer."""
+    """Answer every request with the constant."""
     if scope["type"] != "http":
-        return  # no lifespan: servers go on without
+        return  # servers continue without a lifespan
     await send(_START)
     await send(_BODY)
