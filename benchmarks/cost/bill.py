@@ -11,7 +11,7 @@ HOURS = 730
 SECONDS = HOURS * 3600
 DATABASE_GIB = 10
 OWN_SCANS = 4
-"""How often a refresh scans tables of predictions whole: `check` once, `changes` two, the smoke test's sample once."""
+"""The scans of whole tables of predictions by a refresh: `measure` one, `changes` two, the smoke test's sample one."""
 
 
 @dataclass(frozen=True, slots=True)

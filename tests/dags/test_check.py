@@ -202,6 +202,14 @@ def test_a_missing_file_is_named(check, folder):
     assert check() == ["train.sql: the file is missing; a pipeline needs it"]
 
 
+def test_a_warning_is_shown_and_is_no_error(folder):
+    file = folder / "pipeline.yaml"
+    file.write_text(file.read_text().replace("prediction_gate:", "checks:"))
+    found = run("-m", "refresh_factory.check", str(folder))
+    assert re.search(r"pipeline.yaml:\d+: warning: checks: the old name of prediction_gate; rename the f", found.stdout)
+    assert (found.returncode, found.stdout.endswith("nothing wrong in churn\n")) == (0, True)
+
+
 def test_models_of_one_table_have_one_form_of_row_keys(folder, tmp_path):
     other = new_pipeline("other", tmp_path)
     (other / "pipeline.yaml").write_text("row_keys: hashed\n" + (other / "pipeline.yaml").read_text())

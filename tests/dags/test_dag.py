@@ -44,7 +44,7 @@ def test_no_promotion_without_every_gate(dag):
     upstream = dag.get_task("promote").get_flat_relative_ids(upstream=True)
     assert {
         "quality_gate",
-        "check",
+        "measure",
         "prediction_gate",
         "export",
         "await_export",
@@ -149,7 +149,7 @@ def test_every_task_says_what_it_does(dag):
 
 
 def test_the_dag_says_what_is_in_its_pipeline_yaml(dag):
-    for words in ("at least 0.75, at most 0.02 below the model in use", "`keep_champion`", "@weekly", "at most 20%"):
+    for words in ("at least 0.75, at most 0.02 below the champion's", "`keep_champion`", "@weekly", "at most 20%"):
         assert words in dag.doc_md
     assert "population stability index of `probability` is at most 0.25" in dag.doc_md
 

@@ -134,7 +134,8 @@ def job(open_version, task, tmp_path):
             script=str(tmp_path / "job.py"),
             runner=runner,
             region="europe-west1",
-            pipeline_options=options,
+            options=options,
+            refresh_options=lambda refresh: {"version": refresh.version},
         )
 
     return job
@@ -174,7 +175,7 @@ def test_a_job_that_fails_fails_the_task(job):
 
 def test_of_a_promoted_version_no_job_is_run(job, registry):
     operator = job("raise SystemExit(3)")
-    refresh = operator.current
+    refresh = operator.refresh
     step = registry.get(refresh.model).begin_export(refresh.version).complete_export(refresh.version, Receipt(0, 0))
     step = step.promote(refresh.version, expected_active=None, expected=Receipt(0, 0))
     registry.update(refresh.model, lambda _: step)

@@ -21,7 +21,7 @@ def attempt(refresh, task, warehouse):
     """Runs a query as one try of a task, until it ends or is left to the triggerer; the task, and its job."""
 
     def attempt(sql, try_number=1):
-        operator, ti = task(RunQuery, refresh, sql=sql, poll_seconds=0.1), TaskInstance(try_number)
+        operator, ti = task(RunQuery, refresh, statement=lambda *_: sql, poll_seconds=0.1), TaskInstance(try_number)
         with suppress(TaskDeferred):
             operator.execute({"ti": ti})
         return operator, warehouse.get_job(ti.xcoms["bigquery_job_detail"]["job_id"])
@@ -38,7 +38,7 @@ def test_a_job_tells_model_version_task_and_try(attempt, refresh):
 
 def test_nothing_of_ours_runs_in_the_triggerer(refresh, task):
     with pytest.raises(TaskDeferred) as deferred:
-        task(RunQuery, refresh, sql=SLOW, poll_seconds=0.1).execute({"ti": TaskInstance()})
+        task(RunQuery, refresh, statement=lambda *_: SLOW, poll_seconds=0.1).execute({"ti": TaskInstance()})
     path, arguments = deferred.value.trigger.serialize()
     assert path == "airflow.providers.google.cloud.triggers.bigquery.BigQueryInsertJobTrigger"
     assert arguments["cancel_on_kill"] is True
@@ -90,11 +90,11 @@ def test_the_triggers_word_ends_the_task(attempt):
 def test_what_was_exported_is_not_computed_again(refresh, registry, task):
     registry.update(refresh.model, lambda state: state.begin_export(refresh.version))
     ti = TaskInstance()
-    assert task(RunQuery, refresh, sql="SELECT 1", poll_seconds=0.1).execute({"ti": ti}) is None
+    assert task(RunQuery, refresh, statement=lambda *_: "SELECT 1", poll_seconds=0.1).execute({"ti": ti}) is None
     assert ti.xcoms == {}
 
 
 def test_a_version_that_was_shut_out_is_not_computed(refresh, registry, task):
     registry.update(refresh.model, lambda state: state.abort(refresh.version, None).open(0))
     with pytest.raises(AirflowFailException, match="was opened after it"):
-        task(RunQuery, refresh, sql="SELECT 1", poll_seconds=0.1).execute({"ti": TaskInstance()})
+        task(RunQuery, refresh, statement=lambda *_: "SELECT 1", poll_seconds=0.1).execute({"ti": TaskInstance()})

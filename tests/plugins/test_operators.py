@@ -10,8 +10,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from foreserve.operators import (
     AbortVersion,
-    CheckPredictions,
-    CheckQuality,
+    ApplyPredictionGate,
+    ApplyQualityGate,
     ChooseRollback,
     CleanUp,
     PrepareExport,
@@ -20,7 +20,7 @@ from foreserve.operators import (
     WaitForReplication,
 )
 from foreserve.operators.versions import data_cutoff
-from foreserve.prediction_gate import Checks
+from foreserve.prediction_gate import PredictionGate
 from foreserve.quality_gate import QualityGate
 from foreserve.refresh import Refresh
 from prediction_store.lifecycle import Receipt, Status
@@ -44,7 +44,7 @@ def compute(warehouse):
 @pytest.fixture
 def prepare(task):
     def prepare(refresh, model="m"):
-        operator = task(PrepareExport, refresh, model=model, purge_task_id="purge", export_task_id="export")
+        operator = task(PrepareExport, refresh, bigquery_model=model, purge_task_id="purge", export_task_id="export")
         return operator.choose_branch({})
 
     return prepare
@@ -106,7 +106,7 @@ def test_data_count_up_to_the_logical_date_or_when_the_run_was_due(run):
 
 
 def test_without_a_champion_there_is_nothing_to_reuse_and_no_version_is_opened(open_version, registry):
-    with pytest.raises(AirflowFailException, match="no served version whose model could be reused"):
+    with pytest.raises(AirflowFailException, match="no active version whose BigQuery model could be reused"):
         open_version(retrain=False)
     assert all(state.latest == 0 for state in registry.models() if state.versions == {})
 
@@ -162,8 +162,8 @@ def judge(context, task, warehouse):
     def judge(refresh, candidate, champion=None, params=None, **gate):
         rows = [f"SELECT 'candidate' AS role, {candidate} AS roc_auc"]
         rows += [] if champion is None else [f"SELECT 'champion', {champion}"]
-        warehouse.query_and_wait(f"CREATE TABLE `{refresh.evaluation_table}` AS {' UNION ALL '.join(rows)}")
-        return task(CheckQuality, refresh, gate=QualityGate.model_validate(GATE | gate)).execute(
+        warehouse.query_and_wait(f"CREATE TABLE `{refresh.metrics_table}` AS {' UNION ALL '.join(rows)}")
+        return task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE | gate)).execute(
             context(**params or {})
         )
 
@@ -175,7 +175,7 @@ def test_a_good_candidate_takes_over_and_the_decision_is_recorded(judge, open_ve
     assert judge(refresh, 0.8, 0.84) == refresh.candidate_model
     details = registry.get(refresh.model).versions[refresh.version].details
     assert details["metrics"] == {"candidate": {"roc_auc": 0.8}, "champion": {"roc_auc": 0.84}}
-    decision = details["gate"]
+    decision = details["quality_gate"]
     assert (decision["outcome"], decision["accepted"], decision["result"]) == (
         "accepted",
         True,
@@ -184,23 +184,25 @@ def test_a_good_candidate_takes_over_and_the_decision_is_recorded(judge, open_ve
     assert (decision["by"], decision["run_id"]) == ("Ann", "manual__1")
 
 
-def test_a_closed_gate_keeps_the_champion(judge, open_version, promoted, registry):
+def test_a_breach_keeps_the_champion(judge, open_version, promoted, registry):
     champion = promoted().candidate_model
     refresh = open_version()
     assert judge(refresh, 0.78, 0.84) == champion
-    gate = registry.get(refresh.model).versions[refresh.version].details["gate"]
+    gate = registry.get(refresh.model).versions[refresh.version].details["quality_gate"]
     assert (gate["outcome"], gate["accepted"], gate["result"]) == ("kept_champion", False, champion)
-    assert gate["reasons"] == ["roc_auc is 0.7800, more than 0.05 below 0.8400"]
+    assert gate["reasons"] == ["roc_auc is 0.7800, more than 0.05 below the champion's 0.8400"]
 
 
-def test_a_closed_gate_stops_where_that_is_wanted(judge, open_version, promoted):
+def test_a_breach_stops_where_that_is_wanted(judge, open_version, promoted):
     promoted()
-    with pytest.raises(AirflowFailException, match=r"the checkquality is closed: roc_auc is 0\.6"):
-        judge(open_version(), 0.6, when_closed="stop")
+    with pytest.raises(AirflowFailException, match=r"stopped by the quality_gate: roc_auc is 0\.6"):
+        judge(open_version(), 0.6, on_breach="stop")
 
 
-def test_a_closed_gate_stops_when_there_is_no_champion(judge, open_version):
-    with pytest.raises(AirflowFailException, match=r"closed: roc_auc is 0\.6000, below the minimum 0\.7"):
+def test_a_breach_stops_when_there_is_no_champion(judge, open_version):
+    with pytest.raises(
+        AirflowFailException, match=r"stopped by the quality_gate: roc_auc is 0\.6000, below the minimum 0\.7"
+    ):
         judge(open_version(), 0.6)
 
 
@@ -208,7 +210,7 @@ def test_an_overridden_gate_lets_through_and_keeps_who_and_why(judge, open_versi
     refresh = open_version(override_gates=True, reason="launch")
     assert judge(refresh, 0.6, params={"override_gates": True, "reason": "launch"}) == refresh.candidate_model
     details = registry.get(refresh.model).versions[refresh.version].details
-    gate = details["gate"]
+    gate = details["quality_gate"]
     assert (gate["outcome"], gate["accepted"], gate["by"], gate["why"]) == ("overridden", True, "Ann", "launch")
     assert gate["reasons"] == ["roc_auc is 0.6000, below the minimum 0.7"]
     assert details["run"]["choices"]["reason"] == "launch"
@@ -228,9 +230,9 @@ def answer(context, registry, task):
     """Answers what the gate on a model has asked; what the task returns."""
 
     def answer(refresh, option, person, **given):
-        broken = {"reasons": ["roc_auc is too low"]}
-        registry.update(refresh.model, lambda state: state.note(refresh.version, gate=broken))
-        gate = task(CheckQuality, refresh, gate=QualityGate.model_validate(GATE | {"when_closed": "ask"}))
+        breached = {"reasons": ["roc_auc is too low"]}
+        registry.update(refresh.model, lambda state: state.note(refresh.version, quality_gate=breached))
+        gate = task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE | {"on_breach": "ask"}))
         event = {
             "chosen_options": [option],
             "params_input": given,
@@ -244,23 +246,23 @@ def answer(context, registry, task):
 
 @pytest.mark.parametrize(
     ("option", "outcome", "chosen"),
-    [("Use the new model", "approved", "candidate"), ("Keep the model in use", "kept_champion", "champion")],
+    [("Use the candidate", "approved", "candidate"), ("Keep the champion", "kept_champion", "champion")],
 )
 def test_an_answer_decides_and_is_kept(answer, open_version, promoted, registry, option, outcome, chosen):
     models = {"champion": promoted().candidate_model}
     refresh = open_version()
     models["candidate"] = refresh.candidate_model
     assert answer(refresh, option, "Bea", why="seen and checked") == models[chosen]
-    decision = registry.get(refresh.model).versions[refresh.version].details["gate"]
+    decision = registry.get(refresh.model).versions[refresh.version].details["quality_gate"]
     assert (decision["outcome"], decision["by"], decision["why"]) == (outcome, "Bea", "seen and checked")
     assert decision["reasons"] == ["roc_auc is too low"]
 
 
 def test_without_an_answer_in_time_the_refresh_stops(answer, open_version, registry):
     refresh = open_version()
-    with pytest.raises(AirflowFailException, match="closed: roc_auc is too low"):
+    with pytest.raises(AirflowFailException, match="stopped by the quality_gate: roc_auc is too low"):
         answer(refresh, "Stop", None)
-    decision = registry.get(refresh.model).versions[refresh.version].details["gate"]
+    decision = registry.get(refresh.model).versions[refresh.version].details["quality_gate"]
     assert (decision["outcome"], decision["by"]) == ("stopped", "nobody answered in 24 h")
 
 
@@ -268,12 +270,12 @@ def test_without_an_answer_in_time_the_refresh_stops(answer, open_version, regis
 def check(context, task, warehouse):
     """What the gate on the predictions says of some measures."""
 
-    def check(refresh, params=None, checks=None, **measures):
+    def check(refresh, params=None, rules=None, **measures):
         good = {"predictions": 10, "repeated_ids": 0, "null_ids": 0, "null_payloads": 0}
         sizes = {"shortest_id": 1, "longest_id": 1, "longest_payload": 9}
         columns = ", ".join(f"{value} AS {name}" for name, value in (good | sizes | measures).items())
-        warehouse.query_and_wait(f"CREATE TABLE `{refresh.checks_table}` AS SELECT {columns}")
-        gate = task(CheckPredictions, refresh, checks=Checks.model_validate(checks or {}))
+        warehouse.query_and_wait(f"CREATE TABLE `{refresh.measures_table}` AS SELECT {columns}")
+        gate = task(ApplyPredictionGate, refresh, gate=PredictionGate.model_validate(rules or {}))
         return gate.execute(context(**params or {}))
 
     return check
@@ -283,17 +285,17 @@ def test_predictions_that_keep_the_rules_go_on_and_the_numbers_are_kept(check, o
     refresh = open_version()
     assert check(refresh, served=10) == refresh.predictions_table
     details = registry.get(refresh.model).versions[refresh.version].details
-    assert (details["checks"]["outcome"], details["measures"]["served"]) == ("accepted", 10)
+    assert (details["prediction_gate"]["outcome"], details["measures"]["served"]) == ("accepted", 10)
 
 
 def test_predictions_that_break_a_rule_stop_the_refresh_unless_it_is_overridden(check, open_version, registry):
     refresh = open_version()
-    with pytest.raises(AirflowFailException, match=r"there are 10 predictions, the served version has 1$"):
+    with pytest.raises(AirflowFailException, match=r"there are 10 predictions, the active version has 1$"):
         check(refresh, served=1)
-    assert registry.get(refresh.model).versions[refresh.version].details["checks"]["outcome"] == "stopped"
+    assert registry.get(refresh.model).versions[refresh.version].details["prediction_gate"]["outcome"] == "stopped"
     following = open_version()
     assert check(following, {"override_gates": True, "reason": "more customers"}, served=1)
-    decision = registry.get(following.model).versions[following.version].details["checks"]
+    decision = registry.get(following.model).versions[following.version].details["prediction_gate"]
     assert (decision["outcome"], decision["why"]) == ("overridden", "more customers")
 
 
@@ -331,7 +333,7 @@ def test_an_export_is_announced_with_its_numbers(compute, open_version, prepare,
     record = registry.get(refresh.model).versions[refresh.version]
     assert record.status is Status.EXPORTING
     assert record.details["counts"] == {"predictions": 3, "written": 1, "tombstones": 1, "unchanged": 2}
-    assert record.details["model"] == "m"
+    assert record.details["bigquery_model"] == "m"
 
 
 def test_stale_cells_are_purged_before_an_export(compute, open_version, prepare, registry):
@@ -349,7 +351,7 @@ def test_without_a_decision_the_champion_predicts(compute, open_version, prepare
     refresh = open_version(retrain=False)
     compute(refresh, {"a": "1"}, {})
     prepare(refresh, model="")
-    assert registry.get(refresh.model).versions[refresh.version].details["model"] == champion
+    assert registry.get(refresh.model).versions[refresh.version].details["bigquery_model"] == champion
 
 
 def test_an_export_that_is_short_of_a_row_is_not_promoted(compute, open_version, prepare, promote, registry):
@@ -401,8 +403,8 @@ def test_what_a_failed_refresh_made_is_there_until_the_next_one_ends(abort, comp
     assert len(made_by(served)) == 2
 
 
-def test_aborting_before_a_version_was_opened_does_nothing(cloud):
-    AbortVersion(task_id="abort", cloud=cloud, refresh="null", dataflow_jobs=[], region="").execute({})
+def test_aborting_before_a_version_was_opened_does_nothing(task):
+    task(AbortVersion, None, dataflow_jobs=[], region="").execute({})
 
 
 def test_a_roll_back_goes_to_the_version_before_and_back_no_further_when_retried(cloud, context, promoted, registry):
