@@ -1,4 +1,4 @@
-"""The checker, on a pipeline fresh from the template into which a mistake is made."""
+"""The checker, on a new pipeline from the template, with a mistake in it."""
 
 import re
 import shutil
@@ -30,7 +30,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def check(folder):
-    """Writes a file of the pipeline; what the checker says, with the names of files only."""
+    """Writes files of the pipeline; returns the problems, with file names in place of paths."""
 
     def check(**files):
         for name, text in files.items():
@@ -237,7 +237,7 @@ LINES = st.sampled_from(
 @settings(deadline=None)
 @given(st.lists(LINES, min_size=1, max_size=8))
 def test_every_piece_of_sql_is_traced_to_its_line(lines):
-    """Each L is replaced by the number of its line, so the text itself says what its place must be."""
+    """Each L is replaced by the number of its line, so the rendered text says which line it must be traced to."""
     numbered = [
         re.sub(r"\bL\b", f"line_{number}_", line) for number, line in enumerate("\n".join(lines).split("\n"), 1)
     ]

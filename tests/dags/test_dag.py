@@ -59,6 +59,26 @@ def test_the_export_begins_when_the_purge_has_ended(dag):
     assert dag.get_task("wait_for_replication").upstream_task_ids == {"await_export"}
 
 
+def test_the_graph_is_five_groups_which_open_to_the_tasks(dag):
+    groups = dag.task_group.children
+    assert {group_id: list(group.children) for group_id, group in groups.items()} == {
+        "Prepare": ["open_version", "retrain"],
+        "Train": ["train", "evaluate", "quality_gate"],
+        "Predict": ["predict", "measure", "prediction_gate"],
+        "Export": [
+            "changes",
+            "prepare_export",
+            "purge",
+            "await_purge",
+            "export",
+            "await_export",
+            "wait_for_replication",
+        ],
+        "Release": ["smoke_test", "may_promote", "promote", "confirm", "clean_up", "abort"],
+    }
+    assert all(group.tooltip for group in groups.values())
+
+
 def test_waiting_for_a_job_holds_no_worker_slot(dag):
     for task_id in ("export", "purge"):
         assert dag.get_task(f"await_{task_id}").mode == "reschedule"
@@ -119,7 +139,7 @@ def test_schedules_apply_unless_switched_off(monkeypatch):
 
 @pytest.fixture
 def variant(tmp_path):
-    """The DAG of the example with other fields in its pipeline.yaml."""
+    """Makes the DAG of the example with other fields in its pipeline.yaml."""
 
     def variant(**fields):
         shutil.copytree(FILE.parent, tmp_path, dirs_exist_ok=True)

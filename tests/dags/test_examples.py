@@ -1,4 +1,4 @@
-"""The pipelines of the project, and one fresh from the template, on the sample data and a real BigQuery emulator."""
+"""The project's pipelines, and a new one from the template, on the sample data and the local BigQuery."""
 
 import json
 import statistics
@@ -103,7 +103,7 @@ def test_segments_are_named_in_the_order_of_what_their_customers_spent(refreshed
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_cutoff_makes_a_refresh_reproducible(refreshed, warehouse, name):
-    """A purchase that comes in later changes nothing of a refresh up to an earlier day."""
+    """A later purchase changes nothing of a refresh up to an earlier day."""
     cutoff = "1998-05-01T00:00:00+00:00"
     before = refreshed(name, cutoff)
     warehouse.query_and_wait("INSERT INTO shop.transactions VALUES ('00001', DATE '1998-05-01', 9, 900.0)")

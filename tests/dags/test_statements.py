@@ -1,4 +1,4 @@
-"""What Foreserve puts around the data team's SQL, run by a real BigQuery emulator."""
+"""The statements around the data team's SQL, run by the local BigQuery."""
 
 import re
 from pathlib import Path
@@ -29,7 +29,7 @@ def client(bigquery):
 
 @pytest.fixture
 def statements(tmp_path):
-    """Makes the statements of a pipeline whose prediction query is given."""
+    """Makes the statements of a pipeline with the given prediction query."""
 
     def make(query="SELECT 1 AS entity_id, STRUCT(0.5 AS p) AS prediction", **fields):
         (tmp_path / "predict.sql").write_text(query)
@@ -48,7 +48,7 @@ def statements(tmp_path):
 
 @pytest.fixture
 def refresh(client):
-    """A refresh that nothing else uses."""
+    """A refresh that no other test uses."""
     refresh.version = getattr(refresh, "version", 0) + 1
     return Refresh("churn", refresh.version, DATASET, cutoff=CUTOFF)
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_served_is_an_error(client, statements, refresh, query, m
 
 @pytest.fixture
 def following(client, statements, refresh):
-    """A refresh after one that is served, both with predictions that are given; the statements of the later one."""
+    """Makes two refreshes with the given predictions, the first one active; returns the second and its statements."""
 
     def following(served, rows, **gate):
         predict(client, statements, refresh, served)
@@ -180,7 +180,7 @@ def test_the_share_of_changed_predictions_counts_new_ones_and_gone_ones(client, 
 
 
 def population_stability_index(served, candidates, bins):
-    """The textbook's, with half a row more in each bin."""
+    """The textbook's formula, with half a row more in each bin."""
     bounds = np.quantile(served, np.linspace(0, 1, bins + 1), method="inverted_cdf")[1:-1]
 
     def shares(values):
@@ -244,7 +244,7 @@ def test_the_champion_is_evaluated_where_a_comparison_is_wanted(statements, tmp_
 
 
 def test_no_alias_is_a_reserved_word():
-    """BigQuery refuses them; the emulator does not."""
+    """BigQuery refuses such aliases; the local one does not."""
     folder = Path(__file__).parents[2] / "dags"
     for pipeline in folder.glob("pipelines/*"):
         made = Statements(pipeline, load_pipeline(pipeline), "demo")

@@ -1,6 +1,8 @@
-"""The operators, called as Airflow calls them, on a real BigQuery and a real Bigtable."""
+"""The operators, called as by Airflow, on the local BigQuery and Bigtable."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +10,7 @@ from airflow.models import DagRun as AirflowRun
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from foreserve import operators
 from foreserve.operators import (
     AbortVersion,
     ApplyPredictionGate,
@@ -23,13 +26,14 @@ from foreserve.operators.versions import data_cutoff
 from foreserve.prediction_gate import PredictionGate
 from foreserve.quality_gate import QualityGate
 from foreserve.refresh import Refresh
+from foreserve_plugin import ForeservePlugin
 from prediction_store.lifecycle import Receipt, Status
 from tests.plugins.conftest import DATASET, DagRun
 
 
 @pytest.fixture
 def compute(warehouse):
-    """Fills the tables of a refresh: its predictions, and the changes against what is served."""
+    """Fills the tables of a refresh: its predictions, and the changes."""
 
     def compute(refresh, predictions, changes):
         for table, rows in ((refresh.predictions_table, predictions), (refresh.changes_table, changes)):
@@ -52,7 +56,7 @@ def prepare(task):
 
 @pytest.fixture
 def promote(context, task):
-    """Promotes the version of a refresh; the asset's event."""
+    """Promotes the version of a refresh; returns the asset's event."""
     asset = Asset("churn predictions")
 
     def promote(refresh):
@@ -65,7 +69,7 @@ def promote(context, task):
 
 @pytest.fixture
 def promoted(open_version, compute, prepare, promote, registry):
-    """A whole refresh, but for the writing of cells."""
+    """Runs a whole refresh without writing cells; returns it."""
 
     def promoted(**settings):
         refresh = open_version(**settings)
@@ -119,11 +123,13 @@ def test_a_later_version_knows_what_is_served(open_version, promoted):
     assert second.active_predictions_table == first.predictions_table
 
 
-def test_two_runs_do_not_work_at_a_time(open_version):
+def test_a_second_run_is_refused_and_tried_again_later(open_version):
     first = DagRun()
     open_version(run=first)
-    with pytest.raises(AirflowException, match=rf"is being made by .*/dags/refresh_m/runs/{first.run_id}, whose lease"):
+    being_made = rf"is being made by .*/dags/refresh_m/runs/{first.run_id}, whose lease"
+    with pytest.raises(AirflowException, match=being_made) as caught:
         open_version(unfinished_runs=[first.run_id])
+    assert not isinstance(caught.value, AirflowFailException)
 
 
 def test_another_airflows_run_is_waited_for_too(open_version, monkeypatch):
@@ -133,11 +139,10 @@ def test_another_airflows_run_is_waited_for_too(open_version, monkeypatch):
     with pytest.raises(AirflowException, match="is being made by"):
         open_version()
     with pytest.raises(AirflowException, match="is being made by"):
-        open_version(run=first)  # only its name is the same
+        open_version(run=first)  # only the run id is the same
 
 
-def test_a_run_that_was_stopped_by_hand_blocks_nobody(open_version):
-    """Then the task that aborts its version has not run."""
+def test_a_run_that_was_stopped_before_it_aborted_its_version_blocks_no_other(open_version):
     stopped = open_version()
     assert open_version().version > stopped.version
 
@@ -157,7 +162,7 @@ GATE = {"metrics": {"roc_auc": {"minimum": 0.7, "max_drop": 0.05}}}
 
 @pytest.fixture
 def judge(context, task, warehouse):
-    """The model that the gate chooses, given the metrics of the candidate and of the champion."""
+    """Applies the quality gate to the given metrics; returns the BigQuery model that it chooses."""
 
     def judge(refresh, candidate, champion=None, params=None, **gate):
         rows = [f"SELECT 'candidate' AS role, {candidate} AS roc_auc"]
@@ -225,9 +230,16 @@ def test_an_override_without_a_reason_is_refused_before_anything_is_done(open_ve
     assert list(registry.models()) == known
 
 
+def test_a_decision_renews_the_run_lease(judge, open_version, registry):
+    refresh = open_version()
+    lease = registry.get(refresh.model).versions[refresh.version].run_lease_until
+    judge(refresh, 0.8)
+    assert registry.get(refresh.model).versions[refresh.version].run_lease_until > lease
+
+
 @pytest.fixture
 def answer(context, registry, task):
-    """Answers what the gate on a model has asked; what the task returns."""
+    """Answers the question of the quality gate; returns the task's result."""
 
     def answer(refresh, option, person, **given):
         breached = {"reasons": ["roc_auc is too low"]}
@@ -267,10 +279,10 @@ def test_without_an_answer_in_time_the_refresh_stops(answer, open_version, regis
 
 
 @pytest.fixture
-def check(context, task, warehouse):
-    """What the gate on the predictions says of some measures."""
+def judge_predictions(context, task, warehouse):
+    """Applies the prediction gate to the given measures; returns the task's result."""
 
-    def check(refresh, params=None, rules=None, **measures):
+    def judge_predictions(refresh, params=None, rules=None, **measures):
         good = {"predictions": 10, "repeated_ids": 0, "null_ids": 0, "null_payloads": 0}
         sizes = {"shortest_id": 1, "longest_id": 1, "longest_payload": 9}
         columns = ", ".join(f"{value} AS {name}" for name, value in (good | sizes | measures).items())
@@ -278,30 +290,30 @@ def check(context, task, warehouse):
         gate = task(ApplyPredictionGate, refresh, gate=PredictionGate.model_validate(rules or {}))
         return gate.execute(context(**params or {}))
 
-    return check
+    return judge_predictions
 
 
-def test_predictions_that_keep_the_rules_go_on_and_the_numbers_are_kept(check, open_version, registry):
+def test_predictions_without_a_breach_go_on_and_the_measures_are_recorded(judge_predictions, open_version, registry):
     refresh = open_version()
-    assert check(refresh, served=10) == refresh.predictions_table
+    assert judge_predictions(refresh, served=10) == refresh.predictions_table
     details = registry.get(refresh.model).versions[refresh.version].details
     assert (details["prediction_gate"]["outcome"], details["measures"]["served"]) == ("accepted", 10)
 
 
-def test_predictions_that_break_a_rule_stop_the_refresh_unless_it_is_overridden(check, open_version, registry):
+def test_predictions_in_breach_stop_the_refresh_unless_it_is_overridden(judge_predictions, open_version, registry):
     refresh = open_version()
     with pytest.raises(AirflowFailException, match=r"there are 10 predictions, the active version has 1$"):
-        check(refresh, served=1)
+        judge_predictions(refresh, served=1)
     assert registry.get(refresh.model).versions[refresh.version].details["prediction_gate"]["outcome"] == "stopped"
     following = open_version()
-    assert check(following, {"override_gates": True, "reason": "more customers"}, served=1)
+    assert judge_predictions(following, {"override_gates": True, "reason": "more customers"}, served=1)
     decision = registry.get(following.model).versions[following.version].details["prediction_gate"]
     assert (decision["outcome"], decision["why"]) == ("overridden", "more customers")
 
 
-def test_no_override_serves_what_cannot_be_served(check, open_version):
+def test_no_override_serves_what_cannot_be_served(judge_predictions, open_version):
     with pytest.raises(AirflowFailException, match="2 predictions have no entity_id"):
-        check(open_version(), {"override_gates": True, "reason": "hurry"}, null_ids=2)
+        judge_predictions(open_version(), {"override_gates": True, "reason": "hurry"}, null_ids=2)
 
 
 def test_a_promotion_is_kept_and_told(compute, open_version, prepare, promote, registry):
@@ -381,8 +393,9 @@ def test_aborting_leaves_readers_where_they_were(abort, open_version, promoted, 
     assert (state.active, state.versions[second.version].status) == (first.version, Status.ABORTED)
 
 
-def test_what_a_failed_refresh_made_is_there_until_the_next_one_ends(abort, compute, open_version, promoted, warehouse):
-    """However that ends: refreshes may fail for weeks."""
+def test_what_a_failed_refresh_made_is_dropped_when_the_next_one_fails(
+    abort, compute, open_version, promoted, warehouse
+):
     served, failed = promoted(), open_version()
     compute(failed, {"a": "1"}, {"a": "1"})
     warehouse.query_and_wait(
@@ -401,6 +414,32 @@ def test_what_a_failed_refresh_made_is_there_until_the_next_one_ends(abort, comp
     abort(open_version())
     assert made_by(failed) == set()
     assert len(made_by(served)) == 2
+
+
+def test_what_the_registry_refuses_is_not_tried_again(abort, compute, open_version, prepare):
+    unheard_of = replace(open_version(), version=1)
+    with pytest.raises(AirflowFailException, match="no version 1"):
+        abort(unheard_of)
+    compute(unheard_of, {}, {})
+    with pytest.raises(AirflowFailException, match="no version 1"):
+        prepare(unheard_of)
+
+
+def test_tasks_access_the_registry_in_one_way():
+    for file in Path(operators.__file__).parent.glob("*.py"):
+        assert file.name == "base.py" or "cloud.registry" not in file.read_text(), file
+
+
+def test_a_task_fails_where_no_version_was_opened(task):
+    with pytest.raises(AirflowFailException, match="open_version has not opened a version"):
+        task(CleanUp, None).execute({})
+
+
+def test_airflow_2_is_told_of_every_link_of_ours():
+    classes = [found for found in vars(operators).values() if isinstance(found, type)]
+    links = {type(link) for operator in classes for link in operator.operator_extra_links}
+    ours = {link for link in links if link.__module__.startswith("foreserve.")}
+    assert ours == {type(link) for link in ForeservePlugin.operator_extra_links}
 
 
 def test_aborting_before_a_version_was_opened_does_nothing(task):
@@ -443,7 +482,7 @@ def test_cleaning_up_keeps_what_can_be_served(promoted, task, warehouse):
     model = refreshes[0].model
     tables = {table.table_id for table in warehouse.list_tables(refreshes[0].dataset) if model in table.table_id}
     models = {found.model_id for found in warehouse.list_models(refreshes[0].dataset) if model in found.model_id}
-    kept = refreshes[-3:]  # the active one, and those that were kept for a rollback when it was exported
+    kept = refreshes[-3:]  # the active version, and those that could be rolled back to when it was exported
     assert models == {name(refresh.candidate_model) for refresh in kept}
     assert {table for table in tables if "_predictions_" in table} == {name(r.predictions_table) for r in kept}
     assert f"{model}_mine" in tables

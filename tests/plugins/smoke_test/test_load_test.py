@@ -111,7 +111,7 @@ def test_ids_are_escaped():
 
 
 def test_a_stall_shows_in_every_request_that_fell_into_it():
-    """One slow connection handler stalls nothing else here; a stalled service delays all that were due meanwhile."""
+    """The whole service stalls, so every request that was due meanwhile is late."""
     stalled = asyncio.Event()
 
     async def go():
@@ -121,7 +121,7 @@ def test_a_stall_shows_in_every_request_that_fell_into_it():
             if not stalled.is_set() and loop.time() - start > 0.1:
                 stalled.set()
                 until = loop.time() + 0.5
-                while loop.time() < until:  # the whole service stands still
+                while loop.time() < until:  # blocks the event loop of the service
                     pass
             return right(_)
 
