@@ -1,4 +1,4 @@
-"""Parses the DAG files in this interpreter's Airflow. Prints time, heavy imports and look-ups outside, as JSON."""
+"""Parses the DAG files in this interpreter's Airflow. Prints time, heavy imports and connections, as JSON."""
 
 import contextlib
 import importlib

@@ -118,7 +118,7 @@ class RunSmokeTest(RefreshOperator):
 
 
 def _random_rows(client: bigquery.Client, table: str, rows: int) -> list[tuple[str, str | None]]:
-    """About `rows` random rows of a table of predictions or changes, without sorting it; all if it has fewer."""
+    """Random rows of a table of predictions or changes, about `rows` of them, without sorting; all if it has fewer."""
     from google.cloud.bigquery import QueryJobConfig, ScalarQueryParameter
 
     sql = f"""
