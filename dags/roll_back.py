@@ -1,14 +1,14 @@
-"""The Airflow DAG by which a person takes the readers of a model back to an earlier version."""
+"""The Airflow DAG by which a person rolls a model back to an earlier version."""
 
 from foreserve.airflow_compat import DAG, Param
-from foreserve.operators import ChooseRollback, ConfirmServed, RollBack
+from foreserve.operators import ChooseRollback, ConfirmActive, RollBack
 from refresh_factory.environment import Environment
 
 _CLOUD = Environment().cloud()
 
 with DAG(
     dag_id="roll_back",
-    description="Take readers back to an earlier version of a model.",
+    description="Roll a model back to an earlier version.",
     schedule=None,
     tags=["foreserve"],
     params={
@@ -25,7 +25,7 @@ with DAG(
             type=["null", "string"],
             format="multiline",
             title="Reason",
-            description="Recorded with the version that readers leave.",
+            description="Recorded with the version that was active.",
         ),
     },
 ):
@@ -33,5 +33,5 @@ with DAG(
         task_id="choose", cloud=_CLOUD, model="{{ params.model }}", version="{{ params.version or '' }}"
     )
     roll_back = RollBack(task_id="roll_back", cloud=_CLOUD, model="{{ params.model }}", version=choose.output)
-    confirm = ConfirmServed(task_id="confirm", cloud=_CLOUD, model="{{ params.model }}", version=choose.output)
+    confirm = ConfirmActive(task_id="confirm", cloud=_CLOUD, model="{{ params.model }}", version=choose.output)
     roll_back >> confirm

@@ -1,29 +1,29 @@
 """The report of a refresh on the console, and the next steps."""
 
 import json
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from local_stack.demo import MODEL, RefreshResult, task_table
 from local_stack.stack import Stack
+from prediction_store.details import Evaluation, GateDecision, SmokeTestResult, VersionDetails
 
 
 def show(result: RefreshResult, console: Console) -> None:
     """Print the tasks of a refresh, its metrics and counts, the active version, and the lookups."""
     if result.record is None:
         console.rule(f"{MODEL}: no version was opened")
-        details = {}
+        details = VersionDetails()
     else:
         console.rule(f"{MODEL}, version {result.record['version']}: {result.record['status']}")
         details = result.record["details"]
     console.print(task_table(result.run))
-    if "gate" in details:
-        console.print(_metrics(details["metrics"], details["gate"]))
-    if "checks" in details:
-        checks = details["checks"]
-        console.print(f"Predictions: [b]{checks['outcome']}[/] {'; '.join(checks['reasons'])}".rstrip())
+    if "quality_gate" in details:
+        console.print(_metrics(details["metrics"], details["quality_gate"]))
+    if "prediction_gate" in details:
+        gate = details["prediction_gate"]
+        console.print(f"Predictions: [b]{gate['outcome']}[/] {'; '.join(gate['reasons'])}".rstrip())
     if "counts" in details:
         counts = details["counts"]
         console.print(
@@ -55,7 +55,7 @@ def next_steps(stack: Stack, console: Console) -> None:
         console.print(f"  {step:<64}{purpose}", soft_wrap=True, highlight=False)
 
 
-def _metrics(metrics: dict[str, dict[str, float]], gate: dict[str, Any]) -> Table:
+def _metrics(metrics: Evaluation, gate: GateDecision) -> Table:
     champion = metrics.get("champion", {})
     breaches = f": {'; '.join(gate['reasons'])}" if gate["reasons"] else ""
     title = f"Quality gate: candidate {gate['outcome'].replace('_', ' ')}{breaches}"
@@ -65,7 +65,7 @@ def _metrics(metrics: dict[str, dict[str, float]], gate: dict[str, Any]) -> Tabl
     return table
 
 
-def _smoke_test(report: dict[str, Any]) -> str:
+def _smoke_test(report: SmokeTestResult) -> str:
     return (
         f"Smoke test: {report['requests']:,} lookups at {report['rate']:g}/s: p50 {report['p50_ms']:.1f} ms, "
         f"p95 {report['p95_ms']:.1f} ms, [b]p99 {report['p99_ms']:.1f} ms[/] (objective "

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Unpack
 
+from prediction_store.details import VersionDetails, details_from_json
 from prediction_store.layout import RowKeyFormat
 
 RUN_LEASE = 6 * 3_600_000
@@ -35,6 +36,10 @@ def now_ms() -> int:
 
 class RegistryError(Exception):
     """A transition that the model's state does not allow. Nothing was changed."""
+
+
+class RegistryBusyError(RegistryError):
+    """A transition that may be allowed later: another run has the run lease, or other writers were faster."""
 
 
 class Status(StrEnum):
@@ -78,7 +83,7 @@ class VersionRecord:
     has_cells: bool = False
     confirmed: bool = False
     receipt: Receipt | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: VersionDetails = field(default_factory=VersionDetails)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ class ModelState:
         holder = self.run_lease_holder(now)
         if holder and holder != run:
             until = datetime.fromtimestamp(self.versions[self.latest].run_lease_until / 1000, UTC)
-            raise RegistryError(
+            raise RegistryBusyError(
                 f"{self.model}: version {self.latest} is being made by {holder}, whose lease ends {until:%F %H:%M} "
                 "UTC unless the run renews it; wait until the run has ended"
             )
@@ -174,7 +179,7 @@ class ModelState:
         record = self.versions.get(self.latest)
         return self._with(self.latest, replace(record, run_lease_until=0)) if record and record.run == run else self
 
-    def note(self, version: int, **details: Any) -> "ModelState":
+    def note(self, version: int, **details: Unpack[VersionDetails]) -> "ModelState":
         """Add to the details of a version; a detail of the same name is replaced."""
         record = self._record(version)
         return self._with(version, replace(record, details={**record.details, **details}))
@@ -437,5 +442,10 @@ def _record_from(fields: dict[str, Any]) -> VersionRecord:
     fields = {_RENAMED.get(name, name): value for name, value in fields.items()}
     receipt = fields.get("receipt")
     return VersionRecord(
-        **{**fields, "status": Status(fields["status"]), "receipt": None if receipt is None else Receipt(**receipt)}
+        **{
+            **fields,
+            "status": Status(fields["status"]),
+            "receipt": None if receipt is None else Receipt(**receipt),
+            "details": details_from_json(fields.get("details", {})),
+        }
     )

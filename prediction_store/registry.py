@@ -18,7 +18,7 @@ from google.cloud.bigtable.data.row_filters import (
 )
 
 from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY, REGISTRY_REVISION, REGISTRY_TABLE, Instance
-from prediction_store.lifecycle import ModelState, RegistryError
+from prediction_store.lifecycle import ModelState, RegistryBusyError, RegistryError
 
 _NEWEST = CellsColumnLimitFilter(1)
 _ATTEMPTS = 10
@@ -109,7 +109,7 @@ class Registry:
             new = step(current)
             if new == current or self._write(new, revision):
                 return new
-        raise RegistryError(f"{model}: another writer was faster {_ATTEMPTS} times in a row; nothing was changed")
+        raise RegistryBusyError(f"{model}: another writer was faster {_ATTEMPTS} times in a row; nothing was changed")
 
     def _read(self, model: str) -> tuple[ModelState | None, int]:
         row = self._table.read_row(model, row_filter=_NEWEST)

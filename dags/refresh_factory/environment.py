@@ -1,4 +1,4 @@
-"""Where the DAGs run, from environment variables that start with `FORESERVE_`."""
+"""The settings of all DAGs, from environment variables that start with `FORESERVE_`."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,18 +8,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from foreserve.alerts import Alerts
 from foreserve.cloud import Cloud
-from foreserve.reports import Reports
+from foreserve.smoke_test.report import ReportFolder
 from prediction_store.layout import Instance
 
 CloudFolder = Annotated[str, StringConstraints(pattern=r"^gs://[a-z0-9]")]
 
 DEPLOYED = Path(__file__).with_name("deployed.env")
-"""Where a deployment says which image belongs to the code that it brought: a variable would change apart from the code,
-and each change of a variable restarts Airflow."""
+"""The file in which a deployment names the image that belongs to its code.
+
+It is a file, not an environment variable, because it changes together with the code and needs no restart of Airflow."""
 
 
 class Dataflow(BaseSettings):
-    """How jobs run on Dataflow: Beam's options of the same names. What is not set is left to Beam and Dataflow."""
+    """Options of Dataflow jobs, named as in Beam. Beam and Dataflow choose those that are not set."""
 
     model_config = SettingsConfigDict(env_prefix="FORESERVE_DATAFLOW_", env_file=DEPLOYED)
 
@@ -27,7 +28,7 @@ class Dataflow(BaseSettings):
     staging_location: CloudFolder | None = Field(default=None, description="folder for code; else temp_location")
     service_account_email: str | None = Field(default=None, description="service account of the workers")
     machine_type: str | None = Field(default=None, description="machine type of the workers")
-    max_num_workers: int | None = Field(default=None, ge=1, description="how many workers autoscaling may start")
+    max_num_workers: int | None = Field(default=None, ge=1, description="largest number of workers")
     subnetwork: str | None = Field(default=None, description="regions/REGION/subnetworks/NAME")
     use_public_ips: bool | None = Field(default=None, description="no: the subnetwork has Private Google Access")
     sdk_container_image: str | None = Field(default=None, description="built from beam_jobs/Dockerfile")
@@ -35,7 +36,7 @@ class Dataflow(BaseSettings):
 
 
 class Environment(BaseSettings):
-    """The Google Cloud project that the refreshes work in, or the local stack that stands in for it."""
+    """The Google Cloud project of the refreshes, or the local stack in its place."""
 
     model_config = SettingsConfigDict(env_prefix="FORESERVE_")
 
@@ -45,23 +46,23 @@ class Environment(BaseSettings):
     bigtable_instance: str = Field(description="id of the Bigtable instance")
     export_app_profile: str = Field(default="", description="app profile of the export: single cluster, low priority")
     registry_app_profile: str = Field(default="", description="app profile of the registry: single-row transactions")
-    create_tables: bool = Field(default=False, description="whether refreshes create missing Bigtable tables")
-    scheduled: bool = Field(default=True, description="whether schedules apply; else DAGs are triggered by hand")
+    create_tables: bool = Field(default=False, description="refreshes create missing Bigtable tables")
+    scheduled: bool = Field(default=True, description="schedules apply; no: DAGs are triggered by hand")
     beam_runner: Literal["DataflowRunner", "FnApiRunner"] = "DataflowRunner"
     region: str = Field(default="us-central1", description="region of the Dataflow jobs")
     beam_options: dict[str, Any] = Field(default_factory=dict, description="JSON: further options of the Beam jobs")
     python: str = Field(default="python3", description="interpreter that has apache-beam, for launching the jobs")
-    poll_seconds: float = Field(default=10.0, gt=0, description="how often to ask for the state of a BigQuery job")
-    retries: int = Field(default=2, ge=0, description="how often a failed task is tried again")
+    poll_seconds: float = Field(default=10.0, gt=0, description="seconds between looks at a BigQuery job")
+    retries: int = Field(default=2, ge=0, description="further tries of a failed task")
     retry_delay_seconds: float = Field(default=60.0, ge=0)
     gcp_conn_id: str = "google_cloud_default"
     reports: str | None = Field(default=None, description="folder for latency reports: a path or gs://BUCKET/FOLDER")
-    reports_url: str | None = Field(default=None, description="where a browser finds that folder, if elsewhere")
-    alerts: Alerts = Field(default=Alerts(), description="JSON: alerts of the pipelines that have none of their own")
+    reports_url: str | None = Field(default=None, description="address of that folder in a browser, if it has another")
+    alerts: Alerts = Field(default=Alerts(), description="JSON: alerts of pipelines without their own")
     api_conn_id: str = Field(default="prediction_api", description="Airflow connection of the lookup service")
 
     def cloud(self) -> Cloud:
-        """What the operators need to know of it."""
+        """The clients of the operators."""
         return Cloud(
             project=self.project,
             location=self.location,
@@ -71,12 +72,12 @@ class Environment(BaseSettings):
             api_conn_id=self.api_conn_id,
         )
 
-    def report_folder(self) -> Reports | None:
-        """Where latency reports are left; None: nowhere."""
-        return Reports(self.reports, self.reports_url, self.gcp_conn_id) if self.reports else None
+    def report_folder(self) -> ReportFolder | None:
+        """The folder of latency reports; None: no reports are written."""
+        return ReportFolder(self.reports, self.reports_url, self.gcp_conn_id) if self.reports else None
 
     def job_options(self) -> dict[str, Any]:
-        """Beam's own options for the jobs, as Airflow's operator takes them.
+        """Beam's options for the jobs.
 
         Raises:
             pydantic.ValidationError: an environment variable that Dataflow needs is missing or wrong.

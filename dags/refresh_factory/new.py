@@ -1,4 +1,4 @@
-"""Start a pipeline from the template: `python -m refresh_factory.new NAME`."""
+"""Make a pipeline from the template: `python -m refresh_factory.new NAME`."""
 
 import argparse
 import os
@@ -15,18 +15,18 @@ _PLACEHOLDER = "pipeline_name"
 
 
 class NewPipelineError(Exception):
-    """There can be no pipeline of that name."""
+    """A name that no new pipeline can have."""
 
 
 def new_pipeline(name: str, pipelines: Path = PIPELINES) -> Path:
-    """Make the folder of a pipeline that runs as it is; return it.
+    """Make the folder of a pipeline that runs as it is; return the folder.
 
     Args:
-        name: of the pipeline's model, and its folder.
-        pipelines: where the folder is to be.
+        name: the name of the model and of the folder.
+        pipelines: the parent folder.
 
     Raises:
-        NewPipelineError: the name cannot be used, or is taken. Nothing has been made.
+        NewPipelineError: the name cannot be used, or is taken. Nothing was made.
     """
     try:
         TypeAdapter(Name).validate_python(name)
@@ -44,7 +44,7 @@ def new_pipeline(name: str, pipelines: Path = PIPELINES) -> Path:
 
 
 def main() -> int:
-    """Make a pipeline, and say what to do with it; return the exit code."""
+    """Make a pipeline, and print the next steps; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m refresh_factory.new", description=__doc__)
     parser.add_argument("name", help="the pipeline's name, such as big_spender")
     name: str = parser.parse_args().name

@@ -1,7 +1,8 @@
-"""`pipeline.yaml`: what a data team says of a model, beside its SQL."""
+"""Pipelines: the fields of `pipeline.yaml`, and how a pipeline's folder is read."""
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -20,17 +21,20 @@ from pydantic import (
 )
 
 from foreserve.alerts import Alerts
-from foreserve.prediction_gate import Checks
+from foreserve.prediction_gate import PredictionGate
 from foreserve.quality_gate import QualityGate
+from foreserve.smoke_test import SmokeTest
 from prediction_store.layout import RowKeyFormat
-from refresh_factory.yaml_file import YamlFile
+from refresh_factory.yaml_file import BothNamesError, YamlFile
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 PIPELINE_FILE = "pipeline.yaml"
 SQL_FILES = ("train.sql", "evaluate.sql", "predict.sql")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
-"""A name that BigQuery, Bigtable and Airflow all take."""
+"""A name that BigQuery, Bigtable and Airflow all accept."""
+
+_log = logging.getLogger(__name__)
 
 
 def _scalar(value: object) -> object:
@@ -63,42 +67,34 @@ AssetUri = Annotated[str, AfterValidator(_is_asset)]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong in a pipeline's file. The message names the field, the value and the fix."""
+    """An error in a pipeline's file, or a warning. The message names the field, the value and the fix."""
 
     file: Path
     line: int | None
     message: str
+    is_warning: bool = False
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
+        place = f"{self.file}:{self.line}" if self.line else f"{self.file}"
+        return f"{place}: warning: {self.message}" if self.is_warning else f"{place}: {self.message}"
 
 
 class PipelineError(Exception):
-    """A pipeline that cannot be used."""
+    """A pipeline that cannot be used. The message has a line for each problem."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        """Give the problems, a line each, as the message."""
+        """Give the problems."""
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SmokeTest(_Section):
-    """The load on the lookup service before promotion."""
-
-    requests: int = Field(1_000, ge=100, description="lookups; 100 are the least that have a 99th percentile")
-    rate: float = Field(100, gt=0, description="lookups a second")
-    objective_p99_ms: float = Field(100, gt=0, description="99th percentile of the latency, in milliseconds")
-
-
-class Pipeline(_Section):
+class Pipeline(BaseModel):
     """One model, and how it is refreshed and served."""
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     model: Name = Field(description="the model's name in the registry, in URLs, and its column family")
-    entity_type: Name = Field(description="what the predictions are about; the name of the Bigtable table")
+    entity_type: Name = Field(description="kind of entity that is predicted for; the name of the Bigtable table")
     description: str = Field("", description="what it predicts, in a sentence; shown in Airflow")
     owner: str = Field("airflow", description="who looks after it; shown in Airflow")
     schedule: Schedule | None = Field(None, description="cron expression or preset; none: by hand or by assets")
@@ -108,9 +104,9 @@ class Pipeline(_Section):
     row_keys: RowKeyFormat = Field("plain", description="hashed: for sequential ids, which would load one tablet")
     keep_versions: int = Field(4, ge=1, le=20, description="versions that stay readable, the active one among them")
     quality_gate: QualityGate
-    checks: Checks = Checks()
+    prediction_gate: PredictionGate = PredictionGate()
     smoke_test: SmokeTest = SmokeTest()
-    alerts: Alerts | None = Field(None, description="who is told of failures; none: what the environment says")
+    alerts: Alerts | None = Field(None, description="notifiers for failures; none: those of the environment")
     variables: dict[Name, Variable] = Field(
         default_factory=dict,
         description="values for the SQL, as {{ variables.NAME }}",
@@ -124,8 +120,25 @@ class Pipeline(_Section):
         return self
 
 
-def load_pipeline(folder: Path) -> Pipeline:
+_RENAMED = {
+    ("checks",): "prediction_gate",
+    ("quality_gate", "when_closed"): "on_breach",
+    ("prediction_gate", "when_closed"): "on_breach",
+}
+"""Fields of 0.1.0 that have another name now. A section comes before the fields in it."""
+
+
+def _log_warning(problem: Problem) -> None:
+    _log.warning("%s", problem)
+
+
+def load_pipeline(folder: Path, warn: Callable[[Problem], None] = _log_warning) -> Pipeline:
     """Read a pipeline's folder.
+
+    Args:
+        folder: the folder.
+        warn: receives a warning for each field under an old name. By default, warnings are logged. Airflow shows them
+            in the log of the DAG processor.
 
     Raises:
         PipelineError: a file is missing, is not YAML, or a field is missing, repeated, unknown or wrong.
@@ -136,22 +149,35 @@ def load_pipeline(folder: Path) -> Pipeline:
     path = needed[0]
     try:
         file = YamlFile(path)
+        _rename_fields(path, file, warn)
+        content = file.content()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         reason = ", ".join(part for part in (error.context, error.problem) if part)
         raise PipelineError([Problem(path, line, f"not YAML: {_one_line(reason)}")]) from error
-    if not isinstance(file.content, dict):
-        message = f"expected fields such as `model: repeat_purchase`, found {file.content!r}"
-        raise PipelineError([Problem(path, 1, message)])
+    if not isinstance(content, dict):
+        raise PipelineError([Problem(path, 1, f"expected fields such as `model: repeat_purchase`, found {content!r}")])
     try:
-        return Pipeline.model_validate(file.content)
+        return Pipeline.model_validate(content)
     except ValidationError as error:
         problems = [Problem(path, file.line(found["loc"]), _explain(dict(found))) for found in error.errors()]
         raise PipelineError(problems) from error
 
 
+def _rename_fields(path: Path, file: YamlFile, warn: Callable[[Problem], None]) -> None:
+    for field, name in _RENAMED.items():
+        old, new = ".".join(field), ".".join((*field[:-1], name))
+        try:
+            line = file.rename(field, name)
+        except BothNamesError:
+            message = f"{old}: the old name of {new}, which is given too; remove one of them"
+            raise PipelineError([Problem(path, file.line(field), message)]) from None
+        if line is not None:
+            warn(Problem(path, line, f"{old}: the old name of {new}; rename the field", is_warning=True))
+
+
 def _explain(problem: dict[str, Any]) -> str:
-    """One problem that pydantic found, as field, value and fix."""
+    """The message of a problem that pydantic found: field, value and fix."""
     field = ".".join(str(part) for part in problem["loc"])
     match problem["type"]:
         case "missing":
@@ -165,7 +191,7 @@ def _explain(problem: dict[str, Any]) -> str:
 
 
 def _fields_of(section: tuple[str | int, ...]) -> list[str]:
-    """The names of the fields that a section may have."""
+    """The names of the fields that a section may have, by the path of the section."""
     schema = Pipeline.model_json_schema()
     at = schema
     for part in section:

@@ -1,4 +1,4 @@
-"""The JSON Schema of `pipeline.yaml`, for editors. `python -m refresh_factory.schema` writes it anew."""
+"""The JSON Schema of `pipeline.yaml`, for editors. `python -m refresh_factory.schema` writes its file."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ SCHEMA_FILE = Path(__file__).parents[1] / "pipeline.schema.json"
 
 
 def pipeline_schema() -> str:
-    """The text of the schema's file."""
+    """The content of the schema's file."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Pipeline.model_json_schema()}
     return json.dumps(schema, indent=2) + "\n"
 

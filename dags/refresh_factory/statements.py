@@ -1,4 +1,4 @@
-"""The SQL of a refresh: the data team's files, rendered, and what Foreserve puts around them (`sql/`)."""
+"""The SQL statements of a refresh: the data team's files, rendered, inside the statements of `sql/`."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,23 +14,35 @@ _DAGS = _FACTORY.parent
 
 
 class SqlFiles:
-    """The data team's SQL files: Jinja templates that may import one another, and what is in `dags/`.
+    """The data team's SQL files: Jinja templates, which may import one another and files in `dags/`.
 
-    They see `project`; `dataset` and `model`, back-quoted (`model` in train.sql and predict.sql only); `cutoff`, the
-    TIMESTAMP before which data count for the run; and `variables.NAME`.
+    They see `project`; `dataset` and `model`, in back quotes (`model` in train.sql and predict.sql only); `cutoff`, the
+    TIMESTAMP before which data count for the refresh; and `variables.NAME`.
     """
 
     def __init__(self, folder: Path, pipeline: Pipeline, project: str, templates: Environment | None = None) -> None:
-        """Render the SQL files in `folder`, through `templates` or else those of the folder."""
+        """Prepare the files.
+
+        Args:
+            folder: the pipeline's folder.
+            pipeline: the pipeline.
+            project: the project of BigQuery.
+            templates: the Jinja environment; None: one that finds the files in `folder` and `dags/`.
+        """
         self._pipeline = pipeline
         self._project = project
         self._templates = templates or sql_environment(sql_loader(folder))
 
     def render(self, name: str, refresh: Refresh, model: str | None = None) -> str:
-        """The statement in a file, for one refresh, and one model or none.
+        """The statement in a file.
+
+        Args:
+            name: the file's name.
+            refresh: the refresh.
+            model: the BigQuery model; None: the file must not use one.
 
         Raises:
-            jinja2.TemplateError: a file has a syntax error, is missing, or names what is not defined.
+            jinja2.TemplateError: a file is missing, has a syntax error, or uses a name that is not defined.
         """
         values = {
             "project": self._project,
@@ -44,10 +56,10 @@ class SqlFiles:
 
 
 class Statements:
-    """Renders each statement of a refresh."""
+    """The statements of a pipeline's refreshes."""
 
     def __init__(self, folder: Path, pipeline: Pipeline, project: str) -> None:
-        """Render the SQL files in `folder`."""
+        """Prepare the statements of the pipeline in `folder`, for `project`."""
         self._pipeline = pipeline
         self._files = SqlFiles(folder, pipeline, project)
         self._wrappers = sql_environment(FileSystemLoader(_FACTORY / "sql"))
@@ -56,27 +68,27 @@ class Statements:
         """Train the candidate: the data team's CREATE MODEL."""
         return self._files.render("train.sql", refresh, refresh.candidate_model)
 
-    def evaluate(self, refresh: Refresh, compare: bool) -> str:  # noqa: FBT001  from a template
-        """Evaluate the candidate and, to `compare`, the champion on the same held-out rows."""
+    def evaluate(self, refresh: Refresh, *, compare: bool) -> str:
+        """Evaluate the candidate. With `compare`, also evaluate the champion, on the same held-out rows."""
         champion = refresh.champion_model if compare else None
         return self._wrap(
             "metrics.sql", refresh, held_out=self._files.render("evaluate.sql", refresh), champion=champion
         )
 
     def predict(self, refresh: Refresh, model: str | None) -> str:
-        """Predict for every entity, with `model` or else the champion."""
+        """Predict for every entity, with the BigQuery model `model`; None: with the champion."""
         return self._wrap(
             "predictions.sql",
             refresh,
             query=self._files.render("predict.sql", refresh, model or refresh.champion_model),
         )
 
-    def check(self, refresh: Refresh) -> str:
-        """Measure what the predictions are judged by."""
-        return self._wrap("measures.sql", refresh, checks=self._pipeline.checks)
+    def measure(self, refresh: Refresh) -> str:
+        """Measure the predictions for the prediction gate."""
+        return self._wrap("measures.sql", refresh, gate=self._pipeline.prediction_gate)
 
     def changes(self, refresh: Refresh, scope: str) -> str:
-        """Select what is to be written: `changes` against the served version, or `full`: every prediction."""
+        """Select the rows to write: those that differ from the active version (`changes`), or all (`full`)."""
         return self._wrap("changes.sql", refresh, scope=scope)
 
     def _wrap(self, name: str, refresh: Refresh, **values: Any) -> str:
@@ -84,12 +96,12 @@ class Statements:
 
 
 def sql_loader(folder: Path) -> FileSystemLoader:
-    """Finds a pipeline's SQL files: in its folder, then in `dags/`."""
+    """The loader of a pipeline's SQL files. It looks in `folder`, then in `dags/`."""
     return FileSystemLoader([folder, _DAGS])
 
 
 def sql_environment(loader: FileSystemLoader) -> Environment:
-    """How SQL files are rendered: what is not defined is an error, and Jinja's lines leave no lines in the SQL."""
+    """The Jinja environment of SQL files. An undefined name is an error; lines with only Jinja leave no empty lines."""
     return Environment(  # noqa: S701  SQL, not HTML
         loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

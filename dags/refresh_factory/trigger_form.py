@@ -1,38 +1,38 @@
-"""What a person may choose when triggering a refresh by hand. A scheduled run has the defaults."""
+"""The form with which a person triggers a refresh. A scheduled run has the defaults."""
 
 from foreserve.airflow_compat import Param
-from refresh_factory.pipeline import SmokeTest
+from foreserve.smoke_test import SmokeTest
 
 
 def trigger_form(smoke_test: SmokeTest) -> dict[str, Param]:
     """The fields of the form.
 
     Args:
-        smoke_test: the pipeline's, which applies where the form is left empty.
+        smoke_test: the pipeline's smoke test, which applies where a field is left empty.
     """
     return {
         "retrain": Param(
             default=True,
             type="boolean",
             title="Retrain",
-            description="Train and judge a new model. Off: predict with the model in use.",
+            description="Train and evaluate a candidate. Off: predict with the champion.",
         ),
         "compare": Param(
             default=True,
             type="boolean",
-            title="Compare with the model in use",
-            description="Off: judge the new model alone, when the one in use cannot read the new features.",
+            title="Compare with the champion",
+            description="Off: evaluate the candidate alone, if the champion cannot read the new features.",
         ),
         "export": Param(
             default="changes",
             type="string",
             enum=["changes", "full"],
             values_display={
-                "changes": "Only what differs from the served version",
+                "changes": "Only the differences from the active version",
                 "full": "Every prediction",
             },
             title="Export",
-            description="Readers get the same. Every prediction: where cells may have been lost.",
+            description="Readers get the same. Choose every prediction if cells may have been lost.",
         ),
         "promote": Param(
             default=True,
@@ -44,7 +44,7 @@ def trigger_form(smoke_test: SmokeTest) -> dict[str, Param]:
             default=False,
             type="boolean",
             title="Override the gates",
-            description="Go on although a rule of quality_gate or checks is broken. Needs a reason.",
+            description="Go on despite a breach of quality_gate or prediction_gate. Needs a reason.",
             section="Gates",
         ),
         "reason": Param(
@@ -60,7 +60,7 @@ def trigger_form(smoke_test: SmokeTest) -> dict[str, Param]:
             type=["null", "integer"],
             minimum=100,
             title="Lookups",
-            description=f"How many; 100 are the least that have a 99th percentile. Empty: {smoke_test.requests:,}.",
+            description=f"Number; fewer than 100 have no 99th percentile. Empty: {smoke_test.requests:,}.",
             section="Smoke test",
         ),
         "smoke_test_rate": Param(
@@ -76,7 +76,7 @@ def trigger_form(smoke_test: SmokeTest) -> dict[str, Param]:
             type=["null", "number"],
             exclusiveMinimum=0,
             title="Objective in milliseconds",
-            description=f"For the 99th percentile of the latency. Empty: {smoke_test.objective_p99_ms:g}.",
+            description=f"Largest 99th percentile of the latency. Empty: {smoke_test.objective_p99_ms:g}.",
             section="Smoke test",
         ),
     }

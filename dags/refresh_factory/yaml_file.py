@@ -1,4 +1,4 @@
-"""A YAML file that knows in which line each of its fields stands."""
+"""YAML files with the line of each field."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,38 +7,75 @@ from typing import Any
 import yaml
 
 
+class BothNamesError(Exception):
+    """A mapping has a field under its old and its new name."""
+
+
 class YamlFile:
-    """The content of a YAML file, and the lines of its fields."""
+    """The content of a YAML file, and the lines of its fields. The first line is 1."""
 
     def __init__(self, path: Path) -> None:
         """Read a file.
 
         Raises:
-            yaml.MarkedYAMLError: it is not YAML, or a mapping has a key twice, of which YAML would ignore the first.
+            yaml.MarkedYAMLError: it is not YAML, or a mapping has a key twice (YAML would ignore the first one).
         """
         loader = yaml.SafeLoader(path.read_text())
         try:
             self._root = loader.get_single_node()
-            _refuse_repeated_keys(self._root)
-            self.content: Any = None if self._root is None else loader.construct_document(self._root)
         finally:
             loader.dispose()
+        _refuse_repeated_keys(self._root)
+
+    def content(self) -> Any:
+        """The content as Python values.
+
+        Raises:
+            yaml.MarkedYAMLError: a key is not hashable, or a value is not of the type that its tag says.
+        """
+        return None if self._root is None else yaml.SafeLoader("").construct_document(self._root)
 
     def line(self, field: Sequence[str | int]) -> int:
-        """The line of a field, or of the innermost part of its path that the file has. The first line is 1."""
+        """The line of a field, given by its path; if the file does not have it, that of the innermost part it has."""
         node, line = self._root, 1
         for part in field:
-            if isinstance(node, yaml.MappingNode):
-                found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-                found = (node.value[part], node.value[part])
-            else:
-                found = None
+            found = _entry(node, part)
             if found is None:
                 break
             key, node = found
             line = key.start_mark.line + 1
         return line
+
+    def rename(self, field: Sequence[str], name: str) -> int | None:
+        """Rename a field; return its line, or None if the file does not have the field.
+
+        Args:
+            field: the path of the field.
+            name: the new name.
+
+        Raises:
+            BothNamesError: the file has the field under both names.
+        """
+        node = self._root
+        for part in field[:-1]:
+            found = _entry(node, part)
+            node = found and found[1]
+        old = _entry(node, field[-1])
+        if old is None:
+            return None
+        if _entry(node, name) is not None:
+            raise BothNamesError
+        old[0].value = name
+        return int(old[0].start_mark.line) + 1
+
+
+def _entry(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    """The key and the value of a field; for an item of a sequence, both are the item."""
+    if isinstance(node, yaml.MappingNode):
+        return next(((key, value) for key, value in node.value if key.value == str(part)), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+        return node.value[part], node.value[part]
+    return None
 
 
 def _refuse_repeated_keys(node: yaml.Node | None) -> None:

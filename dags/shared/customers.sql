@@ -1,11 +1,11 @@
-{# The first day that is not known yet, `weeks` weeks before the run's data cutoff or the end of the transactions. #}
+{# The day after the last known one, minus `weeks` weeks. Only days before the data cutoff are known. #}
 {% macro as_of(weeks) %}
 SELECT DATE_SUB(DATE_ADD(MAX(order_date), INTERVAL 1 DAY), INTERVAL {{ weeks }} WEEK) AS day
 FROM `{{ project }}.shop.transactions`
 WHERE order_date < DATE({{ cutoff }})
 {% endmacro %}
 
-{# What was known of each customer then. #}
+{# The features of each customer, from the days before `as_of(weeks)`. #}
 {% macro history(weeks) %}
 SELECT
   customer_id,
@@ -20,7 +20,7 @@ WHERE order_date < as_of.day
 GROUP BY customer_id, as_of.day
 {% endmacro %}
 
-{# Who bought in the `horizon` weeks that followed, and for how much. #}
+{# The customers who bought in the `horizon` weeks from `as_of(weeks)` on, and how much they spent. #}
 {% macro purchases_after(weeks, horizon) %}
 SELECT
   customer_id,

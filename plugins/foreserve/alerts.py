@@ -1,4 +1,4 @@
-"""Who is told, and how, when a refresh fails or is late: Airflow's own notifiers, of any provider that is installed."""
+"""Alerts about refreshes that fail or are late, by Airflow's notifiers of any installed provider."""
 
 import inspect
 from datetime import timedelta
@@ -6,8 +6,6 @@ from importlib import import_module
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from foreserve.deadlines import deadline_arguments
 
 
 class NotifierConfig(BaseModel):
@@ -18,10 +16,10 @@ class NotifierConfig(BaseModel):
     notifier: str = Field(
         description="class of the notifier, such as airflow.providers.smtp.notifications.smtp.SmtpNotifier"
     )
-    arguments: dict[str, Any] = Field(default_factory=dict, description="what the class is made with")
+    arguments: dict[str, Any] = Field(default_factory=dict, description="arguments of the class")
 
     @model_validator(mode="after")
-    def _can_be_made(self) -> "NotifierConfig":
+    def _can_be_built(self) -> "NotifierConfig":
         try:
             inspect.signature(self._class()).bind(**self.arguments)
         except TypeError as error:
@@ -29,40 +27,44 @@ class NotifierConfig(BaseModel):
         return self
 
     def build(self) -> Any:
-        """The notifier."""
+        """Return the notifier."""
         return self._class()(**self.arguments)
 
     def _class(self) -> Any:
         module, _, name = self.notifier.rpartition(".")
         try:
             found = getattr(import_module(module), name)
-            found.notify  # noqa: B018  what makes it a notifier, in every version of Airflow
+            found.notify  # noqa: B018  every notifier has it, in every version of Airflow
         except (ImportError, AttributeError, ValueError) as error:
             raise ValueError(f"{self.notifier} is no notifier here ({error}); install it, or correct it") from error
         return found
 
 
 class Alerts(BaseModel):
-    """Who is told when a task has failed for good, or when a run has not ended in time."""
+    """The notifiers for tasks that have failed after all retries, and for runs that are late."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     on_failure: list[NotifierConfig] = Field(
-        default_factory=list, description="tell of a task that has failed for good"
+        default_factory=list, description="notifiers for a task that has failed after all retries"
     )
     on_missed_deadline: list[NotifierConfig] = Field(
-        default_factory=list, description="tell of a run that has not ended after deadline_minutes"
+        default_factory=list, description="notifiers for a run that has not ended after deadline_minutes"
     )
-    deadline_minutes: float | None = Field(None, gt=0, description="how long a run may take, from when it was queued")
+    deadline_minutes: float | None = Field(
+        None, gt=0, description="time that a run may take, in minutes from when it was queued"
+    )
 
     @model_validator(mode="after")
     def _has_a_deadline(self) -> "Alerts":
         if self.on_missed_deadline and self.deadline_minutes is None:
-            raise ValueError("on_missed_deadline needs deadline_minutes: how long a run may take")
+            raise ValueError("on_missed_deadline needs deadline_minutes: the time that a run may take")
         return self
 
     def deadline_arguments(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The arguments of the DAG, and of each of its tasks, by which Airflow tells of a late run."""
+        """The arguments of the DAG and of its tasks that make Airflow report a late run; empty without a deadline."""
         if self.deadline_minutes is None or not self.on_missed_deadline:
             return {}, {}
+        from foreserve.airflow_compat import deadline_arguments  # the checker of pipelines does not import Airflow
+
         return deadline_arguments(timedelta(minutes=self.deadline_minutes), self.on_missed_deadline)

@@ -1,4 +1,4 @@
-"""How tasks show the lookup service who they are."""
+"""Authentication of tasks at the lookup service."""
 
 from __future__ import annotations
 
@@ -14,45 +14,46 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
 _HEADER = "Authorization"
-_HEADER_BESIDE_A_KEY = "X-Serverless-Authorization"  # Cloud Run's, for services that want the other one themselves
+_HEADER_BESIDE_A_KEY = "X-Serverless-Authorization"
+"""Cloud Run's second header for identity tokens, for services that read `Authorization` themselves."""
 
 
 class ApiAuth(httpx.Auth):
     """Sends a key, an identity token, or both.
 
-    The token is made for the account that the task runs as: that of the Airflow environment, on Google Cloud. It lives
-    an hour; a request that finds it about to run out has another one made first, so a load may take longer.
+    The identity token belongs to the account that the task runs as: on Google Cloud, that of the Airflow environment.
+    A token is valid for one hour. It is refreshed before it expires, so a load may last longer than a token.
     """
 
     def __init__(self, key: str | None, audience: str | None) -> None:
-        """Send what is given.
+        """Choose the credentials.
 
         Args:
-            key: an API key, or any token that the service takes.
-            audience: the URL of the service that an identity token is to be for, as Cloud Run checks it.
+            key: an API key, or any token that the service accepts; None: no key is sent.
+            audience: the URL of the service, which Cloud Run compares with the identity token; None: no identity token.
         """
         self._key = key
         self._credentials = _credentials(audience) if audience else None
         self._refreshing = Lock()
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
-        """Put the headers on."""
+        """Add the headers to a request."""
         self._refresh()
         self._sign(request)
         yield request
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Put the headers on; other requests go on while a token is made."""
+        """Add the headers to a request. A token is refreshed in a thread, so that other requests go on."""
         if self._credentials and not self._credentials.valid:
             await asyncio.to_thread(self._refresh)
         self._sign(request)
         yield request
 
     def _refresh(self) -> None:
-        """Have a token made, unless there is one with time left.
+        """Refresh the identity token if it is about to expire.
 
         Raises:
-            google.auth.exceptions.GoogleAuthError: nobody makes one.
+            google.auth.exceptions.GoogleAuthError: no token could be had.
         """
         from google.auth.transport.requests import Request
 
@@ -69,7 +70,6 @@ class ApiAuth(httpx.Auth):
 
 
 def _credentials(audience: str) -> Credentials:
-    """Who this process is to a service."""
     from airflow.providers.google.common.utils.id_token_credentials import get_default_id_token_credentials
     from google.auth.transport.requests import Request
 

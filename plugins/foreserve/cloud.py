@@ -1,4 +1,4 @@
-"""Where a refresh works: BigQuery, Bigtable, the lookup service."""
+"""The clients of a refresh: BigQuery, the version registry and the lookup service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """Where BigQuery, Bigtable and the lookup service are."""
+    """The environment of the refreshes, and its clients.
+
+    Attributes:
+        project: the project of BigQuery.
+        location: the location of BigQuery jobs.
+        bigtable: the Bigtable instance.
+        registry_app_profile: an app profile that allows single-row transactions; empty for the instance's default.
+        gcp_conn_id: the Airflow connection to Google Cloud.
+        api_conn_id: the Airflow connection to the lookup service.
+    """
 
     project: str
     location: str
@@ -34,23 +43,26 @@ class Cloud:
         return hook.get_client(project_id=self.project, location=self.location)
 
     def registry(self) -> Registry:
-        """The version registry."""
+        """A connection to the version registry. Tasks open it by `CloudOperator.registry`, which translates errors."""
         from prediction_store.registry import Registry
 
         return Registry(self.bigtable, self.registry_app_profile)
 
     def api_url(self) -> str:
-        """The base URL of the lookup service."""
+        """The base URL of the lookup service, without a slash at its end."""
         connection = BaseHook.get_connection(self.api_conn_id)
         port = f":{connection.port}" if connection.port else ""
         return f"{connection.schema or 'http'}://{connection.host}{port}"
 
     def api_auth(self) -> ApiAuth:
-        """What requests to the service show: the connection's password, and an identity token if it names an audience.
+        """The authentication at the lookup service.
+
+        It sends the connection's password as a key, and an identity token if the connection's extra names an
+        `id_token_audience`.
 
         Raises:
-            google.auth.exceptions.DefaultCredentialsError: the connection names an audience, and nothing here can say
-                who we are.
+            google.auth.exceptions.DefaultCredentialsError: the connection names an audience, but this process has no
+                Google credentials.
         """
         from foreserve.api_auth import ApiAuth
 

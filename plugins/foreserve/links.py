@@ -1,6 +1,6 @@
-"""Buttons on a task that lead to what it made.
+"""Buttons on tasks in Airflow's UI.
 
-A task keeps the address as an XCom, so that whichever part of Airflow draws the button needs nothing else.
+A task stores the address of its button as an XCom. So the part of Airflow that draws the button needs nothing else.
 """
 
 from __future__ import annotations
@@ -15,29 +15,34 @@ if TYPE_CHECKING:
     from foreserve.airflow_compat import BaseOperator, Context
 
 
-class _KeptLink(BaseOperatorLink):
+class _StoredLink(BaseOperatorLink):
     key: str
-    """Of the XCom that has the address."""
+    """The key of the XCom that holds the address."""
 
     @classmethod
-    def keep(cls, context: Context, address: str) -> None:
-        """Lead to `address`."""
+    def store(cls, context: Context, address: str) -> None:
+        """Store the address.
+
+        Args:
+            context: the context of the task that has the button.
+            address: the address.
+        """
         context["ti"].xcom_push(key=cls.key, value=address)
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The address, or nothing if the task did not get so far."""
+        """The address; empty if the task has not stored one."""
         return XCom.get_value(ti_key=ti_key, key=self.key) or ""
 
 
-class LatencyReportLink(_KeptLink):
-    """To the latency report of a smoke test."""
+class LatencyReportLink(_StoredLink):
+    """The latency report of a smoke test."""
 
     name = "Latency report"
     key = "latency_report"
 
 
-class ServedVersionLink(_KeptLink):
-    """To what the lookup service says of a model and its versions."""
+class ActiveVersionLink(_StoredLink):
+    """The lookup service's page about the model and its versions."""
 
-    name = "Served version"
-    key = "served_version"
+    name = "Active version"
+    key = "active_version"

@@ -1,6 +1,6 @@
-"""May a newly trained model (the candidate) take over from the one in use (the champion)?"""
+"""The quality gate: the rules for the metrics of a newly trained BigQuery model, the candidate."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,53 +9,101 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Metrics = Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """One kind of bound on a metric.
+
+    Attributes:
+        holds: the test, given the candidate's value, the bound, and the champion's value. It must be false for NaN.
+        rule: the bound in words.
+        breach: the breach in words, after "METRIC is VALUE, ".
+        is_relative: true if the bound counts from the champion's value.
+    """
+
+    holds: Callable[[float, float, float], bool]
+    rule: str
+    breach: str
+    is_relative: bool = False
+
+
+_BOUNDS = {
+    "minimum": _Bound(lambda value, bound, _: value >= bound, "at least {:g}", "below the minimum {}"),
+    "maximum": _Bound(lambda value, bound, _: value <= bound, "at most {:g}", "above the maximum {}"),
+    "max_drop": _Bound(
+        lambda value, bound, champion: value >= champion - bound,
+        "at most {:g} below the champion's",
+        "more than {} below the champion's {:.4f}",
+        is_relative=True,
+    ),
+    "max_rise": _Bound(
+        lambda value, bound, champion: value <= champion + bound,
+        "at most {:g} above the champion's",
+        "more than {} above the champion's {:.4f}",
+        is_relative=True,
+    ),
+}
+"""The kinds of bounds, by field of `MetricRule`. A new kind is a field there and an entry here."""
+
+
 class MetricRule(BaseModel):
-    """What a metric of the candidate must satisfy."""
+    """The bounds of one metric of the candidate."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    minimum: float | None = Field(None, description="the least it may be")
-    maximum: float | None = Field(None, description="the most it may be")
-    max_drop: float | None = Field(None, ge=0, description="how far below the champion's it may be")
-    max_rise: float | None = Field(None, ge=0, description="how far above the champion's it may be")
+    minimum: float | None = Field(None, description="smallest value")
+    maximum: float | None = Field(None, description="largest value")
+    max_drop: float | None = Field(None, ge=0, description="largest distance below the champion's value")
+    max_rise: float | None = Field(None, ge=0, description="largest distance above the champion's value")
 
     @model_validator(mode="after")
-    def _says_something(self) -> "MetricRule":
-        if all(bound is None for bound in (self.minimum, self.maximum, self.max_drop, self.max_rise)):
-            raise ValueError("give at least one of minimum, maximum, max_drop, max_rise")
+    def _has_a_bound(self) -> "MetricRule":
+        if not self._given():
+            raise ValueError(f"give at least one of {', '.join(_BOUNDS)}")
         return self
 
+    def in_words(self) -> str:
+        """The rule in words, for documentation."""
+        return ", ".join(_BOUNDS[kind].rule.format(bound) for kind, bound in self._given().items())
+
     def breaches(self, metric: str, candidate: float, champion: float | None) -> list[str]:
-        """What the candidate's value breaks, in words; the champion's is None where there is none."""
-        found = []
-        if self.minimum is not None and not candidate >= self.minimum:
-            found.append(f"{metric} is {candidate:.4f}, below the minimum {self.minimum}")
-        if self.maximum is not None and not candidate <= self.maximum:
-            found.append(f"{metric} is {candidate:.4f}, above the maximum {self.maximum}")
-        if champion is not None:
-            if self.max_drop is not None and not candidate >= champion - self.max_drop:
-                found.append(f"{metric} is {candidate:.4f}, more than {self.max_drop} below {champion:.4f}")
-            if self.max_rise is not None and not candidate <= champion + self.max_rise:
-                found.append(f"{metric} is {candidate:.4f}, more than {self.max_rise} above {champion:.4f}")
-        return found
+        """The breaches in words.
+
+        Args:
+            metric: the metric's name.
+            candidate: the candidate's value.
+            champion: the champion's value; None if there is none, which leaves out the bounds that count from it.
+        """
+        return [
+            f"{metric} is {candidate:.4f}, {kind.breach.format(bound, champion)}"
+            for kind, bound in ((_BOUNDS[name], bound) for name, bound in self._given().items())
+            if not (kind.is_relative and champion is None) and not kind.holds(candidate, bound, champion or 0.0)
+        ]
+
+    def _given(self) -> dict[str, float]:
+        bounds = {name: getattr(self, name) for name in _BOUNDS}
+        return {name: bound for name, bound in bounds.items() if bound is not None}
 
 
 class QualityGate(BaseModel):
-    """The rules by metric (a column of ML.EVALUATE), and what happens when one is broken."""
+    """The rules for the candidate's metrics, and the action on a breach."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    metrics: dict[str, MetricRule] = Field(min_length=1, description="what must hold of each")
-    when_closed: Literal["keep_champion", "stop", "ask"] = Field(
-        "keep_champion", description="predict with the model in use, stop the refresh, or ask a person in Airflow"
+    metrics: dict[str, MetricRule] = Field(min_length=1, description="rules by metric, a column of ML.EVALUATE")
+    on_breach: Literal["keep_champion", "stop", "ask"] = Field(
+        "keep_champion", description="predict with the champion, stop the refresh, or ask a person in Airflow"
     )
 
-    def decide(self, candidate: Metrics, champion: Metrics | None) -> "Decision":
-        """Judge a candidate.
+    def in_words(self) -> dict[str, str]:
+        """The rules in words, by metric, for documentation."""
+        return {metric: rule.in_words() for metric, rule in self.metrics.items()}
+
+    def breaches(self, candidate: Metrics, champion: Metrics | None) -> list[str]:
+        """The breaches in words; none if the candidate is accepted.
 
         Args:
-            candidate: its metrics.
-            champion: those of the model in use, on the same rows; None if there is none yet.
+            candidate: the candidate's metrics.
+            champion: the champion's metrics on the same rows; None if there is no champion.
 
         Raises:
             ValueError: a rule names a metric that the evaluation does not have.
@@ -67,12 +115,4 @@ class QualityGate(BaseModel):
                 raise ValueError(f"quality_gate.metrics: the evaluation has no metric {metric!r}; it has {known}")
             reference = None if champion is None else champion.get(metric)
             breaches += rule.breaches(metric, candidate[metric], reference)
-        return Decision(accepted=not breaches, reasons=breaches)
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Whether the candidate is accepted, and if not, why."""
-
-    accepted: bool
-    reasons: list[str]
+        return breaches

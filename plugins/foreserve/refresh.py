@@ -1,15 +1,28 @@
-"""One refresh: its version, and the names of the BigQuery objects that belong to it."""
+"""One refresh: its version, and the names of its BigQuery models and tables."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
+_KINDS = ("model", "metrics", "predictions", "measures", "changes")
+_OLD_KINDS = ("evaluation", "checks")
+"""Kinds of tables that 0.1.0 made."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """What the tasks of a refresh share. Passed from task to task as a dictionary, by XCom.
+    """A refresh, as its tasks share it.
 
-    Tables and models are named PROJECT.DATASET.NAME, and after the version, so a task that is retried replaces what it
-    made before, and two refreshes never share anything. Data from `cutoff` on (ISO 8601) do not count for it.
+    BigQuery models and tables are named PROJECT.DATASET.NAME. The name ends with the version. So a task that is tried
+    again replaces what it made before, and two refreshes never share anything.
+
+    Attributes:
+        model: the model's name in the registry.
+        version: the version that the refresh makes.
+        dataset: PROJECT.DATASET of its BigQuery models and tables.
+        active: the active version when the refresh began; None if there was none.
+        champion_model: the BigQuery model that made the active version.
+        active_predictions_table: the predictions of the active version.
+        cutoff: the time before which data count for the refresh (ISO 8601).
     """
 
     model: str
@@ -22,36 +35,36 @@ class Refresh:
 
     @classmethod
     def from_xcom(cls, value: dict[str, Any]) -> Self:
-        """The inverse of `to_xcom`."""
+        """The inverse of `to_xcom`. Keys that are not fields are ignored."""
         return cls(**{field.name: value[field.name] for field in fields(cls)})
 
     def to_xcom(self) -> dict[str, Any]:
-        """The refresh as JSON values."""
+        """The refresh as a dictionary of JSON values, which passes from task to task."""
         return asdict(self)
 
     @property
     def candidate_model(self) -> str:
-        """The BigQuery ML model that this refresh trains."""
+        """The BigQuery model that this refresh trains."""
         return self._name("model")
 
     @property
-    def evaluation_table(self) -> str:
-        """Metrics of the candidate and the champion on the same held-out rows: one row each, told by `role`."""
-        return self._name("evaluation")
+    def metrics_table(self) -> str:
+        """The metrics of the candidate and the champion on the same held-out rows: one row each, by column `role`."""
+        return self._name("metrics")
 
     @property
     def predictions_table(self) -> str:
-        """Every prediction of this version: `entity_id` and `payload`."""
+        """All predictions of this version: `entity_id` and `payload`."""
         return self._name("predictions")
 
     @property
-    def checks_table(self) -> str:
-        """One row of what the predictions are judged by."""
-        return self._name("checks")
+    def measures_table(self) -> str:
+        """One row with the figures that the prediction gate judges."""
+        return self._name("measures")
 
     @property
     def changes_table(self) -> str:
-        """What differs from the active version: `entity_id` and `payload`, NULL where the prediction vanished."""
+        """The differences from the active version: `entity_id` and `payload`, which is NULL for a tombstone."""
         return self._name("changes")
 
     def _name(self, kind: str) -> str:
@@ -59,7 +72,12 @@ class Refresh:
 
 
 def version_of(name: str, model: str) -> int | None:
-    """The version that a table or model name belongs to; None if it is not one that a refresh of `model` makes."""
+    """The version in the name of a BigQuery model or table; None if no refresh of `model` makes such a name.
+
+    Args:
+        name: the name without project and dataset.
+        model: the model's name in the registry.
+    """
     kind, _, version = name.removeprefix(f"{model}_").partition("_")
-    known = kind in ("model", "evaluation", "predictions", "checks", "changes")
-    return int(version) if name.startswith(f"{model}_") and known and version.isdigit() else None
+    is_ours = name.startswith(f"{model}_") and kind in (*_KINDS, *_OLD_KINDS) and version.isdigit()
+    return int(version) if is_ours else None

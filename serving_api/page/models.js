@@ -22,10 +22,10 @@ function table(label, head, rows) {
 const panel = (title, ...children) => h("section", h("h4", title), ...children);
 
 /** How good the model is, in the words of ML.EVALUATE, and what the quality gate made of it. */
-function quality(name, { metrics, gate, model }) {
-  const predictor = model ? h("p.quiet", "Predicted by ", h("code", model)) : null;
+function quality(name, { metrics, quality_gate: gate, bigquery_model: predictor }) {
+  const made = predictor ? h("p.quiet", "Predicted by ", h("code", predictor)) : null;
   if (!metrics) {
-    return panel("Model quality", h("p", "No evaluation: the model of an earlier version was used again."), predictor);
+    return panel("Model quality", h("p", "No evaluation: the model of an earlier version was used again."), made);
   }
   const { candidate, champion } = metrics;
   const rows = Object.entries(candidate).map(([metric, value]) => {
@@ -34,7 +34,7 @@ function quality(name, { metrics, gate, model }) {
     return [metric, measure(value), ...(champion ? compared : [])];
   });
   const head = ["Metric", "New", ...(champion ? ["Before", "Change"] : [])];
-  return panel("Model quality", gate ? verdict(gate) : null, table(`Metrics of ${name}`, head, rows), predictor);
+  return panel("Model quality", gate ? verdict(gate) : null, table(`Metrics of ${name}`, head, rows), made);
 }
 
 function verdict({ accepted, reasons }) {

@@ -1,4 +1,4 @@
-"""Parses the DAG files in this interpreter's Airflow, and prints what that took and touched, as JSON."""
+"""Parses the DAG files in this interpreter's Airflow. Prints time, heavy imports and connections, as JSON."""
 
 import contextlib
 import importlib
@@ -12,20 +12,25 @@ HEAVY = ("google.cloud.bigquery", "google.cloud.bigtable", "google.cloud.storage
 HEAVY += ("apache_beam", "httpx", "pyarrow", "numpy")
 LOOKUPS = ("socket.connect", "socket.getaddrinfo", "sqlite3.connect", "subprocess.Popen")
 
-AIRFLOW = ("airflow.sdk", "airflow.models.dag", "airflow.hooks.base", "airflow.sensors.base")  # what DAG files need
+AIRFLOW = (
+    "airflow.sdk",
+    "airflow.models.dag",
+    "airflow.hooks.base",
+    "airflow.sensors.base",
+)  # for every DAG file
 OPERATORS = ("airflow.providers.google.cloud.operators.bigquery", "airflow.providers.apache.beam.operators.beam")
 
 
 def main() -> None:
     started = time.perf_counter()
     for name in AIRFLOW:
-        with contextlib.suppress(ImportError):  # in one version or the other
+        with contextlib.suppress(ImportError):  # each version has only some of them
             importlib.import_module(name)
     try:
         from airflow.sdk import Asset
     except ImportError:
         from airflow.datasets import Dataset as Asset
-    Asset("anything://at/all")  # for the first, Airflow loads what its providers know of such addresses
+    Asset("anything://at/all")  # makes Airflow load what its providers know of asset URIs
     airflow_seconds = time.perf_counter() - started
     started = time.perf_counter()
     for name in OPERATORS:

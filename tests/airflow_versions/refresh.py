@@ -1,4 +1,4 @@
-"""Runs a refresh in this interpreter's Airflow, whole and in this process; prints what became of its tasks, as JSON."""
+"""Runs a refresh in this interpreter's Airflow, in this process. Prints the states of run and tasks, as JSON."""
 
 import json
 import sys

@@ -1,9 +1,9 @@
-"""The same DAGs and plugins in every Airflow version that is supported, each in an environment of its own.
+"""The same DAGs and plugins in every supported Airflow version, each in an environment of its own.
 
-They are those of a deployment: a folder that has what Composer gets, and Airflow's own path to it.
+The files are those of a deployment: a folder with what Composer gets, found by Airflow's own path.
 
-A refresh runs by `dag.test()`: Airflow's own task runner, trigger rules, XComs, templates and the provider's triggers,
-in one process, against the same BigQuery, Bigtable and lookup service. The versions take turns at one registry.
+A refresh runs by `dag.test()`: Airflow's task runner, trigger rules, XComs, templates and the provider's triggers, in
+one process, against the same BigQuery, Bigtable, registry and lookup service.
 """
 
 import json
@@ -20,13 +20,13 @@ from tests.deployment.deployed_airflow import check, lay_out, load_dags
 MODEL = "repeat_purchase"
 PIPELINE = f"dags/pipelines/{MODEL}/dag.py"
 OF_THE_OPERATORS = {"google.cloud.bigquery", "google.cloud.storage", "googleapiclient", "grpc"}
-OF_THE_OPERATORS |= {"httpx", "numpy", "pandas", "pyarrow"}  # what importing the providers' two loads
+OF_THE_OPERATORS |= {"httpx", "numpy", "pandas", "pyarrow"}  # imported by the two operators of the providers
 VERSIONS = {"2.11": "airflow-2.11", "3.1": "airflow-3.1", "newest": "airflow"}
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
-    """All of the local stack but Airflow."""
+    """The local stack without Airflow."""
     stack = Stack(ports=choose_ports(), state=tmp_path_factory.mktemp("stack"))
     services = [service for service in stack.services() if service.name != "airflow"]
     started = [(service, processes.start(service, stack.state)) for service in services]
@@ -51,7 +51,7 @@ def gcs(tmp_path_factory):
 
 @pytest.fixture(scope="session", params=VERSIONS)
 def airflow(request, stack, gcs, tmp_path_factory):
-    """Runs one of the scripts beside this file in an Airflow version, on a path in the deployed folder; its report."""
+    """Runs a script beside this file in an Airflow version, on a path in the deployed folder; returns its report."""
     (service,) = [service for service in stack.services() if service.name == "airflow"]
     binaries = ROOT / ".venvs" / VERSIONS[request.param] / "bin"
     home = tmp_path_factory.mktemp("airflow")
@@ -118,7 +118,7 @@ def test_a_refresh_and_the_next_one(airflow, served):
     assert served()["active_version"] == record["version"] > before
 
 
-def test_the_turn_of_a_run_that_has_ended_is_over_and_what_it_wrote_is_purged(airflow, served):
+def test_the_lease_of_a_run_that_has_ended_does_not_matter_and_what_it_wrote_is_purged(airflow, served):
     _, script = airflow
     before = served()["active_version"]
     unpromoted = script("refresh.py", PIPELINE, json.dumps({"retrain": False, "promote": False, "export": "full"}))

@@ -19,7 +19,7 @@ def refresh(store, model, predictions, *, metrics=None, gate=None, unchanged=0):
     written = {entity: payload for entity, payload in predictions.items() if payload is not None}
     version = store.export(model, predictions)
     details = {
-        "model": f"demo.predictions.{model}_{version}",
+        "bigquery_model": f"demo.predictions.{model}_{version}",
         "counts": {
             "predictions": len(written) + unchanged,
             "written": len(written),
@@ -29,7 +29,7 @@ def refresh(store, model, predictions, *, metrics=None, gate=None, unchanged=0):
         "smoke_test": SMOKE_TEST,
     }
     if metrics:
-        details |= {"metrics": metrics, "gate": gate}
+        details |= {"metrics": metrics, "quality_gate": gate}
     store.registry.update(model, lambda state: state.note(version, **details))
     store.promote(model, version, predictions)
     return version

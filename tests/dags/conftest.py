@@ -3,7 +3,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    """What the DAGs need to know of where they run."""
+    """The settings of the DAGs."""
     monkeypatch.setenv("FORESERVE_PROJECT", "demo")
     monkeypatch.setenv("FORESERVE_BIGTABLE_INSTANCE", "local")
     monkeypatch.setenv("FORESERVE_DATAFLOW_TEMP_LOCATION", "gs://demo-temp/jobs")

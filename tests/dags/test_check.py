@@ -1,4 +1,4 @@
-"""The checker, on a pipeline fresh from the template into which a mistake is made."""
+"""The checker, on a new pipeline from the template, with a mistake in it."""
 
 import re
 import shutil
@@ -30,7 +30,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def check(folder):
-    """Writes a file of the pipeline; what the checker says, with the names of files only."""
+    """Writes files of the pipeline; returns the problems, with file names in place of paths."""
 
     def check(**files):
         for name, text in files.items():
@@ -202,6 +202,14 @@ def test_a_missing_file_is_named(check, folder):
     assert check() == ["train.sql: the file is missing; a pipeline needs it"]
 
 
+def test_a_warning_is_shown_and_is_no_error(folder):
+    file = folder / "pipeline.yaml"
+    file.write_text(file.read_text().replace("prediction_gate:", "checks:"))
+    found = run("-m", "refresh_factory.check", str(folder))
+    assert re.search(r"pipeline.yaml:\d+: warning: checks: the old name of prediction_gate; rename the f", found.stdout)
+    assert (found.returncode, found.stdout.endswith("nothing wrong in churn\n")) == (0, True)
+
+
 def test_models_of_one_table_have_one_form_of_row_keys(folder, tmp_path):
     other = new_pipeline("other", tmp_path)
     (other / "pipeline.yaml").write_text("row_keys: hashed\n" + (other / "pipeline.yaml").read_text())
@@ -229,7 +237,7 @@ LINES = st.sampled_from(
 @settings(deadline=None)
 @given(st.lists(LINES, min_size=1, max_size=8))
 def test_every_piece_of_sql_is_traced_to_its_line(lines):
-    """Each L is replaced by the number of its line, so the text itself says what its place must be."""
+    """Each L is replaced by the number of its line, so the rendered text says which line it must be traced to."""
     numbered = [
         re.sub(r"\bL\b", f"line_{number}_", line) for number, line in enumerate("\n".join(lines).split("\n"), 1)
     ]

@@ -44,7 +44,7 @@ def test_no_promotion_without_every_gate(dag):
     upstream = dag.get_task("promote").get_flat_relative_ids(upstream=True)
     assert {
         "quality_gate",
-        "check",
+        "measure",
         "prediction_gate",
         "export",
         "await_export",
@@ -57,6 +57,26 @@ def test_the_export_begins_when_the_purge_has_ended(dag):
     assert dag.get_task("export").upstream_task_ids == {"prepare_export", "await_purge"}
     assert dag.get_task("await_purge").upstream_task_ids == {"purge"}
     assert dag.get_task("wait_for_replication").upstream_task_ids == {"await_export"}
+
+
+def test_the_graph_is_five_groups_which_open_to_the_tasks(dag):
+    groups = dag.task_group.children
+    assert {group_id: list(group.children) for group_id, group in groups.items()} == {
+        "Prepare": ["open_version", "retrain"],
+        "Train": ["train", "evaluate", "quality_gate"],
+        "Predict": ["predict", "measure", "prediction_gate"],
+        "Export": [
+            "changes",
+            "prepare_export",
+            "purge",
+            "await_purge",
+            "export",
+            "await_export",
+            "wait_for_replication",
+        ],
+        "Release": ["smoke_test", "may_promote", "promote", "confirm", "clean_up", "abort"],
+    }
+    assert all(group.tooltip for group in groups.values())
 
 
 def test_waiting_for_a_job_holds_no_worker_slot(dag):
@@ -119,7 +139,7 @@ def test_schedules_apply_unless_switched_off(monkeypatch):
 
 @pytest.fixture
 def variant(tmp_path):
-    """The DAG of the example with other fields in its pipeline.yaml."""
+    """Makes the DAG of the example with other fields in its pipeline.yaml."""
 
     def variant(**fields):
         shutil.copytree(FILE.parent, tmp_path, dirs_exist_ok=True)
@@ -149,7 +169,7 @@ def test_every_task_says_what_it_does(dag):
 
 
 def test_the_dag_says_what_is_in_its_pipeline_yaml(dag):
-    for words in ("at least 0.75, at most 0.02 below the model in use", "`keep_champion`", "@weekly", "at most 20%"):
+    for words in ("at least 0.75, at most 0.02 below the champion's", "`keep_champion`", "@weekly", "at most 20%"):
         assert words in dag.doc_md
     assert "population stability index of `probability` is at most 0.25" in dag.doc_md
 

@@ -14,9 +14,9 @@ def load(tmp_path):
     for name in ("train.sql", "evaluate.sql", "predict.sql"):
         (tmp_path / name).write_text("SELECT 1")
 
-    def load(yaml):
+    def load(yaml, **arguments):
         (tmp_path / "pipeline.yaml").write_text(yaml)
-        return load_pipeline(tmp_path)
+        return load_pipeline(tmp_path, **arguments)
 
     return load
 
@@ -43,7 +43,10 @@ def test_the_defaults_are_those_of_the_design(load):
         (GOOD.replace("minimum: 0.7", ""), r":3: quality_gate.metrics.roc_auc: .*give at least one of minimum"),
         (GOOD + "variables: {My-Days: 3}\n", r":4: variables.My-Days.\[key\]: 'My-Days' is no name"),
         (GOOD + "variables:\n  since: 1998-01-01\n", r":5: variables.since: .* write quotes around a date$"),
-        (GOOD + "checks: {max_row_change: 1}\nmodel: other\n", r"pipeline.yaml:5: not YAML: model is there twice"),
+        (
+            GOOD + "prediction_gate: {max_row_change: 1}\nmodel: other\n",
+            r"pipeline.yaml:5: not YAML: model is there twice",
+        ),
         (GOOD + "schedule: @weekly\n", r"pipeline.yaml:4: not YAML: .*cannot start any token"),
         ("model: [", r"pipeline.yaml:1: not YAML: "),
         ("model: {{ x }}", r"pipeline.yaml:1: not YAML: .*unhashable key"),
@@ -57,8 +60,20 @@ def test_the_defaults_are_those_of_the_design(load):
         (GOOD + "assets: [orders]\n", r"assets.0: 'orders': .*no URI of an asset; write one such as"),
         (GOOD + "assets: ['airflow://x/y']\n", r"assets.0: 'airflow://x/y': .*no URI of an asset"),
         (GOOD + "schedule: '@daily'\nassets: ['bigquery://p/d/t']\n", r"schedule and assets are both given"),
-        (GOOD + "checks: {drift: {p: {bins: 10}}}\n", r"checks.drift.p.max_psi: the field is missing"),
-        (GOOD + "checks: {when_closed: keep_champion}\n", r"checks.when_closed: 'keep_champion': .*'stop' or 'ask'"),
+        (
+            GOOD + "prediction_gate: {drift: {p: {bins: 10}}}\n",
+            r":4: prediction_gate.drift.p.max_psi: the field is missing",
+        ),
+        (GOOD + "prediction_gate: {on_breach: keep_champion}\n", r"gate.on_breach: 'keep_champion': .*'stop' or 'ask'"),
+        (GOOD + "checks: {drift: {p: {bins: 10}}}\n", r":4: prediction_gate.drift.p.max_psi: the field is missing"),
+        (
+            GOOD + "checks: {}\nprediction_gate: {}\n",
+            r":4: checks: the old name of prediction_gate, which is given too; remove one of them",
+        ),
+        (
+            GOOD + "prediction_gate:\n  on_breach: ask\n  when_closed: ask\n",
+            r":6: prediction_gate.when_closed: the old name of prediction_gate.on_breach, which is given too",
+        ),
         (GOOD + "alerts: {on_failure: [{notifier: nowhere.Mail}]}\n", r"alerts.on_failure.0: .*is no notifier here"),
     ],
 )
@@ -71,6 +86,36 @@ def test_a_refresh_may_start_by_a_clock_or_by_assets(load):
     assert load(GOOD + "schedule: 0 3 * * 1-5\n").schedule == "0 3 * * 1-5"
     assert load(GOOD + "schedule: '@daily'\n").schedule == "@daily"
     assert load(GOOD + "assets: ['bigquery://shop/sales/orders']\n").assets == ["bigquery://shop/sales/orders"]
+
+
+OLD = """
+model: churn
+entity_type: customer
+quality_gate:
+  metrics: {roc_auc: {minimum: 0.7}}
+  when_closed: stop
+checks:
+  max_row_change: 0.2
+  when_closed: ask
+"""
+
+
+def test_fields_under_their_old_names_are_accepted_with_a_warning(load, tmp_path):
+    warnings = []
+    pipeline = load(OLD, warn=warnings.append)
+    assert (pipeline.quality_gate.on_breach, pipeline.prediction_gate.on_breach) == ("stop", "ask")
+    assert pipeline.prediction_gate.max_row_change == 0.2
+    assert [str(warning).removeprefix(f"{tmp_path}/pipeline.yaml:") for warning in warnings] == [
+        "7: warning: checks: the old name of prediction_gate; rename the field",
+        "6: warning: quality_gate.when_closed: the old name of quality_gate.on_breach; rename the field",
+        "9: warning: prediction_gate.when_closed: the old name of prediction_gate.on_breach; rename the field",
+    ]
+
+
+def test_warnings_are_logged_where_a_dag_file_is_parsed(load, caplog):
+    load(OLD)
+    assert "pipeline.yaml:7: warning: checks: the old name of prediction_gate" in caplog.text
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
 
 
 def test_all_errors_are_reported_at_once(load):

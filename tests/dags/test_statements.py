@@ -1,4 +1,4 @@
-"""What Foreserve puts around the data team's SQL, run by a real BigQuery emulator."""
+"""The statements around the data team's SQL, run by the local BigQuery."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from google.cloud import bigquery as bq
 from jinja2 import UndefinedError
 from sqlglot.dialects.bigquery import BigQuery
 
-from foreserve.prediction_gate import Checks
+from foreserve.prediction_gate import PredictionGate
 from foreserve.refresh import Refresh
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
 from refresh_factory.pipeline import Pipeline, load_pipeline
@@ -29,7 +29,7 @@ def client(bigquery):
 
 @pytest.fixture
 def statements(tmp_path):
-    """Makes the statements of a pipeline whose prediction query is given."""
+    """Makes the statements of a pipeline with the given prediction query."""
 
     def make(query="SELECT 1 AS entity_id, STRUCT(0.5 AS p) AS prediction", **fields):
         (tmp_path / "predict.sql").write_text(query)
@@ -48,7 +48,7 @@ def statements(tmp_path):
 
 @pytest.fixture
 def refresh(client):
-    """A refresh that nothing else uses."""
+    """A refresh that no other test uses."""
     refresh.version = getattr(refresh, "version", 0) + 1
     return Refresh("churn", refresh.version, DATASET, cutoff=CUTOFF)
 
@@ -124,18 +124,17 @@ def test_changes_are_what_differs_and_what_vanished(client, statements, refresh,
 
 
 def measure(client, made, refresh):
-    """What the check measures."""
-    client.query_and_wait(made.check(refresh))
-    return dict(next(iter(client.query_and_wait(f"SELECT * FROM `{refresh.checks_table}`"))).items())
+    client.query_and_wait(made.measure(refresh))
+    return dict(next(iter(client.query_and_wait(f"SELECT * FROM `{refresh.measures_table}`"))).items())
 
 
-def faults(client, made, refresh, **checks):
-    return Checks.model_validate(checks).faults(measure(client, made, refresh), MAX_ENTITY_ID_BYTES)
+def errors(client, made, refresh, **rules):
+    return PredictionGate.model_validate(rules).errors(measure(client, made, refresh), MAX_ENTITY_ID_BYTES)
 
 
-def test_good_predictions_pass_the_check(client, statements, refresh):
+def test_good_predictions_have_no_errors(client, statements, refresh):
     made = predict(client, statements, refresh, [("a", 1), ("b", 2)])
-    assert faults(client, made, refresh) == []
+    assert errors(client, made, refresh) == []
 
 
 @pytest.mark.parametrize(
@@ -149,22 +148,22 @@ def test_good_predictions_pass_the_check(client, statements, refresh):
         ("SELECT 'a' AS entity_id, REPEAT('x', 200) AS prediction", "max_payload_bytes is 100; .*has 202"),
     ],
 )
-def test_what_cannot_be_served_fails_the_check(client, statements, refresh, query, message):
+def test_what_cannot_be_served_is_an_error(client, statements, refresh, query, message):
     made = statements(query)
     client.query_and_wait(made.predict(refresh, "m"))
-    assert re.search(message, "; ".join(faults(client, made, refresh, max_payload_bytes=100)))
+    assert re.search(message, "; ".join(errors(client, made, refresh, max_payload_bytes=100)))
 
 
 @pytest.fixture
 def following(client, statements, refresh):
-    """A refresh after one that is served, both with predictions that are given; the statements of the later one."""
+    """Makes two refreshes with the given predictions, the first one active; returns the second and its statements."""
 
-    def following(served, rows, **checks):
+    def following(served, rows, **gate):
         predict(client, statements, refresh, served)
         later = Refresh(
             "churn", refresh.version + 200, DATASET, active_predictions_table=refresh.predictions_table, cutoff=CUTOFF
         )
-        return later, predict(client, statements, later, rows, checks=checks)
+        return later, predict(client, statements, later, rows, prediction_gate=gate)
 
     return following
 
@@ -181,7 +180,7 @@ def test_the_share_of_changed_predictions_counts_new_ones_and_gone_ones(client, 
 
 
 def population_stability_index(served, candidates, bins):
-    """The textbook's, with half a row more in each bin."""
+    """The textbook's formula, with half a row more in each bin."""
     bounds = np.quantile(served, np.linspace(0, 1, bins + 1), method="inverted_cdf")[1:-1]
 
     def shares(values):
@@ -222,28 +221,30 @@ def test_a_field_that_the_served_version_does_not_have_is_not_compared(client, s
     later = Refresh(
         "churn", refresh.version + 200, DATASET, active_predictions_table=refresh.predictions_table, cutoff=CUTOFF
     )
-    made = statements(query.replace("1 AS p", "1 AS q"), checks={"drift": {"q": {"max_psi": 0.1}}})
+    made = statements(query.replace("1 AS p", "1 AS q"), prediction_gate={"drift": {"q": {"max_psi": 0.1}}})
     client.query_and_wait(made.predict(later, "m"))
     measures = measure(client, made, later)
     assert (measures["numbers_q"], measures["psi_q"]) == (1, None)
 
 
-def test_a_misspelt_field_is_a_fault(client, statements, refresh):
-    made = predict(client, statements, refresh, [("a", 1)], checks={"drift": {"probabilty": {"max_psi": 0.1}}})
-    found = faults(client, made, refresh, drift={"probabilty": {"max_psi": 0.1}})
-    assert found == ["checks.drift.probabilty: no prediction has a number in a field 'probabilty'; mind the spelling"]
+def test_a_misspelt_field_is_an_error(client, statements, refresh):
+    made = predict(client, statements, refresh, [("a", 1)], prediction_gate={"drift": {"probabilty": {"max_psi": 0.1}}})
+    found = errors(client, made, refresh, drift={"probabilty": {"max_psi": 0.1}})
+    assert found == [
+        "prediction_gate.drift.probabilty: no prediction has a number in a field 'probabilty'; check the spelling"
+    ]
 
 
 @pytest.mark.parametrize("compare", [True, False])
 def test_the_champion_is_evaluated_where_a_comparison_is_wanted(statements, tmp_path, compare):
     (tmp_path / "evaluate.sql").write_text("SELECT 1")
     champion = Refresh("churn", 9, DATASET, 5, "p.d.champion", cutoff=CUTOFF)
-    assert ("p.d.champion" in statements().evaluate(champion, compare)) is compare
-    assert "champion" not in statements().evaluate(Refresh("churn", 9, DATASET, cutoff=CUTOFF), compare)
+    assert ("p.d.champion" in statements().evaluate(champion, compare=compare)) is compare
+    assert "champion" not in statements().evaluate(Refresh("churn", 9, DATASET, cutoff=CUTOFF), compare=compare)
 
 
 def test_no_alias_is_a_reserved_word():
-    """BigQuery refuses them; the emulator does not."""
+    """BigQuery refuses such aliases; the local one does not."""
     folder = Path(__file__).parents[2] / "dags"
     for pipeline in folder.glob("pipelines/*"):
         made = Statements(pipeline, load_pipeline(pipeline), "demo")
@@ -252,7 +253,7 @@ def test_no_alias_is_a_reserved_word():
             made.train(refresh),
             made.evaluate(refresh, compare=True),
             made.predict(refresh, None),
-            made.check(refresh),
+            made.measure(refresh),
             made.changes(refresh, "changes"),
         ):
             aliases = {alias.lower() for alias in re.findall(r"(?i)\bAS\s+(\w+)", sql)} - {

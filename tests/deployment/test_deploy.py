@@ -133,13 +133,13 @@ def test_a_change_of_the_beam_jobs_only_builds_their_image(deployed):
 
 
 def test_only_files_of_an_earlier_deployment_are_removed(deployed):
-    for path in ("dags/pipelines/customer_segment", "plugins/foreserve/reports.py"):
+    for path in ("dags/pipelines/customer_segment", "plugins/foreserve/links.py"):
         git(deployed.tree, "rm", "-qr", path)
     commit(deployed.tree)
     before = deployed.files()
     deployed.deploy()
     gone = before.keys() - deployed.files().keys()
-    assert gone == {path for path in before if "customer_segment" in path or path.endswith("foreserve/reports.py")}
+    assert gone == {path for path in before if "customer_segment" in path or path.endswith("foreserve/links.py")}
 
 
 def test_only_changed_variables_are_set_and_those_that_terraform_dropped_are_removed(deployed):

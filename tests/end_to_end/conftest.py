@@ -41,7 +41,7 @@ def cautious(tmp_path_factory):
     path = folder / "cautious" / "pipeline.yaml"
     pipeline = yaml.safe_load(path.read_text())
     pipeline["model"] = "cautious"
-    pipeline["quality_gate"] = {"metrics": {"roc_auc": {"minimum": 0.99}}, "when_closed": "ask"}
+    pipeline["quality_gate"] = {"metrics": {"roc_auc": {"minimum": 0.99}}, "on_breach": "ask"}
     mail = {"notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier"}
     to = {"from_email": "airflow@example.com", "to": "team@example.com"}
     failed = {"subject": "{{ ti.task_id }} of {{ dag.dag_id }} failed", "html_content": "{{ exception }}"}

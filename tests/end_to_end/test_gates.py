@@ -1,4 +1,4 @@
-"""A pipeline whose gate closes at every model, in a real Airflow: it asks; and it tells of failures and delays."""
+"""A pipeline whose every candidate breaches the quality gate, in a real Airflow: questions to a person, and alerts."""
 
 import time
 
@@ -45,30 +45,30 @@ def test_an_override_without_a_reason_fails_before_anything_is_done_and_is_told(
     assert "override_gates is set, but reason is empty" in mailbox.wait_for(f"open_version of {DAG_ID} failed")
 
 
-def test_a_closed_gate_asks_and_a_person_decides(airflow, rest, versions, mailbox, api):
+def test_on_a_breach_a_person_is_asked_and_decides(airflow, rest, versions, mailbox, api):
     run_id = airflow.trigger(DAG_ID, SMALL)
     states = airflow.follow(DAG_ID, run_id)
     waiting = {"awaiting_input", "deferred"}
     next(state for state in states if any(t.task_id == "quality_gate" and t.state in waiting for t in state.tasks))
-    gate = versions()[0]["details"]["gate"]
+    gate = versions()[0]["details"]["quality_gate"]
     assert (gate["outcome"], gate["accepted"]) == ("asked", False)
     task = f"{run_path(run_id)}/taskInstances/quality_gate/-1/hitlDetails"
     question = rest("GET", task)
     assert gate["reasons"][0] in question["body"]
-    assert question["options"] == ["Use the new model", "Stop"]  # there is no model in use yet
+    assert question["options"] == ["Use the candidate", "Stop"]  # there is no champion yet
 
     assert mailbox.wait_for(f"{run_id} is late")
 
-    answer = {"chosen_options": ["Use the new model"], "params_input": {"why": "a first model"}}
+    answer = {"chosen_options": ["Use the candidate"], "params_input": {"why": "a first model"}}
     rest("PATCH", task, json=answer)
     *_, final = states
     assert final.state == "success"
 
     version = versions()[0]
     details = version["details"]
-    assert (details["gate"]["outcome"], details["gate"]["why"]) == ("approved", "a first model")
-    assert details["gate"]["by"] == details["run"]["by"] == details["promotion"]["by"]
-    assert details["checks"]["outcome"] == "accepted"
+    assert (details["quality_gate"]["outcome"], details["quality_gate"]["why"]) == ("approved", "a first model")
+    assert details["quality_gate"]["by"] == details["run"]["by"] == details["promotion"]["by"]
+    assert details["prediction_gate"]["outcome"] == "accepted"
     assert details["measures"]["predictions"] == details["counts"]["predictions"]
     assert details["smoke_test"]["requests"] == 100
 
@@ -82,4 +82,4 @@ def test_a_closed_gate_asks_and_a_person_decides(airflow, rest, versions, mailbo
     assert report.headers["content-type"] == "text/html"
     assert "Passed" in report.text
     links = rest("GET", f"{run_path(run_id)}/taskInstances/promote/links")["extra_links"]
-    assert api.get(links["Served version"]).json()["active_version"] == version["version"]
+    assert api.get(links["Active version"]).json()["active_version"] == version["version"]

@@ -15,7 +15,7 @@ RUNS = f"/api/v2/dags/{DAG_ID}/dagRuns"
 
 # Each is cleared alone: none follows from another of its group.
 CLEARED_TOGETHER = [
-    ["retrain", "check", "export", "smoke_test", "clean_up"],
+    ["retrain", "measure", "export", "smoke_test", "clean_up"],
     ["train", "predict", "prepare_export", "wait_for_replication", "promote"],
     ["evaluate", "changes", "purge", "await_export", "may_promote", "confirm"],
     ["quality_gate", "await_purge", "prediction_gate", "abort"],

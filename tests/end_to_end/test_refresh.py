@@ -89,8 +89,8 @@ def test_a_gate_that_closes_keeps_the_served_version(run, newest, predictions, w
         warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.transactions AS SELECT * FROM shop.kept")
     assert (state, tasks["prediction_gate"], tasks["abort"]) == ("failed", "failed", "success")
     record = newest()
-    assert (record["status"], record["details"]["checks"]["outcome"]) == ("aborted", "stopped")
-    assert any("checks.max_row_change" in reason for reason in record["details"]["checks"]["reasons"])
+    assert (record["status"], record["details"]["prediction_gate"]["outcome"]) == ("aborted", "stopped")
+    assert any("prediction_gate.max_row_change" in reason for reason in record["details"]["prediction_gate"]["reasons"])
     assert predictions() == before
 
 

@@ -1,4 +1,4 @@
-"""Asks the lookup service as tasks do, in an Airflow of its own, and prints the answers' codes."""
+"""Sends requests to the lookup service as tasks do, in an Airflow of its own. Prints the status codes."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ CLOUD = Cloud("demo", "US", Instance("demo", "local"), "", "google_cloud_default
 
 
 async def at_once(number):
-    """Several requests at the same time, as a load has them."""
+    """Sends requests at the same time, like a load test."""
     async with httpx.AsyncClient(base_url=CLOUD.api_url(), auth=CLOUD.api_auth()) as client:
         answers = await asyncio.gather(*(client.get("/v1/models/m") for _ in range(number)))
     return [answer.status_code for answer in answers]

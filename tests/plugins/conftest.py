@@ -1,4 +1,4 @@
-"""The operators' cloud: the local BigQuery and Bigtable, and a run of a refresh up to where a test needs it."""
+"""A cloud for the operators (the local BigQuery and Bigtable), and what Airflow gives to a task."""
 
 import json
 import uuid
@@ -13,9 +13,9 @@ from google.cloud import bigquery as bq
 from foreserve.cloud import Cloud
 from foreserve.operators import OpenVersion
 from foreserve.refresh import Refresh
+from foreserve.smoke_test import SmokeTest
 from prediction_store.layout import Instance
 from prediction_store.lifecycle import ModelState
-from refresh_factory.pipeline import SmokeTest
 from refresh_factory.trigger_form import trigger_form
 
 DATASET = "demo.operators"
@@ -23,7 +23,7 @@ DATASET = "demo.operators"
 
 @dataclass
 class DagRun:
-    """What a task sees of its run."""
+    """The run, as a task sees it."""
 
     dag_id: str = "refresh_m"
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -35,7 +35,7 @@ class DagRun:
 
 @dataclass
 class TaskInstance:
-    """What a task sees of itself, and what it leaves for others."""
+    """The task itself, and the XComs of the run."""
 
     try_number: int = 1
     unfinished_runs: set = field(default_factory=set)
@@ -43,6 +43,9 @@ class TaskInstance:
 
     def xcom_push(self, key, value):
         self.xcoms[key] = value
+
+    def xcom_pull(self, task_ids):
+        return self.xcoms.get(task_ids)
 
     def get_dr_count(self, run_ids, **_):
         return len(self.unfinished_runs.intersection(run_ids))
@@ -79,7 +82,7 @@ def registry(cloud):
 
 @pytest.fixture
 def context():
-    """Makes the context of a task in a run that Ann triggered, with some choices in the form."""
+    """Makes the context of a task in a run that Ann triggered, with choices in the form."""
 
     def context(**params):
         form = {name: param.resolve() for name, param in trigger_form(SmokeTest()).items()}
@@ -95,7 +98,7 @@ def context():
 
 @pytest.fixture
 def open_version(cloud, context, warehouse):
-    """Opens a version of a model that nothing else uses; the refresh."""
+    """Opens a version of a model that no other test uses; returns the refresh."""
     model = f"m{uuid.uuid4().hex[:12]}"
 
     def open_version(*, keep_versions=4, run=None, unfinished_runs=(), **params):
@@ -115,12 +118,14 @@ def open_version(cloud, context, warehouse):
 
 
 @pytest.fixture
-def task(cloud):
-    """Makes an operator that works on a refresh."""
+def task(cloud, context):
+    """Makes an operator on a refresh (None: no version was opened), with its templates rendered as by Airflow."""
 
     def task(operator, refresh, **arguments):
-        return operator(
-            task_id=operator.__name__.lower(), cloud=cloud, refresh=json.dumps(refresh.to_xcom()), **arguments
-        )
+        made = operator(task_id=operator.__name__.lower(), cloud=cloud, **arguments)
+        given = context()
+        given["ti"].xcoms["open_version"] = refresh and refresh.to_xcom()
+        made.render_template_fields(given)
+        return made
 
     return task

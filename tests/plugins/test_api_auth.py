@@ -1,4 +1,4 @@
-"""Who tasks say they are: an Airflow whose machine has a metadata server, and a service that lets only some in."""
+"""Authentication of tasks: an Airflow on a machine with a metadata server, and a service that checks requests."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ AUDIENCE = "https://foreserve-api-abc.a.run.app"
 
 @contextmanager
 def server(answer):
-    """An HTTP server; `answer` gets a request's path and headers, and gives status, headers and body."""
+    """An HTTP server. `answer` maps path and headers of a request to status, headers and body."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -45,9 +45,9 @@ class Metadata:
     """The machine's metadata server.
 
     Attributes:
-        lifetime: how long its tokens live, in seconds.
+        lifetime: the lifetime of its tokens, in seconds.
         made: the tokens that it made.
-        asked: what it was asked for.
+        asked: the paths of the requests for tokens.
     """
 
     lifetime: float = 3600
@@ -74,7 +74,7 @@ class Metadata:
 
 @pytest.fixture
 def ask(tmp_path):
-    """Asks a service that records what it is shown; the answers' codes, the metadata server, and what it was shown."""
+    """Sends requests to a service; returns the status codes, the metadata server, and the headers that were sent."""
 
     def ask(lifetime=3600, **connection):
         metadata, shown = Metadata(lifetime), []
@@ -92,7 +92,7 @@ def ask(tmp_path):
                 ),
                 "GCE_METADATA_HOST": google,
                 "GCE_METADATA_IP": google,
-                "CLOUDSDK_CONFIG": str(tmp_path),  # no one is logged in
+                "CLOUDSDK_CONFIG": str(tmp_path),  # no user is logged in
                 "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("", "plugins")),
             }
             unset = ("GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK")

@@ -1,4 +1,4 @@
-"""Beam jobs: processes here; and jobs on Dataflow, against a server that speaks as Dataflow does."""
+"""Beam jobs: processes on this machine, and jobs on Dataflow, against a server with Dataflow's protocol."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def dataflow(cloud, tmp_path_factory):
 
 @pytest.fixture
 def poke(cloud, dataflow):
-    """Looks once at a job that is as the test says."""
+    """Pokes once at a job with the given state, counters and messages."""
 
     def poke(state, metrics=(), messages=(), job_id=JOB_ID):
         dataflow.jobs[JOB_ID] = {"id": JOB_ID, "name": "export-m-1-0a1b2c3d", "currentState": state}
@@ -97,7 +97,7 @@ def test_a_job_that_ran_elsewhere_has_ended(poke):
 
 @pytest.fixture
 def submitted(dataflow):
-    """A job that runs."""
+    """A running job on Dataflow."""
     dataflow.jobs[JOB_ID] = {
         "id": JOB_ID,
         "name": "export-m-1",
@@ -123,7 +123,7 @@ def test_aborting_a_version_cancels_its_job_if_it_still_runs(open_version, state
 
 @pytest.fixture
 def job(open_version, task, tmp_path):
-    """A Beam job that runs a Python script."""
+    """Makes a task whose Beam job is the given Python script."""
 
     def job(script, runner="FnApiRunner", **options):
         (tmp_path / "job.py").write_text(script)
@@ -134,7 +134,8 @@ def job(open_version, task, tmp_path):
             script=str(tmp_path / "job.py"),
             runner=runner,
             region="europe-west1",
-            pipeline_options=options,
+            options=options,
+            refresh_options=lambda refresh: {"version": refresh.version},
         )
 
     return job
@@ -148,7 +149,7 @@ def test_what_a_job_logs_is_in_the_tasks_log(job, capfd):
 
 @pytest.fixture
 def launcher(job, submitted):
-    """A task whose process says that it has submitted the job, and what it left for the next ones."""
+    """A task whose process has submitted the job, and the XComs of the task."""
     script = f"import sys, time\nprint('Created job with id: [{JOB_ID}]', file=sys.stderr, flush=True)\ntime.sleep(60)"
     operator, ti = job(script, runner="DataflowRunner"), TaskInstance()
     operator.execute({"ti": ti})
@@ -172,9 +173,9 @@ def test_a_job_that_fails_fails_the_task(job):
         job("raise SystemExit(3)").execute({})
 
 
-def test_of_a_promoted_version_no_job_is_run(job, registry):
+def test_no_job_is_run_for_a_promoted_version(job, registry):
     operator = job("raise SystemExit(3)")
-    refresh = operator.current
+    refresh = operator.refresh
     step = registry.get(refresh.model).begin_export(refresh.version).complete_export(refresh.version, Receipt(0, 0))
     step = step.promote(refresh.version, expected_active=None, expected=Receipt(0, 0))
     registry.update(refresh.model, lambda _: step)
@@ -182,8 +183,7 @@ def test_of_a_promoted_version_no_job_is_run(job, registry):
 
 
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])
-def test_a_job_ends_with_its_task(job, kill, tmp_path):
-    """Whether Airflow stops the task, or the worker dies."""
+def test_a_job_ends_with_its_task_whether_airflow_stops_it_or_the_worker_dies(job, kill, tmp_path):
     pid_file = tmp_path / "pid"
     script = f"import os, pathlib, time\npathlib.Path({str(pid_file)!r}).write_text(str(os.getpid()))\ntime.sleep(60)"
     operator = job(script)

@@ -1,4 +1,4 @@
-"""BigQuery jobs, as the tasks of a refresh start, find and cancel them."""
+"""BigQuery jobs, as tasks start, find and cancel them."""
 
 from contextlib import suppress
 
@@ -18,10 +18,10 @@ def refresh(open_version):
 
 @pytest.fixture
 def attempt(refresh, task, warehouse):
-    """Runs a query as one try of a task, until it ends or is left to the triggerer; the task, and its job."""
+    """Runs a query as one try of a task, until it ends or waits in the triggerer; returns the task and its job."""
 
     def attempt(sql, try_number=1):
-        operator, ti = task(RunQuery, refresh, sql=sql, poll_seconds=0.1), TaskInstance(try_number)
+        operator, ti = task(RunQuery, refresh, statement=lambda *_: sql, poll_seconds=0.1), TaskInstance(try_number)
         with suppress(TaskDeferred):
             operator.execute({"ti": ti})
         return operator, warehouse.get_job(ti.xcoms["bigquery_job_detail"]["job_id"])
@@ -38,7 +38,7 @@ def test_a_job_tells_model_version_task_and_try(attempt, refresh):
 
 def test_nothing_of_ours_runs_in_the_triggerer(refresh, task):
     with pytest.raises(TaskDeferred) as deferred:
-        task(RunQuery, refresh, sql=SLOW, poll_seconds=0.1).execute({"ti": TaskInstance()})
+        task(RunQuery, refresh, statement=lambda *_: SLOW, poll_seconds=0.1).execute({"ti": TaskInstance()})
     path, arguments = deferred.value.trigger.serialize()
     assert path == "airflow.providers.google.cloud.triggers.bigquery.BigQueryInsertJobTrigger"
     assert arguments["cancel_on_kill"] is True
@@ -65,6 +65,14 @@ def test_the_same_try_finds_its_own_job(attempt):
     assert again.job_id == first.job_id
 
 
+def test_airflow_shows_the_sql_which_is_not_rendered_as_a_template(refresh, task):
+    """The choices of a trigger form are in the context of templates, so a second rendering could inject SQL."""
+    sql = "SELECT '{{ params.reason }}'"
+    operator = task(RunQuery, refresh, statement=lambda *_: sql, poll_seconds=0.1)
+    assert "configuration" in operator.template_fields
+    assert operator.configuration["query"]["query"] == sql
+
+
 def test_killing_the_task_cancels_the_job(attempt):
     operator, job = attempt(SLOW)
     operator.on_kill()
@@ -72,15 +80,14 @@ def test_killing_the_task_cancels_the_job(attempt):
         job.result()
 
 
-def test_aborting_the_version_cancels_what_still_runs(attempt, refresh, task):
-    """Also what no task knows of any more, because its worker was killed."""
+def test_aborting_the_version_cancels_jobs_that_still_run_though_their_tasks_died(attempt, refresh, task):
     _, job = attempt(SLOW)
     task(AbortVersion, refresh, dataflow_jobs=[], region="").execute({})
     with pytest.raises(Exception, match="cancelled"):
         job.result()
 
 
-def test_the_triggers_word_ends_the_task(attempt):
+def test_the_triggers_event_ends_the_task(attempt):
     operator, job = attempt("SELECT 1")
     assert operator.execute_complete({}, {"status": "success", "job_id": job.job_id, "message": ""}) == job.job_id
     with pytest.raises(AirflowException, match="out of slots"):
@@ -90,11 +97,11 @@ def test_the_triggers_word_ends_the_task(attempt):
 def test_what_was_exported_is_not_computed_again(refresh, registry, task):
     registry.update(refresh.model, lambda state: state.begin_export(refresh.version))
     ti = TaskInstance()
-    assert task(RunQuery, refresh, sql="SELECT 1", poll_seconds=0.1).execute({"ti": ti}) is None
+    assert task(RunQuery, refresh, statement=lambda *_: "SELECT 1", poll_seconds=0.1).execute({"ti": ti}) is None
     assert ti.xcoms == {}
 
 
-def test_a_version_that_was_shut_out_is_not_computed(refresh, registry, task):
+def test_a_version_is_not_computed_once_a_newer_one_was_opened(refresh, registry, task):
     registry.update(refresh.model, lambda state: state.abort(refresh.version, None).open(0))
     with pytest.raises(AirflowFailException, match="was opened after it"):
-        task(RunQuery, refresh, sql="SELECT 1", poll_seconds=0.1).execute({"ti": TaskInstance()})
+        task(RunQuery, refresh, statement=lambda *_: "SELECT 1", poll_seconds=0.1).execute({"ti": TaskInstance()})

@@ -1,6 +1,8 @@
-"""The operators, called as Airflow calls them, on a real BigQuery and a real Bigtable."""
+"""The operators, called as by Airflow, on the local BigQuery and Bigtable."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,10 +10,11 @@ from airflow.models import DagRun as AirflowRun
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from foreserve import operators
 from foreserve.operators import (
     AbortVersion,
-    CheckPredictions,
-    CheckQuality,
+    ApplyPredictionGate,
+    ApplyQualityGate,
     ChooseRollback,
     CleanUp,
     PrepareExport,
@@ -20,16 +23,17 @@ from foreserve.operators import (
     WaitForReplication,
 )
 from foreserve.operators.versions import data_cutoff
-from foreserve.prediction_gate import Checks
+from foreserve.prediction_gate import PredictionGate
 from foreserve.quality_gate import QualityGate
 from foreserve.refresh import Refresh
+from foreserve_plugin import ForeservePlugin
 from prediction_store.lifecycle import Receipt, Status
 from tests.plugins.conftest import DATASET, DagRun
 
 
 @pytest.fixture
 def compute(warehouse):
-    """Fills the tables of a refresh: its predictions, and the changes against what is served."""
+    """Fills the tables of a refresh: its predictions, and the changes."""
 
     def compute(refresh, predictions, changes):
         for table, rows in ((refresh.predictions_table, predictions), (refresh.changes_table, changes)):
@@ -44,7 +48,7 @@ def compute(warehouse):
 @pytest.fixture
 def prepare(task):
     def prepare(refresh, model="m"):
-        operator = task(PrepareExport, refresh, model=model, purge_task_id="purge", export_task_id="export")
+        operator = task(PrepareExport, refresh, bigquery_model=model, purge_task_id="purge", export_task_id="export")
         return operator.choose_branch({})
 
     return prepare
@@ -52,7 +56,7 @@ def prepare(task):
 
 @pytest.fixture
 def promote(context, task):
-    """Promotes the version of a refresh; the asset's event."""
+    """Promotes the version of a refresh; returns the asset's event."""
     asset = Asset("churn predictions")
 
     def promote(refresh):
@@ -65,7 +69,7 @@ def promote(context, task):
 
 @pytest.fixture
 def promoted(open_version, compute, prepare, promote, registry):
-    """A whole refresh, but for the writing of cells."""
+    """Runs a whole refresh without writing cells; returns it."""
 
     def promoted(**settings):
         refresh = open_version(**settings)
@@ -106,7 +110,7 @@ def test_data_count_up_to_the_logical_date_or_when_the_run_was_due(run):
 
 
 def test_without_a_champion_there_is_nothing_to_reuse_and_no_version_is_opened(open_version, registry):
-    with pytest.raises(AirflowFailException, match="no served version whose model could be reused"):
+    with pytest.raises(AirflowFailException, match="no active version whose BigQuery model could be reused"):
         open_version(retrain=False)
     assert all(state.latest == 0 for state in registry.models() if state.versions == {})
 
@@ -119,11 +123,13 @@ def test_a_later_version_knows_what_is_served(open_version, promoted):
     assert second.active_predictions_table == first.predictions_table
 
 
-def test_two_runs_do_not_work_at_a_time(open_version):
+def test_a_second_run_is_refused_and_tried_again_later(open_version):
     first = DagRun()
     open_version(run=first)
-    with pytest.raises(AirflowException, match=rf"is being made by .*/dags/refresh_m/runs/{first.run_id}, whose lease"):
+    being_made = rf"is being made by .*/dags/refresh_m/runs/{first.run_id}, whose lease"
+    with pytest.raises(AirflowException, match=being_made) as caught:
         open_version(unfinished_runs=[first.run_id])
+    assert not isinstance(caught.value, AirflowFailException)
 
 
 def test_another_airflows_run_is_waited_for_too(open_version, monkeypatch):
@@ -133,11 +139,10 @@ def test_another_airflows_run_is_waited_for_too(open_version, monkeypatch):
     with pytest.raises(AirflowException, match="is being made by"):
         open_version()
     with pytest.raises(AirflowException, match="is being made by"):
-        open_version(run=first)  # only its name is the same
+        open_version(run=first)  # only the run id is the same
 
 
-def test_a_run_that_was_stopped_by_hand_blocks_nobody(open_version):
-    """Then the task that aborts its version has not run."""
+def test_a_run_that_was_stopped_before_it_aborted_its_version_blocks_no_other(open_version):
     stopped = open_version()
     assert open_version().version > stopped.version
 
@@ -157,13 +162,13 @@ GATE = {"metrics": {"roc_auc": {"minimum": 0.7, "max_drop": 0.05}}}
 
 @pytest.fixture
 def judge(context, task, warehouse):
-    """The model that the gate chooses, given the metrics of the candidate and of the champion."""
+    """Applies the quality gate to the given metrics; returns the BigQuery model that it chooses."""
 
     def judge(refresh, candidate, champion=None, params=None, **gate):
         rows = [f"SELECT 'candidate' AS role, {candidate} AS roc_auc"]
         rows += [] if champion is None else [f"SELECT 'champion', {champion}"]
-        warehouse.query_and_wait(f"CREATE TABLE `{refresh.evaluation_table}` AS {' UNION ALL '.join(rows)}")
-        return task(CheckQuality, refresh, gate=QualityGate.model_validate(GATE | gate)).execute(
+        warehouse.query_and_wait(f"CREATE TABLE `{refresh.metrics_table}` AS {' UNION ALL '.join(rows)}")
+        return task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE | gate)).execute(
             context(**params or {})
         )
 
@@ -175,7 +180,7 @@ def test_a_good_candidate_takes_over_and_the_decision_is_recorded(judge, open_ve
     assert judge(refresh, 0.8, 0.84) == refresh.candidate_model
     details = registry.get(refresh.model).versions[refresh.version].details
     assert details["metrics"] == {"candidate": {"roc_auc": 0.8}, "champion": {"roc_auc": 0.84}}
-    decision = details["gate"]
+    decision = details["quality_gate"]
     assert (decision["outcome"], decision["accepted"], decision["result"]) == (
         "accepted",
         True,
@@ -184,23 +189,25 @@ def test_a_good_candidate_takes_over_and_the_decision_is_recorded(judge, open_ve
     assert (decision["by"], decision["run_id"]) == ("Ann", "manual__1")
 
 
-def test_a_closed_gate_keeps_the_champion(judge, open_version, promoted, registry):
+def test_a_breach_keeps_the_champion(judge, open_version, promoted, registry):
     champion = promoted().candidate_model
     refresh = open_version()
     assert judge(refresh, 0.78, 0.84) == champion
-    gate = registry.get(refresh.model).versions[refresh.version].details["gate"]
+    gate = registry.get(refresh.model).versions[refresh.version].details["quality_gate"]
     assert (gate["outcome"], gate["accepted"], gate["result"]) == ("kept_champion", False, champion)
-    assert gate["reasons"] == ["roc_auc is 0.7800, more than 0.05 below 0.8400"]
+    assert gate["reasons"] == ["roc_auc is 0.7800, more than 0.05 below the champion's 0.8400"]
 
 
-def test_a_closed_gate_stops_where_that_is_wanted(judge, open_version, promoted):
+def test_a_breach_stops_where_that_is_wanted(judge, open_version, promoted):
     promoted()
-    with pytest.raises(AirflowFailException, match=r"the checkquality is closed: roc_auc is 0\.6"):
-        judge(open_version(), 0.6, when_closed="stop")
+    with pytest.raises(AirflowFailException, match=r"stopped by the quality_gate: roc_auc is 0\.6"):
+        judge(open_version(), 0.6, on_breach="stop")
 
 
-def test_a_closed_gate_stops_when_there_is_no_champion(judge, open_version):
-    with pytest.raises(AirflowFailException, match=r"closed: roc_auc is 0\.6000, below the minimum 0\.7"):
+def test_a_breach_stops_when_there_is_no_champion(judge, open_version):
+    with pytest.raises(
+        AirflowFailException, match=r"stopped by the quality_gate: roc_auc is 0\.6000, below the minimum 0\.7"
+    ):
         judge(open_version(), 0.6)
 
 
@@ -208,7 +215,7 @@ def test_an_overridden_gate_lets_through_and_keeps_who_and_why(judge, open_versi
     refresh = open_version(override_gates=True, reason="launch")
     assert judge(refresh, 0.6, params={"override_gates": True, "reason": "launch"}) == refresh.candidate_model
     details = registry.get(refresh.model).versions[refresh.version].details
-    gate = details["gate"]
+    gate = details["quality_gate"]
     assert (gate["outcome"], gate["accepted"], gate["by"], gate["why"]) == ("overridden", True, "Ann", "launch")
     assert gate["reasons"] == ["roc_auc is 0.6000, below the minimum 0.7"]
     assert details["run"]["choices"]["reason"] == "launch"
@@ -223,14 +230,21 @@ def test_an_override_without_a_reason_is_refused_before_anything_is_done(open_ve
     assert list(registry.models()) == known
 
 
+def test_a_decision_renews_the_run_lease(judge, open_version, registry):
+    refresh = open_version()
+    lease = registry.get(refresh.model).versions[refresh.version].run_lease_until
+    judge(refresh, 0.8)
+    assert registry.get(refresh.model).versions[refresh.version].run_lease_until > lease
+
+
 @pytest.fixture
 def answer(context, registry, task):
-    """Answers what the gate on a model has asked; what the task returns."""
+    """Answers the question of the quality gate; returns the task's result."""
 
     def answer(refresh, option, person, **given):
-        broken = {"reasons": ["roc_auc is too low"]}
-        registry.update(refresh.model, lambda state: state.note(refresh.version, gate=broken))
-        gate = task(CheckQuality, refresh, gate=QualityGate.model_validate(GATE | {"when_closed": "ask"}))
+        breached = {"reasons": ["roc_auc is too low"]}
+        registry.update(refresh.model, lambda state: state.note(refresh.version, quality_gate=breached))
+        gate = task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE | {"on_breach": "ask"}))
         event = {
             "chosen_options": [option],
             "params_input": given,
@@ -244,62 +258,62 @@ def answer(context, registry, task):
 
 @pytest.mark.parametrize(
     ("option", "outcome", "chosen"),
-    [("Use the new model", "approved", "candidate"), ("Keep the model in use", "kept_champion", "champion")],
+    [("Use the candidate", "approved", "candidate"), ("Keep the champion", "kept_champion", "champion")],
 )
 def test_an_answer_decides_and_is_kept(answer, open_version, promoted, registry, option, outcome, chosen):
     models = {"champion": promoted().candidate_model}
     refresh = open_version()
     models["candidate"] = refresh.candidate_model
     assert answer(refresh, option, "Bea", why="seen and checked") == models[chosen]
-    decision = registry.get(refresh.model).versions[refresh.version].details["gate"]
+    decision = registry.get(refresh.model).versions[refresh.version].details["quality_gate"]
     assert (decision["outcome"], decision["by"], decision["why"]) == (outcome, "Bea", "seen and checked")
     assert decision["reasons"] == ["roc_auc is too low"]
 
 
 def test_without_an_answer_in_time_the_refresh_stops(answer, open_version, registry):
     refresh = open_version()
-    with pytest.raises(AirflowFailException, match="closed: roc_auc is too low"):
+    with pytest.raises(AirflowFailException, match="stopped by the quality_gate: roc_auc is too low"):
         answer(refresh, "Stop", None)
-    decision = registry.get(refresh.model).versions[refresh.version].details["gate"]
+    decision = registry.get(refresh.model).versions[refresh.version].details["quality_gate"]
     assert (decision["outcome"], decision["by"]) == ("stopped", "nobody answered in 24 h")
 
 
 @pytest.fixture
-def check(context, task, warehouse):
-    """What the gate on the predictions says of some measures."""
+def judge_predictions(context, task, warehouse):
+    """Applies the prediction gate to the given measures; returns the task's result."""
 
-    def check(refresh, params=None, checks=None, **measures):
+    def judge_predictions(refresh, params=None, rules=None, **measures):
         good = {"predictions": 10, "repeated_ids": 0, "null_ids": 0, "null_payloads": 0}
         sizes = {"shortest_id": 1, "longest_id": 1, "longest_payload": 9}
         columns = ", ".join(f"{value} AS {name}" for name, value in (good | sizes | measures).items())
-        warehouse.query_and_wait(f"CREATE TABLE `{refresh.checks_table}` AS SELECT {columns}")
-        gate = task(CheckPredictions, refresh, checks=Checks.model_validate(checks or {}))
+        warehouse.query_and_wait(f"CREATE TABLE `{refresh.measures_table}` AS SELECT {columns}")
+        gate = task(ApplyPredictionGate, refresh, gate=PredictionGate.model_validate(rules or {}))
         return gate.execute(context(**params or {}))
 
-    return check
+    return judge_predictions
 
 
-def test_predictions_that_keep_the_rules_go_on_and_the_numbers_are_kept(check, open_version, registry):
+def test_predictions_without_a_breach_go_on_and_the_measures_are_recorded(judge_predictions, open_version, registry):
     refresh = open_version()
-    assert check(refresh, served=10) == refresh.predictions_table
+    assert judge_predictions(refresh, served=10) == refresh.predictions_table
     details = registry.get(refresh.model).versions[refresh.version].details
-    assert (details["checks"]["outcome"], details["measures"]["served"]) == ("accepted", 10)
+    assert (details["prediction_gate"]["outcome"], details["measures"]["served"]) == ("accepted", 10)
 
 
-def test_predictions_that_break_a_rule_stop_the_refresh_unless_it_is_overridden(check, open_version, registry):
+def test_predictions_in_breach_stop_the_refresh_unless_it_is_overridden(judge_predictions, open_version, registry):
     refresh = open_version()
-    with pytest.raises(AirflowFailException, match=r"there are 10 predictions, the served version has 1$"):
-        check(refresh, served=1)
-    assert registry.get(refresh.model).versions[refresh.version].details["checks"]["outcome"] == "stopped"
+    with pytest.raises(AirflowFailException, match=r"there are 10 predictions, the active version has 1$"):
+        judge_predictions(refresh, served=1)
+    assert registry.get(refresh.model).versions[refresh.version].details["prediction_gate"]["outcome"] == "stopped"
     following = open_version()
-    assert check(following, {"override_gates": True, "reason": "more customers"}, served=1)
-    decision = registry.get(following.model).versions[following.version].details["checks"]
+    assert judge_predictions(following, {"override_gates": True, "reason": "more customers"}, served=1)
+    decision = registry.get(following.model).versions[following.version].details["prediction_gate"]
     assert (decision["outcome"], decision["why"]) == ("overridden", "more customers")
 
 
-def test_no_override_serves_what_cannot_be_served(check, open_version):
+def test_no_override_serves_what_cannot_be_served(judge_predictions, open_version):
     with pytest.raises(AirflowFailException, match="2 predictions have no entity_id"):
-        check(open_version(), {"override_gates": True, "reason": "hurry"}, null_ids=2)
+        judge_predictions(open_version(), {"override_gates": True, "reason": "hurry"}, null_ids=2)
 
 
 def test_a_promotion_is_kept_and_told(compute, open_version, prepare, promote, registry):
@@ -331,7 +345,7 @@ def test_an_export_is_announced_with_its_numbers(compute, open_version, prepare,
     record = registry.get(refresh.model).versions[refresh.version]
     assert record.status is Status.EXPORTING
     assert record.details["counts"] == {"predictions": 3, "written": 1, "tombstones": 1, "unchanged": 2}
-    assert record.details["model"] == "m"
+    assert record.details["bigquery_model"] == "m"
 
 
 def test_stale_cells_are_purged_before_an_export(compute, open_version, prepare, registry):
@@ -349,7 +363,7 @@ def test_without_a_decision_the_champion_predicts(compute, open_version, prepare
     refresh = open_version(retrain=False)
     compute(refresh, {"a": "1"}, {})
     prepare(refresh, model="")
-    assert registry.get(refresh.model).versions[refresh.version].details["model"] == champion
+    assert registry.get(refresh.model).versions[refresh.version].details["bigquery_model"] == champion
 
 
 def test_an_export_that_is_short_of_a_row_is_not_promoted(compute, open_version, prepare, promote, registry):
@@ -379,8 +393,9 @@ def test_aborting_leaves_readers_where_they_were(abort, open_version, promoted, 
     assert (state.active, state.versions[second.version].status) == (first.version, Status.ABORTED)
 
 
-def test_what_a_failed_refresh_made_is_there_until_the_next_one_ends(abort, compute, open_version, promoted, warehouse):
-    """However that ends: refreshes may fail for weeks."""
+def test_what_a_failed_refresh_made_is_dropped_when_the_next_one_fails(
+    abort, compute, open_version, promoted, warehouse
+):
     served, failed = promoted(), open_version()
     compute(failed, {"a": "1"}, {"a": "1"})
     warehouse.query_and_wait(
@@ -401,8 +416,34 @@ def test_what_a_failed_refresh_made_is_there_until_the_next_one_ends(abort, comp
     assert len(made_by(served)) == 2
 
 
-def test_aborting_before_a_version_was_opened_does_nothing(cloud):
-    AbortVersion(task_id="abort", cloud=cloud, refresh="null", dataflow_jobs=[], region="").execute({})
+def test_what_the_registry_refuses_is_not_tried_again(abort, compute, open_version, prepare):
+    unheard_of = replace(open_version(), version=1)
+    with pytest.raises(AirflowFailException, match="no version 1"):
+        abort(unheard_of)
+    compute(unheard_of, {}, {})
+    with pytest.raises(AirflowFailException, match="no version 1"):
+        prepare(unheard_of)
+
+
+def test_tasks_access_the_registry_in_one_way():
+    for file in Path(operators.__file__).parent.glob("*.py"):
+        assert file.name == "base.py" or "cloud.registry" not in file.read_text(), file
+
+
+def test_a_task_fails_where_no_version_was_opened(task):
+    with pytest.raises(AirflowFailException, match="open_version has not opened a version"):
+        task(CleanUp, None).execute({})
+
+
+def test_airflow_2_is_told_of_every_link_of_ours():
+    classes = [found for found in vars(operators).values() if isinstance(found, type)]
+    links = {type(link) for operator in classes for link in operator.operator_extra_links}
+    ours = {link for link in links if link.__module__.startswith("foreserve.")}
+    assert ours == {type(link) for link in ForeservePlugin.operator_extra_links}
+
+
+def test_aborting_before_a_version_was_opened_does_nothing(task):
+    task(AbortVersion, None, dataflow_jobs=[], region="").execute({})
 
 
 def test_a_roll_back_goes_to_the_version_before_and_back_no_further_when_retried(cloud, context, promoted, registry):
@@ -441,7 +482,7 @@ def test_cleaning_up_keeps_what_can_be_served(promoted, task, warehouse):
     model = refreshes[0].model
     tables = {table.table_id for table in warehouse.list_tables(refreshes[0].dataset) if model in table.table_id}
     models = {found.model_id for found in warehouse.list_models(refreshes[0].dataset) if model in found.model_id}
-    kept = refreshes[-3:]  # the active one, and those that were kept for a rollback when it was exported
+    kept = refreshes[-3:]  # the active version, and those that could be rolled back to when it was exported
     assert models == {name(refresh.candidate_model) for refresh in kept}
     assert {table for table in tables if "_predictions_" in table} == {name(r.predictions_table) for r in kept}
     assert f"{model}_mine" in tables

@@ -9,7 +9,7 @@ GATE = QualityGate.model_validate(
 
 
 def test_a_first_model_need_only_be_good_enough():
-    assert GATE.decide({"roc_auc": 0.75, "log_loss": 0.6}, None).accepted
+    assert GATE.breaches({"roc_auc": 0.75, "log_loss": 0.6}, None) == []
 
 
 @pytest.mark.parametrize(
@@ -17,26 +17,39 @@ def test_a_first_model_need_only_be_good_enough():
     [
         ({"roc_auc": 0.7, "log_loss": 0.3}, None, "roc_auc is 0.7000, below the minimum 0.75"),
         ({"roc_auc": 0.8, "log_loss": 0.7}, None, "log_loss is 0.7000, above the maximum 0.6"),
-        ({"roc_auc": 0.8, "log_loss": 0.3}, {"roc_auc": 0.83}, "roc_auc is 0.8000, more than 0.02 below 0.8300"),
-        ({"roc_auc": 0.8, "log_loss": 0.3}, {"log_loss": 0.1}, "log_loss is 0.3000, more than 0.1 above 0.1000"),
+        (
+            {"roc_auc": 0.8, "log_loss": 0.3},
+            {"roc_auc": 0.83},
+            "roc_auc is 0.8000, more than 0.02 below the champion's 0.8300",
+        ),
+        (
+            {"roc_auc": 0.8, "log_loss": 0.3},
+            {"log_loss": 0.1},
+            "log_loss is 0.3000, more than 0.1 above the champion's 0.1000",
+        ),
         ({"roc_auc": float("nan"), "log_loss": 0.3}, None, "roc_auc is nan, below the minimum 0.75"),
     ],
 )
 def test_a_breach_is_named_with_its_numbers(candidate, champion, reason):
-    decision = GATE.decide(candidate, champion)
-    assert not decision.accepted
-    assert decision.reasons == [reason]
+    assert GATE.breaches(candidate, champion) == [reason]
 
 
 def test_a_small_regression_is_accepted():
-    assert GATE.decide({"roc_auc": 0.82, "log_loss": 0.3}, {"roc_auc": 0.83, "log_loss": 0.25}).accepted
+    assert GATE.breaches({"roc_auc": 0.82, "log_loss": 0.3}, {"roc_auc": 0.83, "log_loss": 0.25}) == []
 
 
 def test_a_metric_that_the_evaluation_lacks_is_named():
     with pytest.raises(ValueError, match="no metric 'log_loss'; it has roc_auc"):
-        GATE.decide({"roc_auc": 0.9}, None)
+        GATE.breaches({"roc_auc": 0.9}, None)
 
 
 def test_a_rule_must_say_something():
     with pytest.raises(ValidationError, match="at least one of minimum"):
         QualityGate.model_validate({"metrics": {"roc_auc": {}}})
+
+
+def test_a_gate_says_its_rules_in_words():
+    assert GATE.in_words() == {
+        "roc_auc": "at least 0.75, at most 0.02 below the champion's",
+        "log_loss": "at most 0.6, at most 0.1 above the champion's",
+    }

@@ -13,9 +13,20 @@ def test_a_refresh_survives_xcom():
 
 
 def test_everything_is_named_after_the_version():
-    names = {REFRESH.candidate_model, REFRESH.evaluation_table, REFRESH.predictions_table, REFRESH.changes_table}
-    assert len(names) == 4
+    names = {
+        REFRESH.candidate_model,
+        REFRESH.metrics_table,
+        REFRESH.predictions_table,
+        REFRESH.measures_table,
+        REFRESH.changes_table,
+    }
+    assert len(names) == 5
     assert {version_of(name.removeprefix("p.d."), "churn") for name in names} == {17}
+
+
+@pytest.mark.parametrize("name", ["churn_evaluation_17", "churn_checks_17"])
+def test_tables_of_the_first_release_are_recognised(name):
+    assert version_of(name, "churn") == 17
 
 
 @pytest.mark.parametrize(

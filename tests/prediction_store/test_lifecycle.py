@@ -295,8 +295,8 @@ def test_an_aborted_version_can_still_be_promoted_when_its_tests_pass_after_all(
 
 
 def test_notes_are_kept_with_the_version():
-    state = NEW.open(5).note(5, model="a", rows=1).note(5, rows=2)
-    assert state.versions[5].details == {"model": "a", "rows": 2}
+    state = NEW.open(5).note(5, cutoff="a", rows=1).note(5, rows=2)
+    assert state.versions[5].details == {"cutoff": "a", "rows": 2}
 
 
 def test_forgetting_keeps_what_can_be_read_and_what_must_be_purged():
@@ -314,7 +314,7 @@ def test_forgetting_keeps_what_can_be_read_and_what_must_be_purged():
 
 
 def test_a_document_leads_back_to_its_state():
-    state = promoted(exported(NEW).abort(1, None).note(1, gate={"accepted": True}))
+    state = promoted(exported(NEW).abort(1, None).note(1, quality_gate={"accepted": True}))
     assert ModelState.from_json(state.to_json()) == state
 
 
@@ -323,7 +323,7 @@ FIRST_RELEASE = """
  "versions": {
   "7": {"status": "promoted", "run": "http://airflow/runs/1", "held_until": 5, "writes_until": 6, "has_cells": true,
         "confirmed": true, "receipt": {"predictions": 3, "tombstones": 1},
-        "details": {"gate": {"outcome": "accepted"}}},
+        "details": {"gate": {"outcome": "accepted"}, "checks": {"outcome": "stopped"}, "model": "p.d.m_model_7"}},
   "9": {"status": "open", "run": "", "held_until": 0, "writes_until": 0, "has_cells": false,
         "confirmed": false, "receipt": null, "details": {}}}}
 """
@@ -346,7 +346,11 @@ def test_what_the_first_release_wrote_is_understood():
                 has_cells=True,
                 confirmed=True,
                 receipt=Receipt(3, 1),
-                details={"gate": {"outcome": "accepted"}},
+                details={
+                    "quality_gate": {"outcome": "accepted"},
+                    "prediction_gate": {"outcome": "stopped"},
+                    "bigquery_model": "p.d.m_model_7",
+                },
             ),
             9: VersionRecord(Status.OPEN),
         },

@@ -1,3 +1,3 @@
-{# Clusters have no label that could be held out: both models are judged on the customers that they are to divide. #}
+{# Clusters have no label, so there is nothing to hold out. Both BigQuery models are evaluated on all customers. #}
 {% from "habits.sql" import habits with context %}
 {{ habits() }}

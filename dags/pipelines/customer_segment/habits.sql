@@ -1,5 +1,5 @@
 {% from "shared/customers.sql" import history with context %}
-{# What tells customers apart. Logarithms, as a few customers buy very often. #}
+{# The features that tell customers apart. Logarithms, because a few customers buy very often. #}
 {% macro habits() %}
 SELECT
   customer_id,

@@ -1,4 +1,4 @@
-{# BigQuery numbers clusters as they come. Ordered by spend, they keep their names when the model is trained again. #}
+{# BigQuery numbers clusters in any order. Ranked by spend, they keep their names when the model is trained again. #}
 {% from "habits.sql" import habits with context %}
 SELECT
   customers.customer_id AS entity_id,

@@ -1,4 +1,4 @@
-{# As many clusters as predict.sql has names. KMEANS++ starts from customers who differ, not from any four. #}
+{# One cluster for each name in predict.sql. KMEANS++ starts from customers that differ. #}
 {% from "habits.sql" import habits with context %}
 CREATE OR REPLACE MODEL {{ model }}
 OPTIONS (

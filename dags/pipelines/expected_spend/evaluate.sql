@@ -1,3 +1,3 @@
-{# Held out in time: spending that lies after all that the model has learnt from. #}
+{# Held out in time: the spend in the last horizon, which train.sql does not use. #}
 {% from "labelled.sql" import labelled with context %}
 {{ labelled(variables.horizon_weeks, variables.horizon_weeks) }}

@@ -1,5 +1,5 @@
 {% from "shared/customers.sql" import history, purchases_after with context %}
-{# The customers as they were `weeks` weeks ago, and what they spent in the `horizon` weeks that followed. #}
+{# The customers `weeks` weeks ago, and their spend in the `horizon` weeks that followed. #}
 {% macro labelled(weeks, horizon) %}
 SELECT
   known.recency_weeks,

@@ -1,4 +1,4 @@
-{# Rounding aside, the prediction is the baseline (the average customer) and what each habit of this one adds to it. #}
+{# The prediction is the baseline (an average customer) plus the part that each feature adds, apart from rounding. #}
 {% from "shared/customers.sql" import history with context %}
 SELECT
   customer_id AS entity_id,

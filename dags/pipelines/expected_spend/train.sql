@@ -1,4 +1,4 @@
-{# Learns from the customers as they were two horizons ago, so that evaluate.sql can use the one that followed. #}
+{# Learns from the customers two horizons ago. The horizon since then is held out for evaluate.sql. #}
 {% from "labelled.sql" import labelled with context %}
 CREATE OR REPLACE MODEL {{ model }}
 OPTIONS (

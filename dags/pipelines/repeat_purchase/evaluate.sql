@@ -1,3 +1,3 @@
-{# Held out in time: labels that lie after all that the model has learnt from. #}
+{# Held out in time: the labels of the last horizon, which train.sql does not use. #}
 {% from "labelled.sql" import labelled with context %}
 {{ labelled(variables.horizon_weeks, variables.horizon_weeks) }}

@@ -1,5 +1,5 @@
 {% from "shared/customers.sql" import history, purchases_after with context %}
-{# The customers as they were `weeks` weeks ago, and whether (1 or 0) they bought in the `horizon` weeks that followed. #}
+{# The customers `weeks` weeks ago. The label is 1 if they bought in the `horizon` weeks that followed, else 0. #}
 {% macro labelled(weeks, horizon) %}
 SELECT
   known.recency_weeks,

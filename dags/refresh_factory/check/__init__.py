@@ -1,5 +1,5 @@
-"""Checks pipelines without running them: `make check-pipelines`.
+"""The checker of pipelines: finds mistakes without running anything (`make check-pipelines`).
 
-`templates` renders the SQL files and knows where each piece of the text came from; `bigquery` parses it; `metrics` has
-what ML.EVALUATE returns; `rules` are what must hold of a pipeline. Only here is sqlglot imported, never by a DAG file.
+`rules` has the checks. `templates` renders the SQL files and traces each piece of SQL to its line. `bigquery` parses
+the SQL, by sqlglot, which no DAG file imports.
 """

@@ -11,7 +11,7 @@ from refresh_factory.pipeline import PIPELINES
 
 
 def main() -> int:
-    """Print what is wrong, a line each, file and line first; return the exit code."""
+    """Print errors and warnings, one a line, with file and line first; return 1 if there is an error."""
     parser = argparse.ArgumentParser(prog="python -m refresh_factory.check", description=__doc__)
     parser.add_argument("folders", type=Path, nargs="*", help="the pipelines' folders (default: all of dags/pipelines)")
     folders = parser.parse_args().folders or sorted(
@@ -21,8 +21,9 @@ def main() -> int:
     for problem in problems:
         sys.stdout.write(f"{replace(problem, file=Path(os.path.relpath(problem.file)))}\n")
     names = ", ".join(folder.name for folder in folders)
-    sys.stdout.write(f"{len(problems)} problems in {names}\n" if problems else f"nothing wrong in {names}\n")
-    return 1 if problems else 0
+    errors = sum(not problem.is_warning for problem in problems)
+    sys.stdout.write(f"{errors} problems in {names}\n" if errors else f"nothing wrong in {names}\n")
+    return 1 if errors else 0
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ _TRIPLE = ("'''", '"""')
 
 
 class SqlError(Exception):
-    """What the parser does not understand."""
+    """SQL that the parser does not understand."""
 
     def __init__(self, message: str, offset: int) -> None:
-        """Give the message, and the offset of the character at which it applies."""
+        """Give the message, and the offset of the character that it is about."""
         super().__init__(message)
         self.offset = offset
 
@@ -27,9 +27,9 @@ def parse(sql: str) -> list[exp.Expr]:
     """The statements in a text.
 
     Raises:
-        SqlError: it is not SQL as BigQuery has it.
+        SqlError: the text is not BigQuery's SQL.
     """
-    logging.getLogger("sqlglot").setLevel(logging.ERROR)  # what it falls back on is an error here
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)  # its warnings are errors here
     try:
         tokens = _DIALECT.tokenize(sql)
     except TokenError as error:
@@ -43,7 +43,7 @@ def parse(sql: str) -> list[exp.Expr]:
     for statement in statements:
         if isinstance(statement, exp.Command):
             if tokens[0].text.upper() == "CREATE":
-                _parse(_after_as(tokens), sql)  # sqlglot takes what it cannot parse for text, and gives no reason
+                _parse(_after_as(tokens), sql)  # parsing the query alone gives the reason
             raise SqlError(f"not a statement that could be checked: {statement.this}", 0)
     return statements
 
@@ -58,7 +58,7 @@ def _parse(tokens: list[Token], sql: str) -> list[exp.Expr]:
 
 
 def options(statement: exp.Create) -> dict[str, Any]:
-    """The options of a CREATE MODEL whose values are strings, or arrays of strings, by their names in lower case."""
+    """The options of a CREATE MODEL that are strings or arrays of strings, by name in lower case."""
     found: dict[str, Any] = {}
     for option in statement.find_all(exp.Property):
         value = option.args.get("value")
@@ -70,12 +70,12 @@ def options(statement: exp.Create) -> dict[str, Any]:
 
 
 def offset(node: exp.Expr) -> int:
-    """Where in the text a node begins, as far as its names say."""
+    """The smallest offset of the identifiers in a node; 0 if it has none."""
     return min((name.meta["start"] for name in node.find_all(exp.Identifier) if "start" in name.meta), default=0)
 
 
 def columns(query: exp.Query) -> list[str] | None:
-    """The names of a query's columns, '' for one without a name; None where they hide behind a `*`."""
+    """The names of a query's columns, '' for one without a name; None if a `*` hides them."""
     scope = {cte.alias: cte.this for cte in query.find_all(exp.CTE)}
     return _columns(query, scope)
 
@@ -103,7 +103,7 @@ def _columns(query: exp.Expr, scope: dict[str, exp.Expr]) -> list[str] | None:
 
 
 def _only_source(query: exp.Select, scope: dict[str, exp.Expr]) -> exp.Expr | None:
-    """The query that a query selects from, if that is all that it selects from."""
+    """The query that a query selects from; None if it selects from a table or from several sources."""
     source = query.args.get("from_")
     if source is None or query.args.get("joins"):
         return None
@@ -112,7 +112,7 @@ def _only_source(query: exp.Select, scope: dict[str, exp.Expr]) -> exp.Expr | No
 
 
 def reserved_aliases(statement: exp.Expr) -> Iterator[exp.Identifier]:
-    """The names given to columns and tables that BigQuery takes only in back quotes."""
+    """The aliases that are reserved words, which BigQuery accepts only in back quotes."""
     for node in statement.find_all(exp.Alias, exp.TableAlias):
         name = node.args.get("alias") if isinstance(node, exp.Alias) else node.this
         if isinstance(name, exp.Identifier) and not name.quoted and name.name.lower() in RESERVED:
@@ -122,9 +122,9 @@ def reserved_aliases(statement: exp.Expr) -> Iterator[exp.Identifier]:
 def _without_argument_keywords(tokens: list[Token]) -> Iterator[Token]:
     """Leave MODEL and TABLE out of the arguments of `ML.NAME(MODEL m, TABLE t)`.
 
-    sqlglot knows them in some of these functions only; without, each is a function call like any other.
+    sqlglot knows these keywords in some functions only. Without them, it parses an ordinary function call.
     """
-    calls: list[bool] = []  # for each open bracket, whether it is that of an ML function
+    calls: list[bool] = []  # for each open bracket: is it that of an ML function?
     texts = ["", "", "", *(token.text.upper() for token in tokens)]
     for token, module, dot, before, text in zip(tokens, texts, texts[1:], texts[2:], texts[3:], strict=False):
         if token.token_type is TokenType.L_PAREN:
@@ -137,7 +137,7 @@ def _without_argument_keywords(tokens: list[Token]) -> Iterator[Token]:
 
 
 def _after_as(tokens: list[Token]) -> list[Token]:
-    """The query of a CREATE ... AS query."""
+    """The tokens after AS in a CREATE ... AS query."""
     depth = 0
     for position, token in enumerate(tokens, 1):
         depth += (token.token_type is TokenType.L_PAREN) - (token.token_type is TokenType.R_PAREN)
@@ -147,7 +147,7 @@ def _after_as(tokens: list[Token]) -> list[Token]:
 
 
 def _first_untokenizable(sql: str) -> int:
-    """Where the first line begins that is not whole by itself."""
+    """The offset of the first line that cannot be split into tokens by itself."""
     begin = 0
     for line in sql.splitlines(keepends=True):
         try:
@@ -159,5 +159,5 @@ def _first_untokenizable(sql: str) -> int:
 
 
 def _offset(sql: str, line: int, column: int) -> int:
-    """The offset of a line and a column, each counted from 1."""
+    """The offset of a line and a column, which both count from 1."""
     return sum(len(text) for text in sql.splitlines(keepends=True)[: line - 1]) + column - 1

@@ -1,4 +1,4 @@
-"""What must hold of a pipeline before Airflow sees it."""
+"""The checks of a pipeline before Airflow sees it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,6 @@ from sqlglot import exp
 
 from foreserve.refresh import Refresh
 from refresh_factory.check import bigquery
-from refresh_factory.check.metrics import metrics_of
 from refresh_factory.check.templates import Rendered, Templates
 from refresh_factory.pipeline import PIPELINE_FILE, Pipeline, PipelineError, Problem, load_pipeline
 from refresh_factory.yaml_file import YamlFile
@@ -17,29 +16,55 @@ _PROJECT = "my-project"
 _CUTOFF = "2026-01-01T00:00:00+00:00"
 _OUTPUT = ["entity_id", "prediction"]
 
+_CLASSIFICATION = ("precision", "recall", "accuracy", "f1_score", "log_loss", "roc_auc")
+_REGRESSION = (
+    "mean_absolute_error",
+    "mean_squared_error",
+    "mean_squared_log_error",
+    "median_absolute_error",
+    "r2_score",
+    "explained_variance",
+)
+_FAMILIES = ("BOOSTED_TREE", "RANDOM_FOREST", "DNN", "DNN_LINEAR_COMBINED", "AUTOML")
+_METRICS = {
+    "LOGISTIC_REG": _CLASSIFICATION,
+    "LINEAR_REG": _REGRESSION,
+    "KMEANS": ("davies_bouldin_index", "mean_squared_distance"),
+    "PCA": ("total_explained_variance_ratio",),
+    "AUTOENCODER": ("mean_absolute_error", "mean_squared_error", "mean_squared_log_error"),
+    **{f"{name}_CLASSIFIER": _CLASSIFICATION for name in _FAMILIES},
+    **{f"{name}_REGRESSOR": _REGRESSION for name in _FAMILIES},
+}
+"""The metrics that ML.EVALUATE returns, by model type, for types whose metrics depend on the type alone.
+
+Sources: https://cloud.google.com/bigquery/docs/evaluate-overview and
+https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-evaluate#output
+"""
+
 
 def check_pipelines(folders: Sequence[Path]) -> list[Problem]:
-    """Everything that is wrong with some pipelines, and between them."""
+    """The errors and warnings of some pipelines, each by itself and among them."""
     problems: list[Problem] = []
     row_keys: dict[str, tuple[str, Path]] = {}
     for folder in folders:
         try:
-            pipeline = load_pipeline(folder)
+            pipeline = load_pipeline(folder, warn=problems.append)
         except PipelineError as error:
             problems += error.problems
             continue
-        problems += _Check(folder, pipeline).run()
+        problems += PipelineCheck(folder, pipeline).run()
         expected, other = row_keys.setdefault(pipeline.entity_type, (pipeline.row_keys, folder))
         if pipeline.row_keys != expected:
             message = f"row_keys: {pipeline.row_keys!r}, but {expected!r} in {other}; a table has one form of row keys"
             problems.append(_in_yaml(folder, ("row_keys",), message))
-    return list(dict.fromkeys(problems))  # a file that several pipelines import has its problems once
+    return list(dict.fromkeys(problems))  # several pipelines may import the same file
 
 
-class _Check:
-    """Checks one pipeline."""
+class PipelineCheck:
+    """The check of one pipeline. Use it once."""
 
     def __init__(self, folder: Path, pipeline: Pipeline) -> None:
+        """Check the pipeline in `folder`."""
         self._folder = folder
         self._pipeline = pipeline
         self._templates = Templates(folder, pipeline, _PROJECT)
@@ -47,9 +72,10 @@ class _Check:
         self._problems: list[Problem] = []
 
     def run(self) -> list[Problem]:
+        """Return the errors."""
         self._check_names()
         if wrong := self._templates.problems():
-            return self._problems + wrong  # rendering would only find them again, in other words
+            return self._problems + wrong  # rendering would find the same errors again
         options = self._check_training()
         self._check_evaluation(options)
         self._check_prediction()
@@ -67,7 +93,7 @@ class _Check:
             self._problems.append(Problem(dag, None, message))
 
     def _check_training(self) -> dict[str, Any]:
-        """Check train.sql; return the options of the model."""
+        """Check train.sql; return the options of its CREATE MODEL."""
         model = self._refresh.candidate_model
         found = self._statement("train.sql", model)
         if found is None:
@@ -84,7 +110,7 @@ class _Check:
         return bigquery.options(statement)
 
     def _check_evaluation(self, options: dict[str, Any]) -> None:
-        """Check evaluate.sql: a query that has the label."""
+        """Check evaluate.sql: a query with the label of train.sql."""
         found = self._query("evaluate.sql")
         if found is None:
             return
@@ -108,9 +134,9 @@ class _Check:
             self._add(text, bigquery.offset(query), message)
 
     def _check_metrics(self, options: dict[str, Any]) -> None:
-        """Check that ML.EVALUATE has the metrics of the quality gate, where the model type says which it has."""
+        """Check that ML.EVALUATE returns the metrics of the quality gate, if the model type tells which it returns."""
         model_type = str(options.get("model_type", ""))
-        known = metrics_of(model_type)
+        known = _METRICS.get(model_type.upper(), ())
         for metric in self._pipeline.quality_gate.metrics:
             if known and metric not in known:
                 field = ("quality_gate", "metrics", metric)
@@ -129,7 +155,7 @@ class _Check:
         return statement, text
 
     def _statement(self, name: str, model: str | None) -> tuple[exp.Expr, Rendered] | None:
-        """The one statement of a file, unless something is wrong with it."""
+        """The one statement of a file; None, and a problem, if it has an error."""
         text = self._templates.render(name, self._refresh, model)
         if isinstance(text, Problem):
             self._problems.append(text)

@@ -1,4 +1,4 @@
-"""The Jinja templates of a pipeline: what is wrong with them, and which line of which file SQL comes from."""
+"""The Jinja templates of a pipeline: their errors, and the file and line of each piece of SQL."""
 
 import re
 import traceback
@@ -16,13 +16,13 @@ from refresh_factory.pipeline import SQL_FILES, Pipeline, Problem
 from refresh_factory.statements import SqlFiles, sql_environment, sql_loader
 
 NAMES = ("project", "dataset", "model", "cutoff", "variables")
-"""What SQL files see; evaluate.sql sees no `model`."""
+"""The names that SQL files may use. evaluate.sql must not use `model`."""
 
 _MARK = re.compile("\x01(?P<file>[^\x02]*):(?P<line>\\d+)\x02")
 
 
 class _MarkLines(Extension):
-    """Puts the file and the number of the line before every piece of a template's text."""
+    """Puts a mark with file and line before each piece of a template's text."""
 
     def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
         for token in stream:
@@ -36,7 +36,7 @@ class _MarkLines(Extension):
 
 @dataclass(frozen=True)
 class Rendered:
-    """A statement, and the places in the files where the pieces of its text begin."""
+    """A statement. The piece of text that begins at an offset comes from the place with the same index."""
 
     sql: str
     offsets: list[int]
@@ -51,7 +51,7 @@ class Templates:
     """The SQL files of one pipeline."""
 
     def __init__(self, folder: Path, pipeline: Pipeline, project: str) -> None:
-        """Look at the files in `folder`."""
+        """Prepare the files in `folder`."""
         self._folder = folder
         self._variables = pipeline.variables
         self._loader = sql_loader(folder)
@@ -60,7 +60,7 @@ class Templates:
         self._files = SqlFiles(folder, pipeline, project, self._environment)
 
     def problems(self) -> list[Problem]:
-        """What is wrong in the files and in those that they import, whether or not a refresh gets to that line."""
+        """The errors in the files, and in files that they import, also in lines that a refresh would not reach."""
         return list(self._walk())
 
     def _walk(self) -> Iterator[Problem]:
@@ -95,7 +95,7 @@ class Templates:
                     waiting.append((path, file, imported.lineno))
 
     def render(self, name: str, refresh: Refresh, model: str | None = None) -> Rendered | Problem:
-        """The statement in a file; or why there is none."""
+        """The statement in a file, or the error that prevents it."""
         try:
             marked = self._files.render(name, refresh, model)
         except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
@@ -116,14 +116,14 @@ class Templates:
         accesses: list[tuple[nodes.Expr, str | None, int]]
         accesses = [(node.node, node.attr, node.lineno) for node in tree.find_all(nodes.Getattr)]
         accesses += [(node.node, _constant(node.arg), node.lineno) for node in tree.find_all(nodes.Getitem)]
-        for of, name, line in accesses:
-            if isinstance(of, nodes.Name) and of.name == "variables" and name and name not in self._variables:
+        for value, name, line in accesses:
+            if isinstance(value, nodes.Name) and value.name == "variables" and name and name not in self._variables:
                 known = ", ".join(self._variables) or "none"
                 message = f"variables.{name}: not defined; add it to variables in pipeline.yaml (there: {known})"
                 yield Problem(file, line, message)
 
     def _failure(self, name: str, error: Exception) -> Problem:
-        """Why rendering failed, and where: Jinja puts the templates' lines into the traceback."""
+        """The error and the place of a failed rendering. Jinja puts the lines of templates into the traceback."""
         frames = traceback.extract_tb(error.__traceback__)
         place = next(
             ((frame.filename, frame.lineno) for frame in reversed(frames) if frame.filename.endswith(".sql")), None
@@ -136,5 +136,5 @@ class Templates:
 
 
 def _constant(value: nodes.Node | None) -> str | None:
-    """The string that a node stands for; None if it is made up while rendering."""
+    """The string that a node stands for; None if it is known only when the template is rendered."""
     return value.value if isinstance(value, nodes.Const) and isinstance(value.value, str) else None

@@ -1,4 +1,4 @@
-{# What is to be written. A NULL payload is a tombstone: the entity has no prediction any more. #}
+{# The rows to write. A NULL payload is a tombstone: the entity has no prediction any more. #}
 CREATE OR REPLACE TABLE `{{ refresh.changes_table }}` AS
 {% if refresh.active_predictions_table %}
 SELECT

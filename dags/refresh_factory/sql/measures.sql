@@ -1,7 +1,7 @@
 {% macro number(field) %}SAFE_CAST(JSON_VALUE(payload, '$.{{ field }}') AS FLOAT64){% endmacro %}
-{# One row: what the predictions are judged by, in themselves and against the served ones. #}
+{# One row with the figures that the prediction gate judges. #}
 {% set served = refresh.active_predictions_table %}
-CREATE OR REPLACE TABLE `{{ refresh.checks_table }}` AS
+CREATE OR REPLACE TABLE `{{ refresh.measures_table }}` AS
 SELECT *
 FROM (
   SELECT
@@ -16,7 +16,7 @@ FROM (
 )
 {% if served %}
 CROSS JOIN (SELECT COUNT(*) AS served FROM `{{ served }}`)
-{% if checks.max_changed is not none %}
+{% if gate.max_changed is not none %}
 CROSS JOIN (
   SELECT COUNTIF(candidate.payload IS DISTINCT FROM served.payload) / GREATEST(COUNT(*), 1) AS changed_share
   FROM `{{ refresh.predictions_table }}` AS candidate
@@ -25,17 +25,17 @@ CROSS JOIN (
 )
 {% endif %}
 {% endif %}
-{% for field, rule in checks.drift.items() %}
+{% for field, rule in gate.drift.items() %}
 CROSS JOIN (
   SELECT COUNTIF({{ number(field) }} IS NOT NULL) AS numbers_{{ field }}
   FROM `{{ refresh.predictions_table }}`
 )
 {% if served %}
 {#
-  Population stability index: the sum over bins of (c - s) * ln(c / s), c and s being the candidate's and the served
-  version's shares (N. Siddiqi, Credit Risk Scorecards, 2006, ch. 8); the same as Jeffreys' divergence. The bins are
-  quantiles of the served version; predictions without a number have a bin of their own. Half a row more in each bin
-  keeps the logarithm finite where one side has none. NULL where the served version has no number at all.
+  Population stability index: the sum over bins of (c - s) * ln(c / s), where c and s are the shares of this version and
+  of the active version (N. Siddiqi, Credit Risk Scorecards, 2006, ch. 8). It equals Jeffreys' divergence. The bins are
+  quantiles of the active version. Predictions without a number have a bin of their own. Each bin has half a row more,
+  so that the logarithm is finite if one side has no row. NULL if the active version has no number.
 #}
 CROSS JOIN (
   WITH

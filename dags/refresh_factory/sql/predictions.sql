@@ -1,4 +1,4 @@
-{# Every prediction, as JSON that is ready to be served. #}
+{# All predictions, as the JSON that the lookup service sends. #}
 CREATE OR REPLACE TABLE `{{ refresh.predictions_table }}` AS
 SELECT
   CAST(entity_id AS STRING) AS entity_id,

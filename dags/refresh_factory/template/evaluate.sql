@@ -1,3 +1,3 @@
-{# One query: rows that the model has not learnt from, with the label. Models are judged on them by ML.EVALUATE. #}
+{# One query: held-out rows with the label. ML.EVALUATE evaluates the BigQuery models on them. #}
 {% from "labelled.sql" import labelled with context %}
 {{ labelled(variables.horizon_weeks) }}

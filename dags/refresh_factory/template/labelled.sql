@@ -1,6 +1,6 @@
-{# Macros may be kept in files of their own, here or in dags/shared. #}
+{# Files of macros may lie here or in dags/shared. #}
 {% from "shared/customers.sql" import history, purchases_after with context %}
-{# The customers as they were `weeks` weeks ago, and whether (1 or 0) they spent enough in the weeks that followed. #}
+{# The customers `weeks` weeks ago. The label is 1 if they spent enough in the weeks that followed, else 0. #}
 {% macro labelled(weeks) %}
 SELECT
   known.recency_weeks,

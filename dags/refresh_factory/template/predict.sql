@@ -1,4 +1,4 @@
-{# One query with two columns: the id to look up, and what is served for it as JSON. #}
+{# One query with two columns: the id to look up, and the prediction, which is served as JSON. #}
 {% from "shared/customers.sql" import history with context %}
 SELECT
   customer_id AS entity_id,

@@ -1,4 +1,4 @@
-{# One CREATE OR REPLACE MODEL, of any type. It learns from the time before the rows of evaluate.sql. #}
+{# One CREATE OR REPLACE MODEL, of any type. It learns from weeks before those of evaluate.sql. #}
 {% from "labelled.sql" import labelled with context %}
 CREATE OR REPLACE MODEL {{ model }}
 OPTIONS (

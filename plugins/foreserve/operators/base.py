@@ -1,54 +1,114 @@
-"""What the operators have in common."""
+"""The base classes of all operators: registry access, and the refresh that a task works on."""
 
 from __future__ import annotations
 
-import json
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from foreserve.airflow_compat import AirflowFailException, BaseOperator
+from foreserve.airflow_compat import AirflowException, AirflowFailException, BaseOperator, triggering_user
 from foreserve.refresh import Refresh
-from prediction_store.lifecycle import RegistryError, now_ms
+from prediction_store.details import Signed
+from prediction_store.lifecycle import ModelState, RegistryBusyError, RegistryError, now_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from foreserve.airflow_compat import Context
     from foreserve.cloud import Cloud
-    from prediction_store.lifecycle import ModelState
+    from prediction_store.registry import Registry
+
+OPEN_VERSION = "open_version"
+"""The id of the task that opens a refresh's version. Its XCom is the refresh."""
 
 
 class CloudOperator(BaseOperator):
-    """A task that talks to the cloud."""
+    """A task that uses BigQuery, the version registry or the lookup service."""
 
     def __init__(self, *, cloud: Cloud, **kwargs: Any) -> None:
-        """Work in `cloud`."""
+        """Use the clients of `cloud`; `kwargs` are those of every operator."""
         super().__init__(**kwargs)
         self.cloud = cloud
 
-
-class RefreshOperator(CloudOperator):
-    """A task on an open version."""
-
-    template_fields: Sequence[str] = ("refresh",)
-
-    def __init__(self, *, refresh: str, **kwargs: Any) -> None:
-        """Work on `refresh`: a template that gives the XCom of `OpenVersion` as JSON."""
-        super().__init__(**kwargs)
-        self.refresh = refresh
-
-    @property
-    def current(self) -> Refresh:
-        """The refresh, once the task runs."""
-        return Refresh.from_xcom(json.loads(self.refresh))
-
-    def step(self, step: Callable[[ModelState], ModelState]) -> ModelState:
-        """Make a step in the registry, and say that the run goes on; the state that follows.
+    @contextmanager
+    def registry(self) -> Iterator[Registry]:
+        """Open the version registry. Every task accesses the registry through this method.
 
         Raises:
-            AirflowFailException: the step is not allowed; trying again would not help.
+            AirflowException: another run has the run lease, or other writers were faster. The task is tried again.
+            AirflowFailException: the registry refused a step for another reason. The task fails without another try.
         """
-        refresh, now = self.current, now_ms()
         try:
             with self.cloud.registry() as registry:
-                return registry.update(refresh.model, lambda state: step(state).renew_run_lease(refresh.version, now))
+                yield registry
+        except RegistryBusyError as error:
+            raise AirflowException(str(error)) from error
         except RegistryError as error:
             raise AirflowFailException(str(error)) from error
+
+
+class RefreshOperator(CloudOperator):
+    """A task of a refresh whose version is open.
+
+    `opened` is the refresh, from the XCom of the task `OPEN_VERSION`. It is set when Airflow renders the templates of
+    the task, and is None if no version was opened.
+    """
+
+    template_fields: Sequence[str] = ("opened",)
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Work on the refresh that the task `OPEN_VERSION` opened; `kwargs` are those of `CloudOperator`."""
+        super().__init__(**kwargs)
+        self.opened: Refresh | None = None
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Render the templates, and set the fields that depend on the refresh.
+
+        Airflow calls this before it runs or resumes the task, and then stores the fields for its page of rendered
+        templates. No value that is set here is rendered as a template.
+        """
+        xcom = context["ti"].xcom_pull(task_ids=OPEN_VERSION)
+        super().render_template_fields(context, jinja_env)
+        if xcom is not None:
+            self.opened = Refresh.from_xcom(xcom)
+            self.set_fields(context)
+
+    def set_fields(self, context: Context) -> None:
+        """Set the fields that depend on the refresh. Subclasses override this."""
+
+    @property
+    def refresh(self) -> Refresh:
+        """The refresh.
+
+        Raises:
+            AirflowFailException: no version was opened.
+        """
+        if self.opened is None:
+            raise AirflowFailException(f"the task {OPEN_VERSION} has not opened a version")
+        return self.opened
+
+    def step(self, step: Callable[[ModelState], ModelState] = lambda state: state) -> ModelState:
+        """Change the model's state in the registry, and renew the run lease; return the state that follows.
+
+        Args:
+            step: from the current state to the state that follows. Without it, only the run lease is renewed.
+
+        Raises:
+            AirflowException: other writers were faster.
+            AirflowFailException: the step is not allowed.
+        """
+        refresh, now = self.refresh, now_ms()
+        with self.registry() as registry:
+            return registry.update(refresh.model, lambda state: step(state).renew_run_lease(refresh.version, now))
+
+
+def signed(context: Context, by: str | None = None) -> Signed:
+    """The author, run and time of a decision.
+
+    Args:
+        context: the context of the task that decides.
+        by: who decided; None: the user who triggered the run, or else the run's type (such as `scheduled`).
+    """
+    run = context["dag_run"]
+    by = by or triggering_user(run) or str(getattr(run.run_type, "value", run.run_type))
+    return {"by": by, "run_id": run.run_id, "at": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -1,4 +1,4 @@
-"""Beam jobs: run here, or submitted to Dataflow and awaited."""
+"""Beam jobs: run on this machine, or submitted to Dataflow and awaited."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from foreserve.airflow_compat import AirflowFailException, BaseSensorOperator
 from foreserve.operators.base import RefreshOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 
     from foreserve.airflow_compat import Context
     from foreserve.cloud import Cloud
+    from foreserve.refresh import Refresh
 
 _ERRORS_SHOWN = 3
 
-# Around the job's own process, in two respects. It imports from the folder that holds its package, whatever Airflow's
-# processes have on their path. And the kernel ends it when the task's is killed, which then can do nothing itself
-# (setpriv: util-linux). The provider takes one word as the interpreter, which it also asks for Beam's version: so that
-# one becomes setpriv, and setpriv the interpreter again, each in the same process.
-_LAUNCHER = (
+# The wrapper of a job's Python process does two things:
+# 1. It puts the folder that holds the job's package first on PYTHONPATH, whatever path Airflow's processes have.
+# 2. It runs the job under `setpriv --pdeathsig KILL` (util-linux). So the kernel kills the job when the task's process
+#    dies, even if that is killed by SIGKILL and cannot clean up.
+# The provider accepts one executable as the interpreter, which it also asks for Beam's version. So the interpreter
+# runs this code, which executes setpriv, which executes the interpreter with the job; all in the same process.
+_WRAPPER = (
     "import os, sys; packages = os.path.dirname(os.path.dirname(sys.argv[1])); "
     "os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [packages, os.environ.get('PYTHONPATH')])); "
     "os.execvp('setpriv', ['setpriv', '--pdeathsig', 'KILL', sys.executable, *sys.argv[1:]])"
@@ -32,10 +35,10 @@ _LAUNCHER = (
 
 
 class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
-    """Runs a job of `beam_jobs`, as the provider's operator does; on Dataflow, that only submits it.
+    """Runs a job of `beam_jobs` by the provider's operator. On Dataflow, it only submits the job.
 
-    The job's id on Dataflow is the XCom `dataflow_job_id`, as soon as the job has it. Killed before the job was
-    submitted, the task takes the submitting process with it; killed after that, it cancels the job.
+    The XCom `dataflow_job_id` holds the job's id on Dataflow, as soon as the job has one. If the task is killed before
+    the job is submitted, the submitting process is killed too. If it is killed later, it cancels the job.
     """
 
     template_fields: Sequence[str] = (*RefreshOperator.template_fields, *BeamRunPythonPipelineOperator.template_fields)
@@ -46,7 +49,8 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
         python: str,
         script: str,
         runner: str,
-        pipeline_options: dict[str, Any],
+        options: dict[str, Any],
+        refresh_options: Callable[[Refresh], dict[str, Any]],
         cloud: Cloud,
         region: str,
         **kwargs: Any,
@@ -55,20 +59,21 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
 
         Args:
             python: an interpreter that has apache-beam.
-            script: the job's file, in the folder of its package; beside that are the packages that it imports.
+            script: the job's file, in the folder of its package. The packages that the job imports are beside that.
             runner: Beam's runner.
-            pipeline_options: further options: Beam's and its own.
-            cloud: where it works.
-            region: where Dataflow runs it.
-            kwargs: those of every task of a refresh.
+            options: the options of Beam and of the job.
+            refresh_options: further options, which depend on the refresh.
+            cloud: the environment of the job.
+            region: the region of a Dataflow job.
+            kwargs: those of `RefreshOperator`.
         """
         super().__init__(
             cloud=cloud,
             py_interpreter=python,
-            py_options=["-c", _LAUNCHER],
+            py_options=["-c", _WRAPPER],
             py_file=script,
             runner=runner,
-            pipeline_options={"job_name": None, **pipeline_options},  # the job's own, instead of one made here
+            pipeline_options={"job_name": None, **options},  # None: the job chooses its name, not the provider
             dataflow_config={
                 "project_id": cloud.project,
                 "location": region,
@@ -79,26 +84,31 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
             deferrable=False,
             **kwargs,
         )
+        self.refresh_options = refresh_options
+
+    def set_fields(self, context: Context) -> None:
+        """Add the options that depend on the refresh."""
+        self.pipeline_options = {**self.pipeline_options, **self.refresh_options(self.refresh)}
 
     def execute(self, context: Context) -> Any:
-        """Run the process, and log what it says.
+        """Run the job's process, and log its output. No job is run for a version that was promoted.
 
         Raises:
             AirflowFailException: a newer version was opened.
-            AirflowException: the job failed, or Dataflow did not take it.
+            AirflowException: the job failed, or Dataflow did not accept it.
         """
-        version = self.current.version
+        version = self.refresh.version
         if self.step(lambda state: state.resume_export(version)).was_promoted(version):
-            self.log.warning("version %d was promoted: nothing of it changes any more, and no job is run", version)
+            self.log.warning("no job is run: version %d was promoted, so its cells must not change any more", version)
             return None
         return super().execute(context)
 
 
 class AwaitDataflowJob(BaseSensorOperator):
-    """Waits for a job on Dataflow, holding no worker slot; each time it looks, it logs the job's state and counters.
+    """Waits for a job on Dataflow without a worker slot. Each poke logs the job's state and counters.
 
-    Killed while it looks, it cancels the job. Mostly nothing of it runs: then `cancel_dataflow_job` does, when the
-    version is aborted.
+    If the task is killed during a poke, it cancels the job. Between pokes no process runs; then `AbortVersion` cancels
+    the job.
     """
 
     template_fields: Sequence[str] = ("job_id",)
@@ -107,10 +117,10 @@ class AwaitDataflowJob(BaseSensorOperator):
         """Wait for a job.
 
         Args:
-            job_id: the job's id; empty: it did not run on Dataflow, and so has ended.
-            metrics: the namespace of its counters.
-            cloud: where it runs.
-            region: where in it.
+            job_id: the job's id; empty if it did not run on Dataflow, and so has ended.
+            metrics: the namespace of the job's counters.
+            cloud: the environment of the job.
+            region: the job's region.
             kwargs: those of every sensor.
         """
         super().__init__(mode="reschedule", **kwargs)
@@ -120,10 +130,10 @@ class AwaitDataflowJob(BaseSensorOperator):
         self.region = region
 
     def poke(self, context: Context) -> bool:
-        """Look how far the job is.
+        """Log the job's progress; return True if it has ended.
 
         Raises:
-            AirflowFailException: it failed or was cancelled; says why.
+            AirflowFailException: the job failed or was cancelled. The message has the job's last errors.
         """
         if not self.job_id:
             return True
@@ -150,7 +160,7 @@ class AwaitDataflowJob(BaseSensorOperator):
 
 
 def cancel_dataflow_job(cloud: Cloud, region: str, job_id: str) -> bool:
-    """Ask Dataflow to cancel a job, unless it has ended; whether it was asked. Does not wait."""
+    """Ask Dataflow to cancel a job, without waiting; return False if the job has ended or `job_id` is empty."""
     if not job_id:
         return False
     from airflow.providers.google.cloud.hooks.dataflow import DataflowJobStatus
@@ -173,10 +183,10 @@ def _job(cloud: Cloud, region: str, job_id: str) -> dict[str, str]:
 
 
 def _counters(updates: Iterable[dict[str, Any]], namespace: str, *, tentative: bool) -> Counter[str]:
-    """The counters of a namespace, each added up over all steps.
+    """The counters of a namespace, each summed over all steps.
 
-    Dataflow has each twice: of finished work and, `tentative`, with work in progress. When a job has ended, the former
-    is exact.
+    Dataflow reports each counter twice: for finished work, and (tentative) including work in progress. Only the former
+    is exact once a job has ended.
     """
     counters: Counter[str] = Counter()
     for update in updates:

@@ -1,4 +1,4 @@
-"""Before and after the export job."""
+"""The steps before and after the export job."""
 
 from __future__ import annotations
 
@@ -15,75 +15,91 @@ if TYPE_CHECKING:
 
     from foreserve.airflow_compat import Context
     from foreserve.refresh import Refresh
+    from prediction_store.details import Counts
 
 
 class PrepareExport(RefreshOperator, BaseBranchOperator):
-    """Announces the export in the registry; chooses between the purge and the export itself."""
+    """Announces the export in the registry, and chooses the next task: the purge, or the export itself."""
 
-    template_fields: Sequence[str] = ("refresh", "model")
+    template_fields: Sequence[str] = (*RefreshOperator.template_fields, "bigquery_model")
 
-    def __init__(self, *, model: str, purge_task_id: str, export_task_id: str, **kwargs: Any) -> None:
-        """Prepare the export of what `model` (the name of a BigQuery ML model; empty: the champion) predicted."""
+    def __init__(self, *, bigquery_model: str, purge_task_id: str, export_task_id: str, **kwargs: Any) -> None:
+        """Prepare an export.
+
+        Args:
+            bigquery_model: the BigQuery model that made the predictions; empty: the champion.
+            purge_task_id: the task to choose if stale cells would be read with the version.
+            export_task_id: the task to choose otherwise.
+            kwargs: those of `RefreshOperator`.
+        """
         super().__init__(**kwargs)
-        self.model = model
+        self.bigquery_model = bigquery_model
         self.purge_task_id = purge_task_id
         self.export_task_id = export_task_id
 
     def choose_branch(self, context: Context) -> str:
-        """Count the changes, announce the export, and purge only if stale cells could be read with it.
+        """Count the changes, announce the export, and choose. Nothing changes if the version was promoted.
 
-        A version that was promoted is left as it is.
+        Raises:
+            AirflowFailException: a newer version was opened.
         """
-        refresh = self.current
+        refresh = self.refresh
         client = self.cloud.bigquery()
         total = next(iter(client.query_and_wait(f"SELECT COUNT(*) FROM `{refresh.predictions_table}`")))[0]
         expected = expected_receipt(client, refresh)
-        counts = {
+        counts: Counts = {
             "predictions": total,
             "written": expected.predictions,
             "tombstones": expected.tombstones,
             "unchanged": total - expected.predictions,
         }
-        model = self.model or refresh.champion_model
 
         def announce(state: ModelState) -> ModelState:
             if state.was_promoted(refresh.version):
                 return state
             noted = state.note(
                 refresh.version,
-                model=model,
+                bigquery_model=self.bigquery_model or refresh.champion_model,
                 cutoff=refresh.cutoff,
                 predictions_table=refresh.predictions_table,
                 counts=counts,
             )
             return noted.begin_export(refresh.version)
 
-        state = self.step(announce)
-        stale = state.stale_versions(refresh.version)
+        stale = self.step(announce).stale_versions(refresh.version)
         self.log.info("of %(predictions)d predictions, %(written)d to write, %(unchanged)d unchanged", counts)
         self.log.info("%d tombstones; stale versions to purge: %s", expected.tombstones, stale or "none")
         return self.purge_task_id if stale else self.export_task_id
 
 
 class WaitForReplication(RefreshOperator):
-    """Waits until every cluster of the instance has what was written. At once where there is only one."""
+    """Waits until every cluster of the Bigtable instance has the written cells. With one cluster, it ends at once."""
 
     def __init__(self, *, entity_type: str, poll_seconds: float, **kwargs: Any) -> None:
-        """Wait for the table of `entity_type`."""
+        """Wait for a table.
+
+        Args:
+            entity_type: the table.
+            poll_seconds: the time between two questions to Bigtable, in seconds.
+            kwargs: those of `RefreshOperator`.
+        """
         super().__init__(**kwargs)
         self.entity_type = entity_type
         self.poll_seconds = poll_seconds
 
     def execute(self, context: Context) -> None:
-        """Ask Bigtable for a consistency token, and wait until it is consistent."""
+        """Get a consistency token from Bigtable, and wait until the table is consistent."""
         from prediction_store.tables import Tables
 
         Tables(self.cloud.bigtable).wait_for_replication(self.entity_type, self.poll_seconds)
-        self.log.info("every cluster has the cells of version %d", self.current.version)
+        self.log.info("every cluster has the cells of version %d", self.refresh.version)
 
 
 def expected_receipt(client: bigquery.Client, refresh: Refresh) -> Receipt:
-    """What the export of a refresh must write, according to BigQuery."""
+    """The counts of cells that the export of a refresh must write, according to BigQuery.
+
+    `PrepareExport` records them. `Promote` counts again, so that a table which changed in between is noticed.
+    """
     sql = f"SELECT COUNT(payload), COUNTIF(payload IS NULL) FROM `{refresh.changes_table}`"
     predictions, tombstones = next(iter(client.query_and_wait(sql)))
     return Receipt(predictions, tombstones)

@@ -1,152 +1,198 @@
-"""The gates: on a newly trained model, and on its predictions."""
+"""The quality gate and the prediction gate as tasks."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from foreserve.airflow_compat import AirflowFailException
-from foreserve.decisions import Outcome, decided
-from foreserve.operators.base import RefreshOperator
-from foreserve.operators.human_approval import STOP, AskingOperator
+from foreserve.operators.base import RefreshOperator, signed
+from foreserve.operators.human_approval import STOP, HumanApprovalOperator
+from prediction_store.details import GateDecision, Outcome, VersionDetails
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from foreserve.airflow_compat import Context
-    from foreserve.prediction_gate import Checks
+    from foreserve.prediction_gate import PredictionGate
     from foreserve.quality_gate import QualityGate
+    from prediction_store.details import Evaluation, Measures
 
-WhenClosed = Literal["keep_champion", "stop", "ask"]
+OnBreach = Literal["keep_champion", "stop", "ask"]
 
-_USE = "Use the new model"
-_KEEP = "Keep the model in use"
-_SERVE = "Serve these predictions"
+_ACCEPTING: tuple[Outcome, ...] = ("accepted", "overridden", "approved")
+_USE_CANDIDATE = "Use the candidate"
+_KEEP_CHAMPION = "Keep the champion"
+_USE_PREDICTIONS = "Use the predictions"
 
 
-class Gate(RefreshOperator, AskingOperator):  # type: ignore[misc]  # Airflow types template_fields in two ways
-    """Judges, acts as the pipeline or the trigger form says where a rule is broken, and records the decision."""
+class ApplyGate(RefreshOperator, HumanApprovalOperator):  # type: ignore[misc]  # Airflow types template_fields in two ways
+    """Finds breaches, acts on them as the pipeline or the trigger form says, and records the decision."""
 
-    detail: str
-    """The name under which the registry keeps the decision, among the version's details."""
+    detail: Literal["quality_gate", "prediction_gate"]
+    """The key of the decision in the version's details."""
 
-    def __init__(self, *, when_closed: WhenClosed, **kwargs: Any) -> None:
-        """Act as `when_closed` says where a rule is broken."""
+    def __init__(self, *, on_breach: OnBreach, **kwargs: Any) -> None:
+        """Apply a gate.
+
+        Args:
+            on_breach: the action on a breach.
+            kwargs: those of `RefreshOperator` and `HumanApprovalOperator`.
+        """
         super().__init__(**kwargs)
-        self.when_closed = when_closed
+        self.on_breach = on_breach
 
     @abstractmethod
     def result(self, outcome: Outcome) -> str | None:
-        """What the following tasks go on with after an outcome; None: they must not."""
+        """The BigQuery model or table that the refresh goes on with after an outcome; None if it must stop."""
 
-    def act(self, context: Context, breaches: Sequence[str], options: Sequence[str]) -> str:
-        """Decide, given the rules that are broken; `options`: what a person might choose.
+    def decide(self, context: Context, breaches: Sequence[str], options: Sequence[str]) -> str:
+        """Decide, and record the decision; return the result.
+
+        Args:
+            context: the context of the task.
+            breaches: the breaches in words.
+            options: the answers that a person may choose from, besides to stop.
 
         Raises:
             AirflowFailException: the refresh must stop.
         """
         params = context["params"]
         if not breaches:
-            return self._settle(context, Outcome.ACCEPTED, breaches)
+            return self.settle(context, "accepted", breaches)
         if params["override_gates"]:
-            return self._settle(context, Outcome.OVERRIDDEN, breaches, why=params["reason"])
-        if self.when_closed == "ask":
-            self._record(context, Outcome.ASKED, breaches)
-            problem = "\n".join(["Broken rules:", "", *(f"- {breach}" for breach in breaches)])
-            self.ask(context, problem, options)
-        keeps = self.when_closed == "keep_champion" and self.result(Outcome.KEPT_CHAMPION)
-        return self._settle(context, Outcome.KEPT_CHAMPION if keeps else Outcome.STOPPED, breaches)
+            return self.settle(context, "overridden", breaches, why=params["reason"])
+        if self.on_breach == "ask":
+            self._record(context, "asked", breaches, None)
+            self.ask(context, "\n".join(["Breaches:", "", *(f"- {breach}" for breach in breaches)]), options)
+        keeps = self.on_breach == "keep_champion" and self.result("kept_champion")
+        return self.settle(context, "kept_champion" if keeps else "stopped", breaches)
 
     def answered(self, context: Context, option: str, by: str, why: str) -> str:
         """Act on a person's answer."""
-        with self.cloud.registry() as registry:
-            details = registry.get(self.current.model).versions[self.current.version].details
-        outcomes = {STOP: Outcome.STOPPED, _KEEP: Outcome.KEPT_CHAMPION}
-        outcome = outcomes.get(option, Outcome.APPROVED)
-        return self._settle(context, outcome, details[self.detail]["reasons"], by=by, why=why)
+        with self.registry() as registry:
+            details = registry.get(self.refresh.model).versions[self.refresh.version].details
+        outcomes: dict[str, Outcome] = {STOP: "stopped", _KEEP_CHAMPION: "kept_champion"}
+        outcome = outcomes.get(option, "approved")
+        return self.settle(context, outcome, details[self.detail]["reasons"], by=by, why=why)
 
-    def note(self, **details: Any) -> None:
-        """Add to what the registry keeps of the version."""
-        with self.cloud.registry() as registry:
-            registry.update(self.current.model, lambda state: state.note(self.current.version, **details))
-
-    def _settle(
+    def settle(
         self, context: Context, outcome: Outcome, reasons: Sequence[str], *, by: str | None = None, why: str = ""
     ) -> str:
-        result = None if outcome is Outcome.STOPPED else self.result(outcome)
-        self._record(context, outcome, reasons, result=result, by=by, why=why)
-        broken = "; ".join(reasons)
+        """Record a final decision; return the result.
+
+        Args:
+            context: the context of the task.
+            outcome: the outcome.
+            reasons: the breaches or errors in words.
+            by: the person who decided; None: who triggered the run.
+            why: the reason that a person gave.
+
+        Raises:
+            AirflowFailException: the refresh must stop.
+        """
+        result = None if outcome == "stopped" else self.result(outcome)
+        self._record(context, outcome, reasons, result, by=by, why=why)
+        breaches = "; ".join(reasons)
         if result is None:
-            raise AirflowFailException(f"the {self.task_id} is closed: {broken}")
-        self.log.info("%s: %s%s", outcome, result, broken and f"; {broken}")
+            raise AirflowFailException(f"stopped by the {self.detail}: {breaches}")
+        self.log.info("%s: %s%s", outcome, result, breaches and f"; {breaches}")
         return result
 
     def _record(
-        self, context: Context, outcome: Outcome, reasons: Sequence[str], *, by: str | None = None, **what: str | None
+        self,
+        context: Context,
+        outcome: Outcome,
+        reasons: Sequence[str],
+        result: str | None,
+        *,
+        by: str | None = None,
+        why: str = "",
     ) -> None:
-        accepted = outcome.lets_through
-        record = decided(context, by=by, outcome=outcome, accepted=accepted, reasons=list(reasons), **what)
-        self.note(**{self.detail: record})
+        decision: GateDecision = {
+            "outcome": outcome,
+            "accepted": outcome in _ACCEPTING,
+            "reasons": list(reasons),
+            "result": result,
+            "why": why,
+            **signed(context, by),
+        }
+        details: VersionDetails = {}
+        details[self.detail] = decision
+        self.step(lambda state: state.note(self.refresh.version, **details))
 
 
-class CheckQuality(Gate):
-    """Compares the candidate with the champion; returns the name of the model to predict with."""
+class ApplyQualityGate(ApplyGate):
+    """Compares the candidate with the rules and the champion; returns the BigQuery model to predict with."""
 
-    detail = "gate"
+    detail = "quality_gate"
 
     def __init__(self, *, gate: QualityGate, **kwargs: Any) -> None:
-        """Judge by `gate`."""
-        subject = "The new model breaks rules of the pipeline. Use it?"
-        super().__init__(when_closed=gate.when_closed, subject=subject, options=[_USE, _KEEP], **kwargs)
+        """Apply `gate`; `kwargs` are those of `RefreshOperator`."""
+        super().__init__(
+            on_breach=gate.on_breach,
+            subject="The candidate breaches rules of the quality gate. Use it?",
+            options=[_USE_CANDIDATE, _KEEP_CHAMPION],
+            **kwargs,
+        )
         self.gate = gate
 
     def execute(self, context: Context) -> str:
-        """Decide, and record the decision with its numbers."""
-        refresh = self.current
-        rows = self.cloud.bigquery().query_and_wait(f"SELECT * FROM `{refresh.evaluation_table}`")
+        """Read the metrics, record them, and decide.
+
+        Raises:
+            AirflowFailException: the refresh must stop.
+        """
+        refresh = self.refresh
         metrics: dict[str, dict[str, float]] = {}
-        for row in rows:
+        for row in self.cloud.bigquery().query_and_wait(f"SELECT * FROM `{refresh.metrics_table}`"):
             values = dict(row.items())
             role = values.pop("role")
             metrics[role] = {name: float(value) for name, value in values.items() if value is not None}
-        self.note(metrics=metrics)
+        evaluation = cast("Evaluation", metrics)
+        self.step(lambda state: state.note(refresh.version, metrics=evaluation))
         for role, values in metrics.items():
             self.log.info("%s: %s", role, ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
-        decision = self.gate.decide(metrics["candidate"], metrics.get("champion"))
-        return self.act(context, decision.reasons, [_USE, _KEEP] if refresh.champion_model else [_USE])
+        breaches = self.gate.breaches(evaluation["candidate"], evaluation.get("champion"))
+        options = [_USE_CANDIDATE, _KEEP_CHAMPION] if refresh.champion_model else [_USE_CANDIDATE]
+        return self.decide(context, breaches, options)
 
     def result(self, outcome: Outcome) -> str | None:
-        """The model to predict with."""
-        refresh = self.current
-        return refresh.candidate_model if outcome.lets_through else refresh.champion_model
+        """The BigQuery model to predict with."""
+        return self.refresh.candidate_model if outcome in _ACCEPTING else self.refresh.champion_model
 
 
-class CheckPredictions(Gate):
-    """Judges the predictions, in themselves and against those that are served; returns their table."""
+class ApplyPredictionGate(ApplyGate):
+    """Judges the predictions, by themselves and against the active version; returns their table."""
 
-    detail = "checks"
+    detail = "prediction_gate"
 
-    def __init__(self, *, checks: Checks, **kwargs: Any) -> None:
-        """Judge by `checks`."""
-        subject = "The predictions are not as the pipeline expects. Serve them?"
-        super().__init__(when_closed=checks.when_closed, subject=subject, options=[_SERVE], **kwargs)
-        self.checks = checks
+    def __init__(self, *, gate: PredictionGate, **kwargs: Any) -> None:
+        """Apply `gate`; `kwargs` are those of `RefreshOperator`."""
+        super().__init__(
+            on_breach=gate.on_breach,
+            subject="The predictions breach rules of the prediction gate. Use them?",
+            options=[_USE_PREDICTIONS],
+            **kwargs,
+        )
+        self.gate = gate
 
     def execute(self, context: Context) -> str:
-        """Decide, and record the decision with its numbers.
+        """Read the measures, record them, and decide.
 
         Raises:
-            AirflowFailException: the predictions cannot be served, or must not be.
+            AirflowFailException: the predictions have errors, or the refresh must stop.
         """
-        rows = self.cloud.bigquery().query_and_wait(f"SELECT * FROM `{self.current.checks_table}`")
-        measures: Mapping[str, int | float | None] = dict(next(iter(rows)).items())
-        self.note(measures=measures)
+        refresh = self.refresh
+        rows = self.cloud.bigquery().query_and_wait(f"SELECT * FROM `{refresh.measures_table}`")
+        measures: Measures = dict(next(iter(rows)).items())
+        self.step(lambda state: state.note(refresh.version, measures=measures))
         self.log.info(", ".join(f"{name} {value}" for name, value in measures.items()))
-        if faults := self.checks.faults(measures, MAX_ENTITY_ID_BYTES):
-            return self._settle(context, Outcome.STOPPED, faults)
-        return self.act(context, self.checks.decide(measures).reasons, [_SERVE])
+        if errors := self.gate.errors(measures, MAX_ENTITY_ID_BYTES):
+            return self.settle(context, "stopped", errors)
+        return self.decide(context, self.gate.breaches(measures), [_USE_PREDICTIONS])
 
     def result(self, outcome: Outcome) -> str | None:
-        """The predictions."""
-        return self.current.predictions_table if outcome.lets_through else None
+        """The table of the predictions."""
+        return self.refresh.predictions_table if outcome in _ACCEPTING else None

@@ -1,4 +1,4 @@
-"""Asking a person, in Airflow's own way (human in the loop): Airflow 3.1 and later."""
+"""Approval by a person in Airflow's UI (human in the loop, Airflow 3.1 and later)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import abstractmethod
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from foreserve.airflow_compat import Param
+from foreserve.airflow_compat import HITL_UNAVAILABLE, HITLOperator, Param
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,31 +14,24 @@ if TYPE_CHECKING:
     from foreserve.airflow_compat import Context
 
 ANSWER_WITHIN = timedelta(hours=24)
-"""Without an answer by then, the refresh stops: the next one is waiting for it to end."""
+"""The time for an answer. After it, the refresh stops, because the next refresh waits for its end."""
 
 STOP = "Stop"
-
-CANNOT_ASK: str | None = None
-try:
-    from airflow.providers.standard.operators.hitl import HITLOperator as Asker
-except Exception as error:  # noqa: BLE001  an ImportError, or an exception of Airflow's whose class moves between versions
-    from foreserve.airflow_compat import BaseOperator as Asker  # type: ignore[assignment]  # which cannot ask, and is not asked to
-
-    CANNOT_ASK = str(error)
+"""The answer that every question has."""
 
 
-class AskingOperator(Asker):
-    """A task that may ask a person; it then holds no worker slot until there is an answer."""
+class HumanApprovalOperator(HITLOperator):
+    """A task that may ask a person. It holds no worker slot until there is an answer."""
 
     def __init__(self, *, subject: str, options: Sequence[str], **kwargs: Any) -> None:
-        """Be able to ask.
+        """Prepare the question. In an Airflow that cannot ask a person, `ask` must not be called.
 
         Args:
             subject: the question.
-            options: all answers that there may be, besides `STOP`.
+            options: all possible answers, besides `STOP`.
             kwargs: those of every operator.
         """
-        if not CANNOT_ASK:
+        if HITL_UNAVAILABLE is None:
             kwargs |= {
                 "subject": subject,
                 "options": [*options, STOP],
@@ -49,11 +42,11 @@ class AskingOperator(Asker):
         super().__init__(**kwargs)
 
     def ask(self, context: Context, problem: str, options: Sequence[str]) -> None:
-        """Show the problem, and wait: Airflow goes on with `execute_complete`, which calls `answered`.
+        """Show the problem, and wait. Airflow then calls `execute_complete`, which calls `answered`.
 
         Args:
-            context: of the task.
-            problem: what the person must know, in Markdown.
+            context: the context of the task.
+            problem: the facts that the person must know, in Markdown.
             options: the answers that are possible now, besides `STOP`.
         """
         self.body = problem
@@ -61,7 +54,7 @@ class AskingOperator(Asker):
         super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Go on with the answer."""
+        """Continue with the answer."""
         answer = super().execute_complete(context, event)
         person = answer["responded_by_user"]
         by = person["name"] if person else f"nobody answered in {ANSWER_WITHIN.total_seconds() / 3600:g} h"
@@ -69,11 +62,11 @@ class AskingOperator(Asker):
 
     @abstractmethod
     def answered(self, context: Context, option: str, by: str, why: str) -> Any:
-        """Act on an answer; returns the task's result.
+        """Act on an answer; return the task's result.
 
         Args:
-            context: of the task.
+            context: the context of the task.
             option: the answer.
-            by: who gave it.
-            why: the reason given, if any.
+            by: the name of the person, or the reason why there is none.
+            why: the reason that the person gave; empty if none.
         """

@@ -1,38 +1,43 @@
-"""The steps in the life of a version: opened, promoted, cleaned up after, aborted, rolled back to."""
+"""The life of a version as tasks: opened, promoted, confirmed, cleaned up after, aborted, rolled back."""
 
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
-from foreserve.airflow_compat import AirflowException, AirflowFailException, has_ended, run_url
-from foreserve.decisions import decided
-from foreserve.links import ServedVersionLink
-from foreserve.operators.base import CloudOperator, RefreshOperator
+from foreserve.airflow_compat import AirflowFailException, due_time, has_ended, run_url
+from foreserve.links import ActiveVersionLink
+from foreserve.operators.base import CloudOperator, RefreshOperator, signed
 from foreserve.operators.beam import cancel_dataflow_job
 from foreserve.operators.bigquery import cancel_queries
 from foreserve.operators.export import expected_receipt
 from foreserve.refresh import Refresh, version_of
-from prediction_store.lifecycle import ModelState, RegistryError, now_ms
+from prediction_store.details import Promotion, Rollback, RunDetails, VersionDetails
+from prediction_store.lifecycle import ModelState, now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    import httpx
+
     from foreserve.airflow_compat import Asset, Context
+
+_POLL_SECONDS = 0.5
 
 
 class OpenVersion(CloudOperator):
-    """Opens a version in the registry; returns the `Refresh`."""
+    """Opens a version in the registry; returns the refresh as a dictionary."""
 
     def __init__(self, *, initial: ModelState, dataset: str, create_tables: bool, **kwargs: Any) -> None:
         """Open a version of a model.
 
         Args:
-            initial: the model's settings, as they stand before its first version.
-            dataset: PROJECT.DATASET for what the refresh makes in BigQuery.
-            create_tables: whether to create missing Bigtable tables and column families (needs a table admin's rights).
-            kwargs: those of every operator.
+            initial: the model's settings, as its state before the first version.
+            dataset: PROJECT.DATASET of the refresh's BigQuery models and tables.
+            create_tables: create missing Bigtable tables and column families, which needs the rights of a table admin.
+            kwargs: those of `CloudOperator`.
         """
         super().__init__(**kwargs)
         self.initial = initial
@@ -43,8 +48,9 @@ class OpenVersion(CloudOperator):
         """Register the model if it is new, and open a version.
 
         Raises:
-            AirflowFailException: the run is part of a backfill, or there is no model to reuse, or no reason.
-            AirflowException: another run is at work on the model.
+            AirflowFailException: the run is part of a backfill, or there is no BigQuery model to reuse, or no reason
+                for an override, or the model's settings do not fit its versions.
+            AirflowException: another run has the run lease.
         """
         if context["dag_run"].run_type == "backfill":
             raise AirflowFailException(
@@ -58,43 +64,40 @@ class OpenVersion(CloudOperator):
             )
         if self.create_tables:
             self._create_registry()
-        with self.cloud.registry() as registry:
+        with self.registry() as registry:
             state = registry.register(self.initial)
-            champion = state.versions[state.active].details if state.active else {}
+            champion = VersionDetails() if state.active is None else state.versions[state.active].details
             if not champion and not params["retrain"]:
                 raise AirflowFailException(
-                    f"retrain is false, but {state.model} has no served version whose model could be reused; "
+                    f"retrain is false, but {state.model} has no active version whose BigQuery model could be reused; "
                     "trigger the DAG with retrain: true"
                 )
             if self.create_tables:
                 self._create_tables(state)
-            try:
-                state = registry.update(self.initial.model, lambda state: self._open(state, context))
-            except RegistryError as error:
-                raise AirflowException(str(error)) from error
+            state = registry.update(self.initial.model, lambda state: self._open(state, context))
         refresh = Refresh(
             model=state.model,
             version=state.latest,
             dataset=self.dataset,
             active=state.active,
-            champion_model=champion.get("model"),
+            champion_model=champion.get("bigquery_model"),
             active_predictions_table=champion.get("predictions_table"),
             cutoff=data_cutoff(context["dag_run"]).isoformat(),
         )
-        self.log.info("opened version %d; readers are at %s", refresh.version, refresh.active or "none yet")
+        self.log.info("opened version %d; the active version is %s", refresh.version, refresh.active or "none yet")
         self.log.info("data before %s count", refresh.cutoff)
         return refresh.to_xcom()
 
     def _open(self, state: ModelState, context: Context) -> ModelState:
-        """Open a version, unless another run is at work: Airflow may still have it running, or not know it."""
+        """Open a version. The run lease of a run that has ended in this Airflow does not matter."""
         now = now_ms()
         holder = state.run_lease_holder(now)
         if holder and has_ended(context, holder):
             state = state.release_run_lease(holder)
-        following = state.open(now, run_url(context))
-        params = context["params"]
-        run = decided(context, choices={name: value for name, value in params.items() if value is not None})
-        return following.note(following.latest, run=run)
+        opened = state.open(now, run_url(context))
+        choices = {name: value for name, value in context["params"].items() if value is not None}
+        run: RunDetails = {"choices": choices, **signed(context)}
+        return opened.note(opened.latest, run=run)
 
     def _create_registry(self) -> None:
         from prediction_store.tables import Tables
@@ -102,101 +105,168 @@ class OpenVersion(CloudOperator):
         Tables(self.cloud.bigtable).ensure_registry()
 
     def _create_tables(self, state: ModelState) -> None:
-        """After the registry has let versions expire that a smaller `keep_versions` gives to garbage collection."""
+        """Create the model's table and column family, or set its garbage collection.
+
+        `state` must be that of the registry: if `keep_versions` was lowered, versions expire there before their cells
+        are deleted.
+        """
         from prediction_store.tables import Tables
 
         Tables(self.cloud.bigtable).ensure_model(state)
 
 
 def data_cutoff(dag_run: Any) -> datetime:
-    """The moment before which data count for a run. It stays the same however often tasks are tried or cleared.
+    """The time before which data count for a run. It stays the same however often tasks are tried or cleared.
 
-    That is the logical date that a person triggered the run with, or else when it was due: a scheduled run or one of a
-    backfill at the end of its data interval, any other when it was triggered. Airflow 2 has no `run_after`.
+    It is the logical date if a person triggered the run with one, or else the time at which the run was due.
     """
     logical_date: datetime | None = dag_run.logical_date
-    if dag_run.run_type == "manual" and logical_date is not None:
-        return logical_date
-    due: datetime = getattr(dag_run, "run_after", None) or dag_run.data_interval_end
-    return due
+    return logical_date if dag_run.run_type == "manual" and logical_date is not None else due_time(dag_run)
 
 
 class Promote(RefreshOperator):
-    """Switches readers to the new version, if it is complete and nothing else was promoted meanwhile.
+    """Promotes the version if it is complete and the active version is still that of the refresh's start.
 
-    Emits an event of the asset that stands for the model's served predictions.
+    Emits an event of the asset that stands for the model's predictions.
     """
 
-    operator_extra_links = (ServedVersionLink(),)
+    operator_extra_links = (ActiveVersionLink(),)
 
     def __init__(self, *, asset: Asset, **kwargs: Any) -> None:
-        """Promote, and tell those that wait for `asset`."""
+        """Promote a version.
+
+        Args:
+            asset: the asset of the model's predictions.
+            kwargs: those of `RefreshOperator`.
+        """
         super().__init__(outlets=[asset], **kwargs)
         self.asset = asset
 
     def execute(self, context: Context) -> None:
-        """Count once more what should have been written, and promote."""
-        refresh = self.current
+        """Count the expected cells again, and promote.
+
+        Raises:
+            AirflowFailException: the version is not complete, or another version was promoted or opened.
+        """
+        refresh = self.refresh
         expected = expected_receipt(self.cloud.bigquery(), refresh)
-        promotion = decided(context, previous=refresh.active)
+        promotion: Promotion = {"previous": refresh.active, **signed(context)}
 
         def promote(state: ModelState) -> ModelState:
             promoted = state.promote(refresh.version, expected_active=refresh.active, expected=expected)
             return promoted.note(refresh.version, promotion=promotion)
 
         self.step(promote)
-        ServedVersionLink.keep(context, f"{self.cloud.api_url()}/v1/models/{refresh.model}")
+        ActiveVersionLink.store(context, f"{self.cloud.api_url()}/v1/models/{refresh.model}")
         context["outlet_events"][self.asset].extra = {
             "event": "prediction version promoted",
             "model": refresh.model,
             "version": refresh.version,
             "predictions_written": expected.predictions,
             "tombstones_written": expected.tombstones,
-            **promotion,
+            "previous": promotion["previous"],
+            "by": promotion["by"],
+            "run_id": promotion["run_id"],
+            "at": promotion["at"],
         }
-        self.log.info("promoted: readers go from %s to %d", refresh.active or "nothing", refresh.version)
+        self.log.info("promoted version %d; before, %s was active", refresh.version, refresh.active or "none")
 
 
-class CleanUp(RefreshOperator):
-    """Drops the models and tables of versions that can no longer be served."""
+class ConfirmActive(CloudOperator):
+    """Waits until the lookup service answers from a version, and records that."""
+
+    operator_extra_links = (ActiveVersionLink(),)
+    template_fields: Sequence[str] = ("model", "version")
+
+    def __init__(self, *, model: str, version: Any, timeout_seconds: float = 60, **kwargs: Any) -> None:
+        """Wait for a version.
+
+        Args:
+            model: the model's name.
+            version: the version, as a number or its digits.
+            timeout_seconds: the time after which the task fails.
+            kwargs: those of `CloudOperator`.
+        """
+        super().__init__(**kwargs)
+        self.model = model
+        self.version = version
+        self.timeout_seconds = timeout_seconds
 
     def execute(self, context: Context) -> None:
-        """Keep what the active version and those it can be rolled back to need; drop the rest."""
-        _clean_up_before(self, self.current)
+        """Ask the service for its active version until it is the expected one.
+
+        Raises:
+            AirflowFailException: the time is over.
+        """
+        import httpx
+
+        version = int(self.version)
+        url = self.cloud.api_url()
+        ActiveVersionLink.store(context, f"{url}/v1/models/{self.model}")
+        deadline = time.monotonic() + self.timeout_seconds
+        with httpx.Client(base_url=url, auth=self.cloud.api_auth(), timeout=5) as client:
+            while (active := _active_version(client, self.model)) != version:
+                if time.monotonic() >= deadline:
+                    problem = f"after {self.timeout_seconds:g} s {url} serves {self.model} from {active}"
+                    raise AirflowFailException(f"{problem}, not from {version}")
+                time.sleep(_POLL_SECONDS)
+        with self.registry() as registry:
+            registry.update(self.model, lambda state: state.confirm(version))
+        self.log.info("%s serves %s from version %d", url, self.model, version)
+
+
+def _active_version(client: httpx.Client, model: str) -> int | str | None:
+    """The active version according to the service; a text if it does not say."""
+    import httpx
+
+    try:
+        response = client.get(f"/v1/models/{model}")
+        return response.json()["active_version"] if response.is_success else f"nothing (HTTP {response.status_code})"
+    except (httpx.HTTPError, json.JSONDecodeError) as error:
+        return f"nothing ({type(error).__name__})"
 
 
 class AbortVersion(RefreshOperator):
-    """After a failure: readers stay, or go back, where they were before the refresh, and the version is aborted.
+    """Aborts the version after a failure. Readers stay, or go back, to the version before the refresh.
 
-    What it made in BigQuery stays, to be looked at or gone on with, until the next refresh ends, well or not.
+    The version's BigQuery models and tables stay until the next refresh ends, so that a person can look at them, or
+    clear the failed task.
     """
 
     template_fields: Sequence[str] = (*RefreshOperator.template_fields, "dataflow_jobs")
 
     def __init__(self, *, dataflow_jobs: list[str], region: str, **kwargs: Any) -> None:
-        """Cancel `dataflow_jobs` (ids, or empty) in `region`, where they still run."""
+        """Abort a version.
+
+        Args:
+            dataflow_jobs: the ids of the version's jobs on Dataflow; empty strings are ignored.
+            region: the region of these jobs.
+            kwargs: those of `RefreshOperator`.
+        """
         super().__init__(**kwargs)
         self.dataflow_jobs = dataflow_jobs
         self.region = region
 
     def execute(self, context: Context) -> None:
-        """Abort the version, or roll back if it is served and was never confirmed; stop its jobs; clean up."""
-        if json.loads(self.refresh) is None:
+        """Abort the version, or roll back if it is active and not confirmed; cancel its jobs; clean up.
+
+        Raises:
+            AirflowFailException: the registry does not have the version.
+        """
+        if self.opened is None:
             self.log.info("no version was opened; nothing to abort")
             return
-        refresh = self.current
-        with self.cloud.registry() as registry:
+        refresh = self.refresh
+        with self.registry() as registry:
             state = registry.update(refresh.model, lambda state: state.abort(refresh.version, refresh.active))
-        self.log.info(
-            "version %d is %s; readers are at %s",
-            *(refresh.version, state.versions[refresh.version].status, state.active or "none yet"),
-        )
+        status = state.versions[refresh.version].status
+        self.log.info("version %d is %s; the active version is %s", refresh.version, status, state.active or "none yet")
         for job_id in self.dataflow_jobs:
             if cancel_dataflow_job(self.cloud, self.region, job_id):
                 self.log.info("cancelled Dataflow job %s", job_id)
         for job_id in cancel_queries(self.cloud.bigquery(), refresh):
             self.log.info("cancelled BigQuery job %s", job_id)
-        _clean_up_before(self, refresh)
+        _clean_up_before(self)
 
 
 class ChooseRollback(CloudOperator):
@@ -205,14 +275,24 @@ class ChooseRollback(CloudOperator):
     template_fields: Sequence[str] = ("model", "version")
 
     def __init__(self, *, model: str, version: str, **kwargs: Any) -> None:
-        """Choose `version` of `model`; empty: the one before the active one."""
+        """Choose a version.
+
+        Args:
+            model: the model's name.
+            version: the version; empty: the version before the active one.
+            kwargs: those of `CloudOperator`.
+        """
         super().__init__(**kwargs)
         self.model = model
         self.version = version
 
     def execute(self, context: Context) -> int:
-        """Ask the registry what is possible."""
-        with self.cloud.registry() as registry:
+        """Return the version.
+
+        Raises:
+            AirflowFailException: the registry does not have the model, or there is no earlier version.
+        """
+        with self.registry() as registry:
             targets = registry.get(self.model).rollback_targets()
         if self.version:
             return int(self.version)
@@ -227,41 +307,60 @@ class RollBack(CloudOperator):
     template_fields: Sequence[str] = ("model", "version")
 
     def __init__(self, *, model: str, version: Any, **kwargs: Any) -> None:
-        """Roll `model` back to `version`."""
+        """Roll back.
+
+        Args:
+            model: the model's name.
+            version: the version to roll back to, as a number or its digits.
+            kwargs: those of `CloudOperator`.
+        """
         super().__init__(**kwargs)
         self.model = model
         self.version = version
 
     def execute(self, context: Context) -> None:
-        """Roll back, and record the decision with the version that readers leave."""
+        """Roll back, and record the rollback with the version that readers leave.
+
+        Raises:
+            AirflowFailException: the registry does not have the model, or the version cannot be rolled back to.
+        """
         to = int(self.version)
-        decision = decided(context, to=to, why=context["params"]["reason"] or "")
+        rollback: Rollback = {"to": to, "why": context["params"]["reason"] or "", **signed(context)}
 
         def roll_back(state: ModelState) -> ModelState:
             left = state.active
-            following = state.roll_back(to)
-            return following if left in (to, None) else following.note(left, rollback=decision)
+            rolled_back = state.roll_back(to)
+            return rolled_back if left is None or left == to else rolled_back.note(left, rollback=rollback)
 
-        try:
-            with self.cloud.registry() as registry:
-                state = registry.update(self.model, roll_back)
-        except RegistryError as error:
-            raise AirflowFailException(str(error)) from error
+        with self.registry() as registry:
+            state = registry.update(self.model, roll_back)
         self.log.info("%s is served from version %s", self.model, state.active)
 
 
-def _clean_up_before(task: RefreshOperator, refresh: Refresh) -> None:
-    """Drop what refreshes before this one made and no version needs that is served or can be rolled back to."""
-    with task.cloud.registry() as registry:
+class CleanUp(RefreshOperator):
+    """Drops BigQuery models and tables of versions that can be neither read nor rolled back to."""
+
+    def execute(self, context: Context) -> None:
+        """Clean up."""
+        _clean_up_before(self)
+
+
+def _clean_up_before(task: RefreshOperator) -> None:
+    """Drop the BigQuery models and tables of refreshes before the task's own.
+
+    Those of the active version, and of versions that can be rolled back to, stay.
+    """
+    refresh = task.refresh
+    with task.registry() as registry:
         state = registry.update(refresh.model, ModelState.forget)
     client = task.cloud.bigquery()
     kept = {v for v in (state.active, *state.rollback_targets()) if v is not None}
-    kept_models = {state.versions[version].details.get("model") for version in kept}
+    kept_models = {state.versions[version].details.get("bigquery_model") for version in kept}
     for model in client.list_models(refresh.dataset):
         name = f"{refresh.dataset}.{model.model_id}"
         if _is_older(model.model_id, refresh) and name not in kept_models:
             client.query_and_wait(f"DROP MODEL IF EXISTS `{name}`")
-            task.log.info("dropped model %s", name)
+            task.log.info("dropped BigQuery model %s", name)
     for table in client.list_tables(refresh.dataset):
         name = f"{refresh.dataset}.{table.table_id}"
         if _is_older(table.table_id, refresh) and version_of(table.table_id, refresh.model) not in kept:
@@ -270,6 +369,6 @@ def _clean_up_before(task: RefreshOperator, refresh: Refresh) -> None:
 
 
 def _is_older(name: str, refresh: Refresh) -> bool:
-    """Whether a table or model was made by an earlier refresh of the same model."""
+    """Return True if an earlier refresh of the same model made the BigQuery model or table of this name."""
     version = version_of(name, refresh.model)
     return version is not None and version < refresh.version

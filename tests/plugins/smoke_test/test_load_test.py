@@ -1,4 +1,4 @@
-"""The open-loop load, against a real HTTP server that misbehaves on request."""
+"""The load test, against a real HTTP server that misbehaves on request."""
 
 import asyncio
 import json
@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from foreserve.smoke_test import Load
-from foreserve.smoke_test.load_test import Expectation, measure
+from foreserve.smoke_test import SmokeTest
+from foreserve.smoke_test.comparison import Expectation
+from foreserve.smoke_test.load_test import LoadTest
 
 VERSION = 7
 NO_PREDICTION = {"type": "/problems/no-prediction", "title": "No prediction", "status": 404}
@@ -16,7 +17,7 @@ NO_PREDICTION = {"type": "/problems/no-prediction", "title": "No prediction", "s
 
 @asynccontextmanager
 async def service(answer):
-    """A service whose `answer` (entity id -> status, body, seconds) decides what it says."""
+    """A service that answers by `answer`: entity id -> status, body, seconds until the answer."""
 
     async def serve(reader, writer):
         while line := await reader.readline():
@@ -38,10 +39,14 @@ async def service(answer):
     server.close()
 
 
-def run(answer, expectations, load=None):
+def load_test(client, requests=100, rate=500, **arguments):
+    return LoadTest(client, "churn", VERSION, SmokeTest(requests=requests, rate=rate), **arguments)
+
+
+def run(answer, expectations, **arguments):
     async def go():
         async with service(answer) as client:
-            return await measure(client, "churn", VERSION, expectations, load or Load(requests=100, rate=500))
+            return await load_test(client, **arguments).run(expectations)
 
     return asyncio.run(go())
 
@@ -106,7 +111,7 @@ def test_ids_are_escaped():
 
 
 def test_a_stall_shows_in_every_request_that_fell_into_it():
-    """One slow connection handler stalls nothing else here; a stalled service delays all that were due meanwhile."""
+    """The whole service stalls, so every request that was due meanwhile is late."""
     stalled = asyncio.Event()
 
     async def go():
@@ -116,13 +121,13 @@ def test_a_stall_shows_in_every_request_that_fell_into_it():
             if not stalled.is_set() and loop.time() - start > 0.1:
                 stalled.set()
                 until = loop.time() + 0.5
-                while loop.time() < until:  # the whole service stands still
+                while loop.time() < until:  # blocks the event loop of the service
                     pass
             return right(_)
 
         async with service(answer) as client:
             start = loop.time()
-            return await measure(client, "churn", VERSION, [EXPECTED], Load(requests=200, rate=200))
+            return await load_test(client, requests=200, rate=200).run([EXPECTED])
 
     report = asyncio.run(go())
     assert report.p95_ms > 350  # of the second that the load takes, half was due during the stall
@@ -133,8 +138,7 @@ def test_a_request_that_takes_too_long_is_an_error():
     def slow(id_):
         return (*right(id_)[:2], 0.5 if id_ == "b" else 0)
 
-    load = Load(requests=100, rate=1000, timeout=0.3)
-    report = run(slow, [EXPECTED] * 99 + [Expectation("b", '{"p":0.5}')], load)
+    report = run(slow, [EXPECTED] * 99 + [Expectation("b", '{"p":0.5}')], rate=1000, timeout=0.3)
     assert report.errors == 1
     assert "ReadTimeout" in report.examples[0]
 
@@ -142,7 +146,7 @@ def test_a_request_that_takes_too_long_is_an_error():
 def test_a_service_that_is_away_is_an_error():
     async def go():
         async with httpx.AsyncClient(base_url="http://127.0.0.1:1") as client:
-            return await measure(client, "churn", VERSION, [EXPECTED], Load(requests=100, rate=1000))
+            return await load_test(client, rate=1000).run([EXPECTED])
 
     report = asyncio.run(go())
     assert report.errors == 100
@@ -154,7 +158,7 @@ def test_the_load_leaves_at_its_rate(requests):
     async def go():
         async with service(right) as client:
             start = asyncio.get_running_loop().time()
-            await measure(client, "churn", VERSION, [EXPECTED], Load(requests=requests, rate=500))
+            await load_test(client, requests=requests).run([EXPECTED])
             return asyncio.get_running_loop().time() - start
 
     assert asyncio.run(go()) >= (requests - 1) / 500

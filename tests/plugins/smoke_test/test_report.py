@@ -3,16 +3,16 @@ from html.parser import HTMLParser
 
 import pytest
 
-from foreserve.smoke_test import Load
+from foreserve.smoke_test import SmokeTest
 from foreserve.smoke_test.load_test import LoadReport, Timing
-from foreserve.smoke_test.report import latency_page
+from foreserve.smoke_test.report import report_page
 
 FAST = [Timing(f"id{i}", i / 10, 1 + i / 10, None) for i in range(100)]
 
 
 @pytest.fixture
 def page():
-    """The page of a test with some timings."""
+    """Makes the page of a smoke test with the given timings."""
 
     def page(timings):
         ordered = sorted(timing.milliseconds for timing in timings)
@@ -23,21 +23,13 @@ def page():
             max_ms=ordered[-1],
             timings=timings,
         )
-        return latency_page(
-            title="churn",
-            api_url="http://api",
-            path="/v1/models/churn/predictions/",
-            version=7,
-            load=Load(len(timings), 50),
-            objective_p99_ms=100,
-            report=report,
-        )
+        return report_page("churn", 7, SmokeTest(requests=len(timings), rate=50), report, "http://api")
 
     return page
 
 
 class Tags(HTMLParser):
-    """The tags of a page, all of which must be closed."""
+    """The tags of a page. All of them must be closed."""
 
     def __init__(self, page):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Reports, in a folder and on a server that speaks Cloud Storage's protocol."""
+"""Report folders, on this machine and on a server with Cloud Storage's protocol."""
 
 import json
 import re
@@ -7,11 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from foreserve.reports import Reports
+from foreserve.smoke_test.report import ReportFolder
 
 
 def test_a_report_is_a_file_that_a_browser_can_open(tmp_path):
-    reports = Reports(str(tmp_path / "reports"), url=None, gcp_conn_id="google_cloud_default")
+    reports = ReportFolder(str(tmp_path / "reports"), url=None, gcp_conn_id="google_cloud_default")
     address = reports.write("churn/7/smoke test.html", "<p>é")
     assert address == f"{tmp_path.as_uri()}/reports/churn/7/smoke%20test.html"
     assert (tmp_path / "reports/churn/7/smoke test.html").read_text() == "<p>é"
@@ -19,12 +19,12 @@ def test_a_report_is_a_file_that_a_browser_can_open(tmp_path):
 
 
 def test_a_folder_may_be_served_somewhere(tmp_path):
-    reports = Reports(str(tmp_path), url="https://reports.example.com/", gcp_conn_id="google_cloud_default")
+    reports = ReportFolder(str(tmp_path), url="https://reports.example.com/", gcp_conn_id="google_cloud_default")
     assert reports.write("churn/7.html", "") == "https://reports.example.com/churn/7.html"
 
 
 class CloudStorage(BaseHTTPRequestHandler):
-    """Takes multipart uploads."""
+    """Accepts multipart uploads."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -55,7 +55,7 @@ def cloud_storage(monkeypatch):
 
 
 def test_a_report_in_cloud_storage_opens_as_a_page(cloud_storage):
-    reports = Reports("gs://bucket/folder/", url=None, gcp_conn_id="google_cloud_default")
+    reports = ReportFolder("gs://bucket/folder/", url=None, gcp_conn_id="google_cloud_default")
     address = reports.write("churn/7.html", "<p>é")
     assert address == "https://storage.cloud.google.com/bucket/folder/churn/7.html"
     ((path, metadata, content),) = cloud_storage

@@ -1,0 +1,139 @@
+"""The details of a version: the JSON object that a refresh records with its version in the registry.
+
+Airflow's tasks write the details. The lookup service, its page and the report of the local stack show them. Each key is
+optional: a task adds it as soon as its value is known.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict, cast
+
+Outcome = Literal["accepted", "overridden", "asked", "approved", "kept_champion", "stopped"]
+"""The outcome of a gate: `overridden` by the trigger form; `approved`, `kept_champion` or `stopped` by a person who was
+asked; `asked` until that person has answered."""
+
+Metrics = dict[str, float]
+"""A BigQuery model's metrics, by column of ML.EVALUATE."""
+
+Measures = Mapping[str, int | float | None]
+"""Figures of the predictions that the prediction gate judges, by column of the measures table."""
+
+
+class Signed(TypedDict):
+    """A decision's author, run and time (ISO 8601, UTC)."""
+
+    by: str
+    run_id: str
+    at: str
+
+
+class RunDetails(Signed):
+    """The start of a refresh, and the choices in its trigger form."""
+
+    choices: dict[str, Any]
+
+
+class Evaluation(TypedDict):
+    """The metrics of the candidate, and of the champion if the two were compared."""
+
+    candidate: Metrics
+    champion: NotRequired[Metrics]
+
+
+class GateDecision(Signed):
+    """The decision of a gate.
+
+    Attributes:
+        outcome: the outcome.
+        accepted: true if the refresh goes on with what the gate judged.
+        reasons: the breaches, one sentence each.
+        result: the BigQuery model or table that the refresh goes on with; None if it stops.
+        why: the reason that a person gave; empty if none.
+    """
+
+    outcome: Outcome
+    accepted: bool
+    reasons: list[str]
+    result: str | None
+    why: str
+
+
+class Counts(TypedDict):
+    """The number of predictions, and of the cells that make the version from the active one."""
+
+    predictions: int
+    written: int
+    tombstones: int
+    unchanged: int
+
+
+class SmokeTestResult(TypedDict):
+    """The figures of a smoke test. Latencies are in milliseconds, `rate` is in lookups a second.
+
+    `latency_report` is the address of the page with all figures.
+    """
+
+    requests: int
+    errors: int
+    mismatches: int
+    examples: list[str]
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+    rate: float
+    objective_p99_ms: float
+    latency_report: NotRequired[str]
+
+
+class Promotion(Signed):
+    """The promotion of the version. `previous` is the version that was active before."""
+
+    previous: int | None
+
+
+class Rollback(Signed):
+    """The rollback from this version to the version `to`, and the reason that a person gave."""
+
+    to: int
+    why: str
+
+
+class VersionDetails(TypedDict, total=False):
+    """The details of a version.
+
+    Attributes:
+        run: the start of the refresh.
+        cutoff: the time before which data count for the refresh (ISO 8601).
+        metrics: what the quality gate judged.
+        quality_gate: the decision of the quality gate.
+        measures: what the prediction gate judged.
+        prediction_gate: the decision of the prediction gate.
+        bigquery_model: the BigQuery model that made the predictions, as PROJECT.DATASET.NAME.
+        predictions_table: the BigQuery table of all predictions, as PROJECT.DATASET.NAME.
+        counts: the numbers of predictions and cells.
+        smoke_test: the figures of the smoke test.
+        promotion: the promotion.
+        rollback: the rollback to an earlier version, if readers left this one.
+    """
+
+    run: RunDetails
+    cutoff: str
+    metrics: Evaluation
+    quality_gate: GateDecision
+    measures: Measures
+    prediction_gate: GateDecision
+    bigquery_model: str | None
+    predictions_table: str
+    counts: Counts
+    smoke_test: SmokeTestResult
+    promotion: Promotion
+    rollback: Rollback
+
+
+_RENAMED = {"gate": "quality_gate", "checks": "prediction_gate", "model": "bigquery_model"}
+"""Keys of 0.1.0."""
+
+
+def details_from_json(details: Mapping[str, Any]) -> VersionDetails:
+    """The details in a registry document, also of 0.1.0. Keys of a later release are kept as they are."""
+    return cast("VersionDetails", {_RENAMED.get(key, key): value for key, value in details.items()})
