@@ -190,7 +190,8 @@ def test_labels_in_the_texts_of_alerts_are_left_by_their_expressions():
 @pytest.mark.asyncio
 async def test_the_documents_name_what_is_measured(measured):
     documented = {}
-    for kind, metrics in re.findall(r"^(Histogram|Counter|Gauge)s:\n\n((?:[- ] .*\n)+)", OBSERVABILITY.read_text(), re.M):
+    lists = re.findall(r"^(Histogram|Counter|Gauge)s:\n\n((?:[- ] .*\n)+)", OBSERVABILITY.read_text(), re.MULTILINE)
+    for kind, metrics in lists:
         for name, labels in re.findall(r"^- `(\w+)`(?: \((.+?)\))?:", metrics, re.MULTILINE):
             documented[name] = (kind.lower(), set(re.findall(r"`(\w+)`", labels)))
     assert documented == {name: (family.type, measured.labels(name)) for name, family in measured.families.items()}
