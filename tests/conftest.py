@@ -6,6 +6,16 @@ import pytest
 
 from tests.servers import bigquery_server, bigtable_server
 
+STARTED_BY_FIXTURES = {"bigtable", "bigquery", "store"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests whose fixtures start a server."""
+    for item in items:
+        if isinstance(item, pytest.Function) and STARTED_BY_FIXTURES.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.server)
+
 
 @pytest.fixture(scope="session")
 def bigtable() -> Iterator[str]:
