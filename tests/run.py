@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 
 ROOT = Path(__file__).parent.parent
 PARALLEL = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
@@ -64,26 +65,24 @@ def is_below(folder: str, other: str) -> bool:
 def pytest(environment: str, arguments: list[str]) -> int:
     """Run pytest in an environment; return its exit code, 0 also if there was nothing to run."""
     python = ROOT / ".venvs" / environment / "bin" / "python"
-    print(f"{environment}: pytest {' '.join(arguments)}", flush=True)  # noqa: T201  progress
-    code = subprocess.run([python, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode  # noqa: S603  our own command
+    sys.stdout.write(f"{environment}: pytest {' '.join(arguments)}\n")
+    sys.stdout.flush()
+    code = subprocess.run([python, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
     return 0 if code == NOTHING_COLLECTED else code
 
 
 def main(arguments: list[str]) -> int:
-    """Run what the arguments name; return the exit code."""
-    match arguments:
-        case []:
-            lint = subprocess.Popen(
-                [os.environ.get("MAKE", "make"), "lint"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-            )
-            codes = [pytest(environment, [*PARALLEL, *given]) for environment, given in suites([]).items()]
-            said, _ = lint.communicate()
-            sys.stdout.buffer.write(said)
-            codes.append(lint.returncode)
-        case ["--fast"]:
-            codes = [pytest("airflow", [*PARALLEL, "-m", "not server", *suites([])["airflow"]])]
-        case _:
-            codes = [pytest(environment, given) for environment, given in suites(arguments).items()]
+    """Run the tests that the arguments name, or all of them beside `make lint`; return the exit code."""
+    if arguments == ["--fast"]:
+        return pytest("airflow", [*PARALLEL, "-m", "not slow", *suites([])["airflow"]])
+    if arguments:
+        return max(pytest(environment, given) for environment, given in suites(arguments).items())
+    with TemporaryFile() as said:
+        lint = subprocess.Popen([os.environ.get("MAKE", "make"), "lint"], cwd=ROOT, stdout=said, stderr=said)
+        codes = [pytest(environment, [*PARALLEL, *given]) for environment, given in suites([]).items()]
+        codes.append(lint.wait())
+        said.seek(0)
+        sys.stdout.buffer.write(said.read())
     return max(codes)
 
 
