@@ -1,4 +1,4 @@
-"""Runs tests, each in the environment of its folder: `run.py`, `run.py --fast`, or `run.py PATH ... [-k NAME]`."""
+"""Runs tests, each in the environment of its folder: `run.py`, `run.py --fast [-k NAME]`, or `run.py PATH ... [-k NAME]`."""
 
 import os
 import subprocess
@@ -73,8 +73,8 @@ def pytest(environment: str, arguments: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Run the tests that the arguments name, or all of them beside `make lint`; return the exit code."""
-    if arguments == ["--fast"]:
-        return pytest("airflow", [*PARALLEL, "-m", "not slow", *suites([])["airflow"]])
+    if arguments[:1] == ["--fast"]:
+        return pytest("airflow", [*PARALLEL, "-m", "not slow", *suites(arguments[1:])["airflow"]])
     if arguments:
         return max(pytest(environment, given) for environment, given in suites(arguments).items())
     with TemporaryFile() as said:

@@ -13,6 +13,8 @@ from prediction_store.lifecycle import Receipt
 from tests.deployment.deployed_airflow import bare_environment
 from tests.deployment.lay_out import lay_out
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def gcs(tmp_path_factory):
