@@ -72,15 +72,16 @@ deploy: $(VENVS)/local_stack/.installed ## Say what a deployment would change; A
 		$(if $(APPLY),--apply) $(if $(OFFLINE),--offline) $(if $(DIRTY),--dirty)
 
 .PHONY: test
-test: install lint ## Check and test everything but the whole stack
-	$(AIRFLOW)/python -m pytest --ignore tests/local_stack --ignore tests/end_to_end --ignore tests/browser \
-		--ignore tests/airflow_versions --ignore tests/docker --ignore tests/monitoring --ignore tests/infra/terraform \
-		--ignore tests/deployment
-	$(LOCAL)/python -m pytest tests/local_stack
+test: install ## Check and test all but the whole stack; ARGS="tests/plugins -k gate" runs only those tests
+	@$(AIRFLOW)/python tests/run.py $(ARGS)
+
+.PHONY: test-fast
+test-fast: install lint-style ## Before each commit: check style, run the tests not marked slow, in under a minute
+	@$(AIRFLOW)/python tests/run.py --fast
 
 .PHONY: test-e2e
 test-e2e: install ## Test the whole stack: refreshes through Airflow, with failures
-	$(LOCAL)/python -m pytest $(addprefix tests/end_to_end/test_,$(addsuffix .py,commands refresh shared_table interruptions gates))
+	$(LOCAL)/python -m pytest tests/end_to_end
 
 .PHONY: test-browser
 test-browser: install $(VENVS)/browser/.installed ## Test the service's page in headless Chromium
@@ -138,10 +139,21 @@ bench-serving: install $(if $(FEAST),$(FEAST_ENVIRONMENT)) ## Measure the servic
 
 .PHONY: lint
 lint: install ## Check style, types, Dockerfiles, docker-compose.yaml and workflows
+	@$(MAKE) --no-print-directory --keep-going -j2 lint-types lint-style lint-local-types lint-files
+
+.PHONY: lint-style lint-types lint-local-types lint-files
+lint-style:
 	$(AIRFLOW)/ruff check
 	$(AIRFLOW)/ruff format --check
+	$(AIRFLOW)/python tests/tools/docstrings.py
+
+lint-types:
 	MYPYPATH=. $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -m foreserve_plugin -p refresh_factory -p benchmarks -p deployment
-	MYPYPATH=. $(AIRFLOW)/mypy --python-executable $(LOCAL)/python --exclude local_stack/airflow local_stack
+
+lint-local-types:
+	MYPYPATH=. $(AIRFLOW)/mypy --cache-dir .mypy_cache/local_stack --python-executable $(LOCAL)/python --exclude local_stack/airflow local_stack
+
+lint-files:
 	$(TOOLS)/hadolint $(DOCKERFILES)
 	$(TOOLS)/check-jsonschema -q --builtin-schema vendor.compose-spec docker-compose.yaml
 	$(TOOLS)/docker-compose config -q

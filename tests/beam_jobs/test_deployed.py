@@ -12,6 +12,8 @@ from prediction_store.layout import Instance
 from prediction_store.lifecycle import Receipt
 from tests.deployment.deployed_airflow import bare_environment, lay_out
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def gcs(tmp_path_factory):

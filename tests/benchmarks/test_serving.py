@@ -27,6 +27,8 @@ from benchmarks.serving.predictions import CONSTANT, entity_id, payload, predict
 from benchmarks.serving.servers import Cores, pinned
 from local_stack.servers import ROOT, running
 
+pytestmark = pytest.mark.slow
+
 ENTITIES = 500
 RIGHT = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(CONSTANT), CONSTANT)
 ALTERED = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(CONSTANT), CONSTANT.replace(b"0", b"1", 1))

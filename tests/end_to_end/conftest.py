@@ -1,11 +1,15 @@
-"""The whole local stack, in a state folder of its own, for refreshes through a real Airflow."""
+"""One local stack with a real Airflow. Each test brings it into the state that it starts from, and mends what it broke.
+
+Whoever asks for `model`, `newest` or `predictions` gets a stack in which the model was refreshed at least once.
+"""
 
 import io
 import json
 import shutil
 import threading
-import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import psutil
@@ -16,8 +20,14 @@ from rich.console import Console
 from local_stack import processes, sample_data, supervisor
 from local_stack.airflow_client import AirflowClient
 from local_stack.demo import DAG_ID, MODEL
+from local_stack.settings import INSTANCE, PROJECT
 from local_stack.stack import ROOT
+from prediction_store.layout import Instance
+from prediction_store.registry import Registry
 from tests.end_to_end.mail import mail_server
+from tests.waiting import wait_for
+
+CUSTOMERS = [f"{number:05}" for number in range(501, 1500)]
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +43,7 @@ def mailbox():
 
 @pytest.fixture(scope="session")
 def cautious(tmp_path_factory):
-    """A folder of DAGs with a pipeline whose gate no model passes: it asks; and it tells of failures and delays."""
+    """A folder of DAGs with a pipeline whose gate no candidate passes: it asks, and it reports failures and delays."""
     folder = tmp_path_factory.mktemp("dags")
     for name in ("refresh_factory", "shared"):
         (folder / name).symlink_to(ROOT / "dags" / name)
@@ -57,6 +67,7 @@ def cautious(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory, console, mailbox, cautious):
+    """The stack, with the project's pipelines and the cautious one."""
     state = tmp_path_factory.mktemp("stack")
     bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
     folders = {"project": ROOT / "dags", "test": cautious}
@@ -72,91 +83,240 @@ def stack(tmp_path_factory, console, mailbox, cautious):
 
 
 @pytest.fixture(scope="session")
+def mend(stack, console):
+    """Starts the services of the stack that do not run."""
+    return lambda: supervisor.up(console, "auto", stack.state)
+
+
+@pytest.fixture
+def stop_airflow(stack, mend):
+    """Stops all processes of Airflow."""
+    yield lambda: processes.stop(
+        next(service for service in stack.services() if service.name == "airflow"), stack.state
+    )
+    mend()
+
+
+@pytest.fixture(scope="session")
 def warehouse(stack):
+    """A client of the local BigQuery."""
     return sample_data.warehouse()
 
 
 @pytest.fixture(scope="session")
-def airflow(stack, warehouse):
-    client = AirflowClient(stack.url("airflow"))
-    client.wait_for_dag(DAG_ID)
-    client.wait_for_dag("roll_back")
-    return client
+def registry(stack):
+    with Registry(Instance(PROJECT, INSTANCE)) as registry:
+        yield registry
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def api(stack):
+    """A client of the lookup service."""
     with httpx.Client(base_url=stack.url("api"), timeout=10) as client:
         yield client
 
 
-@pytest.fixture
-def run(airflow):
-    """Runs a DAG to its end; the state of the run, and of each task."""
+@pytest.fixture(scope="session")
+def rest(stack):
+    """Calls Airflow's REST API, again while it is busy or starting; returns the answer."""
+    with httpx.Client(base_url=stack.url("airflow"), timeout=30) as client:
+        token = client.get("/auth/token").raise_for_status().json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
 
-    def run(dag_id=DAG_ID, **params):
-        run_id = airflow.trigger(dag_id, params)
-        *_, final = airflow.follow(dag_id, run_id)
-        time.sleep(2)  # the lookup service asks the registry every second
+        def call(method, path, **arguments):
+            def answer():
+                with suppress(httpx.TransportError):
+                    response = client.request(method, f"/api/v2/{path}", **arguments)
+                    return None if response.is_server_error else response
+
+            return wait_for(answer).raise_for_status().json()
+
+        yield call
+
+
+@pytest.fixture(scope="session")
+def refreshes(stack, api, registry):
+    """Airflow's refreshes of the stack, whether a test has triggered them or the first one was needed for others."""
+    client = AirflowClient(stack.url("airflow"))
+    client.wait_for_dag(DAG_ID)
+    client.wait_for_dag("roll_back")
+    return Refreshes(client, api, registry)
+
+
+@dataclass
+class Refreshes:
+    """Runs DAGs, and waits until the lookup service knows what they did."""
+
+    airflow: AirflowClient
+    api: httpx.Client
+    registry: Registry
+
+    def run(self, dag_id=DAG_ID, **params):
+        """Run a DAG to its end; the state of the run, and of each task."""
+        final = self.finish(self.airflow.trigger(dag_id, params), dag_id)
         return final.state, {task.task_id: task.state for task in final.tasks}
 
-    return run
+    def finish(self, run_id, dag_id=DAG_ID):
+        """Wait until a run has ended; its final state."""
+        *_, final = self.airflow.follow(dag_id, run_id)
+        self.settle()
+        return final
+
+    def settle(self):
+        """Wait until the lookup service has read the registry as it is now."""
+        wait_for(lambda: self._served() == self._registered())
+
+    def _registered(self):
+        return {
+            state.model: (
+                state.active,
+                {version: (record.status, dict(record.details)) for version, record in state.versions.items()},
+            )
+            for state in self.registry.models()
+        }
+
+    def _served(self):
+        response = self.api.get("/v1/models")
+        return response.is_success and {
+            model["model"]: (
+                model["active_version"],
+                {version["version"]: (version["status"], version["details"]) for version in model["versions"]},
+            )
+            for model in response.json()["models"]
+        }
+
+    def model(self, name=MODEL):
+        """The lookup service's answer about a model."""
+        return self.api.get(f"/v1/models/{name}").raise_for_status().json()
+
+    def predictions(self, version=None):
+        """The predictions for some customers, of the active version or of another."""
+        body = {"entity_ids": CUSTOMERS} | ({"version": version} if version else {})
+        answer = self.api.post(f"/v1/models/{MODEL}/predictions:batchGet", json=body).raise_for_status().json()
+        return answer["version"], answer["predictions"]
 
 
 @pytest.fixture
-def model(api):
-    """What the lookup service says of the model."""
-    return lambda: api.get(f"/v1/models/{MODEL}").raise_for_status().json()
+def airflow(refreshes, rest):
+    """A client of Airflow. Runs that the test leaves unfinished are marked as failed."""
+    yield refreshes.airflow
+    runs = rest("GET", "dags/~/dagRuns", params={"state": ["queued", "running"]})["dag_runs"]
+    for run in runs:
+        rest("PATCH", f"dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}", json={"state": "failed"})
+        refreshes.finish(run["dag_run_id"], run["dag_id"])
+
+
+@pytest.fixture
+def run(airflow, refreshes):
+    """Runs a DAG to its end; returns the state of the run, and of each task."""
+    return refreshes.run
+
+
+@pytest.fixture
+def finish(airflow, refreshes):
+    """Waits until a run has ended, and returns its final state."""
+    return refreshes.finish
+
+
+@dataclass(frozen=True)
+class FirstRefresh:
+    """The first refresh of the stack: the states of its tasks, its version, and what was served and predicted then."""
+
+    tasks: dict[str, str]
+    version: dict[str, Any]
+    active_version: int
+    served: dict[str, Any]
+    predicted: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def first_refresh(refreshes, warehouse):
+    """The refresh that makes the model's first version."""
+    state, tasks = refreshes.run()
+    assert state == "success", tasks
+    model = refreshes.model()
+    (version,) = model["versions"]
+    rows = warehouse.query_and_wait(
+        f"SELECT * FROM `{version['details']['predictions_table']}` "
+        f"WHERE entity_id BETWEEN '{CUSTOMERS[0]}' AND '{CUSTOMERS[-1]}'"
+    )
+    return FirstRefresh(
+        tasks,
+        version,
+        model["active_version"],
+        refreshes.predictions()[1],
+        {row.entity_id: json.loads(row.payload) for row in rows},
+    )
+
+
+@pytest.fixture
+def model(first_refresh, refreshes):
+    """Returns the lookup service's answer about the model."""
+    return refreshes.model
 
 
 @pytest.fixture
 def newest(model):
-    """The registry's record of the newest version."""
+    """Returns the registry's record of the model's newest version."""
     return lambda: max(model()["versions"], key=lambda version: version["version"])
 
 
 @pytest.fixture
-def predictions(api):
-    """What the service predicts for some customers, at the active version or at another."""
-
-    def predictions(version=None):
-        ids = [f"{number:05}" for number in range(501, 1500)]
-        body = {"entity_ids": ids} | ({"version": version} if version else {})
-        answer = api.post(f"/v1/models/{MODEL}/predictions:batchGet", json=body).raise_for_status().json()
-        return answer["version"], answer["predictions"]
-
-    return predictions
+def predictions(first_refresh, refreshes):
+    """Returns a version, and its predictions for some customers: the active version, or the one that is given."""
+    return refreshes.predictions
 
 
 @pytest.fixture
-def killing(stack):
-    """Kills every process of the stack whose command line has `words`, as long as the block lasts."""
+def rollback_target(model, run):
+    """The newest version that the model can be rolled back to."""
+    if not model()["rollback_targets"]:
+        assert run()[0] == "success"
+    return model()["rollback_targets"][0]
 
-    class Killing:
-        def __init__(self, *words, after=5):
-            self.words = words
-            self.after = after
-            self.killed = 0
-            self._stop = threading.Event()
-            self._thread = threading.Thread(target=self._kill)
 
-        def __enter__(self):
-            self._thread.start()
-            return self
+@pytest.fixture
+def purchases(warehouse):
+    """The table of the purchases, for tests that change it: it is as before when they end."""
+    warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.kept AS SELECT * FROM shop.transactions")
+    yield "shop.transactions"
+    warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.transactions AS SELECT * FROM shop.kept")
 
-        def __exit__(self, *_):
-            self._stop.set()
-            self._thread.join()
 
-        def _kill(self):
-            while not self._stop.is_set():
-                for found in processes.running(stack.state).values():
-                    for process in found:
-                        with suppress(psutil.NoSuchProcess):
-                            if all(word in " ".join(process.cmdline()) for word in self.words):
-                                time.sleep(self.after)  # in the middle of its work, not before it
-                                process.kill()
-                                self.killed += 1
-                time.sleep(0.2)
+@pytest.fixture
+def kill(stack, mend):
+    """Kills processes of the stack: `with kill(word, ..., when=condition) as killed`."""
+    yield lambda *words, **options: killing(stack, words, **options)
+    mend()
 
-    return Killing
+
+@contextmanager
+def killing(stack, words, when=lambda _: True):
+    """Kill, until the block ends, each process of the stack for which a condition holds.
+
+    Args:
+        stack: the stack.
+        words: what the process's command line contains.
+        when: the condition.
+
+    Yields:
+        The processes that were killed.
+    """
+    killed = []
+    stop = threading.Event()
+
+    def kill_all():
+        while not stop.wait(0.1):
+            for process in (process for found in processes.running(stack.state).values() for process in found):
+                with suppress(psutil.NoSuchProcess):
+                    if all(word in " ".join(process.cmdline()) for word in words) and when(process):
+                        process.kill()
+                        killed.append(process)
+
+    thread = threading.Thread(target=kill_all)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        stop.set()
+        thread.join()

@@ -1,10 +1,11 @@
-"""A mail server that keeps what it is sent."""
+"""A mail server that keeps the mails that it gets."""
 
 import socketserver
 import threading
-import time
 from contextlib import contextmanager
 from email import message_from_bytes, policy
+
+from tests.waiting import wait_for
 
 
 class _Session(socketserver.StreamRequestHandler):
@@ -39,15 +40,14 @@ class MailServer(socketserver.ThreadingTCPServer):
     def port(self):
         return self.server_address[1]
 
-    def wait_for(self, subject, seconds=120):
-        """The text of the mail with a subject, once it is there."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            for mail in list(self.mails):
-                if mail["Subject"] == subject:
-                    return mail.get_body(("html", "plain")).get_content()
-            time.sleep(0.2)
-        raise AssertionError(f"no mail {subject!r}; there are {[mail['Subject'] for mail in self.mails]}")
+    def wait_for(self, subject):
+        """Return the text of the mail with a subject, once it has come."""
+        mail = wait_for(
+            lambda: next((mail for mail in list(self.mails) if mail["Subject"] == subject), None),
+            seconds=120,
+            describe=lambda: f"no mail {subject!r} among {[mail['Subject'] for mail in self.mails]}",
+        )
+        return mail.get_body(("html", "plain")).get_content()
 
 
 @contextmanager

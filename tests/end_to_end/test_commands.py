@@ -4,13 +4,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import closing
 
 import pytest
 
 from local_stack import processes
 from local_stack.stack import DEFAULT_PORTS, ROOT, choose_ports
+from tests.waiting import wait_for
 
 DEAF = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
 """Starts a command that ignores interrupts, unless it says otherwise: as shells start what runs in the background."""
@@ -20,7 +20,7 @@ DEAF = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
 def command(tmp_path):
     """Starts a command of the stack with a state folder of its own."""
 
-    def command(*words):
+    def start(*words):
         return subprocess.Popen(
             [*DEAF, sys.executable, "-m", "local_stack", "--state", str(tmp_path), *words],
             cwd=ROOT,
@@ -29,7 +29,7 @@ def command(tmp_path):
             text=True,
         )
 
-    yield command
+    yield start
     assert processes.running(tmp_path) == {}
 
 
@@ -45,9 +45,7 @@ def test_a_demo_on_the_embedded_bigtable_reports_and_leaves_nothing_running(comm
 
 def test_an_interrupted_start_leaves_nothing_running(command, tmp_path):
     up = command("up")
-    while not processes.running(tmp_path):
-        time.sleep(0.05)
-    time.sleep(2)
+    wait_for(lambda: "bigquery" in processes.running(tmp_path))
     up.send_signal(signal.SIGINT)
     output, _ = up.communicate(timeout=60)
     assert up.returncode == 130, output

@@ -1,23 +1,15 @@
 """A pipeline whose every candidate breaches the quality gate, in a real Airflow: questions to a person, and alerts."""
 
-import time
-
 import pytest
 
 DAG_ID = "refresh_cautious"
 SMALL = {"smoke_test_requests": 100, "smoke_test_rate": 50}
 
 
-@pytest.fixture
-def rest(airflow):
-    """Airflow's REST API, and the address of a run of the pipeline in it."""
+@pytest.fixture(autouse=True)
+def parsed(airflow):
+    """Airflow has the pipeline."""
     airflow.wait_for_dag(DAG_ID)
-
-    def rest(method, path, **kwargs):
-        response = airflow._http.request(method, f"/api/v2/{path}", **kwargs)
-        return response.raise_for_status().json()
-
-    return rest
 
 
 def run_path(run_id):
@@ -25,23 +17,23 @@ def run_path(run_id):
 
 
 @pytest.fixture
-def versions(api):
-    """What the lookup service knows of the versions of the pipeline's model, newest first."""
+def versions(api, refreshes):
+    """Returns the lookup service's records of the versions of the pipeline's model, newest first."""
 
-    def versions():
-        time.sleep(2)  # it asks the registry every second
+    def known():
+        refreshes.settle()
         response = api.get("/v1/models/cautious")
         return response.json()["versions"] if response.is_success else []
 
-    return versions
+    return known
 
 
-def test_an_override_without_a_reason_fails_before_anything_is_done_and_is_told(airflow, rest, versions, mailbox):
-    run_id = airflow.trigger(DAG_ID, {"override_gates": True})
-    *_, final = airflow.follow(DAG_ID, run_id)
+def test_an_override_without_a_reason_fails_before_anything_is_done_and_is_told(airflow, finish, versions, mailbox):
+    before = versions()
+    final = finish(airflow.trigger(DAG_ID, {"override_gates": True}), DAG_ID)
     states = {task.task_id: task.state for task in final.tasks}
     assert (final.state, states["open_version"], states["train"]) == ("failed", "failed", "upstream_failed")
-    assert versions() == []
+    assert versions() == before
     assert "override_gates is set, but reason is empty" in mailbox.wait_for(f"open_version of {DAG_ID} failed")
 
 

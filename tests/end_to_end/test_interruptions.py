@@ -1,17 +1,17 @@
 """Tasks that are killed, cleared, or marked as failed in a real Airflow, and a scheduler that dies while they wait."""
 
 import threading
-import time
 from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
 
-from local_stack import processes, supervisor
+from local_stack import processes
 from local_stack.demo import DAG_ID, MODEL
+from tests.waiting import wait_for
 
 BUSY = "SELECT MAX(FARM_FINGERPRINT(CAST(x AS STRING))) AS m FROM UNNEST(GENERATE_ARRAY(1, 100000)) AS x"
-RUNS = f"/api/v2/dags/{DAG_ID}/dagRuns"
+RUNS = f"dags/{DAG_ID}/dagRuns"
 
 # Each is cleared alone: none follows from another of its group.
 CLEARED_TOGETHER = [
@@ -23,49 +23,39 @@ CLEARED_TOGETHER = [
 
 
 @pytest.fixture
-def instances(airflow):
-    """The task instances of a run, by task."""
+def instances(rest):
+    """Returns the task instances of a run, by task."""
 
-    def instances(run_id):
-        found = airflow._get(f"{RUNS}/{run_id}/taskInstances", limit=100)["task_instances"]
-        return {instance["task_id"]: instance for instance in found}
+    def found(run_id):
+        instances = rest("GET", f"{RUNS}/{run_id}/taskInstances", params={"limit": 100})["task_instances"]
+        return {instance["task_id"]: instance for instance in instances}
 
-    return instances
+    return found
 
 
 @pytest.fixture
-def clear(airflow):
+def clear(finish, rest):
     """Clears tasks of a run, and nothing that follows from them; waits until the run has ended again."""
 
-    def clear(run_id, task_ids):
+    def clear_and_wait(run_id, task_ids):
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": task_ids, "only_failed": False}
-        airflow._http.post(f"/api/v2/dags/{DAG_ID}/clearTaskInstances", json=body).raise_for_status()
-        *_, final = airflow.follow(DAG_ID, run_id)
-        return final
+        rest("POST", f"dags/{DAG_ID}/clearTaskInstances", json=body)
+        return finish(run_id)
 
-    return clear
-
-
-@pytest.fixture
-def mark_failed(airflow):
-    def mark_failed(run_id, task_id):
-        answer = airflow._http.patch(f"{RUNS}/{run_id}/taskInstances/{task_id}", json={"new_state": "failed"})
-        answer.raise_for_status()
-
-    return mark_failed
+    return clear_and_wait
 
 
 @pytest.fixture
-def until(airflow, instances):
-    """Triggers a refresh, and waits until a task is in a state; the run."""
+def until(airflow, instances, refreshes):
+    """Triggers a refresh, and waits until a task is in a state and the lookup service knows it; the run."""
 
-    def until(task_id, state):
+    def trigger_and_wait(task_id, state):
         run_id = airflow.trigger(DAG_ID, {})
-        while (instances(run_id)[task_id]["state"]) != state:
-            time.sleep(0.1)
+        wait_for(lambda: instances(run_id)[task_id]["state"] == state, seconds=120)
+        refreshes.settle()
         return run_id
 
-    return until
+    return trigger_and_wait
 
 
 @pytest.fixture
@@ -73,7 +63,7 @@ def busy(warehouse):
     """Keeps BigQuery busy, so that every other job waits, until the block ends."""
 
     @contextmanager
-    def busy():
+    def blocking():
         job = warehouse.query(BUSY)
         try:
             yield
@@ -82,36 +72,23 @@ def busy(warehouse):
             with suppress(Exception):
                 job.result()
 
-    return busy
+    return blocking
 
 
 @pytest.fixture
 def training(newest, warehouse):
-    """The jobs that trained the newest version."""
+    """Returns the jobs that trained the newest version."""
 
-    def training():
+    def jobs():
         prefix = f"foreserve_{MODEL}_{newest()['version']}_train_"
         return [job for job in warehouse.list_jobs() if job.job_id.startswith(prefix)]
 
-    return training
+    return jobs
 
 
-@pytest.fixture
-def kill_scheduler(console, killing, stack):
-    """Kills the scheduler with its workers; returns how to start Airflow again."""
-
-    def kill_scheduler():
-        with killing("airflow", "scheduler", after=0) as kill:
-            while not kill.killed:
-                time.sleep(0.1)
-        service = next(service for service in stack.services() if service.name == "airflow")
-        processes.stop(service, stack.state)
-        return lambda: supervisor.up(console, "auto", stack.state)
-
-    return kill_scheduler
-
-
-def test_each_task_is_killed_in_the_middle_and_tried_again(airflow, instances, model, newest, predictions, stack):
+def test_each_task_is_killed_in_the_middle_and_tried_again(
+    airflow, finish, instances, model, newest, predictions, stack
+):
     """All but the choices, which take no time."""
     _, before = predictions()
     run_id = airflow.trigger(DAG_ID, {"export": "full"})
@@ -131,7 +108,7 @@ def test_each_task_is_killed_in_the_middle_and_tried_again(airflow, instances, m
     thread = threading.Thread(target=kill_each_once)
     thread.start()
     try:
-        *_, final = airflow.follow(DAG_ID, run_id)
+        final = finish(run_id)
     finally:
         stop.set()
         thread.join()
@@ -143,11 +120,10 @@ def test_each_task_is_killed_in_the_middle_and_tried_again(airflow, instances, m
     assert set(predictions()[1]) == set(before)
 
 
-def test_each_task_is_cleared_alone_after_success(airflow, clear, model, predictions):
+def test_each_task_is_cleared_alone_after_success(airflow, clear, finish, model, predictions):
     run_id = airflow.trigger(DAG_ID, {})
-    *_, final = airflow.follow(DAG_ID, run_id)
+    final = finish(run_id)
     assert final.state == "success"
-    time.sleep(2)
     versions, before = model(), predictions()
     assert sorted(sum(CLEARED_TOGETHER, ["open_version"])) == sorted(task.task_id for task in final.tasks)
     for task_ids in CLEARED_TOGETHER:
@@ -161,47 +137,40 @@ def test_each_task_is_cleared_alone_after_success(airflow, clear, model, predict
     )
 
 
-def test_a_whole_run_is_cleared_after_success(airflow, clear, model):
-    """Then its first task opens another version."""
+def test_a_whole_run_that_is_cleared_after_success_opens_another_version(airflow, clear, finish, model):
     run_id = airflow.trigger(DAG_ID, {})
-    *_, first = airflow.follow(DAG_ID, run_id)
-    time.sleep(2)
+    first = finish(run_id)
     before = model()["active_version"]
     final = clear(run_id, [task.task_id for task in first.tasks])
-    time.sleep(2)
     assert final.state == "success", final.tasks
     assert model()["active_version"] > before
 
 
-def test_marking_a_waiting_task_as_failed_cancels_its_job(
-    airflow, busy, mark_failed, newest, predictions, training, until
-):
+def test_marking_a_waiting_task_as_failed_cancels_its_job(busy, finish, newest, predictions, rest, training, until):
     before = predictions()
     with busy():  # the provider's trigger cannot cancel here: it mistakes the local address; then `abort` does
         run_id = until("train", "deferred")
-        time.sleep(1.5)  # the lookup service asks the registry every second
         (job,) = training()
         assert job.state != "DONE"
-        mark_failed(run_id, "train")
+        rest("PATCH", f"{RUNS}/{run_id}/taskInstances/train", json={"new_state": "failed"})
         with pytest.raises(Exception, match="cancelled"):
             job.result(timeout=60)
-    *_, final = airflow.follow(DAG_ID, run_id)
-    assert final.state == "failed"
-    time.sleep(2)
+    assert finish(run_id).state == "failed"
     assert newest()["status"] == "aborted"
     assert predictions() == before
 
 
 def test_a_scheduler_that_dies_while_a_job_is_awaited_loses_nothing(
-    airflow, busy, kill_scheduler, model, newest, training, until
+    busy, finish, kill, mend, model, newest, stop_airflow, training, until
 ):
     with busy():
         run_id = until("train", "deferred")
-        start_again = kill_scheduler()
-    start_again()
-    *_, final = airflow.follow(DAG_ID, run_id)
+        with kill("airflow", "scheduler") as killed:
+            wait_for(lambda: killed)
+        stop_airflow()  # the rest of it
+    mend()
+    final = finish(run_id)
     assert final.state == "success", final.tasks
-    time.sleep(2)
     assert model()["active_version"] == newest()["version"]
     (awaited,) = training()
     assert (awaited.state, awaited.error_result) == ("DONE", None)

@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskD
 from foreserve.operators import AbortVersion, RunQuery
 from tests.plugins.conftest import TaskInstance
 
-SLOW = "SELECT MAX(FARM_FINGERPRINT(CAST(x AS STRING))) AS m FROM UNNEST(GENERATE_ARRAY(1, 40000)) AS x"
+ENDLESS = "LOOP ASSERT TRUE; END LOOP"
 
 
 @pytest.fixture
@@ -19,36 +19,42 @@ def refresh(open_version):
 @pytest.fixture
 def attempt(refresh, task, warehouse):
     """Runs a query as one try of a task, until it ends or waits in the triggerer; returns the task and its job."""
+    jobs = []
 
-    def attempt(sql, try_number=1):
+    def run(sql, try_number=1):
         operator, ti = task(RunQuery, refresh, statement=lambda *_: sql, poll_seconds=0.1), TaskInstance(try_number)
         with suppress(TaskDeferred):
             operator.execute({"ti": ti})
-        return operator, warehouse.get_job(ti.xcoms["bigquery_job_detail"]["job_id"])
+        jobs.append(warehouse.get_job(ti.xcoms["bigquery_job_detail"]["job_id"]))
+        return operator, jobs[-1]
 
-    return attempt
+    yield run
+    for job in jobs:
+        job.cancel()
 
 
 def test_a_job_tells_model_version_task_and_try(attempt, refresh):
-    _, job = attempt(SLOW, try_number=2)
+    _, job = attempt(ENDLESS, try_number=2)
     assert job.job_id.startswith(f"foreserve_{refresh.model}_{refresh.version}_runquery_2_")
     assert job.labels.items() >= {"model": refresh.model, "version": str(refresh.version)}.items()
     assert job.labels["airflow-task"] == "runquery"
 
 
 def test_nothing_of_ours_runs_in_the_triggerer(refresh, task):
+    operator = task(RunQuery, refresh, statement=lambda *_: ENDLESS, poll_seconds=0.1)
     with pytest.raises(TaskDeferred) as deferred:
-        task(RunQuery, refresh, statement=lambda *_: SLOW, poll_seconds=0.1).execute({"ti": TaskInstance()})
+        operator.execute({"ti": TaskInstance()})
+    operator.on_kill()
     path, arguments = deferred.value.trigger.serialize()
     assert path == "airflow.providers.google.cloud.triggers.bigquery.BigQueryInsertJobTrigger"
     assert arguments["cancel_on_kill"] is True
 
 
 def test_a_task_that_is_tried_again_waits_for_the_job_that_still_runs(attempt):
-    _, first = attempt(SLOW)
+    _, first = attempt(ENDLESS)
     assert first.state == "RUNNING"
     for try_number in (2, 3):
-        _, again = attempt(SLOW, try_number)
+        _, again = attempt(ENDLESS, try_number)
         assert again.job_id == first.job_id
 
 
@@ -60,8 +66,8 @@ def test_a_task_that_is_tried_again_after_its_job_ended_starts_another(attempt):
 
 
 def test_the_same_try_finds_its_own_job(attempt):
-    _, first = attempt(SLOW)
-    _, again = attempt(SLOW)
+    _, first = attempt(ENDLESS)
+    _, again = attempt(ENDLESS)
     assert again.job_id == first.job_id
 
 
@@ -74,14 +80,14 @@ def test_airflow_shows_the_sql_which_is_not_rendered_as_a_template(refresh, task
 
 
 def test_killing_the_task_cancels_the_job(attempt):
-    operator, job = attempt(SLOW)
+    operator, job = attempt(ENDLESS)
     operator.on_kill()
     with pytest.raises(Exception, match="cancelled"):
         job.result()
 
 
 def test_aborting_the_version_cancels_jobs_that_still_run_though_their_tasks_died(attempt, refresh, task):
-    _, job = attempt(SLOW)
+    _, job = attempt(ENDLESS)
     task(AbortVersion, refresh, dataflow_jobs=[], region="").execute({})
     with pytest.raises(Exception, match="cancelled"):
         job.result()

@@ -3,6 +3,7 @@
 Jobs have clocks of their own.
 """
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -119,5 +120,5 @@ class Fencing(RuleBasedStateMachine):
                 assert version in self.state.stale_versions(0)
 
 
-TestFencing = Fencing.TestCase
+TestFencing = pytest.mark.slow(Fencing.TestCase)
 TestFencing.settings = settings(max_examples=400, stateful_step_count=40, deadline=None)

@@ -13,6 +13,8 @@ from functools import partial
 import httpx
 import pytest
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "serving_api"]
 SETTINGS = {"SERVING_PROJECT": "test-project", "SERVING_INSTANCE": "test-instance"}
 

@@ -14,7 +14,7 @@ from serving_api.access.api_keys import new_key
 from tests.servers import bigtable_server
 from tests.store import Store
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 SCHEMATHESIS = Path(__file__).parents[2] / ".venvs" / "tools" / "bin" / "schemathesis"

@@ -15,6 +15,8 @@ import pytest
 
 from tests.dockerfiles import instructions
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = "serving_api/Dockerfile"
 

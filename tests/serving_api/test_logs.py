@@ -17,7 +17,7 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 REQUEST = {"X-Request-Id": "r1", "traceparent": f"00-{TRACE}-{SPAN}-01", "authorization": "Bearer a-key"}
 SETTINGS = {"SERVING_PROJECT": "test-project", "SERVING_INSTANCE": "test-instance", "SERVING_DEADLINE_SECONDS": "5"}
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 
 
 def environment(**variables):
