@@ -31,7 +31,7 @@ def show(result: RefreshResult, console: Console) -> None:
             f"[b]{counts['unchanged']:,}[/] unchanged, [b]{counts['tombstones']:,}[/] tombstones"
         )
     if "smoke_test" in details:
-        console.print(_smoke_test(details["smoke_test"]))
+        console.print(_smoke_test(details["smoke_test"]), soft_wrap=True)
     console.print(f"Active version: [b]{result.active or 'none yet'}[/]")
     for lookup in result.lookups:
         prediction = json.dumps(lookup.answer.get("prediction", lookup.answer))
@@ -42,7 +42,7 @@ def next_steps(stack: Stack, console: Console) -> None:
     """Print the next steps with a running stack."""
     api, airflow = stack.url("api"), stack.url("airflow")
     steps = {
-        "make demo": "load another week of purchases, and run another refresh",
+        "make demo": "load another week of purchases, and run a refresh",
         f"{api}/": f"look customers up (API: {api}/docs)",
         f"{api}/v1/entities/customer/00003/predictions": "look all models up for one customer, in one read",
         f"{airflow}/dags/refresh_{MODEL}": "see the DAG, its runs and logs",

@@ -75,7 +75,7 @@ def down(console: Console, state: Path) -> None:
     """Stop every process of the stack. Its tables, models and runs are lost."""
     with console.status("stopping"):
         stopped = _clear(find(state) or Stack(ports=DEFAULT_PORTS, state=state))
-    console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+    console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running", soft_wrap=True)
 
 
 def show(console: Console, stack: Stack) -> None:
