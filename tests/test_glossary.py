@@ -38,7 +38,7 @@ PHRASES = {
     "turn": r"(?:run's|whose|take|takes its|holds its|gives the) turns?|turn ends",
 }
 # A load generator's open loop is a standard term.
-OTHERS = {"open loop": [ROOT / "benchmarks"]}
+OTHERS = {"open loop": [ROOT / "benchmarks", ROOT / "tests" / "benchmarks"]}
 
 
 def retired():

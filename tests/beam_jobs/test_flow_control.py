@@ -97,7 +97,7 @@ def test_the_rate_is_left_alone_for_the_period(clock):
     assert rate(flow_control, clock) == pytest.approx(14_000)
 
 
-def test_an_overloaded_server_is_given_rest_if_it_limits_the_rate(clock):
+def test_an_error_by_overload_lowers_the_rate_if_bigtable_limits_it(clock):
     flow_control = FlowControl(clock=clock, sleep=clock.sleep)
     flow_control.back_off()
     assert rate(flow_control, clock) is None
@@ -124,7 +124,7 @@ def test_the_cap_holds_when_bigtable_asks_for_more(clock):
 
 
 def test_all_writers_of_a_process_share_the_rate(clock):
-    """Two that take turns get half each."""
+    # Two writers that send alternately get half of the rate each.
     flow_control = FlowControl(1_000, clock, clock.sleep)
     waits = [flow_control.acquire(100) + flow_control.acquire(100) for _ in range(10)]
     assert sum(waits) == pytest.approx(1.9)
