@@ -2,8 +2,8 @@
 #
 # The size of an instance follows from docs/serving-performance.md: a lookup takes 58 us of CPU, so the measured core
 # answers 1 s / 58 us = 17,200 lookups per second. A vCPU is half a core, and the measurement had no TLS and no network,
-# so the estimate is 0.3 of that (as in docs/size-and-cost.md): 5,200 per second and vCPU. The 99th percentile of the latency
-# was 68 ms at 0.8 of the capacity, and 262 ms at full capacity. So an instance should serve 4,100 per second.
+# so the estimate is 0.3 of that (as in docs/size-and-cost.md): 5,200 per second and vCPU. The 99th percentile of the
+# latency was 68 ms at 0.8 of the capacity, and 262 ms at full capacity. So an instance should serve 4,100 per second.
 #
 # CPU: 1. The service is one process, which uses one core.
 # Concurrency: 100. By Little's law, 4,100 lookups per second of 15 ms (5 ms of them in Bigtable) are 62 in flight,
