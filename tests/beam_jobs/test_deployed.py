@@ -29,10 +29,10 @@ def launch(gcs, job, arguments, home):
         python=sys.executable,
         script=str(gcs / "dags" / "beam_jobs" / f"{job}.py"),
         runner="FnApiRunner",
-        pipeline_options={},
+        options={},
+        refresh_options=lambda _: {},
         cloud=Cloud("demo", "US", Instance("demo", "beam"), "", "google_cloud_default", "prediction_api"),
         region="europe-west1",
-        refresh="",
     )
     command = [operator.py_interpreter, *operator.py_options, operator.py_file, *arguments]
     environment = bare_environment(gcs, home, gcs / "plugins")
