@@ -313,9 +313,8 @@ def test_only_the_tables_that_were_made_are_replaced():
     assert made == text.replace("old", "new")
 
 
-def test_the_document_has_places_for_tables_that_are_made():
-    places = re.findall(r"<!-- serving: (\w+) -->", (ROOT / "docs" / "serving-performance.md").read_text())
-    assert {"comparison", "hedging", "conditions"} == set(places)
+def test_the_document_has_a_place_for_the_comparison():
+    assert "<!-- serving: comparison -->" in (ROOT / "docs" / "serving-performance.md").read_text()
 
 
 def test_the_command_fills_a_document_in(tmp_path):
