@@ -1,4 +1,4 @@
-"""Runs tests, each in the environment of its folder: `run.py`, `run.py --fast [-k NAME]`, or `run.py PATH ... [-k NAME]`."""
+"""Runs tests, each in the environment of its folder: `run.py [--fast | PATH ...] [options of pytest]`."""
 
 import os
 import subprocess

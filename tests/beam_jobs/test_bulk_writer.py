@@ -13,6 +13,7 @@ from beam_jobs.bulk_writer import BulkWriter, Target, WriteError
 from beam_jobs.flow_control import FlowControl
 from beam_jobs.mutations import prediction_entries
 from prediction_store.messages import MutateRowsRequest, MutateRowsResponse
+from tests.waiting import wait_for
 
 OK, ABORTED, NOT_FOUND = 0, grpc.StatusCode.ABORTED.value[0], grpc.StatusCode.NOT_FOUND.value[0]
 
@@ -215,7 +216,8 @@ def test_a_response_is_read_while_the_writer_waits_for_more_rows(serve):
     # It waits for longer than a request may take, as when BigQuery stalls or the rate is limited.
     server, writer = serve(all_ok, deadline_seconds=0.5)
     writer.add(entries({b"%d" % n: b"v" for n in range(bulk_writer.MAX_ENTRIES + 1)}))
-    time.sleep(1)
+    deadline = time.monotonic() + 0.5
+    wait_for(lambda: time.monotonic() > deadline)
     writer.flush()
     assert len(server.requests) == 2
     assert writer.take_tally().retries == 0
@@ -245,13 +247,14 @@ def test_an_error_by_overload_lowers_the_rate(serve):
             context.abort(grpc.StatusCode.UNAVAILABLE, "overloaded")
         return all_ok(number, request, context)
 
-    flow_control = FlowControl()
+    seconds = [0.0]
+    flow_control = FlowControl(clock=lambda: seconds[0])
     limit = MutateRowsResponse()
     limit.rate_limit_info.factor = 1
     limit.rate_limit_info.period.FromMilliseconds(1)
     flow_control.follow(limit)
     before = flow_control.rows_per_second
-    time.sleep(0.01)
+    seconds[0] += 1
     _, writer = serve(unavailable_once, flow_control=flow_control)
     write(writer, ROWS)
     assert rates == [before, pytest.approx(0.7 * before)]

@@ -1,13 +1,12 @@
 """Write leases in a real registry."""
 
-import time
-
 import grpc
 import pytest
 
 from beam_jobs import purge_stale_cells
 from beam_jobs.registered_version import RegisteredVersion, WriteLease
 from prediction_store.lifecycle import CLOCK_TOLERANCE, WRITE_LEASE, RegistryError, Status, now_ms
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -38,17 +37,18 @@ def test_no_job_writes_an_aborted_version(registry, version):
 
 
 def test_an_unreachable_registry_stops_a_job_only_when_its_lease_ends(through, version):
+    refused = []
+
     def refuse(context, request, answers):
+        refused.append(request)
         context.abort(grpc.StatusCode.PERMISSION_DENIED, "away")
 
     lease = WriteLease(version, milliseconds=3000)
     assert lease.seconds_left() > 0
     through("BIGTABLE_EMULATOR_HOST", ReadRows=refuse)
-    time.sleep(1.2)  # time to renew
-    assert lease.seconds_left() > 0
-    time.sleep(2)
+    wait_for(lambda: lease.seconds_left() > 0 and refused)
     with pytest.raises(Exception, match="away"):
-        lease.seconds_left()
+        wait_for(lambda: lease.seconds_left() < 0)  # it never is; the first call after the lease fails
 
 
 def test_a_purge_waits_for_the_write_leases_of_stale_versions(arguments, registry, version):

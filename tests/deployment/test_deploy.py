@@ -6,11 +6,11 @@ import re
 import shutil
 import signal
 import tempfile
-import time
 
 import pytest
 
 from tests.deployment.conftest import INSTALLED, PASSWORD, commit, git
+from tests.waiting import wait_for
 
 SQL = "dags/pipelines/repeat_purchase/predict.sql"
 REVISION = ("api-00002", 100)
@@ -277,9 +277,8 @@ def test_an_interrupt_restores_the_state_before(deployed, number):
     commit(deployed.tree)
     before = deployed.snapshot()
     process = deployed.start("--apply", failure="9 9 hangs")
-    while len(deployed.calls()) < 9:
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_for(lambda: len(deployed.calls()) == 9 or process.poll() is not None)
+    assert process.poll() is None
     process.send_signal(number)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -292,9 +291,7 @@ def test_a_deployment_after_a_killed_one_knows_the_files_of_both(deployed):
     new.write_text("SELECT 1")
     commit(deployed.tree)
     process = deployed.start("--apply", failure="11 11 hangs")
-    while not (deployed.bucket / "dags" / "shared" / "more.sql").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_for((deployed.bucket / "dags" / "shared" / "more.sql").exists)
     process.kill()
     process.stdout.close()
     process.wait()

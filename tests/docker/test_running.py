@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 
 import httpx
 import pytest
@@ -11,6 +10,7 @@ from rich.console import Console
 from local_stack.demo import refresh
 from local_stack.stack import DEFAULT_PORTS, ROOT, Stack
 from tests.prometheus import Prometheus
+from tests.waiting import wait_for
 
 PROMETHEUS, GRAFANA = "http://127.0.0.1:9090", "http://127.0.0.1:3000"
 
@@ -47,10 +47,7 @@ def test_a_refresh_is_served(tmp_path, monkeypatch):
 def test_prometheus_watches_the_service():
     prometheus = Prometheus(PROMETHEUS)
     assert prometheus.targets() == {("foreserve", "api:8000"): "up"}
-    deadline = time.monotonic() + 60  # seconds until all rules have been evaluated
-    while set(prometheus.rules().values()) != {"ok"}:
-        assert time.monotonic() < deadline
-        time.sleep(1)
+    wait_for(lambda: set(prometheus.rules().values()) == {"ok"})
 
 
 def test_grafana_shows_the_dashboard_and_the_alerts_without_a_login():

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from foreserve.operators import AbortVersion, AwaitDataflowJob, RunBeamJob
 from prediction_store.lifecycle import Receipt
 from tests.beam_jobs.fake_dataflow import running
 from tests.plugins.conftest import TaskInstance
+from tests.waiting import wait_for
 
 JOB_ID = "2026-01-01_00_00_00-1"
 
@@ -194,14 +194,10 @@ def test_a_job_ends_with_its_task_whether_airflow_stops_it_or_the_worker_dies(jo
 
     worker = get_context("fork").Process(target=run)
     worker.start()
-    while not pid_file.exists() or not pid_file.read_text():
-        time.sleep(0.05)
+    pid = int(wait_for(lambda: pid_file.exists() and pid_file.read_text()))
     os.kill(worker.pid, kill)
     worker.join()
-    deadline = time.monotonic() + 20
-    while is_running(int(pid_file.read_text())):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: not is_running(pid))
 
 
 def is_running(pid):

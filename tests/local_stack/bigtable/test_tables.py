@@ -13,6 +13,8 @@ from google.cloud.bigtable_admin_v2.services.bigtable_instance_admin.transports 
 )
 from google.cloud.bigtable_admin_v2.types import ColumnFamily, GcRule, ModifyColumnFamiliesRequest
 
+from tests.waiting import wait_for
+
 DAY = timedelta(days=1)
 KEEP_TWO = GcRule(max_num_versions=2)
 KEEP_A_DAY = GcRule(max_age=DAY)
@@ -21,14 +23,6 @@ Modification = ModifyColumnFamiliesRequest.Modification
 
 def set_cells(family, versions):
     return [SetCell(family, b"p", b"v", timestamp_micros=version * 1000) for version in versions]
-
-
-def eventually(read, expected, seconds=10):
-    """Read until the expected result comes, because cbtemulator collects garbage with a delay."""
-    deadline = time.monotonic() + seconds
-    while (found := read()) != expected and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert found == expected
 
 
 def test_a_table_has_the_families_that_it_was_created_with(bigtable):
@@ -124,7 +118,8 @@ def test_garbage_is_collected_by_versions_and_age(bigtable):
         return found
 
     newest = [now, now - 1]
-    eventually(kept, {"all": [*newest, now - 2, 1], "two": newest, "day": [*newest, now - 2], "both": newest})
+    expected = {"all": [*newest, now - 2, 1], "two": newest, "day": [*newest, now - 2], "both": newest}
+    wait_for(lambda: kept() == expected, describe=kept)  # garbage is collected some time after it became garbage
 
 
 def test_rows_are_dropped_by_prefix(bigtable, table):
