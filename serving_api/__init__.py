@@ -1,1 +1,1 @@
-"""The lookup service: predictions out of Bigtable over HTTP. It reads, and never writes."""
+"""The service: it answers lookups of predictions over HTTP from Bigtable. It never writes."""

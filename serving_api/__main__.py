@@ -1,4 +1,4 @@
-"""Starts the service: `python -m serving_api`."""
+"""The command of the service: `python -m serving_api`."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ _log = structlog.get_logger(__name__)
 
 
 def main() -> None:
-    """Serve until told to stop; then answer what is in flight, and exit with 0."""
+    """Serve until SIGTERM or SIGINT; then answer the requests in flight, and exit with 0."""
     arguments = _arguments()
     try:
         settings = Settings.from_environment()
@@ -30,8 +30,8 @@ def main() -> None:
     host = arguments.host
     if settings.auth == "none" and not settings.allow_anonymous and not is_loopback(host):
         sys.exit(
-            f"SERVING_AUTH is none, and at {host} anyone could ask: set it to api_keys or jwt; or listen at 127.0.0.1; "
-            "or, where something in front decides who may ask, set SERVING_ALLOW_ANONYMOUS=true"
+            f"SERVING_AUTH is none, and at {host} anyone could read predictions: set it to api_keys or jwt; or listen "
+            "at 127.0.0.1; or, if a proxy in front admits only callers, set SERVING_ALLOW_ANONYMOUS=true"
         )
     port = _free_port(host, arguments.port)
     _log.info("listening", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
@@ -39,27 +39,30 @@ def main() -> None:
     with ExitStack() as stack:
         if arguments.workers > 1:
             folder = stack.enter_context(TemporaryDirectory(prefix="foreserve-metrics-"))
-            os.environ[METRICS_FOLDER_VARIABLE] = folder  # before prometheus_client is imported, which looks then
+            # prometheus_client reads the variable when it is imported, which is later.
+            os.environ[METRICS_FOLDER_VARIABLE] = folder
         server(settings, host, port, arguments.workers).serve()
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m serving_api", description="Serve predictions from Bigtable.")
+    parser = argparse.ArgumentParser(
+        prog="python -m serving_api", description="Answer lookups of predictions from Bigtable."
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0: any that is free (%(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0: any free one (%(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes that answer requests (%(default)s)")
     return parser.parse_args()
 
 
 def _free_port(host: str, port: int) -> int:
-    """The port, if nobody listens on it: the server would share it with whoever does; 0: any that is free."""
+    """Check that no other process listens on the port, as the server would share it. Port 0 selects a free one."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.create_server((host, port), family=family) as probe:
             free: int = probe.getsockname()[1]
             return free
     except (OSError, OverflowError) as error:
-        sys.exit(f"cannot listen on {host} port {port}: {error}; choose another with --port (0: any that is free)")
+        sys.exit(f"cannot listen on {host} port {port}: {error}; choose another with --port (0: any free one)")
 
 
 if __name__ == "__main__":

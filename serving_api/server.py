@@ -7,16 +7,18 @@ from granian.server.mp import MPServer
 from serving_api.settings import Settings
 
 _BACKLOG = 2048
-_DRAIN_SECONDS = 8  # below the 10 that Cloud Run leaves between SIGTERM and SIGKILL
+
+_DRAIN_SECONDS = 8
+"""The time for requests in flight at the end. Cloud Run leaves 10 seconds between SIGTERM and SIGKILL."""
 
 LOGGING = {"version": 1, "disable_existing_loggers": False, "loggers": {"_granian": {"level": "INFO"}}}
-"""Granian's own lines go where all others go."""
+"""The configuration that sends Granian's lines to the handlers of the service."""
 
 
 def server(settings: Settings, host: str, port: int, workers: int) -> MPServer:
-    """The server of the application, in processes of its own.
+    """The server of the application, with `workers` processes.
 
-    Only HTTP/1.1, where every connection that sends no complete request head in time is cut.
+    It speaks HTTP/1.1 only, because Granian closes idle connections of that protocol only.
     """
     return MPServer(
         "serving_api.app:from_environment",

@@ -1,4 +1,4 @@
-"""What every route works with: the catalog of models, the lookups, the limits and the metrics."""
+"""The service: the objects that live as long as the process, which every route works with."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import Request
 
 from prediction_store.layout import Instance
-from serving_api.access.authenticator import Access, open_access
+from serving_api.access.authenticator import Authenticator, open_authenticator
 from serving_api.bigtable import Channel, Target
 from serving_api.settings import Settings
 from serving_api.store.cache import Cache
@@ -17,8 +17,7 @@ from serving_api.store.catalog import Catalog
 from serving_api.store.lookups import Limits, Lookups
 from serving_api.store.warming import Warming
 from serving_api.telemetry import version_metrics
-from serving_api.telemetry.event_loop import measure_lag
-from serving_api.telemetry.metrics import Metrics
+from serving_api.telemetry.metrics import Metrics, observe_event_loop_lag
 
 if TYPE_CHECKING:
     from serving_api.telemetry.tracing import Tracing
@@ -32,23 +31,23 @@ class Service:
     metrics: Metrics
     catalog: Catalog
     lookups: Lookups
-    access: Access
+    authenticator: Authenticator
 
     @classmethod
     @asynccontextmanager
     async def run(
         cls, settings: Settings, metrics: Metrics, tracing: "Tracing | None" = None
     ) -> AsyncIterator["Service"]:
-        """A service that has tried to read the registry, and that keeps reading it."""
+        """Yield a service that has tried to read the registry once, and keep reading the registry."""
         instance = Instance(settings.project, settings.instance)
         limits = Limits(
             max_in_flight=settings.max_in_flight,
             max_keys_per_read=settings.max_keys_per_read,
-            max_reads_per_lane=settings.max_reads_per_lane,
+            max_reads_per_version=settings.max_reads_per_version,
             hedge_budget=settings.hedge_budget,
         )
         async with (
-            open_access(settings, metrics) as access,
+            open_authenticator(settings, metrics) as authenticator,
             Channel.open(
                 Target.from_environment(), instance, settings.app_profile, settings.connections, metrics
             ) as channel,
@@ -57,10 +56,13 @@ class Service:
             lookups = Lookups(channel, instance, settings.app_profile, limits, metrics, cache, tracing)
             warming = Warming(cache, settings.max_keys_per_read, settings.deadline_seconds)
             catalog = Catalog(channel, instance, settings.app_profile, lookups, warming.start)
-            service = cls(settings, metrics, catalog, lookups, access)
+            service = cls(settings, metrics, catalog, lookups, authenticator)
             metrics.in_flight_limit.set(settings.max_in_flight)
             await catalog.refresh()
-            tasks = [asyncio.create_task(service._poll()), asyncio.create_task(measure_lag(metrics.event_loop_lag))]
+            tasks = [
+                asyncio.create_task(service._poll()),
+                asyncio.create_task(observe_event_loop_lag(metrics.event_loop_lag)),
+            ]
             yield service
             for task in tasks:
                 task.cancel()
@@ -73,10 +75,11 @@ class Service:
         while True:
             await asyncio.sleep(self.settings.registry_poll_seconds)
             await self.catalog.refresh()
-            self.metrics.in_flight.set(self.lookups.in_flight)  # as other processes tell it
+            # Another process may be the one that answers /metrics.
+            self.metrics.in_flight.set(self.lookups.in_flight)
 
     def exposition(self) -> bytes:
-        """What is measured and what is served, in the Prometheus text format."""
+        """All metrics in the Prometheus text format."""
         self.metrics.in_flight.set(self.lookups.in_flight)
         return self.metrics.exposition() + version_metrics.exposition(self.catalog, self.settings.build)
 

@@ -1,5 +1,6 @@
-"""What the operator of the service may set, by environment variables that start with `SERVING_`."""
+"""Settings of the service, from environment variables that begin with `SERVING_`."""
 
+import os
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -9,19 +10,21 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""The environment variable with the folder in which processes share their metrics (of prometheus_client)."""
+"""The environment variable of prometheus_client with the folder in which processes share their metrics."""
 
 _PREFIX = "SERVING_"
 
+_RENAMED = {"SERVING_MAX_READS_PER_LANE": "SERVING_MAX_READS_PER_VERSION"}
+
 
 class Settings(BaseSettings):
-    """The settings of one process; `SERVING_PROJECT` sets `project`, and so on."""
+    """The settings of a process. `SERVING_PROJECT` sets `project`, and so on."""
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True)
 
     project: str = Field(min_length=1, description="Google Cloud project of the Bigtable instance")
     instance: str = Field(min_length=1, description="id of the Bigtable instance")
-    app_profile: str = Field(default="", description="Bigtable app profile to read through; empty: the default one")
+    app_profile: str = Field(default="", description="Bigtable app profile of the reads; empty: the default one")
     registry_poll_seconds: float = Field(
         default=1.0, gt=0, allow_inf_nan=False, description="seconds between two reads of the registry"
     )
@@ -29,67 +32,69 @@ class Settings(BaseSettings):
         default=10.0,
         gt=0,
         allow_inf_nan=False,
-        description="age in seconds of the last registry read from which the service is not ready",
+        description="age in seconds of the last registry read above which the service is not ready",
     )
     deadline_seconds: float = Field(
         default=1.0, gt=0, allow_inf_nan=False, description="seconds that a request may take"
     )
     auth: Literal["none", "api_keys", "jwt", "api_keys_or_jwt"] = Field(
-        default="none", description="what a request must come with: nothing, an API key, a signed token, or either"
+        default="none", description="credential of requests: none, an API key, a signed token, or either of them"
     )
     allow_anonymous: bool = Field(
-        default=False, description="whether to answer anyone, with auth none, at other addresses than loopback"
+        default=False, description="true to answer anyone at other addresses than loopback while auth is none"
     )
     callers_file: Path | None = Field(
-        default=None, description="file that says who may ask for what; unless auth is none"
+        default=None, description="file with the callers and their rights; required unless auth is none"
     )
     callers_seconds: float = Field(
         default=10.0, gt=0, allow_inf_nan=False, description="seconds between two reads of the callers file"
     )
-    jwt_issuer: str = Field(default="", description="issuer of tokens, as their claim iss has it")
-    jwt_audience: str = Field(default="", description="audience of tokens for this service, as their claim aud has it")
+    jwt_issuer: str = Field(default="", description="issuer of tokens, as in their claim iss")
+    jwt_audience: str = Field(default="", description="audience of tokens for this service, as in their claim aud")
     jwt_keys_url: str = Field(default="", description="URL of the issuer's public keys, a JWKS document")
     jwt_keys_seconds: float = Field(
         default=300.0, gt=0, allow_inf_nan=False, description="seconds between two reads of the issuer's keys"
     )
-    jwt_header: str = Field(default="authorization", pattern=r"^[A-Za-z-]+$", description="header that tokens come in")
-    metrics_open: bool = Field(default=False, description="whether anyone may read /metrics, whatever auth is")
+    jwt_header: str = Field(
+        default="authorization", pattern=r"^[A-Za-z-]+$", description="header that carries the token"
+    )
+    metrics_open: bool = Field(default=False, description="true if anyone may read /metrics, whatever auth is")
     body_seconds: float = Field(
-        default=10.0, gt=0, allow_inf_nan=False, description="seconds that the body of a request may take to come"
+        default=10.0, gt=0, allow_inf_nan=False, description="seconds that the body of a request may take to arrive"
     )
     max_connections: int = Field(
         default=1000,
         ge=1,
-        description="connections of clients to one process; more wait to be accepted, which costs the process nothing",
+        description="connections of clients to one process; further ones stay in the kernel's backlog",
     )
     idle_seconds: float = Field(
         default=60.0,
         gt=0,
         allow_inf_nan=False,
-        description="seconds after which a connection that has not sent the head of a request is cut; above the time "
-        "that a load balancer in front keeps connections",
+        description="seconds after which a connection without a complete request head is closed; must exceed the idle "
+        "time-out of a load balancer in front",
     )
-    max_in_flight: int = Field(default=2000, ge=1, description="entities being looked up at a time, in all requests")
+    max_in_flight: int = Field(default=2000, ge=1, description="entities that are looked up at a time, in all requests")
     max_batch: int = Field(default=1000, ge=1, description="entities in one batch request")
     max_keys_per_read: int = Field(default=500, ge=1, description="rows in one Bigtable read")
-    connections: int = Field(default=2, ge=1, description="connections to Bigtable of one process")
+    connections: int = Field(default=2, ge=1, description="connections of one process to Bigtable")
     cache_bytes: int = Field(
-        default=0, ge=0, description="bytes of predictions to keep in one process; 0: every lookup reads Bigtable"
+        default=0, ge=0, description="bytes of the cache of predictions in one process; 0: no cache"
     )
     cache_control: str = Field(
         default="no-cache",
         pattern=r"^[\x20-\x7e]+$",
-        description="Cache-Control of answers; the default lets clients keep them and ask whether they still hold",
+        description="Cache-Control of answers; with the default, clients keep answers and revalidate them",
     )
     hedge_budget: float = Field(
-        default=0.05, ge=0, le=1, description="share of reads that may be made a second time when late; 0: none"
+        default=0.05, ge=0, le=1, description="largest share of reads that may be hedged; 0: none"
     )
-    max_reads_per_lane: int = Field(
-        default=32, ge=1, description="Bigtable reads in flight of one table and version, at the most"
+    max_reads_per_version: int = Field(
+        default=32, ge=1, description="Bigtable reads in flight of one version of a model"
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="lowest level of what the service logs; debug: a line for each answer of 4xx, too"
+        default="info", description="lowest level of log lines; debug adds a line for each 4xx answer"
     )
     build: str = Field(default="unknown", min_length=1, description="name of this build in metrics and traces")
 
@@ -98,7 +103,7 @@ class Settings(BaseSettings):
         if self.max_batch > self.max_in_flight:
             raise ValueError(
                 f"SERVING_MAX_BATCH ({self.max_batch}) is above SERVING_MAX_IN_FLIGHT ({self.max_in_flight}), so the "
-                "largest batches could never be served; raise the latter"
+                "largest batches could never be answered; raise the latter"
             )
         if self.registry_stale_seconds <= self.registry_poll_seconds:
             raise ValueError(
@@ -126,22 +131,24 @@ class Settings(BaseSettings):
         url = urlsplit(self.jwt_keys_url)
         if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname or "")):
             raise ValueError(
-                f"SERVING_JWT_KEYS_URL is {self.jwt_keys_url!r}; keys that come by other ways than https:// could be "
-                "anybody's"
+                f"SERVING_JWT_KEYS_URL is {self.jwt_keys_url!r}; use https://, because anybody could change keys that "
+                "are sent without it"
             )
         return self
 
     def for_the_log(self) -> dict[str, Any]:
-        """The values by name, without those that are not to be shown: secrets, and fields with `repr=False`."""
+        """The values by name, without fields with `repr=False`. Secrets are masked."""
         return self.model_dump(mode="json", include={n for n, f in type(self).model_fields.items() if f.repr})
 
     @classmethod
     def from_environment(cls) -> Self:
-        """The settings in the environment variables.
+        """Read the settings from the environment variables.
 
         Raises:
-            ValueError: some are missing or wrong; the message has a line for each.
+            ValueError: settings are missing, invalid or renamed; the message has a line for each.
         """
+        if renamed := [f"{old} is now {new}; rename it" for old, new in _RENAMED.items() if old in os.environ]:
+            raise ValueError("\n".join(renamed))
         try:
             return cls.model_validate({})
         except ValidationError as error:
@@ -149,7 +156,7 @@ class Settings(BaseSettings):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
+    """Return True if an address can be reached from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -157,10 +164,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _lines(error: ValidationError) -> list[str]:
-    """What is wrong with each setting."""
+    """The reason why each invalid setting is invalid."""
     lines: list[str] = []
     for problem in error.errors():
-        if not problem["loc"]:  # about several settings, which the message names
+        # An error about several settings has no location; its message names them.
+        if not problem["loc"]:
             lines.append(problem["msg"].removeprefix("Value error, "))
             continue
         name = str(problem["loc"][0])

@@ -1,1 +1,1 @@
-"""Who may ask for what: API keys, signed tokens, and what each caller may read."""
+"""Access: callers, their API keys and tokens, their rights and their rate limits."""

@@ -1,4 +1,4 @@
-"""Lets a request in, or says why not."""
+"""Authenticators: they admit a request and name its caller, or raise the problem that refuses it."""
 
 import asyncio
 import time
@@ -10,51 +10,53 @@ from serving_api.access.api_keys import ID_LENGTH
 from serving_api.access.callers import ANYONE, Caller
 from serving_api.access.tokens import InvalidTokenError, Issuer, KeysUnavailableError, TokenCallers, TokenVerifier
 from serving_api.access.watched_callers import WatchedCallers
-from serving_api.http.problems import RETRY, ProblemError
+from serving_api.http import problems
 from serving_api.settings import Settings
 from serving_api.telemetry.metrics import Metrics
 
 _BEARER = b"bearer "
 _KEY_HEADERS = (b"authorization", b"x-api-key")
 
+_INVALID_KEY = "The API key is not valid."
 
-class Access(Protocol):
-    """What every request passes before it is answered."""
+
+class Authenticator(Protocol):
+    """Admits requests."""
 
     async def admit(self, headers: Mapping[bytes, bytes], model: str | None = None) -> Caller:
-        """Let a request in; who sent it.
+        """Admit a request, and return its caller.
 
         Args:
-            headers: its headers, named in lower case.
-            model: the model that it reads, if it names one.
+            headers: headers of the request, with names in lower case.
+            model: the model that the request reads, if it names one.
 
         Raises:
-            ProblemError: 401, 403, 429; or 503 while tokens cannot be checked.
+            ProblemError: 401, 403 or 429; 503 while tokens cannot be verified.
         """
         ...
 
 
-class Open:
-    """Lets everybody in."""
+class OpenAuthenticator:
+    """Admits everybody."""
 
-    async def admit(self, headers: Mapping[bytes, bytes], model: str | None = None) -> Caller:  # noqa: ARG002  of Access
-        """Let a request in."""
+    async def admit(self, headers: Mapping[bytes, bytes], model: str | None = None) -> Caller:  # noqa: ARG002  of the protocol
+        """Admit a request."""
         return ANYONE
 
 
-class Guarded:
-    """Lets the callers of a file in."""
+class CallersAuthenticator:
+    """Admits the callers of the callers file."""
 
     def __init__(
         self, callers: WatchedCallers, headers: tuple[bytes, ...], tokens: TokenCallers | None, metrics: Metrics
     ) -> None:
-        """Let callers in.
+        """Admit callers.
 
         Args:
-            callers: who there is, with their keys.
-            headers: those that may carry a key or token; the first that a request has counts.
-            tokens: knows callers by their tokens; None: tokens are not accepted.
-            metrics: where requests are counted that are of no caller.
+            callers: callers and their API keys.
+            headers: headers that may carry a credential. The first one that a request has is used.
+            tokens: finds callers by their tokens; None if tokens are not accepted.
+            metrics: counts requests without a known caller.
         """
         self._callers = callers
         self._headers = headers
@@ -63,18 +65,18 @@ class Guarded:
         self._count_unknown = metrics.count_of("", "forbidden")
 
     async def admit(self, headers: Mapping[bytes, bytes], model: str | None = None) -> Caller:
-        """Let a request in."""
+        """Admit a request, and return its caller."""
         credential = self._credential(headers)
         key = self._callers.current.keys.get(credential[:ID_LENGTH])
         if key is None:
-            caller = await self._by_token(credential)
-        elif not key.is_key(credential):
-            raise self._unauthorized("The API key is not valid.", invalid=True)
+            caller = await self._caller_of_token(credential)
+        elif not key.verify(credential):
+            raise self._unauthorized(_INVALID_KEY)
         elif time.time() >= key.expires_at:
-            raise self._unauthorized("The API key has expired; ask for a new one.", invalid=True)
+            raise self._unauthorized("The API key has expired; ask for a new one.")
         else:
             caller = key.caller
-        caller.enter()
+        caller.count_request()
         if model is not None:
             caller.require_model(model)
         return caller
@@ -84,40 +86,37 @@ class Guarded:
             value = headers.get(name)
             if value:
                 return value[len(_BEARER) :] if value[: len(_BEARER)].lower() == _BEARER else value
-        names = " or ".join(name.decode() for name in self._headers)
-        raise self._unauthorized(f"This needs an API key or token in the header {names}; /docs tells how.")
+        self._count_unauthorized()
+        raise problems.missing_credential(name.decode() for name in self._headers)
 
-    async def _by_token(self, token: bytes) -> Caller:
+    async def _caller_of_token(self, token: bytes) -> Caller:
         if self._tokens is None:
-            raise self._unauthorized("The API key is not valid.", invalid=True)
+            raise self._unauthorized(_INVALID_KEY)
         try:
             caller = await self._tokens.caller(token)
         except InvalidTokenError as error:
-            raise self._unauthorized(f"The API key or token is not valid: {error}.", invalid=True) from None
+            raise self._unauthorized(f"The API key or token is not valid: {error}.") from None
         except KeysUnavailableError:
-            detail = "The keys of the tokens' issuer cannot be read, so no token can be checked; try again."
-            raise ProblemError(503, "Issuer unavailable", detail, RETRY) from None
+            raise problems.issuer_unavailable() from None
         if caller is None:
             self._count_unknown()
-            detail = "The token is valid, but of none of the callers; whoever runs the service can add its claims."
-            raise ProblemError(403, "Forbidden", detail)
+            raise problems.unknown_caller()
         return caller
 
-    def _unauthorized(self, detail: str, *, invalid: bool = False) -> ProblemError:
+    def _unauthorized(self, detail: str) -> problems.ProblemError:
         self._count_unauthorized()
-        challenge = 'Bearer realm="foreserve"' + (', error="invalid_token"' if invalid else "")
-        return ProblemError(401, "Unauthorized", detail, {"WWW-Authenticate": challenge})
+        return problems.unauthorized(detail)
 
 
 @asynccontextmanager
-async def open_access(settings: Settings, metrics: Metrics) -> AsyncIterator[Access]:
-    """The access that the settings ask for, kept up to date.
+async def open_authenticator(settings: Settings, metrics: Metrics) -> AsyncIterator[Authenticator]:
+    """Yield the authenticator that the settings ask for, and keep its callers and keys up to date.
 
     Raises:
-        ValueError: the callers file cannot be read or understood.
+        ValueError: the callers file cannot be read, or is invalid.
     """
     if settings.auth == "none" or settings.callers_file is None:
-        yield Open()
+        yield OpenAuthenticator()
         return
     callers = WatchedCallers(settings.callers_file, metrics)
     tokens: TokenCallers | None = None
@@ -133,7 +132,7 @@ async def open_access(settings: Settings, metrics: Metrics) -> AsyncIterator[Acc
     if settings.auth != "jwt":
         headers = tuple(dict.fromkeys((*headers, *_KEY_HEADERS)))
     try:
-        yield Guarded(callers, headers, tokens, metrics)
+        yield CallersAuthenticator(callers, headers, tokens, metrics)
     finally:
         for task in polling:
             task.cancel()
@@ -142,7 +141,7 @@ async def open_access(settings: Settings, metrics: Metrics) -> AsyncIterator[Acc
 
 
 async def _poll(refresh: Callable[[], Awaitable[None]], seconds: float) -> None:
-    """Refresh again and again, until cancelled."""
+    """Refresh every `seconds`, until cancelled."""
     while True:
         await asyncio.sleep(seconds)
         await refresh()

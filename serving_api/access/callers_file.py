@@ -1,4 +1,4 @@
-"""The callers file: JSON that says who may ask, known by which keys or tokens, for what, how often."""
+"""The callers file: a JSON document with callers, their API keys and tokens, their rights and rate limits."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,31 +13,31 @@ class _Entry(BaseModel):
 
 
 class KeyEntry(_Entry):
-    """A key of a caller. A caller has several while one replaces another."""
+    """An API key of a caller. A caller has two keys while one replaces the other."""
 
-    id: str = Field(pattern=r"^foreserve_[0-9a-f]{12}$", description="how the key begins")
+    id: str = Field(pattern=r"^foreserve_[0-9a-f]{12}$", description="the id, with which the key begins")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="the SHA-256 of the whole key, in hexadecimal")
-    expires: AwareDatetime | None = Field(None, description="from when it is refused; null: never")
+    expires: AwareDatetime | None = Field(None, description="time after which the key is refused; null: never")
 
 
 class CallerEntry(_Entry):
     """A caller."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,99}$", description="names it in metrics and problems")
-    keys: Sequence[KeyEntry] = Field((), description="its API keys")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,99}$", description="name in metrics and problems")
+    keys: Sequence[KeyEntry] = Field((), description="API keys of the caller")
     tokens: Sequence[Annotated[Mapping[str, str], Field(min_length=1)]] = Field(
-        (), description="its tokens: each that has all the claims of one of these"
+        (), description="tokens of the caller: those with all claims of one of these"
     )
-    models: Sequence[str] | Literal["all"] = Field(description='the models that it may read, or "all"')
-    preview: bool = Field(default=False, description="whether it may read versions that are not served")
-    metrics: bool = Field(default=False, description="whether it may read /metrics")
+    models: Sequence[str] | Literal["all"] = Field(description='models that the caller may read, or "all"')
+    preview: bool = Field(default=False, description="true if the caller may read versions that are not active")
+    metrics: bool = Field(default=False, description="true if the caller may read /metrics")
     requests_per_second: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="how many requests each process admits; null: all"
+        None, gt=0, allow_inf_nan=False, description="requests that each process admits per second; null: no limit"
     )
 
 
 class CallersFile(_Entry):
-    """All callers."""
+    """The document."""
 
     callers: Sequence[CallerEntry]
 
@@ -60,10 +60,11 @@ def _refuse_repeated(what: str, values: Sequence[str]) -> None:
 
 
 def read_callers_file(path: Path) -> tuple[bytes, CallersFile]:
-    """A callers file, as bytes and parsed.
+    """Read a callers file. Return its content, and the parsed document.
 
     Raises:
-        ValueError: it cannot be read or understood; the message says where, and repeats nothing of its content.
+        ValueError: the file cannot be read, or is invalid. The message names the field but repeats no content, as the
+            file is confidential.
     """
     try:
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Signed tokens (JWT, RFC 7519) of an OpenID Connect issuer: Google's for service accounts, IAP's, or any other's."""
+"""Signed tokens (JWT, RFC 7519) of an OpenID Connect issuer, such as Google's for service accounts, or IAP."""
 
 import asyncio
 import json
@@ -13,33 +13,33 @@ from urllib.request import urlopen
 import jwt
 import structlog
 
-from serving_api.access.callers import Caller, Callers
-from serving_api.access.watched_callers import WatchedCallers
+from serving_api.access.callers import Caller
+from serving_api.access.watched_callers import Callers, WatchedCallers
 from serving_api.telemetry.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 
 _ALGORITHMS = ("RS256", "ES256")
-"""Those of Google and of IAP. A symmetric one would make the issuer's public key a secret that everybody knows."""
+"""The algorithms of Google and IAP. With a symmetric one, the public key of the issuer would be the secret."""
 
 _LEEWAY_SECONDS = 30
 _FETCH_TIMEOUT_SECONDS = 3.0
-_MAX_BYTES = 1 << 20
+_MAX_DOCUMENT_BYTES = 1 << 20
 _MAX_TOKENS = 10_000
-_NOBODY: tuple[Caller | None, float] = (None, 0.0)
+_UNKNOWN: tuple[Caller | None, float] = (None, 0.0)
 
 
 class InvalidTokenError(Exception):
-    """A token that is not of the issuer, not for this service, or not of this time."""
+    """A token is not signed by the issuer, not for this service, expired, or not valid yet."""
 
 
 class KeysUnavailableError(Exception):
-    """The issuer's keys have never been read."""
+    """The keys of the issuer have not been read yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who signs tokens, for whom, and the URL of its public keys (JWKS, RFC 7517)."""
+    """The issuer of tokens, the audience of tokens for this service, and the URL of the keys (JWKS, RFC 7517)."""
 
     name: str
     audience: str
@@ -47,32 +47,32 @@ class Issuer:
 
 
 class TokenVerifier:
-    """Checks tokens against the issuer's keys, which it reads now and then, and when a token names an unknown one."""
+    """Verifies tokens with the keys of the issuer. It reads the keys again when a token names an unknown one."""
 
     def __init__(self, issuer: Issuer, refresh_seconds: float, metrics: Metrics) -> None:
-        """Check the tokens of an issuer.
+        """Prepare to verify the tokens of an issuer.
 
         Args:
-            issuer: who signs them.
-            refresh_seconds: how long keys are taken to be current. Unknown ones are asked for sooner, but no more often
-                than ten times in this time, because anyone can send a token with an unknown key.
-            metrics: where failures to read the keys are counted.
+            issuer: the issuer.
+            refresh_seconds: the time between two calls of `refresh`. Tokens with unknown keys cause at most ten more
+                reads in this time, because anyone can send such a token.
+            metrics: counts failures to read the keys.
         """
         self._issuer = issuer
         self._pause_seconds = refresh_seconds / 10
         self._metrics = metrics
         self.keys: Mapping[str | None, jwt.PyJWK] = {}
-        """The issuer's keys by id; another mapping whenever they change."""
+        """The keys of the issuer by id. The mapping is replaced when the keys change."""
         self._document: bytes = b""
         self._tried_at: float | None = None
         self._refreshing = asyncio.Lock()
 
     async def claims(self, token: bytes) -> Mapping[str, Any]:
-        """What a valid token says; `exp` is among it.
+        """Verify a token, and return its claims, among them `exp`.
 
         Raises:
-            InvalidTokenError: it is not valid; the message says why.
-            KeysUnavailableError: the issuer cannot be asked.
+            InvalidTokenError: the token is not valid; the message says why.
+            KeysUnavailableError: the keys of the issuer have not been read yet.
         """
         try:
             key = await self._key(jwt.get_unverified_header(token).get("kid"))
@@ -90,7 +90,7 @@ class TokenVerifier:
         return claims
 
     async def refresh(self) -> None:
-        """Read the issuer's keys. If that fails, say so and keep the last ones."""
+        """Read the keys of the issuer. If that fails, log it and keep the last ones."""
         self._tried_at = time.monotonic()
         try:
             document = await asyncio.to_thread(self._fetch)
@@ -103,15 +103,15 @@ class TokenVerifier:
 
     def _fetch(self) -> bytes:
         with urlopen(self._issuer.keys_url, timeout=_FETCH_TIMEOUT_SECONDS) as response:  # noqa: S310  a setting
-            document: bytes = response.read(_MAX_BYTES)
+            document: bytes = response.read(_MAX_DOCUMENT_BYTES)
         return document
 
     async def _key(self, key_id: str | None) -> jwt.PyJWK:
-        """The issuer's key of that id.
+        """The key of that id. If it is unknown, the keys are read again.
 
         Raises:
-            InvalidTokenError: it has none.
-            KeysUnavailableError: no keys are known.
+            InvalidTokenError: the issuer has no such key.
+            KeysUnavailableError: the keys of the issuer have not been read yet.
         """
         if key_id not in self.keys:
             async with self._refreshing:
@@ -128,7 +128,7 @@ class TokenVerifier:
 
 
 class TokenCallers:
-    """Knows the callers of tokens. Remembers them by the token's digest until it expires, or callers or keys change."""
+    """Finds the callers of tokens. A result is kept until the token expires, or the callers or keys change."""
 
     def __init__(self, verifier: TokenVerifier, callers: WatchedCallers) -> None:
         self._verifier = verifier
@@ -137,34 +137,35 @@ class TokenCallers:
         self._known_with: tuple[Mapping[str | None, jwt.PyJWK], Callers] = (verifier.keys, callers.current)
 
     async def caller(self, token: bytes) -> Caller | None:
-        """Whose token it is; None: it is valid, but no caller's.
+        """The caller that a valid token belongs to; None if it belongs to none.
 
         Raises:
-            InvalidTokenError: it is not valid.
-            KeysUnavailableError: that cannot be checked.
+            InvalidTokenError: the token is not valid.
+            KeysUnavailableError: the keys of the issuer have not been read yet.
         """
         keys, callers = self._known_with
         if keys is not self._verifier.keys or callers is not self._callers.current:
             self._known.clear()
             self._known_with = (self._verifier.keys, self._callers.current)
         digest = sha256(token).digest()
-        caller, expires_at = self._known.get(digest, _NOBODY)
+        caller, expires_at = self._known.get(digest, _UNKNOWN)
         if time.time() < expires_at:
             return caller
         claims = await self._verifier.claims(token)
         caller = next((rule.caller for rule in self._callers.current.rules if rule.matches(claims)), None)
         if caller is not None:
             if len(self._known) >= _MAX_TOKENS:
-                del self._known[next(iter(self._known))]  # the one that has been here longest
+                # The first entry is the oldest one.
+                del self._known[next(iter(self._known))]
             self._known[digest] = (caller, int(claims["exp"]) + _LEEWAY_SECONDS)
         return caller
 
 
 def _usable_keys(document: bytes) -> dict[str | None, jwt.PyJWK]:
-    """The keys in a JWKS document that may sign tokens here, by id.
+    """The keys in a JWKS document with an accepted algorithm, by id.
 
     Raises:
-        ValueError: it is not such a document, or has none.
+        ValueError: the document is not JSON, or has no such key.
     """
     keys: dict[str | None, jwt.PyJWK] = {}
     content = json.loads(document)
@@ -172,7 +173,8 @@ def _usable_keys(document: bytes) -> dict[str | None, jwt.PyJWK]:
         try:
             key = jwt.PyJWK(entry)
         except jwt.PyJWTError:
-            continue  # of a kind that is not understood, as issuers may have beside others
+            # An issuer may have keys of types that are not supported beside others.
+            continue
         if key.algorithm_name in _ALGORITHMS and key.public_key_use in {None, "sig"}:
             keys[key.key_id] = key
     if not keys:

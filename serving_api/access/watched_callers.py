@@ -1,26 +1,53 @@
-"""Callers that follow their file."""
+"""The callers of the callers file, read again whenever the file changes."""
 
 import asyncio
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from serving_api.access.callers import ApiKey, Caller, Callers, RateLimit, TokenRule
+from serving_api.access.api_keys import ApiKey
+from serving_api.access.callers import Caller, RateLimit
 from serving_api.access.callers_file import CallerEntry, CallersFile, read_callers_file
 from serving_api.telemetry.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class TokenRule:
+    """Claims of tokens that belong to a caller."""
+
+    caller: Caller
+    claims: Mapping[str, str]
+
+    def matches(self, claims: Mapping[str, object]) -> bool:
+        """Return True if a token has each claim of the rule, as its value or in a list of values."""
+        for name, required in self.claims.items():
+            value = claims.get(name)
+            if value != required and not (isinstance(value, list) and required in value):
+                return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """All callers: by the id of their API keys, and by the claims of their tokens."""
+
+    keys: Mapping[bytes, ApiKey]
+    rules: tuple[TokenRule, ...]
+
+
 class WatchedCallers:
-    """The callers of a file, as it last was when it could be understood."""
+    """The callers in the last valid content of the callers file."""
 
     def __init__(self, path: Path, metrics: Metrics) -> None:
         """Read the file.
 
         Raises:
-            ValueError: it cannot be read or understood.
+            ValueError: the file cannot be read, or is invalid.
         """
         self._path = path
         self._metrics = metrics
@@ -30,9 +57,9 @@ class WatchedCallers:
         self.current = self._callers(file)
 
     async def refresh(self) -> None:
-        """Read the file again. If it is broken, say so and keep the last callers.
+        """Read the file again. If it is invalid, log it and keep the last callers.
 
-        Its content is compared, not its time of change: volumes of secrets do not keep one.
+        The content is compared instead of the modification time, which volumes of secrets do not keep.
         """
         try:
             content, file = await asyncio.to_thread(read_callers_file, self._path)
@@ -43,7 +70,7 @@ class WatchedCallers:
             self._failure = str(error)
             return
         if self._failure:
-            _log.info("the callers file can be read again")
+            _log.info("the callers file is valid again")
         self._metrics.callers_file_broken.set(0)
         self._failure = None
         if content == self._content:
@@ -78,7 +105,7 @@ class WatchedCallers:
         )
 
     def _limit(self, entry: CallerEntry) -> RateLimit | None:
-        """The limit of a caller: the one that it had, unless its rate is another; so a change refills nothing."""
+        """The rate limit of a caller. It stays the same object while the rate does, so a change refills no bucket."""
         rate = entry.requests_per_second
         if rate is None:
             return None

@@ -1,4 +1,4 @@
-"""Connections to Bigtable that are ready before they are needed, and replaced before they are dropped."""
+"""A pool of connections to Bigtable: opened before they are needed, replaced before Bigtable closes them."""
 
 import asyncio
 import random
@@ -24,17 +24,22 @@ _log = structlog.get_logger(__name__)
 _SERVICE = "/google.bigtable.v2.Bigtable/"
 _OPEN_SECONDS = 5.0
 _WARM_SECONDS = 5.0
-_RETRY_SECONDS = (0.1, 1.0)  # before the first, and at most before later ones
-_MAX_AGE_SECONDS = (30 * 60.0, 45 * 60.0)  # Bigtable ends connections after about an hour
-_IDLE_SECONDS = 30.0
+
+_RETRY_SECONDS = (0.1, 1.0)
+"""The pause before the first retry of a failed connection, and the longest pause before later ones."""
+
+_MAX_AGE_SECONDS = (30 * 60.0, 45 * 60.0)
+"""The range from which the age at which a connection is replaced is drawn. Bigtable closes it after about an hour."""
+
+_PING_SECONDS = 30.0
 _PONG_SECONDS = 10.0
 
 
 class Channel:
-    """Calls Bigtable's data API for one instance and app profile."""
+    """Calls of Bigtable's data API, for one instance and app profile."""
 
     def __init__(self, target: Target, instance: Instance, app_profile: str, size: int, metrics: Metrics) -> None:
-        """Prepare a channel of `size` connections; see `open`."""
+        """Prepare a channel without connections; see `open`."""
         self._target = target
         self._instance = instance
         self._app_profile = app_profile
@@ -50,14 +55,14 @@ class Channel:
     async def open(
         cls, target: Target, instance: Instance, app_profile: str, size: int, metrics: Metrics
     ) -> AsyncIterator[Self]:
-        """A channel that has tried to connect.
+        """Yield a channel, once every connection is ready or has failed for the first time.
 
         Args:
-            target: where Bigtable is.
-            instance: whose tables are read.
-            app_profile: the app profile to read through; empty: the default one.
-            size: how many connections to keep.
-            metrics: where connections are counted.
+            target: the address of Bigtable.
+            instance: the instance that has the tables.
+            app_profile: the app profile of the calls; the default one if it is empty.
+            size: the number of connections to keep.
+            metrics: counts connections.
         """
         channel = cls(target, instance, app_profile, size, metrics)
         async with AsyncExitStack() as stack:
@@ -81,13 +86,13 @@ class Channel:
 
         Args:
             table: the full name of the table, as in the request.
-            request: a ReadRowsRequest, serialized.
-            timeout: in seconds; Bigtable gives up then. The caller has to cancel the call itself.
-            call: gets the answer.
-            avoid: a connection not to use if there is another.
+            request: a serialized ReadRowsRequest.
+            timeout: the time in seconds after which Bigtable ends the call. The client must cancel it by itself.
+            call: receives the answer.
+            avoid: a connection that is used only if there is no other.
 
         Raises:
-            CallError: there is no connection.
+            CallError: no connection is ready.
         """
         head = self._heads.get(("ReadRows", table))
         if head is None:
@@ -95,7 +100,7 @@ class Channel:
         return self._pick(avoid).call(self._with_timeout(head, timeout), request, call)
 
     def _pick(self, avoid: Connection | None) -> Connection:
-        """The connection with the fewest calls under way."""
+        """The connection with the fewest calls in flight."""
         ready = self._ready
         if not ready:
             raise CallError("UNAVAILABLE", self._failure or "not connected")
@@ -121,13 +126,13 @@ class Channel:
         return head
 
     async def _keep_connected(self, tried: asyncio.Event) -> None:
-        """Keep one connection: open it, replace it before it is too old or when it fails."""
+        """Keep one connection ready: replace it when it fails, and before it is too old."""
         pause, longest = _RETRY_SECONDS
         current: Connection | None = None
         while True:
             ended = asyncio.Event()
             try:
-                following = await self._connect(ended)
+                new = await self._connect(ended)
             except (OSError, CallError) as error:
                 self._metrics.connection_failures.inc()
                 self._note(str(error) or type(error).__name__)
@@ -137,21 +142,21 @@ class Channel:
                 continue
             pause = _RETRY_SECONDS[0]
             self._note(None)
-            self._ready.append(following)
+            self._ready.append(new)
             self._metrics.connections_ready.inc()
             self._metrics.connections_opened.inc()
             if current:
                 self._forget(current)
                 current.drain()
-            current = following
+            current = new
             tried.set()
             await self._watch(current, ended)
 
     async def _connect(self, ended: asyncio.Event) -> Connection:
-        """A new connection, warm.
+        """Open a connection and warm it. `ended` is set when it takes no more calls.
 
         Raises:
-            OSError: it cannot be made, or not in time.
+            OSError: it was not opened in time, or at all.
             CallError: it was closed at once.
         """
 
@@ -166,13 +171,13 @@ class Channel:
             )
         connection.local_port = transport.get_extra_info("sockname")[1]
         if target.tls and transport.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
-            connection.abort("it does not speak HTTP/2")
+            connection.abort("the server does not speak HTTP/2")
             raise ConnectionClosedError("the server does not speak HTTP/2")
         await self._warm(connection)
         return connection
 
     async def _warm(self, connection: Connection) -> None:
-        """Make Bigtable do what it does at a connection's first call.
+        """Call PingAndWarm, so that the first lookup does not pay for what Bigtable does once per connection.
 
         Raises:
             CallError: the connection is of no use.
@@ -186,25 +191,26 @@ class Channel:
             await answer.whole(_WARM_SECONDS)
         except CallError as error:
             if isinstance(error, ConnectionClosedError) or error.code == "DEADLINE_EXCEEDED":
-                connection.abort("it could not be warmed")
+                connection.abort("the connection could not be warmed")
                 raise
-            if error.code != "UNIMPLEMENTED":  # an emulator's answer
+            # Emulators answer UNIMPLEMENTED.
+            if error.code != "UNIMPLEMENTED":
                 _log.warning("a connection could not be warmed", code=error.code, reason=error.reason)
 
     async def _watch(self, connection: Connection, ended: asyncio.Event) -> None:
-        """Wait until a connection should be replaced, asking now and then whether it is alive."""
+        """Wait until a connection must be replaced, and ping it from time to time."""
         loop = asyncio.get_running_loop()
         replace_at = loop.time() + random.uniform(*_MAX_AGE_SECONDS)  # noqa: S311  spreads attempts; no secret
         while loop.time() < replace_at:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_IDLE_SECONDS):
+                async with asyncio.timeout(_PING_SECONDS):
                     await ended.wait()
                     return
             try:
                 async with asyncio.timeout(_PONG_SECONDS):
                     await connection.ping()
             except (TimeoutError, CallError):
-                connection.abort(f"no sign of life in {_PONG_SECONDS:g} s")
+                connection.abort(f"no answer to a ping in {_PONG_SECONDS:g} s")
                 return
 
     def _forget(self, connection: Connection) -> None:
@@ -218,7 +224,7 @@ class Channel:
             seconds = await self._authorize(credentials)
 
     async def _authorize(self, credentials: Credentials) -> float:
-        """Get a token; the number of seconds until the next one is to be got."""
+        """Get an access token. Return the number of seconds after which to get the next one."""
         try:
             seconds = await refresh(credentials)
         except GoogleAuthError as error:
@@ -228,7 +234,7 @@ class Channel:
         return seconds
 
     def _note(self, failure: str | None) -> None:
-        """Say in the log when connecting begins to fail, and when it stops failing."""
+        """Log when connecting begins to fail, and when it succeeds again."""
         if failure and not self._failure:
             _log.error("cannot connect to Bigtable", host=self._target.authority, reason=failure)
         elif self._failure and not failure:

@@ -1,4 +1,4 @@
-"""One HTTP/2 connection, and the gRPC calls on it: one request message each, and a stream of messages in answer."""
+"""An HTTP/2 connection and the gRPC calls on it. A call has one request message and a stream of response messages."""
 
 import asyncio
 from collections import deque
@@ -10,36 +10,38 @@ from hpack import Decoder, HPACKError
 from serving_api.bigtable import frames
 from serving_api.bigtable.status import CallError
 
-_PREFIX_BYTES = 5  # of a gRPC message: whether it is compressed, and its size in four bytes
+_PREFIX_BYTES = 5
+"""The size of the prefix of a gRPC message: a flag for compression, and the size of the message in four bytes."""
+
 _MAX_HEADER_BYTES = 65_536
 _PING_DATA = bytes(8)
 _MAX_DECODED = 100
-"""How many blocks of headers are remembered: almost all answers have the same two."""
+"""The number of decoded header blocks to remember. Almost all answers have the same two."""
 
 
 class Call(Protocol):
-    """What an answer goes to. Neither method may raise."""
+    """The receiver of an answer. Its methods must not raise."""
 
     def received(self, messages: bytes) -> None:
-        """Take one or more messages, end to end: of protobuf, that is the same as one message of all of them."""
+        """Take one or more concatenated messages. Concatenated protobuf messages are parsed as one merged message."""
 
     def ended(self, error: CallError | None) -> None:
-        """Take note that the answer is complete, or has failed. Called once, and last."""
+        """Handle the end of the call: complete, or failed with `error`. Called once, as the last method."""
 
 
 class Answer:
-    """A call whose answer is wanted as a whole."""
+    """A call whose answer is awaited as a whole."""
 
     def __init__(self) -> None:
         self._messages: list[bytes] = []
         self._whole: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def received(self, messages: bytes) -> None:
-        """Keep messages."""
+        """Keep the messages."""
         self._messages.append(messages)
 
     def ended(self, error: CallError | None) -> None:
-        """Give what was kept to who waits."""
+        """Set the result of `whole`."""
         if self._whole.done():
             return
         if error:
@@ -47,11 +49,11 @@ class Answer:
         else:
             self._whole.set_result(b"".join(self._messages))
 
-    async def whole(self, timeout: float) -> bytes:  # noqa: ASYNC109  it is the time that a call may take
-        """The messages of the answer.
+    async def whole(self, timeout: float) -> bytes:  # noqa: ASYNC109  the time that a call may take
+        """Wait for the concatenated messages of the answer.
 
         Raises:
-            CallError: the call failed, or was not answered in `timeout` seconds.
+            CallError: the call failed, or did not end in `timeout` seconds.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -61,20 +63,20 @@ class Answer:
 
 
 class ConnectionClosedError(CallError):
-    """The connection ended before the call did."""
+    """The connection was closed before the call ended."""
 
     def __init__(self, reason: str) -> None:
         super().__init__("UNAVAILABLE", reason)
 
 
 class Connection(asyncio.Protocol):
-    """A connection. Usable from the moment it is made, until it is `draining`."""
+    """A connection. It takes calls until it is `draining`."""
 
     def __init__(self, on_draining: Callable[["Connection"], None]) -> None:
-        """Call `on_draining` once no more calls can be made: it has ended, or will with the calls under way."""
+        """Create a connection. `on_draining` is called once, when it takes no more calls."""
         self.draining = False
         self.local_port: int | None = None
-        """What tells it from others, if whoever made it knows."""
+        """The local port, which tells the connections of a process apart; None until it is set after connecting."""
         self._on_draining = on_draining
         self._transport: asyncio.Transport | None = None
         self._streams: dict[int, Stream] = {}
@@ -88,25 +90,26 @@ class Connection(asyncio.Protocol):
         self._partial_frame = b""
         self._decoder = Decoder(max_header_list_size=_MAX_HEADER_BYTES)
         self._decoded: dict[bytes, dict[str, str]] = {}
-        self._header_block: tuple[int, int, bytes] | None = None  # stream, flags, bytes that wait for a CONTINUATION
+        self._header_block: tuple[int, int, bytes] | None = None
+        """The stream, the flags and the bytes of a header block that waits for a CONTINUATION frame."""
         self._pong: asyncio.Future[None] | None = None
         self._reason = "the connection was closed"
 
     @property
     def load(self) -> int:
-        """How many calls are under way."""
+        """The number of calls in flight."""
         return len(self._streams) + len(self._queued)
 
     def call(self, head: bytes, message: bytes, call: Call) -> "Stream":
-        """Make a call.
+        """Start a call.
 
         Args:
-            head: the header fields.
-            message: the request.
-            call: gets the answer.
+            head: the encoded header fields.
+            message: the request message.
+            call: receives the answer.
 
         Raises:
-            ConnectionClosedError: the connection is draining.
+            ConnectionClosedError: the connection takes no more calls.
         """
         if self.draining or self._transport is None:
             raise ConnectionClosedError(self._reason)
@@ -118,43 +121,43 @@ class Connection(asyncio.Protocol):
         return stream
 
     def cancel(self, stream: "Stream") -> None:
-        """Say that the answer of a call is not wanted any more."""
+        """Reset the stream of a call."""
         if self._streams.pop(stream.number, None) is not None:
             self._write(frames.frame(frames.RST_STREAM, 0, stream.number, frames.CANCEL.to_bytes(4, "big")))
             self._after_a_call()
 
     def drain(self) -> None:
-        """Make no more calls, and close once those under way have ended."""
+        """Take no more calls, and close when those in flight have ended."""
         if not self.draining:
             self.draining = True
             self._on_draining(self)
         self._after_a_call()
 
     def abort(self, reason: str) -> None:
-        """Close at once; the calls under way fail."""
+        """Close at once. The calls in flight fail with `reason`."""
         self._reason = reason
         self.drain()
         if self._transport:
             self._transport.abort()
 
     async def ping(self) -> None:
-        """Ask for a sign of life, and wait for it."""
+        """Send a PING frame and wait for its acknowledgement."""
         if self._pong is None:
             self._pong = asyncio.get_running_loop().create_future()
             self._write(frames.frame(frames.PING, 0, 0, _PING_DATA))
         await asyncio.shield(self._pong)
 
-    # What asyncio calls.
+    # Methods that asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet the server. No limits on what it may send: what is asked for is bounded already."""
+        """Send the preface, with the largest receive windows: the requests limit the size of the answers."""
         self._transport = cast("asyncio.Transport", transport)
         ours = ((frames.HEADER_TABLE_SIZE, 0), (frames.ENABLE_PUSH, 0), (frames.INITIAL_WINDOW_SIZE, frames.MAX_WINDOW))
         grown = frames.window_update(0, frames.MAX_WINDOW - frames.DEFAULT_WINDOW)
         self._write(frames.PREFACE + frames.settings(ours) + grown)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail the calls that are under way."""
+        """Fail the calls in flight."""
         reason = f"{self._reason}: {exc}" if exc else self._reason
         self._transport = None
         streams = [*self._streams.values(), *(stream for stream, _, _ in self._queued)]
@@ -164,11 +167,12 @@ class Connection(asyncio.Protocol):
             stream.end(ConnectionClosedError(reason))
         if self._pong and not self._pong.done():
             self._pong.set_exception(ConnectionClosedError(reason))
-            self._pong.exception()  # it may be that nobody waits for it
+            # Marks the exception as retrieved, as no task may be waiting for it.
+            self._pong.exception()
         self.drain()
 
     def data_received(self, data: bytes) -> None:
-        """Take frames: all messages of a call that came at once are handed over at once."""
+        """Take frames. The messages of a call that arrived together are delivered together."""
         if self._partial_frame:
             data = self._partial_frame + data
         position, end = 0, len(data)
@@ -178,32 +182,33 @@ class Connection(asyncio.Protocol):
             while end - position >= frames.HEADER_BYTES:
                 high, low, kind, flags, number = unpack(data, position)
                 start = position + frames.HEADER_BYTES
-                following = start + (high << 8 | low)
-                if following > end:
+                frame_end = start + (high << 8 | low)
+                if frame_end > end:
                     break
-                position = following
+                position = frame_end
                 if kind == frames.DATA:
-                    self._received += following - start
+                    self._received += frame_end - start
                     stream = streams.get(number)
-                    if stream is None:  # cancelled
+                    if stream is None:
+                        # The call was cancelled.
                         continue
-                    payload = data[start:following]
-                    stream.take(frames.unpadded(flags, payload) if flags & frames.PADDED else payload)
+                    payload = data[start:frame_end]
+                    stream.feed(frames.unpadded(flags, payload) if flags & frames.PADDED else payload)
                     touched[number] = stream
                     if flags & frames.END_STREAM:
                         self._end(number, CallError("INTERNAL", "the answer ended without a status"))
                 else:
-                    self._control(kind, flags, number & frames.MAX_STREAM, data[start:following])
+                    self._control(kind, flags, number & frames.MAX_STREAM, data[start:frame_end])
         except (ValueError, IndexError, HPACKError) as error:
             self.abort(f"the server broke the protocol: {error}")
         self._partial_frame = data[position:]
         for stream in touched.values():
-            stream.hand_over()
+            stream.deliver()
         if self._received >= frames.MAX_WINDOW // 2:
             self._write(frames.window_update(0, self._received))
             self._received = 0
 
-    # The frames but for DATA.
+    # Frames other than DATA.
 
     def _control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if kind in (frames.HEADERS, frames.CONTINUATION):
@@ -224,7 +229,7 @@ class Connection(asyncio.Protocol):
             self._on_goaway(int.from_bytes(payload[:4], "big"), payload[8:].decode(errors="replace"))
 
     def _on_headers(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        """Decode the headers of any stream, as the decoder must see all; the last ones of a stream end it."""
+        """Decode the headers of any stream, as the decoder must see all. The last headers of a stream end its call."""
         if kind == frames.HEADERS:
             first_flags, block = flags, frames.unpadded(flags, payload)
         elif self._header_block is None or self._header_block[0] != number:
@@ -240,7 +245,8 @@ class Connection(asyncio.Protocol):
         headers = self._decoded.get(block) or self._decode(block)
         if first_flags & frames.END_STREAM:
             self._end(number, CallError.from_trailers(headers))
-        elif headers.get(":status", "200") != "200":  # not gRPC's: what follows is a page for people
+        elif headers.get(":status", "200") != "200":
+            # This is not an answer of gRPC: the body is an HTML page, for example of a proxy.
             stream = self._streams.get(number)
             if stream:
                 call, error = stream.call, CallError.from_trailers(headers)
@@ -249,8 +255,11 @@ class Connection(asyncio.Protocol):
                     call.ended(error)
 
     def _decode(self, block: bytes) -> dict[str, str]:
-        """The fields of a block, which are the same for the same bytes once nothing refers to earlier blocks."""
-        headers = cast("dict[str, str]", dict(self._decoder.decode(block)))  # text, unless asked for bytes
+        """Decode a header block, and remember the fields.
+
+        Without a dynamic table, equal blocks have equal fields. The fields are strings because `raw` is not set.
+        """
+        headers = cast("dict[str, str]", dict(self._decoder.decode(block)))
         if self._decoder.header_table_size == 0 and len(self._decoded) < _MAX_DECODED:
             self._decoded[block] = headers
         return headers
@@ -275,7 +284,7 @@ class Connection(asyncio.Protocol):
         self._send_rest()
 
     def _on_goaway(self, last: int, reason: str) -> None:
-        """Finish what the server still answers; what it does not, fails."""
+        """Fail the calls that the server will not answer, and drain."""
         self._reason = f"the server is going away {reason}".rstrip()
         for number in [n for n in self._streams if n > last]:
             self._end(number, ConnectionClosedError(self._reason))
@@ -310,7 +319,7 @@ class Connection(asyncio.Protocol):
                 self._start(stream, head, message)
 
     def _send_rest(self) -> None:
-        """Send of the requests that did not fit what the server's windows let through now."""
+        """Send as much of the unsent requests as the server's windows allow."""
         for number, stream in self._streams.items():
             while stream.unsent:
                 size = min(len(stream.unsent), self._max_frame_bytes, self._send_window, stream.window)
@@ -339,31 +348,33 @@ class Connection(asyncio.Protocol):
 
 
 class Stream:
-    """A call under way, and what of its messages has come."""
+    """A call in flight, and the messages that have arrived."""
 
     __slots__ = ("_have", "_messages", "_need", "_parts", "call", "connection", "number", "unsent", "window")
 
     def __init__(self, connection: Connection, call: Call) -> None:
         self.connection = connection
-        self.call: Call | None = call  # None: cancelled
+        self.call: Call | None = call
+        """The receiver of the answer; None after the call has ended or was cancelled."""
         self.number = 0
         self.unsent = b""
         self.window = 0
         self._messages: list[bytes] = []
-        self._parts: list[bytes] = []  # of a message that is not complete, `_have` of `_need` bytes
+        self._parts: list[bytes] = []
+        """Parts of an incomplete message, which has `_have` of `_need` bytes."""
         self._have = 0
         self._need = 0
 
     def cancel(self) -> None:
-        """Give the call up: its `Call` hears nothing more. Without effect on one that has ended."""
+        """Cancel the call. Its receiver is not called any more. Without effect if the call has ended."""
         self.call = None
         self.connection.cancel(self)
 
-    def take(self, payload: bytes) -> None:
-        """Take a piece of the answer.
+    def feed(self, payload: bytes) -> None:
+        """Take the payload of a DATA frame.
 
         Raises:
-            ValueError: it is compressed, which was not asked for.
+            ValueError: a message is compressed, although the request allowed no compression.
         """
         if self._have:
             self._parts.append(payload)
@@ -375,27 +386,27 @@ class Stream:
         position, size, self._need = 0, len(payload), _PREFIX_BYTES
         while size - position >= _PREFIX_BYTES:
             start = position + _PREFIX_BYTES
-            following = start + int.from_bytes(payload[position + 1 : start], "big")
+            message_end = start + int.from_bytes(payload[position + 1 : start], "big")
             if payload[position]:
-                raise ValueError("a compressed message, which was not asked for")
-            if following > size:
-                self._need = following - position
+                raise ValueError("a compressed message, although no compression was allowed")
+            if message_end > size:
+                self._need = message_end - position
                 break
-            self._messages.append(payload[start:following])
-            position = following
+            self._messages.append(payload[start:message_end])
+            position = message_end
         if position < size:
             self._parts, self._have = [payload[position:]], size - position
 
-    def hand_over(self) -> None:
-        """Hand the messages that are complete to the call."""
+    def deliver(self) -> None:
+        """Give the complete messages to the receiver."""
         if self._messages:
             messages, self._messages = self._messages, []
             if self.call:
                 self.call.received(messages[0] if len(messages) == 1 else b"".join(messages))
 
     def end(self, error: CallError | None) -> None:
-        """Hand over what is left, and say that this was all."""
-        self.hand_over()
+        """Give the remaining messages and the end of the call to the receiver."""
+        self.deliver()
         call, self.call = self.call, None
         if call:
             if error is None and self._have:

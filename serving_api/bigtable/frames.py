@@ -1,4 +1,4 @@
-"""The frames of HTTP/2 (RFC 9113) that gRPC needs, and header fields (RFC 7541) that depend on no earlier ones."""
+"""HTTP/2 frames (RFC 9113) that gRPC needs, and HPACK header fields (RFC 7541) without a dynamic table."""
 
 import struct
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 HEADER_BYTES = 9
 HEADER = struct.Struct(">HBBBL")
-"""Of a frame: the upper 16 and the lower 8 bits of its length, its type, its flags, its stream."""
+"""The header of a frame: the upper 16 and the lower 8 bits of its length, its type, its flags, its stream."""
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 
@@ -32,28 +32,28 @@ _SETTING = struct.Struct(">HL")
 
 
 def frame(frame_type: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """A frame."""
+    """Encode a frame."""
     size = len(payload)
     return HEADER.pack(size >> 8, size & 0xFF, frame_type, flags, stream) + payload
 
 
 def settings(values: Iterable[tuple[int, int]]) -> bytes:
-    """A SETTINGS frame."""
+    """Encode a SETTINGS frame."""
     return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(*setting) for setting in values))
 
 
 def parse_settings(payload: bytes) -> dict[int, int]:
-    """The values in a SETTINGS frame."""
+    """Parse the payload of a SETTINGS frame into values by setting."""
     return dict(_SETTING.iter_unpack(payload))
 
 
 def window_update(stream: int, increment: int) -> bytes:
-    """A frame that lets the peer send so many bytes more."""
+    """Encode a frame that allows the peer to send `increment` more bytes."""
     return frame(WINDOW_UPDATE, 0, stream, increment.to_bytes(4, "big"))
 
 
 def unpadded(flags: int, payload: bytes) -> bytes:
-    """The payload of a DATA or HEADERS frame without padding and priority.
+    """Remove padding and priority from the payload of a DATA or HEADERS frame.
 
     Raises:
         ValueError: the padding is longer than the frame.
@@ -69,12 +69,12 @@ def unpadded(flags: int, payload: bytes) -> bytes:
 
 
 def header_field(name: str, value: str) -> bytes:
-    """A header field that is encoded in full and is not to be remembered by the peer (RFC 7541, 6.2.2)."""
+    """Encode a header field as a literal without indexing (RFC 7541, 6.2.2)."""
     return b"\x00" + _string(name.encode()) + _string(value.encode())
 
 
 def _string(value: bytes) -> bytes:
-    """A string: its length as an integer with a prefix of seven bits (RFC 7541, 5.1), and its bytes."""
+    """Encode a string: its length as an integer with a prefix of seven bits (RFC 7541, 5.1), then its bytes."""
     size = len(value)
     if size < _PREFIX_FULL:
         return bytes((size,)) + value

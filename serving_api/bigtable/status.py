@@ -1,4 +1,4 @@
-"""How calls fail: the status codes of gRPC, by name."""
+"""Errors of calls: the status codes of gRPC, by name."""
 
 from collections.abc import Mapping
 from typing import Self
@@ -24,7 +24,6 @@ _NAMES = (
     "UNAUTHENTICATED",
 )
 
-# https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
 _BY_HTTP_STATUS = {
     "400": "INTERNAL",
     "401": "UNAUTHENTICATED",
@@ -35,15 +34,16 @@ _BY_HTTP_STATUS = {
     "503": "UNAVAILABLE",
     "504": "UNAVAILABLE",
 }
+"""Source: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md"""
 
-# "Errors" in https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 _BY_RESET_CODE = {0x7: "UNAVAILABLE", 0x8: "CANCELLED", 0xB: "RESOURCE_EXHAUSTED", 0xC: "PERMISSION_DENIED"}
+"""Source: section "Errors" of https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md"""
 
-_PASSING = frozenset(("UNAVAILABLE", "ABORTED"))
+_TRANSIENT = frozenset(("UNAVAILABLE", "ABORTED"))
 
 
 class CallError(Exception):
-    """A call that failed: the name of its gRPC status, and the reason that was given."""
+    """A call failed. `code` is the name of its gRPC status, `reason` the message of the server."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
@@ -51,13 +51,13 @@ class CallError(Exception):
         self.reason = reason
 
     @property
-    def is_passing(self) -> bool:
-        """Whether the same call may succeed if it is made again."""
-        return self.code in _PASSING
+    def is_transient(self) -> bool:
+        """Return True if the same call may succeed at a second attempt."""
+        return self.code in _TRANSIENT
 
     @classmethod
     def from_trailers(cls, headers: Mapping[str, str]) -> Self | None:
-        """The failure that the last headers of an answer report; None: they report success."""
+        """The error in the last headers of an answer; None if they report success."""
         status = headers.get("grpc-status")
         if status == "0":
             return None
@@ -69,5 +69,5 @@ class CallError(Exception):
 
     @classmethod
     def from_reset(cls, error_code: int) -> Self:
-        """The failure of a call whose stream the server reset."""
+        """The error of a call whose stream the server reset with an HTTP/2 error code."""
         return cls(_BY_RESET_CODE.get(error_code, "INTERNAL"), f"the stream was reset with HTTP/2 code {error_code}")

@@ -1,4 +1,4 @@
-"""Where Bigtable is, and what it wants to know of who asks: Google's, or an emulator's."""
+"""The address of Bigtable and the credentials for it: Google's, or an emulator's."""
 
 import asyncio
 import os
@@ -19,22 +19,30 @@ _REFRESH_AHEAD_SECONDS = 300
 
 
 class Credentials(Protocol):
-    """Google's credentials, as far as they are used here (google.auth.credentials.Credentials)."""
+    """The part of google.auth.credentials.Credentials that is used here."""
 
     token: str | None
-    expiry: datetime | None  # in UTC, without a time zone
+    expiry: datetime | None
+    """The time in UTC, without a time zone, when the token expires."""
 
     def refresh(self, request: Any) -> None:
-        """Get a new token, blocking.
+        """Get a new token. This blocks.
 
         Raises:
-            google.auth.exceptions.GoogleAuthError: that failed.
+            google.auth.exceptions.GoogleAuthError: no token was issued.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An address, and how to speak to it: `tls` is None where in plain text, `credentials` where anybody may."""
+    """An address.
+
+    Attributes:
+        host: the name of the host.
+        port: the port.
+        tls: verifies the server; None for a connection without TLS.
+        credentials: the source of access tokens; None if the server needs none.
+    """
 
     host: str
     port: int
@@ -46,8 +54,8 @@ class Target:
         """The emulator at `BIGTABLE_EMULATOR_HOST`; if that is not set, Google's Bigtable with the default credentials.
 
         Raises:
-            google.auth.exceptions.DefaultCredentialsError: there are none.
-            ValueError: the emulator's address has no port.
+            google.auth.exceptions.DefaultCredentialsError: this machine has no default credentials.
+            ValueError: `BIGTABLE_EMULATOR_HOST` has no port.
         """
         if address := emulator_address(environment):
             host, _, port = address.rpartition(":")
@@ -57,22 +65,22 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """The address as clients name it."""
+        """The value of the `:authority` header."""
         return self.host if self.port == 443 else f"{self.host}:{self.port}"  # noqa: PLR2004  the port of HTTPS
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """What checks the server's certificate (by the system's authorities, or those in a file), and asks for HTTP/2."""
+    """A TLS context for HTTP/2 that trusts the authorities in `ca_file`, or those of the system if it is None."""
     context = ssl.create_default_context(cafile=ca_file)
     context.set_alpn_protocols(["h2"])
     return context
 
 
 async def refresh(credentials: Credentials) -> float:
-    """Get a new token; the number of seconds after which it is time for the next one.
+    """Get a new token. Return the number of seconds after which to get the next one.
 
     Raises:
-        google.auth.exceptions.GoogleAuthError: that failed.
+        google.auth.exceptions.GoogleAuthError: no token was issued.
     """
     await asyncio.to_thread(credentials.refresh, google.auth.transport.requests.Request())
     if credentials.expiry is None:

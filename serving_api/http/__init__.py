@@ -1,1 +1,1 @@
-"""The HTTP API: routes, middleware, and the parts of requests and answers that they share."""
+"""The HTTP API: routes, middleware, parameters, answers, problems and the OpenAPI document."""

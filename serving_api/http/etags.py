@@ -1,7 +1,7 @@
-"""Answers that a client has already (RFC 9110, conditional requests).
+"""Entity tags for conditional requests (RFC 9110).
 
-What a version predicts for an entity never changes: the tag of an answer is made of these two, and whether a client's
-answer still holds is known without a look at the prediction.
+The prediction of a version for an entity never changes. So the tag of an answer is made of the version and the entity,
+and the service knows without a read that the answer of a client is still valid.
 """
 
 import zlib
@@ -9,18 +9,18 @@ from collections.abc import Iterable, Mapping
 
 
 def tag(version: int, key: bytes) -> bytes:
-    """The entity tag of what a version predicts at a row key."""
+    """The entity tag of the prediction of a version at a row key."""
     return b'"%d-%08x"' % (version, zlib.crc32(key))
 
 
 def joint_tag(versions: Iterable[int], key: bytes) -> bytes:
-    """The entity tag of what several versions predict at a row key."""
+    """The entity tag of the predictions of several versions for an entity."""
     return b'"%b-%08x"' % (b"-".join([b"%d" % version for version in versions]), zlib.crc32(key))
 
 
-def holds(headers: Mapping[bytes, bytes], current: bytes) -> bool:
-    """Whether the client has the answer with a tag, as it says by If-None-Match."""
-    theirs = headers.get(b"if-none-match")
-    if theirs is None:
+def matches(headers: Mapping[bytes, bytes], current: bytes) -> bool:
+    """Return True if the header If-None-Match has the current tag, so that the client has the answer already."""
+    tags = headers.get(b"if-none-match")
+    if tags is None:
         return False
-    return current in [each.strip().removeprefix(b"W/") for each in theirs.split(b",")]
+    return current in [each.strip().removeprefix(b"W/") for each in tags.split(b",")]

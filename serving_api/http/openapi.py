@@ -1,33 +1,66 @@
-"""The OpenAPI document: what FastAPI makes of the routes, and what it cannot know of them.
+"""The OpenAPI document: FastAPI's document of the routes, completed by problems, headers and access."""
 
-That is what goes wrong, in which headers; and by what a request is let in.
-"""
-
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving_api.http.deadlines import HEADER as DEADLINE_HEADER
+from serving_api.http import parameters, problems
+from serving_api.http.middleware import body_limit
 from serving_api.http.middleware.authentication import open_paths
-from serving_api.http.problems import MEDIA_TYPE, RETRY, ProblemError, invalid
+from serving_api.http.problems import ProblemError
 from serving_api.settings import Settings
+from serving_api.store.errors import DeadlineError, OverloadedError, UnavailableError
 
 Responses = dict[int | str, dict[str, Any]]
 
-_VERSION = 1795462342077
+# Examples. Problems are made by the functions that make the answers.
+
+MODEL = "repeat_purchase"
+ENTITY_TYPE = "customer"
+ENTITY_ID = "00003"
+VERSION = 1795462342077
+VERSION_MEMBERS = {"version": VERSION, "created_at": "2026-11-23T19:32:22.077Z"}
+PREDICTION = {"probability": 0.48, "buys_again": False, "purchases": 6}
+
+UNAUTHORIZED = problems.missing_credential(("authorization", "x-api-key"))
+FORBIDDEN = problems.forbidden("shop", "read the model 'churn'", model="churn")
+TOO_MANY = problems.too_many_requests("shop", 50, 1)
+UNKNOWN_MODEL = problems.unknown_model("churn", [MODEL])
+UNKNOWN_VERSION = problems.unknown_version(MODEL, 1, None, [VERSION])
+UNKNOWN_ENTITY_TYPE = problems.unknown_entity_type("product", [ENTITY_TYPE])
+NO_PREDICTION = problems.no_prediction(MODEL, VERSION, ENTITY_ID)
+INVALID = parameters.invalid_version("new")
+NOT_READY = problems.not_ready(12.3, 10.0)
+
+_FAILED = problems.internal_error()
+_REGISTRY_UNAVAILABLE = problems.registry_unavailable()
+_STORE_PROBLEMS = tuple(map(problems.as_problem, (OverloadedError(), UnavailableError("UNAVAILABLE"), DeadlineError())))
+
+READ_PROBLEMS = (UNAUTHORIZED, FORBIDDEN, TOO_MANY, _FAILED, _REGISTRY_UNAVAILABLE)
+"""The problems of every route that reads models."""
+
+LOOKUP_PROBLEMS = (*READ_PROBLEMS, NO_PREDICTION, INVALID, *_STORE_PROBLEMS)
+"""The problems of every route that looks predictions up."""
+
+BODY_PROBLEMS = (
+    problems.unreadable_body("POST", f"/v1/models/{MODEL}/predictions:batchGet"),
+    problems.late_body(10.0),
+    problems.long_body(body_limit.MAX_BYTES),
+)
+"""The problems of every route with a request body."""
 
 
 class FieldError(BaseModel):
-    """What is wrong with a field of a request."""
+    """The reason why a field of a request is invalid."""
 
     field: str
     message: str
 
 
 class Problem(BaseModel):
-    """What went wrong, as a problem document (RFC 9457)."""
+    """A problem document (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -35,155 +68,94 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    model: str = Field("", description="the model that the problem is about, if it is about one")
-    errors: list[FieldError] = Field([], description="what is wrong with the request, field by field, if that is it")
+    model: str = Field("", description="model that the problem is about, if it is about one")
+    errors: list[FieldError] = Field([], description="invalid fields, if the request is invalid")
 
-
-BAD_BODY = ProblemError(400, "Bad Request", "POST /v1/models/repeat_purchase/predictions:batchGet: not UTF-8.")
-UNAUTHORIZED = ProblemError(
-    401,
-    "Unauthorized",
-    "This needs an API key or token in the header authorization or x-api-key; /docs tells how.",
-    {"WWW-Authenticate": "what is missing"},
-)
-FORBIDDEN = ProblemError(
-    403,
-    "Forbidden",
-    "shop may not read the model 'churn'; whoever runs the service can allow it in the callers file.",
-    model="churn",
-)
-UNKNOWN_MODEL = ProblemError(
-    404, "Unknown model", "The registry has no model 'churn'; it has: repeat_purchase.", model="churn"
-)
-UNKNOWN_VERSION = ProblemError(
-    404,
-    "Unknown version",
-    f"Version 1 of repeat_purchase is not known and cannot be read; versions that can: {_VERSION}.",
-    model="repeat_purchase",
-    version=1,
-)
-UNKNOWN_ENTITY_TYPE = ProblemError(
-    404, "Unknown entity type", "No model serves 'product'; entity types with models: customer."
-)
-NO_PREDICTION = ProblemError(
-    404,
-    "No prediction",
-    f"Version {_VERSION} of repeat_purchase has no prediction for this entity.",
-    model="repeat_purchase",
-    version=_VERSION,
-    entity_id="00003",
-)
-LATE_BODY = ProblemError(
-    408,
-    "Request Timeout",
-    "the body did not come within 10 s; send it faster, or smaller batches; /docs has the routes.",
-)
-LONG_BODY = ProblemError(
-    413, HTTPStatus(413).phrase, "the body is longer than 8388608 bytes; send smaller batches; /docs has the routes."
-)
-INVALID = invalid("version", "must be a number of milliseconds since the epoch, not 'new'")
-TOO_MANY = ProblemError(
-    429,
-    "Too many requests",
-    "shop may send 50 requests a second to each process; wait, or ask for a higher rate.",
-    {"Retry-After": "seconds until the next request is admitted"},
-)
-FAILED = ProblemError(500, "Internal error", "The service failed; its log says why.")
-OVERLOADED = ProblemError(
-    503, "Overloaded", "Too many lookups are in flight; try again in a second, or ask another replica.", RETRY
-)
-STORE_UNAVAILABLE = ProblemError(503, "Store unavailable", "Bigtable answered UNAVAILABLE; try again.", RETRY)
-REGISTRY_UNAVAILABLE = ProblemError(
-    503,
-    "Registry unavailable",
-    "The registry has not been read yet, so the models are not known; try again, and see /readyz.",
-    RETRY,
-)
-NOT_READY = ProblemError(503, "Not ready", "The registry was last read 12.3 s ago; limit: 10.0 s.")
-LATE = ProblemError(504, "Deadline exceeded", "Bigtable did not answer within the deadline; try again.")
-
-READ_PROBLEMS = (UNAUTHORIZED, FORBIDDEN, TOO_MANY, FAILED, REGISTRY_UNAVAILABLE)
-"""What may go wrong wherever models are read."""
-
-LOOKUP_PROBLEMS = (*READ_PROBLEMS, NO_PREDICTION, INVALID, OVERLOADED, STORE_UNAVAILABLE, LATE)
-"""What may go wrong besides where predictions are."""
-
-BODY_PROBLEMS = (BAD_BODY, LATE_BODY, LONG_BODY)
-"""What may go wrong besides where a request has a body."""
 
 _HEADERS = {
-    "ETag": "Tag of the answer, which is another one once another version is served.",
-    "Cache-Control": "For how long the answer may be kept.",
-    "Server-Timing": "How long it took, in milliseconds.",
-    "X-Request-Id": "The id of the request in the service's log: the one that it came with, if it came with one.",
-    "Retry-After": "In how many seconds to try again.",
-    "WWW-Authenticate": "How to say who you are.",
-}
-_OF_FASTAPI = ("HTTPValidationError", "ValidationError")
-"""What FastAPI says that a request is answered with that does not fit its parameters. Here, that is a problem."""
-
-_DEADLINE = {
-    "name": DEADLINE_HEADER,
-    "in": "header",
-    "description": "for how many milliseconds the answer is of use, if that is less than the service allows",
-    "schema": {"type": "integer", "minimum": 1},
-}
-_IF_NONE_MATCH = {
-    "name": "If-None-Match",
-    "in": "header",
-    "description": "the ETag of an answer that is there already",
-    "schema": {"type": "string"},
+    "ETag": "Tag of the answer. It changes with the active version.",
+    "Cache-Control": "Time for which the answer may be kept.",
+    "Server-Timing": "Duration of the request and of its Bigtable read, in milliseconds.",
+    "X-Request-Id": "Id of the request in the service's log: that of the request if it has one, else a new one.",
+    "Retry-After": "Number of seconds after which to try again.",
+    "WWW-Authenticate": "Scheme by which to authenticate.",
 }
 _CACHING = ("ETag", "Cache-Control")
 _ALWAYS = ("Server-Timing", "X-Request-Id")
 
-BATCH_EXTRA = {"parameters": [_DEADLINE]}
-LOOKUP_EXTRA = {"parameters": [_DEADLINE, _IF_NONE_MATCH]}
-"""Headers of requests, which the routes read for themselves."""
+_VALIDATION_SCHEMAS = ("HTTPValidationError", "ValidationError")
+"""The schemas of FastAPI's answer to an invalid request. The service answers with a problem instead."""
 
 
-def answers(model: type[BaseModel], example: object, *problems: ProblemError, cached: bool = False) -> Responses:
-    """The answers of a route: one that is right, with an example, and those that are problems.
+def parameter(name: str, place: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter of an operation. `place` is "path", "query" or "header"; path parameters are required."""
+    required = {"required": True} if place == "path" else {}
+    return {"name": name, "in": place, "description": description, **required, "schema": dict(schema)}
+
+
+DEADLINE = parameter(
+    parameters.DEADLINE_HEADER,
+    "header",
+    "time in milliseconds that the client waits, if it is less than the service allows",
+    {"type": "integer", "minimum": 1},
+)
+IF_NONE_MATCH = parameter("If-None-Match", "header", "ETag of an answer that the client has", {"type": "string"})
+
+
+def answers(model: type[BaseModel], example: object, *errors: ProblemError, cached: bool = False) -> Responses:
+    """The answers of a route, with examples.
 
     Args:
-        model: of the right one.
-        example: of the right one.
-        problems: an example of each.
-        cached: whether clients may keep the right one, and ask whether it still holds.
+        model: the class of the answer with status 200.
+        example: an example of it.
+        errors: an example of each problem.
+        cached: True if the route answers conditional requests.
     """
-    right: dict[str, Any] = {"model": model, "content": {"application/json": {"example": example}}}
-    responses: Responses = {200: right}
+    success: dict[str, Any] = {"model": model, "content": {"application/json": {"example": example}}}
+    responses: Responses = {200: success}
     if cached:
-        right["headers"] = _headers(_CACHING)
-        responses[304] = {"description": "The answer that is there already still holds.", "headers": _headers(_CACHING)}
-    return responses | problem_answers(*problems)
+        success["headers"] = _headers(_CACHING)
+        responses[304] = {"description": "The answer that the client has is valid.", "headers": _headers(_CACHING)}
+    return responses | problem_answers(*errors)
 
 
-def problem_answers(*problems: ProblemError) -> Responses:
-    """The answers that are problems, with an example of each."""
+def problem_answers(*errors: ProblemError) -> Responses:
+    """The answers of a route that are problems, with an example of each."""
     responses: Responses = {}
-    for problem in sorted(problems, key=lambda each: each.status):
+    for problem in sorted(errors, key=lambda each: each.status_code):
         response = responses.setdefault(
-            problem.status,
+            problem.status_code,
             {
-                "description": HTTPStatus(problem.status).phrase,
-                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+                "description": HTTPStatus(problem.status_code).phrase,
+                "content": {problems.MEDIA_TYPE: {"schema": _reference("Problem"), "examples": {}}},
             },
         )
         name = problem.title.lower().replace(" ", "_")
-        response["content"][MEDIA_TYPE]["examples"][name] = {"value": problem.document()}
+        response["content"][problems.MEDIA_TYPE]["examples"][name] = {"value": problem.document()}
         if problem.headers:
             response["headers"] = _headers(problem.headers)
     return responses
 
 
-def complete(document: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """Add to FastAPI's document what all routes share: problems, headers, and who is let in."""
+def complete(
+    document: dict[str, Any], other_paths: Mapping[str, dict[str, dict[str, Any]]], settings: Settings
+) -> dict[str, Any]:
+    """Complete FastAPI's document.
+
+    Args:
+        document: FastAPI's document, which is changed.
+        other_paths: operations that FastAPI does not know, by path and method. Their answers are those of `answers`.
+        settings: settings of the service, which decide who may call what.
+    """
     schemas = document["components"]["schemas"]
-    for name in _OF_FASTAPI:
+    for name in _VALIDATION_SCHEMAS:
         schemas.pop(name, None)
-    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas |= problem.pop("$defs") | {"Problem": problem}
+    _add_schema(schemas, Problem)
+    paths = {
+        path: {method: _as_fastapi_does(operation, schemas) for method, operation in operations.items()}
+        for path, operations in other_paths.items()
+    }
+    document["paths"] = paths | document["paths"]
     schemes = _security_schemes(settings)
     if schemes:
         document["components"]["securitySchemes"] = schemes
@@ -196,8 +168,29 @@ def complete(document: dict[str, Any], settings: Settings) -> dict[str, Any]:
     return document
 
 
+def _as_fastapi_does(operation: Mapping[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """An operation with the classes of its answers replaced by references to their schemas."""
+    responses: dict[str, dict[str, Any]] = {}
+    for status, answer in operation["responses"].items():
+        completed = responses[str(status)] = {"description": "Successful Response", **answer}
+        if model := completed.pop("model", None):
+            _add_schema(schemas, model)
+            content = completed["content"]["application/json"]
+            completed["content"] = {"application/json": {**content, "schema": _reference(model.__name__)}}
+    return {**operation, "responses": responses}
+
+
+def _add_schema(schemas: dict[str, Any], model: type[BaseModel]) -> None:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+
+
+def _reference(schema: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{schema}"}
+
+
 def _complete_answers(responses: dict[str, Any]) -> None:
-    if _OF_FASTAPI[0] in str(responses.get("422")):
+    if _VALIDATION_SCHEMAS[0] in str(responses.get("422")):
         del responses["422"]
     for response in responses.values():
         response["headers"] = response.get("headers", {}) | _headers(_ALWAYS)

@@ -1,5 +1,7 @@
-"""What a request names: a model, a version of it, an entity."""
+"""Parameters of requests: model, version, entity id and deadline."""
 
+import asyncio
+from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -11,24 +13,27 @@ from starlette.types import Scope
 
 from prediction_store.layout import MAX_ENTITY_ID_BYTES, RowKeyFormat, row_key
 from serving_api.access.callers import Caller
-from serving_api.http.problems import RETRY, ProblemError, invalid
+from serving_api.http import problems
 from serving_api.store.catalog import Catalog, Model, ModelVersion, Snapshot
 
-MODEL = "the name of a model"
-ENTITY_ID = "the id of an entity, percent-encoded; a slash in it may be sent as it is, or as %2F"
+MODEL = "name of a model"
+ENTITY_ID = "id of an entity, percent-encoded; a slash in it may be sent as it is, or as %2F"
 ENTITY_ID_LENGTH: dict[str, JsonValue] = {"minLength": 1, "maxLength": MAX_ENTITY_ID_BYTES}
-"""For OpenAPI, which counts characters. What is checked is the number of bytes."""
+"""The length for the OpenAPI document, which counts characters. The service checks the number of bytes."""
 
-VERSION = "a version to read other than the active one, in milliseconds since the epoch"
+VERSION = "version to read instead of the active one, in milliseconds since the epoch"
 
 ModelName = Annotated[str, Path(description=MODEL)]
 EntityId = Annotated[str, Path(description=ENTITY_ID, json_schema_extra=ENTITY_ID_LENGTH)]
 
+DEADLINE_HEADER = "X-Deadline-Ms"
+
+_DEADLINE = DEADLINE_HEADER.lower().encode()
 _REPLACEMENT_CHARACTER = "\ufffd"
 
 
 class _EntityIdConvertor(Convertor[str]):
-    """An entity id in a path: anything, with slashes and line ends."""
+    """An entity id in a path: any characters, including slashes and line ends."""
 
     regex = r"[\s\S]*"
 
@@ -42,98 +47,111 @@ class _EntityIdConvertor(Convertor[str]):
 register_url_convertor("entity_id", _EntityIdConvertor())
 
 
-def known_models(catalog: Catalog) -> Snapshot:
-    """What the registry last said.
+def current_snapshot(catalog: Catalog) -> Snapshot:
+    """The last snapshot of the registry.
 
     Raises:
-        ProblemError: it was never read.
+        ProblemError: the registry has not been read yet.
     """
     if catalog.snapshot is None:
-        raise ProblemError(
-            503,
-            "Registry unavailable",
-            "The registry has not been read yet, so the models are not known; try again, and see /readyz.",
-            RETRY,
-        )
+        raise problems.registry_unavailable()
     return catalog.snapshot
 
 
-def named_model(snapshot: Snapshot, name: str, caller: Caller) -> Model:
-    """The model of that name, which the caller may read.
+def find_model(snapshot: Snapshot, name: str, caller: Caller) -> Model:
+    """The model of that name. The caller must have the right to read it.
 
     Raises:
-        ProblemError: there is none, or its registry document was never understood.
+        ProblemError: the registry does not have it, or its document has never been valid.
     """
     model = snapshot.models.get(name)
     if model is not None:
         return model
     if name in snapshot.broken:
-        raise ProblemError(503, "Model unavailable", f"The registry's document of {name} is broken.", model=name)
-    known = ", ".join(sorted(filter(caller.may_read, snapshot.models))) or "none"
-    raise ProblemError(404, "Unknown model", f"The registry has no model {name!r}; it has: {known}.", model=name)
+        raise problems.model_unavailable(name)
+    raise problems.unknown_model(name, filter(caller.may_read, snapshot.models))
 
 
-def readable_version(model: Model, version: int | None, caller: Caller) -> ModelVersion:
-    """The version of that number; the active one if it is None.
+def find_version(model: Model, version: int | None, caller: Caller) -> ModelVersion:
+    """The version of that number, or the active one if it is None.
 
     Raises:
-        ProblemError: it cannot be read, or not by this caller.
+        ProblemError: the version cannot be read, or the caller may not preview it.
     """
-    name = model.state.model
+    state = model.state
     if version is None:
         if model.active is None:
-            raise ProblemError(
-                404,
-                "No active version",
-                f"No version of {name} has been promoted yet; see /v1/models/{name}.",
-                model=name,
-            )
+            raise problems.no_active_version(state.model)
         return model.active
-    if version != model.state.active:
-        caller.require_preview(name, version)
+    if version != state.active:
+        caller.require_preview(state.model, version)
     if version in model.readable:
         return model.readable[version]
-    status = f"is {model.state.versions[version].status}" if version in model.state.versions else "is not known"
-    readable = ", ".join(map(str, sorted(model.readable, reverse=True))) or "none"
-    raise ProblemError(
-        404,
-        "Unknown version",
-        f"Version {version} of {name} {status} and cannot be read; versions that can: {readable}.",
-        model=name,
-        version=version,
-    )
+    status = state.versions[version].status if version in state.versions else None
+    raise problems.unknown_version(state.model, version, status, model.readable)
 
 
-def queried_version(scope: Scope) -> int | None:
-    """The value of the query parameter `version`, the only one there is.
+def version_parameter(scope: Scope) -> int | None:
+    """The value of the query parameter `version`; None if the request does not have it.
 
     Raises:
-        ProblemError: it is not a number, or there is another parameter.
+        ProblemError: the value is not a number, or the request has another query parameter.
     """
     if not scope["query_string"]:
         return None
     parameters = dict(QueryParams(scope["query_string"]))
     version = parameters.pop("version", None)
     if parameters:
-        raise invalid(next(iter(parameters)), "no such parameter; the only one is version")
+        raise problems.invalid_field(next(iter(parameters)), "no such parameter; the only one is version")
     try:
         return int(version or "")
     except ValueError:
-        raise invalid("version", f"must be a number of milliseconds since the epoch, not {version!r}") from None
+        raise invalid_version(version) from None
+
+
+def invalid_version(value: str | None) -> problems.ProblemError:
+    """The problem of a query parameter `version` that is not a number."""
+    return problems.invalid_field("version", f"must be a number of milliseconds since the epoch, not {value!r}")
 
 
 def entity_row_key(scope: Scope, entity_id: str, row_keys: RowKeyFormat) -> bytes:
     """The row key of the entity id in the path of a request.
 
     Raises:
-        ProblemError: there cannot be such an id.
+        ProblemError: the entity id is invalid.
     """
-    if _REPLACEMENT_CHARACTER in entity_id:  # which the server puts in place of bytes that are not UTF-8
+    # The server replaces bytes that are not UTF-8. An id may also have that character.
+    if _REPLACEMENT_CHARACTER in entity_id:
         try:
             unquote(scope["raw_path"].decode("ascii"), errors="strict")
         except UnicodeDecodeError:
-            raise invalid("entity_id", "its percent-encoding is not UTF-8; encode the id as UTF-8 first") from None
+            message = "its percent-encoding is not UTF-8; encode the id as UTF-8 first"
+            raise problems.invalid_field("entity_id", message) from None
     try:
         return row_key(entity_id, row_keys)
     except ValueError as error:
-        raise invalid("entity_id", str(error)) from None
+        raise problems.invalid_field("entity_id", str(error)) from None
+
+
+def deadline(headers: Mapping[bytes, bytes], max_seconds: float) -> float:
+    """The event-loop time by which a request that has just arrived must be answered.
+
+    Args:
+        headers: headers of the request. `X-Deadline-Ms` is the time that the client waits, in milliseconds.
+        max_seconds: the time that the operator allows.
+
+    Raises:
+        ProblemError: the header is not a positive number.
+    """
+    now = asyncio.get_running_loop().time()
+    value = headers.get(_DEADLINE)
+    if value is None:
+        return now + max_seconds
+    try:
+        seconds = int(value) / 1000
+    except ValueError:
+        seconds = 0
+    if seconds <= 0:
+        message = f"must be a whole number of milliseconds above 0, not {value.decode('latin-1')!r}"
+        raise problems.invalid_field(DEADLINE_HEADER, message)
+    return now + min(seconds, max_seconds)

@@ -1,4 +1,9 @@
-"""The answers: JSON that is put together around stored predictions, which are JSON already and are never parsed."""
+"""Answers of lookups: JSON that is assembled around the stored predictions.
+
+Each shape is given twice, as a class for the OpenAPI document and as a template for the answer. An answer made from
+the class would have to parse the stored prediction, which takes longer than the rest of the lookup and can change it:
+large numbers lose digits, repeated names disappear. The fuzz tests compare answers with the OpenAPI document.
+"""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -17,17 +22,17 @@ class Prediction(BaseModel):
     model: str
     entity_id: str
     version: int = Field(description="milliseconds since the epoch")
-    created_at: datetime = Field(description="the time of the version")
-    prediction: Any = Field(description="what the model's prediction query selects")
+    created_at: datetime = Field(description="time of the version")
+    prediction: Any = Field(description="value that the model's prediction query selects")
 
 
 class Predictions(BaseModel):
-    """The predictions of one version of one model for many entities."""
+    """Predictions of one version of one model for many entities."""
 
     model: str
     version: int
     created_at: datetime
-    predictions: dict[str, Any] = Field(description="by entity, in the order asked for; null: no prediction")
+    predictions: dict[str, Any] = Field(description="by entity id, in the order of the request; null: no prediction")
 
 
 class EntityPrediction(BaseModel):
@@ -39,7 +44,7 @@ class EntityPrediction(BaseModel):
 
 
 class EntityPredictions(BaseModel):
-    """The predictions of all models for one entity."""
+    """Predictions of all models for one entity."""
 
     entity_type: str
     entity_id: str
@@ -47,7 +52,7 @@ class EntityPredictions(BaseModel):
 
 
 def prediction(version: ModelVersion, entity_id: str, payload: bytes) -> bytes:
-    """The JSON of a `Prediction`."""
+    """The JSON of a `Prediction`. `payload` is the stored prediction."""
     return b'{"model":"%b","entity_id":%b,%b,"prediction":%b}' % (
         version.model.encode(),
         _string(entity_id),
@@ -56,14 +61,14 @@ def prediction(version: ModelVersion, entity_id: str, payload: bytes) -> bytes:
     )
 
 
-def predictions(version: ModelVersion, payloads: Iterable[tuple[str, bytes | None]]) -> bytes:
-    """The JSON of `Predictions`, from entity ids and their predictions."""
+def predictions(version: ModelVersion, payloads: Iterable[tuple[str, bytes]]) -> bytes:
+    """The JSON of `Predictions`. `payloads` is entity ids and their stored predictions, empty for none."""
     members = b",".join([b"%b:%b" % (_string(entity_id), payload or b"null") for entity_id, payload in payloads])
     return b'{"model":"%b",%b,"predictions":{%b}}' % (version.model.encode(), version.json_members, members)
 
 
 def entity_predictions(entity_type: str, entity_id: str, payloads: Mapping[ModelVersion, bytes]) -> bytes:
-    """The JSON of `EntityPredictions`."""
+    """The JSON of `EntityPredictions`. `payloads` is the stored predictions by version."""
     members = b",".join(
         [
             b'"%b":{%b,"prediction":%b}' % (version.model.encode(), version.json_members, payload)
@@ -78,10 +83,10 @@ def entity_predictions(entity_type: str, entity_id: str, payloads: Mapping[Model
 
 
 def bigtable_timing(started: float) -> dict[str, str]:
-    """The header that says how long Bigtable took, which has just answered (Server Timing, W3C).
+    """The header Server-Timing (W3C) with the time that Bigtable took until now.
 
     Args:
-        started: when it was asked, by `time.perf_counter`.
+        started: the time when the read was started, by `time.perf_counter`.
     """
     return {"Server-Timing": f"bigtable;dur={(time.perf_counter() - started) * 1e3:.2f}"}
 

@@ -1,1 +1,1 @@
-"""Predictions and versions, read from Bigtable."""
+"""Reads predictions and the registry from Bigtable: batching, hedging, limits and a cache."""

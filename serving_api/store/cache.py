@@ -1,7 +1,7 @@
-"""Predictions that were looked up lately. Off unless the operator gives it memory.
+"""A cache of predictions, least recently used first out. It is off unless the operator gives it memory.
 
-What a version predicts for an entity never changes once the version can be read, so nothing has to be invalidated: the
-version is part of the key, and entries of versions that are not read any more are the first to be evicted.
+Nothing has to be invalidated: the predictions of a version never change once it can be read, and the version is part
+of the key. Entries of versions that are no longer read are evicted first, because nothing uses them.
 """
 
 from collections import OrderedDict
@@ -9,26 +9,26 @@ from itertools import islice
 
 from serving_api.telemetry.metrics import Metrics
 
-Name = tuple[str, int]
-"""A model and a version of it."""
+VersionName = tuple[str, int]
+"""The name of a model, and the number of one of its versions."""
 
 _ENTRY_BYTES = 350
-"""What an entry takes beside its row key and its prediction (CPython 3.11, 64 bits): objects, and its place in the
-dictionary. tests/serving_api/test_cache.py measures it."""
+"""The memory of an entry besides its row key and its prediction: objects, and a place in the dictionary. Measured by
+tests/serving_api/test_cache.py with CPython 3.11 on 64 bits."""
 
 
 class Cache:
-    """Keeps the predictions that were used last, within a number of bytes; also that there is none."""
+    """Keeps the most recently used predictions within a number of bytes. An empty prediction means there is none."""
 
     def __init__(self, max_bytes: int, metrics: Metrics) -> None:
-        """Keep at most `max_bytes`, all told."""
+        """Keep at most `max_bytes`, with the overhead of entries."""
         self._max_bytes = max_bytes
         self._metrics = metrics
         self._bytes = 0
-        self._entries: OrderedDict[tuple[Name, bytes], bytes] = OrderedDict()
+        self._entries: OrderedDict[tuple[VersionName, bytes], bytes] = OrderedDict()
 
-    def get(self, name: Name, key: bytes) -> bytes | None:
-        """The prediction at a row key; empty: there is none; None: it is not known here."""
+    def get(self, name: VersionName, key: bytes) -> bytes | None:
+        """The prediction of a version at a row key; None if the cache does not have it."""
         entry = (name, key)
         payload = self._entries.get(entry)
         if payload is None:
@@ -38,8 +38,8 @@ class Cache:
         self._entries.move_to_end(entry)
         return payload
 
-    def put(self, name: Name, key: bytes, payload: bytes) -> None:
-        """Keep a prediction; drop those that have not been used for longest, if there is no room."""
+    def put(self, name: VersionName, key: bytes, payload: bytes) -> None:
+        """Keep a prediction, and evict the least recently used ones if there is no room."""
         entry = (name, key)
         if entry in self._entries:
             return
@@ -49,14 +49,14 @@ class Cache:
         self._entries[entry] = payload
         self._bytes += size
         while self._bytes > self._max_bytes:
-            dropped, value = self._entries.popitem(last=False)
-            self._bytes -= _size(dropped, value)
+            evicted, value = self._entries.popitem(last=False)
+            self._bytes -= _size(evicted, value)
         self._metrics.cache_bytes.set(self._bytes)
 
-    def hottest(self, name: Name, limit: int) -> list[bytes]:
-        """The row keys of a version that were used last, at most `limit`, the very last first."""
+    def most_recent(self, name: VersionName, limit: int) -> list[bytes]:
+        """The row keys of a version, the most recently used one first, at most `limit`."""
         return list(islice((key for other, key in reversed(self._entries) if other == name), limit))
 
 
-def _size(entry: tuple[Name, bytes], payload: bytes) -> int:
+def _size(entry: tuple[VersionName, bytes], payload: bytes) -> int:
     return len(entry[1]) + len(payload) + _ENTRY_BYTES

@@ -1,4 +1,4 @@
-"""The models and their versions, as the registry has them, in immutable snapshots."""
+"""The catalog: models and versions as the registry has them, in immutable snapshots."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY, REGISTRY
 from prediction_store.lifecycle import ModelState, RegistryError, Status
 from prediction_store.messages import ReadRowsRequest, ReadRowsResponse, RowAssembler, RowFilter
 from serving_api.bigtable import Answer, CallError, Channel
-from serving_api.store.cache import Name
+from serving_api.store.cache import VersionName
 from serving_api.store.lookups import EntitySource, Lookups, VersionSource
 
 _log = structlog.get_logger(__name__)
@@ -25,7 +25,17 @@ _READ_TIMEOUT_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelVersion:
-    """A version of a model's predictions, and where it is read. `json_members` is what an answer says of it."""
+    """A version of a model that can be read.
+
+    Attributes:
+        model: the name of the model.
+        version: the number of the version.
+        created_at: the time of the version in ISO 8601.
+        row_keys: the format of the row keys.
+        table: the table that has the predictions.
+        source: reads the predictions.
+        json_members: the members of a JSON answer that describe the version, encoded once.
+    """
 
     model: str
     version: int
@@ -36,13 +46,13 @@ class ModelVersion:
     json_members: bytes
 
     @property
-    def name(self) -> Name:
-        """Its model, and its number."""
+    def name(self) -> VersionName:
+        """The model and the number of the version."""
         return self.model, self.version
 
     @classmethod
     def of(cls, state: ModelState, version: int, lookups: Lookups) -> Self:
-        """A version of a model."""
+        """The version of that number of a model in a state."""
         created_at = iso_time(version)
         return cls(
             model=state.model,
@@ -57,7 +67,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model: its state in the registry, the version that is served, and all versions that can be read."""
+    """A model: its state in the registry, its active version, and all versions that can be read, by number."""
 
     state: ModelState
     active: ModelVersion | None
@@ -65,7 +75,7 @@ class Model:
 
     @classmethod
     def of(cls, state: ModelState, lookups: Lookups) -> Self:
-        """The model in a state. Cells of an expired version may be gone, so that it cannot be read."""
+        """The model in a state. Expired versions cannot be read, because some of their cells may be deleted."""
         readable = {
             version: ModelVersion.of(state, version, lookups)
             for version, record in state.versions.items()
@@ -76,7 +86,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class EntityType:
-    """An entity type: the active versions of its models, and the source that has them all."""
+    """An entity type: the active versions of its models, and the source that reads them together."""
 
     active: tuple[ModelVersion, ...]
     source: EntitySource
@@ -84,10 +94,12 @@ class EntityType:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the registry said at one time.
+    """The content of the registry at one time.
 
-    `broken` says what is wrong with the documents that could not be understood. Their models are in `models` as they
-    were last understood, if they ever were.
+    Attributes:
+        models: the models by name. A model whose document is invalid is here in its last valid state, if there was one.
+        broken: the reason why a document is invalid, by model.
+        entity_types: the entity types that have an active version, by name.
     """
 
     models: Mapping[str, Model]
@@ -96,7 +108,7 @@ class Snapshot:
 
 
 class Catalog:
-    """Keeps a snapshot of the registry up to date; the last one, if the registry cannot be read."""
+    """Keeps a snapshot of the registry. While the registry cannot be read, the last snapshot stays."""
 
     def __init__(
         self,
@@ -106,14 +118,14 @@ class Catalog:
         lookups: Lookups,
         on_switch: Callable[[ModelVersion, ModelVersion], None],
     ) -> None:
-        """Read the registry of an instance.
+        """Prepare to read the registry of an instance.
 
         Args:
-            channel: to Bigtable.
-            instance: where the registry table is.
-            app_profile: the app profile to read through; empty: the default one.
-            lookups: by what the versions are read.
-            on_switch: called when another version of a model is served, with the one before and the new one.
+            channel: connections to Bigtable.
+            instance: the instance that has the registry table.
+            app_profile: the app profile of the reads; the default one if it is empty.
+            lookups: reads the predictions of versions.
+            on_switch: called with the previous and the new active version when the active version of a model changes.
         """
         self._channel = channel
         self._table = instance.table(REGISTRY_TABLE)
@@ -124,21 +136,21 @@ class Catalog:
         self._snapshot: Snapshot | None = None
         self._read_at: float | None = None
         self._documents: dict[str, bytes] = {}
-        self._understood: dict[bytes, Model | RegistryError] = {}
+        self._parsed: dict[bytes, Model | RegistryError] = {}
         self._failure: str | None = None
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """The last snapshot; None if the registry has never been read."""
+        """The last snapshot; None if the registry has not been read yet."""
         return self._snapshot
 
     @property
     def age_seconds(self) -> float | None:
-        """The time since the registry was last read; None if it never was."""
+        """The time since the registry was last read; None if it has not been read yet."""
         return None if self._read_at is None else time.monotonic() - self._read_at
 
     async def refresh(self) -> None:
-        """Read the registry once. If that fails, say so in the log and keep the last snapshot."""
+        """Read the registry once. If that fails, log it and keep the last snapshot."""
         try:
             documents = await self._read()
         except CallError as error:
@@ -152,34 +164,34 @@ class Catalog:
         self._read_at = time.monotonic()
         if self._snapshot is None or documents != self._documents:
             self._documents = documents
-            self._take(documents)
+            self._apply(documents)
 
     async def _read(self) -> dict[str, bytes]:
-        """The document of every model.
+        """Read the document of every model, by the model's name.
 
         Raises:
-            CallError: they cannot be read.
+            CallError: the registry cannot be read.
         """
         answer = Answer()
         self._channel.read_rows(self._table, self._request, _READ_TIMEOUT_SECONDS, answer)
         response = ReadRowsResponse.FromString(await answer.whole(_READ_TIMEOUT_SECONDS))
         return {key.decode(errors="replace"): cells[REGISTRY_FAMILY] for key, cells in RowAssembler().feed(response)}
 
-    def _take(self, documents: Mapping[str, bytes]) -> None:
-        """Make the documents the new snapshot. Those that did not change are not parsed again."""
+    def _apply(self, documents: Mapping[str, bytes]) -> None:
+        """Make a new snapshot of the documents. Documents that did not change are not parsed again."""
         last = self._snapshot.models if self._snapshot else {}
         models: dict[str, Model] = {}
         broken: dict[str, str] = {}
-        understood: dict[bytes, Model | RegistryError] = {}
+        parsed: dict[bytes, Model | RegistryError] = {}
         for name, document in documents.items():
-            result = understood[document] = self._understood.get(document) or self._understand(name, document)
+            result = parsed[document] = self._parsed.get(document) or self._parse(name, document)
             if isinstance(result, Model):
                 models[name] = result
                 continue
             broken[name] = str(result)
             if name in last:
                 models[name] = last[name]
-        self._understood = understood
+        self._parsed = parsed
         self._snapshot = Snapshot(MappingProxyType(models), MappingProxyType(broken), self._entity_types(models))
         for name, model in models.items():
             previous = last[name].active if name in last else None
@@ -188,8 +200,8 @@ class Catalog:
                 if previous and model.active:
                     self._on_switch(previous, model.active)
 
-    def _understand(self, name: str, document: bytes) -> Model | RegistryError:
-        """The model that a document describes, or what is wrong with it."""
+    def _parse(self, name: str, document: bytes) -> Model | RegistryError:
+        """Parse a document; the error says why it is invalid."""
         try:
             model = Model.of(ModelState.from_json(document), self._lookups)
         except (RegistryError, TypeError, ValueError, KeyError, OverflowError) as error:
@@ -213,7 +225,7 @@ class Catalog:
 
 
 def iso_time(version: int) -> str:
-    """The time of a version, which counts milliseconds since the epoch, in ISO 8601 and UTC."""
+    """The time of a version in ISO 8601, UTC. `version` is in milliseconds since the epoch."""
     seconds, milliseconds = divmod(version, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z"
 

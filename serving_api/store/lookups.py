@@ -1,60 +1,46 @@
-"""Looks predictions up in Bigtable: within a deadline, within a bound on the work in flight, in shared reads."""
+"""Looks predictions up: within a deadline, within a limit of lookups in flight, in batches, and from a cache."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, cast
-
-import structlog
 
 from prediction_store.layout import Instance
 from prediction_store.messages import prediction_filter, read_request
 from serving_api.bigtable import CallError, Channel
-from serving_api.store.batching import Batch, Cells, Lane, ManyRows, OneRow
-from serving_api.store.cache import Cache, Name
-from serving_api.store.hedging import SecondReads
-from serving_api.store.observed_reads import ObservedRead, failure_code
-from serving_api.store.reads import Reader
+from serving_api.store.batching import Batcher, Cells, ManyRows, OneRow
+from serving_api.store.cache import Cache, VersionName
+from serving_api.store.errors import DeadlineError, OverloadedError, StoreError, UnavailableError
+from serving_api.store.hedging import Hedging
+from serving_api.store.reads import Outage, Reader
 from serving_api.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from serving_api.telemetry.tracing import Tracing
 
-_log = structlog.get_logger(__name__)
-
-_LATE = ("DEADLINE_EXCEEDED", "CANCELLED")
-"""How Bigtable ends a call whose time is over: by its own clock, or because its own parts gave up."""
-
-
-class OverloadedError(Exception):
-    """Too many lookups are in flight."""
-
-
-class DeadlineError(Exception):
-    """The predictions did not arrive in time."""
-
-
-class UnavailableError(Exception):
-    """Bigtable did not answer the read."""
+_DEADLINE_CODES = ("DEADLINE_EXCEEDED", "CANCELLED")
+"""The gRPC codes with which Bigtable ends a call after its deadline: by its own clock, or by a part that stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What lookups may take.
+    """Limits of one process.
 
-    `max_in_flight` bounds the keys of all lookups at a time, `max_reads_per_lane` the reads in flight of one source.
-    `hedge_budget` is the share of reads that may be made a second time.
+    Attributes:
+        max_in_flight: entities that are looked up at a time, in all requests.
+        max_keys_per_read: rows in one ReadRows call.
+        max_reads_per_version: ReadRows calls in flight of one version, or of the active versions of one table.
+        hedge_budget: hedged reads per read, 0 to 1.
     """
 
     max_in_flight: int
     max_keys_per_read: int
-    max_reads_per_lane: int
+    max_reads_per_version: int
     hedge_budget: float
 
 
 class Lookups:
-    """Looks rows up, in as few reads as the load allows."""
+    """Reads rows of the tables of an instance, in as few calls as the load allows."""
 
     def __init__(
         self,
@@ -66,160 +52,132 @@ class Lookups:
         cache: Cache | None,
         tracing: "Tracing | None",
     ) -> None:
-        """Look up in the tables of an instance.
+        """Prepare lookups. An event loop must be running.
 
         Args:
-            channel: to Bigtable.
-            instance: where the tables are.
-            app_profile: the app profile to read through; empty: the default one.
-            limits: what lookups may take.
-            metrics: where lookups and reads are counted.
-            cache: what has been looked up already.
-            tracing: where reads are traced.
+            channel: connections to Bigtable.
+            instance: the instance that has the tables.
+            app_profile: the app profile of the reads; the default one if it is empty.
+            limits: limits of this process.
+            metrics: counts lookups and reads.
+            cache: predictions that were looked up before; None reads each of them again.
+            tracing: traces reads; None if the service makes no traces.
         """
-        self.limits = limits
         self.in_flight = 0
-        """How many entities are being looked up."""
+        """The number of entities that are being looked up."""
+        self._loop = asyncio.get_running_loop()
+        self._limits = limits
         self._channel = channel
         self._instance = instance
         self._app_profile = app_profile
         self._metrics = metrics
         self._cache = cache
-        self.tracing = tracing
-        self._second_reads = SecondReads(limits.hedge_budget, metrics)
-        self._failure: str | None = None
+        self._tracing = tracing
+        self._hedging = Hedging(limits.hedge_budget, metrics)
+        self._outage = Outage()
 
     def version(self, table: str, model: str, version: int) -> "VersionSource":
-        """The predictions of a version of a model, in a table."""
+        """The predictions of one version of a model in a table."""
         name = (model, version)
-        return VersionSource(name, self._rows(table, [name]), self._cache)
+        return VersionSource(name, self, self._batcher(table, [name]), self._cache)
 
-    def entities(self, table: str, names: Sequence[Name]) -> "EntitySource":
-        """The predictions of several models, in the one table that they share, at the given version of each."""
-        return EntitySource(names, self._rows(table, names), self._cache)
+    def entities(self, table: str, names: Sequence[VersionName]) -> "EntitySource":
+        """The predictions of several models that share a table, each at one version."""
+        return EntitySource(names, self, self._batcher(table, names), self._cache)
 
-    def _rows(self, table: str, names: Sequence[Name]) -> "Rows":
+    def _batcher(self, table: str, names: Sequence[VersionName]) -> Batcher:
         name = self._instance.table(table)
-        request = read_request(name, self._app_profile, (), prediction_filter(dict(names))).SerializeToString()
-        reader = Reader(self._channel, name, request, self._second_reads)
-        lane = Lane(
-            partial(self._read, reader),
-            max_reads=self.limits.max_reads_per_lane,
-            max_keys=self.limits.max_keys_per_read,
+        reader = Reader(
+            channel=self._channel,
+            table=name,
+            request=read_request(name, self._app_profile, (), prediction_filter(dict(names))).SerializeToString(),
+            hedging=self._hedging,
+            metrics=self._metrics,
+            tracing=self._tracing,
+            outage=self._outage,
         )
-        return Rows(self, lane)
+        limits = self._limits
+        return Batcher(reader.read, max_reads=limits.max_reads_per_version, max_keys=limits.max_keys_per_read)
 
-    def refuses(self) -> bool:
-        """Whether there is no room for one lookup more; the one that asks counts as refused then."""
-        if self.in_flight < self.limits.max_in_flight:
+    def refuse_if_full(self) -> bool:
+        """Return True, and count a refused request, if the limit of lookups in flight is reached."""
+        if self.in_flight < self._limits.max_in_flight:
             return False
         self._metrics.refused.inc()
         return True
 
-    def admit(self, keys: int) -> None:
-        """Count keys as in flight.
-
-        Raises:
-            OverloadedError: there would be too many.
-        """
-        if self.in_flight + keys > self.limits.max_in_flight:
-            self._metrics.refused.inc()
-            raise OverloadedError
-        self.in_flight += keys
-
-    def _read(self, reader: Reader, batch: Batch, when_ended: Callable[[Exception | None], None]) -> ObservedRead:
-        def note(error: Exception | None) -> None:
-            self._note(error)
-            when_ended(error)
-
-        return ObservedRead(reader, batch, note, self._metrics, self.tracing)
-
-    def _note(self, error: Exception | None) -> None:
-        """Say in the log when reads begin to fail, and when they stop failing."""
-        failure = failure_code(error) if error else None
-        if failure == self._failure:
-            return
-        self._failure = failure
-        if failure:
-            _log.error("reads fail", code=failure, reason=str(error))
-        else:
-            _log.info("reads succeed again")
-
-
-class Rows:
-    """The rows of a table, each with the predictions that some versions of some models have for it."""
-
-    def __init__(self, lookups: Lookups, lane: Lane) -> None:
-        """Read in a lane, within the limits of `lookups`."""
-        self._loop = asyncio.get_running_loop()
-        self._lookups = lookups
-        self._lane = lane
-
-    async def one(self, key: bytes, deadline: float) -> Cells | None:
-        """The row with a key; None if there is none.
+    async def row(self, batcher: Batcher, key: bytes, deadline: float) -> Cells | None:
+        """Read one row; None if it does not exist.
 
         Args:
+            batcher: batches the key with those of other lookups.
             key: the row key.
-            deadline: until when it is of use, a time of the event loop.
+            deadline: the event-loop time after which the row is of no use.
 
         Raises:
             OverloadedError: too many lookups are in flight; nothing was read.
             DeadlineError: the row did not arrive in time.
-            UnavailableError: Bigtable did not answer.
+            UnavailableError: Bigtable answered with an error.
         """
-        lookups = self._lookups
-        lookups.admit(1)
-        arriving: asyncio.Future[Cells | None] = self._loop.create_future()
-        span = lookups.tracing.current_span() if lookups.tracing else None
-        self._lane.enter(key, OneRow(arriving, deadline, span))
+        self._admit(1)
+        row: asyncio.Future[Cells | None] = self._loop.create_future()
+        span = self._tracing.current_span() if self._tracing else None
+        batcher.add(key, OneRow(row, deadline, span))
         try:
-            return await arriving
+            return await row
         except (TimeoutError, CallError) as error:
-            raise _explained(error) from None
+            raise _store_error(error) from None
         finally:
-            lookups.in_flight -= 1
+            self.in_flight -= 1
 
-    async def many(self, keys: Collection[bytes], deadline: float) -> dict[bytes, Cells]:
-        """The rows that exist of the given keys, at least one and no two the same.
+    async def rows(self, batcher: Batcher, keys: Collection[bytes], deadline: float) -> dict[bytes, Cells]:
+        """Read the rows that exist of one or more distinct keys.
 
-        Raises as `one` does.
+        Raises:
+            StoreError: as `row` does.
         """
-        lookups = self._lookups
-        lookups.admit(len(keys))
-        arriving: asyncio.Future[dict[bytes, Cells]] = self._loop.create_future()
-        span = lookups.tracing.current_span() if lookups.tracing else None
-        waiter = ManyRows(arriving, deadline, len(keys), span)
+        self._admit(len(keys))
+        rows: asyncio.Future[dict[bytes, Cells]] = self._loop.create_future()
+        span = self._tracing.current_span() if self._tracing else None
+        waiter = ManyRows(rows, deadline, len(keys), span)
         for key in keys:
-            self._lane.enter(key, waiter)
+            batcher.add(key, waiter)
         try:
-            return await arriving
+            return await rows
         except (TimeoutError, CallError) as error:
-            raise _explained(error) from None
+            raise _store_error(error) from None
         finally:
-            lookups.in_flight -= len(keys)
+            self.in_flight -= len(keys)
+
+    def _admit(self, keys: int) -> None:
+        if self.in_flight + keys > self._limits.max_in_flight:
+            self._metrics.refused.inc()
+            raise OverloadedError
+        self.in_flight += keys
 
 
 class VersionSource:
-    """What one version of one model predicts. Raises as `Rows` does."""
+    """The predictions of one version of one model. Its methods raise StoreError as `Lookups.row` does."""
 
-    def __init__(self, name: Name, rows: Rows, cache: Cache | None) -> None:
+    def __init__(self, name: VersionName, lookups: Lookups, batcher: Batcher, cache: Cache | None) -> None:
         self._name = name
-        self._rows = rows
+        self._lookups = lookups
+        self._batcher = batcher
         self._cache = cache
 
     async def prediction(self, key: bytes, deadline: float) -> bytes:
-        """The prediction for the entity with a row key; empty: there is none."""
+        """The prediction for the entity with a row key; empty if there is none."""
         cache = self._cache
         if cache is not None and (known := cache.get(self._name, key)) is not None:
             return known
-        cells = await self._rows.one(key, deadline)
+        cells = await self._lookups.row(self._batcher, key, deadline)
         payload = cells.get(self._name[0], b"") if cells else b""
         if cache is not None:
             cache.put(self._name, key, payload)
         return payload
 
     async def predictions(self, keys: Collection[bytes], deadline: float) -> dict[bytes, bytes]:
-        """The predictions for the entities with the given row keys, no two the same; empty: there is none."""
+        """The predictions for the entities with the given distinct row keys; empty where there is none."""
         cache = self._cache
         if cache is None:
             return await self.read(keys, deadline)
@@ -229,8 +187,8 @@ class VersionSource:
         return found
 
     async def read(self, keys: Collection[bytes], deadline: float) -> dict[bytes, bytes]:
-        """The same, from Bigtable; the cache takes them."""
-        rows = await self._rows.many(keys, deadline)
+        """Read predictions from Bigtable, and keep them in the cache."""
+        rows = await self._lookups.rows(self._batcher, keys, deadline)
         model = self._name[0]
         found = {key: rows[key].get(model, b"") if key in rows else b"" for key in keys}
         if self._cache is not None:
@@ -240,21 +198,27 @@ class VersionSource:
 
 
 class EntitySource:
-    """What several models predict for the entities that they share. Raises as `Rows` does."""
+    """The predictions of the models that share a table. Its method raises StoreError as `Lookups.row` does."""
 
-    def __init__(self, names: Sequence[Name], rows: Rows, cache: Cache | None) -> None:
+    def __init__(self, names: Sequence[VersionName], lookups: Lookups, batcher: Batcher, cache: Cache | None) -> None:
         self._names = names
-        self._rows = rows
+        self._lookups = lookups
+        self._batcher = batcher
         self._cache = cache
 
-    async def predictions(self, keys: Mapping[Name, bytes], deadline: float) -> dict[Name, bytes]:
-        """The predictions of all models for one entity, whose row key may differ by model; empty: there is none."""
+    async def predictions(self, keys: Mapping[VersionName, bytes], deadline: float) -> dict[VersionName, bytes]:
+        """The predictions of all models for one entity; empty where there is none.
+
+        Args:
+            keys: the row key of the entity by version. Models may form row keys differently.
+            deadline: the event-loop time after which the predictions are of no use.
+        """
         cache = self._cache
         if cache is not None:
             known = {name: cache.get(name, keys[name]) for name in self._names}
             if None not in known.values():
-                return cast("dict[Name, bytes]", known)
-        rows = await self._rows.many(set(keys.values()), deadline)
+                return cast("dict[VersionName, bytes]", known)
+        rows = await self._lookups.rows(self._batcher, set(keys.values()), deadline)
         found = {name: rows.get(keys[name], {}).get(name[0], b"") for name in self._names}
         if cache is not None:
             for name, payload in found.items():
@@ -262,7 +226,7 @@ class EntitySource:
         return found
 
 
-def _explained(error: TimeoutError | CallError) -> Exception:
-    if isinstance(error, TimeoutError) or error.code in _LATE:
+def _store_error(error: TimeoutError | CallError) -> StoreError:
+    if isinstance(error, TimeoutError) or error.code in _DEADLINE_CODES:
         return DeadlineError()
     return UnavailableError(error.code)

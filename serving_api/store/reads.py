@@ -1,135 +1,195 @@
-"""One read of a batch of keys: at most two attempts, of which the second makes up for a slow or a failed first."""
+"""Reads of batches: each makes at most two attempts, and is timed, counted and traced once for all its lookups."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import structlog
 from google.protobuf.message import DecodeError
 
 from prediction_store.messages import ReadRowsRequest, ReadRowsResponse, RowAssembler, RowSet
 from serving_api.bigtable import CallError, Channel, Connection, Stream
-from serving_api.store.batching import Batch
-from serving_api.store.hedging import SecondReads
+from serving_api.store.batching import Batch, OnEnd
+from serving_api.store.hedging import Hedging
+from serving_api.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from serving_api.telemetry.tracing import Tracing
+
+_log = structlog.get_logger(__name__)
+
+_CANCELLED = "DEADLINE_EXCEEDED"
+"""The failure that a cancelled read is counted as: reads are cancelled when the deadlines of all lookups passed."""
 
 
+class Outage:
+    """Logs when reads begin to fail, and when they succeed again."""
+
+    def __init__(self) -> None:
+        self._code: str | None = None
+
+    def note(self, error: CallError | None) -> None:
+        """Record the end of a read; log it if it differs from the end of the one before."""
+        code = error.code if error else None
+        if code == self._code:
+            return
+        self._code = code
+        if error:
+            _log.error("reads fail", code=code, reason=str(error))
+        else:
+            _log.info("reads succeed again")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Reads rows of a table through a filter."""
+    """Reads batches from one table through one filter.
 
-    def __init__(self, channel: Channel, table: str, request: bytes, second_reads: SecondReads) -> None:
-        """Read through `channel`.
+    Attributes:
+        channel: connections to Bigtable.
+        table: the full name of the table.
+        request: a serialized ReadRowsRequest without row keys.
+        hedging: decides when a read is hedged.
+        metrics: times and counts reads.
+        tracing: traces reads; None if the service makes no traces.
+        outage: logs failures.
+    """
 
-        Args:
-            channel: to Bigtable.
-            table: the full name of the table.
-            request: a ReadRowsRequest without row keys, serialized.
-            second_reads: when to read again.
+    channel: Channel
+    table: str
+    request: bytes
+    hedging: Hedging
+    metrics: Metrics
+    tracing: "Tracing | None"
+    outage: Outage
+
+    def read(self, batch: Batch, on_end: OnEnd) -> "BatchRead":
+        """Start to read a batch."""
+        return BatchRead(self, batch, on_end)
+
+    def request_for(self, batch: Batch) -> bytes:
+        """The serialized request for the keys of a batch.
+
+        A serialized protobuf message is the concatenation of its serialized fields, so the keys are appended.
         """
-        self.channel = channel
-        self.table = table
-        self.second_reads = second_reads
-        self._request = request
-
-    def request(self, batch: Batch) -> bytes:
-        """The request for the keys of a batch, serialized: of protobuf messages, the whole is the parts end to end."""
         keys = ReadRowsRequest(rows=RowSet(row_keys=batch.keys))
         serialized: bytes = keys.SerializeToString()
-        return self._request + serialized
+        return self.request + serialized
 
 
 class BatchRead:
-    """A read under way."""
+    """A read in flight."""
 
-    def __init__(self, reader: Reader, batch: Batch, when_ended: Callable[[Exception | None], None]) -> None:
-        """Start it. `when_ended` is called later, once every row has been handed to the batch or none will come."""
+    def __init__(self, reader: Reader, batch: Batch, on_end: OnEnd) -> None:
+        """Start the read. `on_end` is called later, after all rows have been delivered, unless it is cancelled."""
         self._loop = asyncio.get_running_loop()
         self._reader = reader
         self._batch = batch
-        self._when_ended = when_ended
-        self._started = time.perf_counter()
+        self._on_end = on_end
         self._attempts: list[_Attempt] = []
         self._first: _Attempt | None = None
-        self.connection: Connection | None = None
-        """What the answer came on."""
+        self._answered_by: Connection | None = None
         self._timer: asyncio.Handle | None = None
-        self._may_repeat = True
-        reader.second_reads.note_read()
+        self._may_hedge = True
+        self._keys = len(batch)
+        self._spans = {waiter.span for waiter in batch.waiters if waiter.span} if reader.tracing else None
+        self._started_ns = time.time_ns()
+        self._started = time.perf_counter()
+        reader.metrics.queue_seconds.observe(self._started - batch.opened)
+        reader.metrics.read_keys.observe(self._keys)
+        reader.hedging.count_read()
         try:
             self._attempt()
         except CallError as error:
-            self._timer = self._loop.call_soon(when_ended, error)
+            self._timer = self._loop.call_soon(self._end, error)
             return
-        if (delay := reader.second_reads.delay_seconds) is not None:
-            self._timer = self._loop.call_later(delay, self._repeat)
-
-    @property
-    def is_hedged(self) -> bool:
-        """Whether it was made a second time."""
-        return not self._may_repeat
+        if (delay := reader.hedging.delay_seconds) is not None:
+            self._timer = self._loop.call_later(delay, self._hedge)
 
     def cancel(self) -> None:
-        """Give it up."""
-        if self._timer:
-            self._timer.cancel()
-        for attempt in self._attempts:
-            attempt.cancel()
-        self._attempts.clear()
+        """Cancel the read. `on_end` is not called."""
+        self._stop()
+        self._record(_CANCELLED)
+
+    def received(self, attempt: "_Attempt", messages: bytes) -> None:
+        """Deliver rows to the batch. If the read is hedged, it ends with the last row."""
+        deliver = self._batch.deliver
+        for key, cells in attempt.assembler.feed(ReadRowsResponse.FromString(messages)):
+            deliver(key, cells)
+        if len(self._attempts) > 1 and not len(self._batch):
+            self._note_answer(attempt)
+            self._end(None)
+
+    def ended(self, attempt: "_Attempt", error: CallError | None) -> None:
+        """Handle the end of an attempt. After a failure, the other attempt or a hedged read may still succeed."""
+        self._attempts.remove(attempt)
+        if error is None:
+            self._reader.hedging.observe(time.perf_counter() - self._started)
+            self._note_answer(attempt)
+        elif self._attempts or (error.is_transient and self._hedge()):
+            return
+        self._end(error)
 
     def _attempt(self, avoid: Connection | None = None) -> None:
-        """Ask Bigtable for the rows that have not come.
+        """Request the rows that have not been delivered.
 
         Raises:
-            CallError: that is not possible.
+            CallError: no connection is ready.
         """
         timeout = self._batch.deadline - self._loop.time()
         attempt = _Attempt(self)
         reader = self._reader
-        attempt.stream = reader.channel.read_rows(reader.table, reader.request(self._batch), timeout, attempt, avoid)
+        request = reader.request_for(self._batch)
+        attempt.stream = reader.channel.read_rows(reader.table, request, timeout, attempt, avoid)
         self._attempts.append(attempt)
         self._first = self._first or attempt
 
-    def _repeat(self) -> bool:
-        """Try a second time, if there was none and there is the budget for it; whether it was."""
-        if not self._may_repeat or not len(self._batch) or not self._reader.second_reads.take():
+    def _hedge(self) -> bool:
+        """Make the second attempt. Return False if it was made before, is not needed, or is over the budget."""
+        if not self._may_hedge or not len(self._batch) or not self._reader.hedging.spend():
             return False
-        self._may_repeat = False
+        self._may_hedge = False
         try:
             self._attempt(avoid=self._attempts[0].stream.connection if self._attempts else None)
         except CallError:
             return False
         return True
 
-    def received(self, attempt: "_Attempt", messages: bytes) -> None:
-        """Take rows; the read has ended with the last one."""
-        arrived = self._batch.arrived
-        for key, cells in attempt.assembler.feed(ReadRowsResponse.FromString(messages)):
-            arrived(key, cells)
-        if len(self._attempts) > 1 and not len(self._batch):
-            self._answered(attempt)
-            self._end(None)
-
-    def ended(self, attempt: "_Attempt", error: CallError | None) -> None:
-        """Take note of the end of an attempt."""
-        self._attempts.remove(attempt)
-        if error is None:
-            self._reader.second_reads.note_seconds(time.perf_counter() - self._started)
-            self._answered(attempt)
-        elif self._attempts or (error.is_passing and self._repeat()):
-            return  # the other attempt may do better
-        self._end(error)
-
-    def _answered(self, attempt: "_Attempt") -> None:
-        """Take note of which attempt gave the answer."""
-        self.connection = attempt.stream.connection
+    def _note_answer(self, attempt: "_Attempt") -> None:
+        """Record the attempt that gave the answer."""
+        self._answered_by = attempt.stream.connection
         if attempt is not self._first:
-            self._reader.second_reads.note_won()
+            self._reader.hedging.count_won()
 
-    def _end(self, error: Exception | None) -> None:
-        self.cancel()
-        self._when_ended(error)
+    def _end(self, error: CallError | None) -> None:
+        self._stop()
+        self._record(error.code if error else None)
+        self._reader.outage.note(error)
+        self._on_end(error)
+
+    def _stop(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        for attempt in self._attempts:
+            attempt.cancel()
+        self._attempts.clear()
+
+    def _record(self, failure: str | None) -> None:
+        """Record the read in the metrics and in the traces of its requests. `failure` is a gRPC status code."""
+        reader = self._reader
+        reader.metrics.bigtable_seconds.observe(time.perf_counter() - self._started)
+        if failure:
+            reader.metrics.read_failures.labels(failure).inc()
+        if reader.tracing and self._spans:
+            attributes = {"foreserve.read.keys": self._keys, "foreserve.read.hedged": not self._may_hedge}
+            if self._answered_by and self._answered_by.local_port:
+                # The local port tells the connections of the process apart.
+                attributes["network.local.port"] = self._answered_by.local_port
+            reader.tracing.record_read(self._spans, self._started_ns, attributes, failure)
 
 
 class _Attempt:
-    """A call of ReadRows, which is told from the other one of its read."""
+    """One ReadRows call of a read."""
 
     __slots__ = ("_read", "assembler", "stream")
 

@@ -1,4 +1,4 @@
-"""Fills the cache for a version that has just been promoted, from what was asked of the one before."""
+"""Warming: the cache is filled for a version that was just promoted, with what was looked up at the one before."""
 
 import asyncio
 from contextlib import suppress
@@ -7,40 +7,47 @@ import structlog
 
 from serving_api.store.cache import Cache
 from serving_api.store.catalog import ModelVersion
-from serving_api.store.lookups import DeadlineError, OverloadedError, UnavailableError
+from serving_api.store.errors import StoreError
 
 _log = structlog.get_logger(__name__)
 
-_MOST_KEYS = 20_000
-"""More would compete with the lookups that come meanwhile for longer than a second or so."""
+_MAX_KEYS = 20_000
+"""The largest number of entities to warm. More would compete with lookups for longer than about a second."""
 
 
 class Warming:
-    """Looks up at the new version what was looked up last at the old one: a batch at a time, beside all else."""
+    """Looks up at the new version what was last looked up at the old one, one batch after the other."""
 
-    def __init__(self, cache: Cache | None, batch: int, timeout_seconds: float) -> None:
-        """Fill a cache, with `batch` keys in a read; do nothing where there is none."""
+    def __init__(self, cache: Cache | None, keys_per_batch: int, timeout_seconds: float) -> None:
+        """Prepare to fill a cache; without one, nothing is warmed.
+
+        Args:
+            cache: the cache to fill.
+            keys_per_batch: entities in one read.
+            timeout_seconds: the time that one read may take.
+        """
         self._cache = cache
-        self._batch = batch
+        self._keys_per_batch = keys_per_batch
         self._timeout_seconds = timeout_seconds
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, previous: ModelVersion, following: ModelVersion) -> None:
-        """Begin, without waiting for the end."""
-        if self._cache and (keys := self._cache.hottest(previous.name, _MOST_KEYS)):
-            task = asyncio.create_task(self._warm(following, keys))
+    def start(self, previous: ModelVersion, promoted: ModelVersion) -> None:
+        """Start to warm a version in the background."""
+        if self._cache and (keys := self._cache.most_recent(previous.name, _MAX_KEYS)):
+            task = asyncio.create_task(self._warm(promoted, keys))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     def stop(self) -> None:
-        """Give up what is under way."""
+        """Cancel what is in progress."""
         for task in self._tasks:
             task.cancel()
 
     async def _warm(self, version: ModelVersion, keys: list[bytes]) -> None:
+        """Read the keys. A failed read ends the warming: later lookups fill the cache."""
         loop = asyncio.get_running_loop()
-        with suppress(DeadlineError, OverloadedError, UnavailableError):  # then lookups fill it
-            for start in range(0, len(keys), self._batch):
-                part = keys[start : start + self._batch]
-                await version.source.read(part, loop.time() + self._timeout_seconds)
+        with suppress(StoreError):
+            for start in range(0, len(keys), self._keys_per_batch):
+                batch = keys[start : start + self._keys_per_batch]
+                await version.source.read(batch, loop.time() + self._timeout_seconds)
             _log.info("the cache is warm", model=version.model, version=version.version, entities=len(keys))

@@ -1,4 +1,4 @@
-"""What brings an answer, a line in the log and a trace together: the id of a request, and the trace it is part of."""
+"""Correlation of answers, log lines and traces: the id of a request, and the trace that it belongs to."""
 
 import re
 import secrets
@@ -12,18 +12,19 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]
 _SAMPLED = 0x01
 
 Trace = tuple[str, str, bool]
-"""The id of a trace, the id of a span of it, and whether the trace is sampled."""
+"""The id of a trace, the id of one of its spans, and True if the trace is sampled."""
 
 
 class Correlation:
-    """Names requests, and says what lines in the log have of them."""
+    """Gives requests an id, and log lines the fields that lead to their request and trace."""
 
     def __init__(self, project: str, own_trace: Callable[[], Trace | None] | None = None) -> None:
-        """Name requests in a way that no other process does.
+        """Prepare ids that no other process gives.
 
         Args:
             project: the Google Cloud project that has the traces.
-            own_trace: where the request is in a trace that this process makes; if it is in none, the client's counts.
+            own_trace: returns the trace that this process makes of the current request; if that is None, log lines
+                name the client's trace.
         """
         self._project = project
         self._own_trace = own_trace
@@ -31,14 +32,14 @@ class Correlation:
         self._numbers = count(1)
 
     def request_id(self, headers: Mapping[bytes, bytes]) -> bytes:
-        """What the client calls its request, if that is printable ASCII of at most 128 characters; else a new id."""
+        """The id that the client sent, if it is printable ASCII of at most 128 characters; else a new one."""
         given = headers.get(REQUEST_ID)
         if given is not None and _VALID_ID.fullmatch(given):
             return given
         return b"%b-%x" % (self._prefix, next(self._numbers))
 
     def log_fields(self, headers: Mapping[bytes, bytes], request_id: bytes) -> dict[str, str | bool]:
-        """What lines in the log about a request have, by the names that Cloud Logging knows."""
+        """The fields of log lines about a request, by the names that Cloud Logging knows."""
         fields: dict[str, str | bool] = {"request_id": request_id.decode("ascii")}
         trace = (self._own_trace() if self._own_trace else None) or _client_trace(headers)
         if trace:
@@ -50,7 +51,7 @@ class Correlation:
 
 
 def _client_trace(headers: Mapping[bytes, bytes]) -> Trace | None:
-    """The trace that a client's `traceparent` names (W3C Trace Context, 3.2)."""
+    """The trace in the header `traceparent` (W3C Trace Context, 3.2); None if there is none, or it is invalid."""
     match = _TRACEPARENT.fullmatch(headers.get(b"traceparent", b""))
     if match is None:
         return None

@@ -1,7 +1,8 @@
-"""A line in the log for every request that failed, up to a rate: what keeps a flood of refusals cheap."""
+"""The log of failed requests, with a rate limit, so that a flood of failures stays cheap."""
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 import structlog
@@ -14,46 +15,57 @@ _BURST = 100.0
 
 
 class FailureLog:
-    """Writes lines about failures of the service, and at the level `debug` about those of clients."""
+    """Logs failures of the service, and at the level `debug` also those of clients."""
 
     def __init__(self) -> None:
-        self._lines = _BURST
-        self._counted_at = time.monotonic()
+        self._allowance = _BURST
+        self._refilled_at = time.monotonic()
         self._left_out = 0
 
-    def takes(self, status: int) -> bool:
-        """Whether a line about an answer of that status is to be written, which must then be done.
+    def log(
+        self,
+        status: int,
+        problem: str | None,
+        bug: Exception | None,
+        fields: Callable[[], Mapping[str, str | float | bool]],
+    ) -> None:
+        """Log an answer if its status is a failure and the rate limit allows it.
 
-        It is not if there have been too many; then the next line says how many were left out.
-        """
-        if status < 500 and (status < 400 or not _levels.isEnabledFor(logging.DEBUG)):  # noqa: PLR2004  HTTP's classes
-            return False
-        now = time.monotonic()
-        self._lines = min(_BURST, self._lines + (now - self._counted_at) * _LINES_PER_SECOND)
-        self._counted_at = now
-        if self._lines < 1:
-            self._left_out += 1
-            return False
-        self._lines -= 1
-        return True
-
-    def write(self, status: int, problem: str | None, bug: Exception | None, **fields: str | float | bool) -> None:
-        """Write a line.
+        A line that exceeds the limit is left out; the next line tells how many were.
 
         Args:
-            status: of the answer.
-            problem: the title of its problem document.
-            bug: what nobody foresaw, if that is why.
-            fields: what else is known. No path of a URL: there are ids of entities in them.
+            status: the status of the answer.
+            problem: the title of the problem document.
+            bug: the exception that caused it, if it is a bug.
+            fields: returns further fields; called only if a line is written. They must not have the path of the URL,
+                which contains ids of entities.
         """
-        if self._left_out:
-            fields["left_out"] = self._left_out
-            self._left_out = 0
-        _log.log(_level(status), "a request failed", status=status, problem=problem, exc_info=bug, **fields)
+        level = _level(status)
+        if level is None or not self._take_line():
+            return
+        left_out = {"left_out": self._left_out} if self._left_out else {}
+        self._left_out = 0
+        _log.log(level, "a request failed", status=status, problem=problem, exc_info=bug, **fields(), **left_out)
+
+    def _take_line(self) -> bool:
+        """Use one line of the allowance. Return False, and count the line as left out, if none remains."""
+        now = time.monotonic()
+        self._allowance = min(_BURST, self._allowance + (now - self._refilled_at) * _LINES_PER_SECOND)
+        self._refilled_at = now
+        if self._allowance < 1:
+            self._left_out += 1
+            return False
+        self._allowance -= 1
+        return True
 
 
-def _level(status: int) -> int:
-    """Of a bug: error. Of what passes by itself (503, 504): warning. Of what the client got wrong: debug."""
+def _level(status: int) -> int | None:
+    """The level of a failure: error for a bug, warning for what passes by itself (503, 504), debug for a client's.
+
+    None if the status is no failure, or the level is not logged.
+    """
+    if status < HTTPStatus.BAD_REQUEST:
+        return None
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return logging.DEBUG
+        return logging.DEBUG if _levels.isEnabledFor(logging.DEBUG) else None
     return logging.ERROR if status == HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING

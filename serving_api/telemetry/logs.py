@@ -1,4 +1,4 @@
-"""Logs: one JSON object per line, with the names Cloud Logging knows; text for people at a terminal."""
+"""Logs: one JSON object per line with the names that Cloud Logging knows, or text if standard error is a terminal."""
 
 import logging
 import sys
@@ -8,12 +8,13 @@ from structlog.typing import EventDict, WrappedLogger
 
 
 def configure_logs(level: str) -> None:
-    """Send what this service logs from a level on, and its libraries from `info` on, to standard error."""
+    """Log to standard error: the service's lines from `level` on, those of libraries from `info` on."""
     terminal = sys.stderr.isatty()
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,  # tells the server's lines (`_granian`) from the service's
+        # The name tells the lines of the server (`_granian`) from those of the service.
+        structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -1,6 +1,8 @@
-"""What the service measures of itself, for Prometheus; of all its processes, if it has several."""
+"""Metrics of the service for Prometheus, summed over its processes if it has several."""
 
+import asyncio
 import os
+import time
 from collections.abc import Callable
 from functools import cache
 
@@ -14,16 +16,19 @@ _STAGES = (0.0002, 0.0005, *_LATENCIES)
 _LAGS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 _KEYS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
+_LAG_PROBE_SECONDS = 0.25
+
 
 class Metrics:
-    """The measures of one process."""
+    """The metrics of one process."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # the same as of several processes, which have none
+        # The metrics of several processes have no creation times, so those of one process have none either.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
         self._registry = CollectorRegistry()
         self.requests = Histogram(
             "foreserve_request_seconds",
-            "Time from a request's head to the end of its answer.",
+            "Time from the head of a request to the end of its answer.",
             ("route", "status"),
             buckets=_LATENCIES,
             registry=self._registry,
@@ -36,7 +41,7 @@ class Metrics:
         )
         stages = Histogram(
             "foreserve_stage_seconds",
-            "Time of a Bigtable read in a stage: `queue`, until it goes out; `bigtable`, until it has ended.",
+            "Time of a Bigtable read in a stage: `queue` until it is sent, `bigtable` until it ends.",
             ("stage",),
             buckets=_STAGES,
             registry=self._registry,
@@ -48,39 +53,39 @@ class Metrics:
         )
         self.hedged_reads = Counter(
             "foreserve_hedged_reads",
-            "Bigtable reads that were made a second time, because the first was late or failed.",
+            "Bigtable reads that were hedged, because the first attempt was slow or failed.",
             registry=self._registry,
         )
         self.hedged_reads_won = Counter(
             "foreserve_hedged_reads_won",
-            "Bigtable reads whose second attempt gave the answer.",
+            "Hedged reads whose second attempt gave the answer.",
             registry=self._registry,
         )
         self.connections_ready = Gauge(
             "foreserve_connections_ready",
-            "Connections to Bigtable that reads can use.",
+            "Connections to Bigtable that are ready for reads.",
             registry=self._registry,
             multiprocess_mode="livesum",
         )
         self.connections_opened = Counter(
             "foreserve_connections_opened",
-            "Connections to Bigtable that were made, the first ones and those that replaced others.",
+            "Connections to Bigtable that were opened, including replacements.",
             registry=self._registry,
         )
         self.connection_failures = Counter(
             "foreserve_connection_failures",
-            "Connections to Bigtable that could not be made.",
+            "Connections to Bigtable that could not be opened.",
             registry=self._registry,
         )
         self.event_loop_lag = Histogram(
             "foreserve_event_loop_lag_seconds",
-            "How much later than due the event loop runs what it has to do.",
+            "Delay with which the event loop runs callbacks that are due.",
             buckets=_LAGS,
             registry=self._registry,
         )
         self.in_flight = Gauge(
             "foreserve_lookups_in_flight",
-            "Entities being looked up.",
+            "Entities that are being looked up.",
             registry=self._registry,
             multiprocess_mode="livesum",
         )
@@ -88,31 +93,31 @@ class Metrics:
             "foreserve_cache_hits", "Lookups that were answered from the cache.", registry=self._registry
         )
         self.cache_misses = Counter(
-            "foreserve_cache_misses", "Lookups that the cache had no answer to.", registry=self._registry
+            "foreserve_cache_misses", "Lookups that the cache could not answer.", registry=self._registry
         )
         self.cache_bytes = Gauge(
-            "foreserve_cache_bytes", "Size of the cache.", registry=self._registry, multiprocess_mode="livesum"
+            "foreserve_cache_bytes", "Size of the cache in bytes.", registry=self._registry, multiprocess_mode="livesum"
         )
         self.in_flight_limit = Gauge(
             "foreserve_lookups_in_flight_limit",
-            "Entities that may be looked up at a time.",
+            "Limit of entities that are looked up at a time.",
             registry=self._registry,
             multiprocess_mode="livesum",
         )
         self.refused = Counter(
             "foreserve_requests_refused",
-            "Requests refused because too many lookups were in flight.",
+            "Requests refused because the limit of lookups in flight was reached.",
             registry=self._registry,
         )
         self._admissions = Counter(
             "foreserve_admissions",
-            "Requests by caller (none: nobody known), and how they fared: admitted, unauthorized, forbidden, limited.",
+            "Requests by caller (empty if unknown) and outcome: admitted, unauthorized, forbidden, limited.",
             ("caller", "outcome"),
             registry=self._registry,
         )
         self.callers_file_broken = Gauge(
             "foreserve_callers_file_broken",
-            "1 while the callers file cannot be understood, so that the last one that could counts.",
+            "1 while the callers file is invalid and its last valid content is used, else 0.",
             registry=self._registry,
             multiprocess_mode="livemax",
         )
@@ -121,17 +126,28 @@ class Metrics:
         )
 
     def count_of(self, caller: str, outcome: str) -> Callable[[], None]:
-        """Counts the requests of a caller that fared in some way."""
+        """The function that counts a request of a caller with an outcome."""
         return self._admissions.labels(caller, outcome).inc
 
     def requests_of(self, route: str) -> Callable[[int], Histogram]:
-        """The histogram of a route's requests, by the status of the answer."""
+        """The function that returns the histogram of a route's requests for a status."""
         return cache(lambda status: self.requests.labels(route, status))
 
     def exposition(self) -> bytes:
-        """Everything measured, in the Prometheus text format."""
+        """All metrics in the Prometheus text format."""
         measured = self._registry
         if METRICS_FOLDER_VARIABLE in os.environ:
             measured = CollectorRegistry()
             MultiProcessCollector(measured)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
         return generate_latest(measured)
+
+
+async def observe_event_loop_lag(lag: Histogram) -> None:
+    """Sleep again and again until cancelled, and observe by how many seconds each sleep was too long.
+
+    Every request waits for as long when the process has more work than one core can do.
+    """
+    while True:
+        started = time.perf_counter()
+        await asyncio.sleep(_LAG_PROBE_SECONDS)
+        lag.observe(max(0.0, time.perf_counter() - started - _LAG_PROBE_SECONDS))

@@ -1,7 +1,7 @@
-"""Traces, by OpenTelemetry: a span for each request, and one for the Bigtable read that it waited for.
+"""Traces with OpenTelemetry: a span for each request, and a child span for the Bigtable read that it waited for.
 
-Imported only where traces are wanted. The variables of OpenTelemetry's specification say where they go (OTLP over HTTP)
-and which are sampled. No span has the id of an entity.
+This module is imported only if the environment names an endpoint for traces. The variables of OpenTelemetry's
+specification set the endpoint (OTLP over HTTP) and the sampling. No span contains the id of an entity.
 """
 
 import asyncio
@@ -25,18 +25,22 @@ from serving_api.telemetry.correlation import REQUEST_ID, Trace
 
 _log = structlog.get_logger(__name__)
 
-_TRACED = "/v1/"  # and not what probes and Prometheus ask for
+_TRACED = "/v1/"
+"""The prefix of the paths that are traced: requests of probes and of Prometheus are not."""
+
 _CONTEXT_HEADERS = (b"traceparent", b"tracestate")
 _PROTOCOL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
-_FLUSH_SECONDS = 3.0  # of the 8 that a process has to stop
+
+_FLUSH_SECONDS = 3.0
+"""The time for the last export. A process has 8 seconds to stop."""
 
 
 class Tracing:
     """The spans of one process."""
 
     def __init__(self, build: str) -> None:
-        """Export spans as the environment says. `build` is the version of the service in them."""
+        """Export spans as the environment says. `build` is the version of the service in the spans."""
         for variable in _PROTOCOL_VARIABLES:
             if os.environ.get(variable, _PROTOCOL) != _PROTOCOL:
                 _log.warning("traces are exported by http/protobuf only", variable=variable, value=os.environ[variable])
@@ -48,13 +52,13 @@ class Tracing:
         self._tracer = self._provider.get_tracer("serving_api")
 
     async def close(self) -> None:
-        """Export what is left, if that can be done soon: the SDK may take longer than the process has."""
+        """Export the remaining spans, for at most three seconds: the SDK may take longer than the process has."""
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         await asyncio.to_thread(closing.join, _FLUSH_SECONDS)
 
     def current_trace(self) -> Trace | None:
-        """Where the request that is being answered is in its trace."""
+        """The trace and the span of the current request; None if it has none."""
         context = trace.get_current_span().get_span_context()
         if not context.is_valid:
             return None
@@ -65,16 +69,16 @@ class Tracing:
         )
 
     def current_span(self) -> Span | None:
-        """The span of the request that is being answered, if it is sampled."""
+        """The span of the current request; None if it is not sampled."""
         span = trace.get_current_span()
         return span if span.is_recording() else None
 
     def around(self, app: ASGIApp, route: str | None = None) -> ASGIApp:
-        """The same application, traced; as one `route` if it is given, else by the route that FastAPI finds."""
+        """Wrap an application in traces. Spans are named by `route`, or by FastAPI's route if it is None."""
         return _Traced(app, self, route)
 
     def start_request(self, method: str, headers: Mapping[bytes, bytes]) -> Span:
-        """A span for a request, in the trace that its headers name."""
+        """Start the span of a request, in the trace that its headers name."""
         carrier = {name.decode(): headers[name].decode("latin-1") for name in _CONTEXT_HEADERS if name in headers}
         return self._tracer.start_span(
             method,
@@ -90,9 +94,9 @@ class Tracing:
 
         Args:
             parents: the spans of these requests.
-            started: when it went out, in nanoseconds since the epoch.
-            attributes: what is known of it.
-            error: the code of its failure.
+            started: the time when the read was sent, in nanoseconds since the epoch.
+            attributes: attributes of the span.
+            error: the gRPC code of the failure; None if the read succeeded.
         """
         ended = time.time_ns()
         for parent in parents:
@@ -115,7 +119,7 @@ class Tracing:
 
 
 class _Traced:
-    """An application with a span for every request to the API."""
+    """An ASGI middleware that makes a span for every request to the API."""
 
     def __init__(self, app: ASGIApp, tracing: Tracing, route: str | None) -> None:
         self._app = app
@@ -144,5 +148,5 @@ def _describe(span: Span, status: int, headers: Mapping[bytes, bytes]) -> None:
     span.set_attribute("http.response.status_code", status)
     if request_id := headers.get(REQUEST_ID):
         span.set_attribute("http.response.header.x-request-id", [request_id.decode("ascii")])
-    if status >= 500:  # noqa: PLR2004  what OpenTelemetry calls an error of a server
+    if status >= 500:  # noqa: PLR2004  OpenTelemetry's definition of a server error
         span.set_status(StatusCode.ERROR)

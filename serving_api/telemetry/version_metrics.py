@@ -1,4 +1,4 @@
-"""What a process is and what it serves, for Prometheus: read from the catalog when asked, not kept beside it."""
+"""Metrics of the build and of the active versions, computed from the catalog whenever Prometheus scrapes."""
 
 import platform
 import time
@@ -13,21 +13,21 @@ from serving_api.store.catalog import Catalog
 
 
 def exposition(catalog: Catalog, build: str) -> bytes:
-    """The build, the versions that a catalog has, and the age of what it knows, in the Prometheus text format."""
+    """The build, the active versions and the age of the registry's last read, in the Prometheus text format."""
     registry = CollectorRegistry()
-    registry.register(_Served(catalog, build))
+    registry.register(_VersionCollector(catalog, build))
     return generate_latest(registry)
 
 
-class _Served(Collector):
+class _VersionCollector(Collector):
     def __init__(self, catalog: Catalog, build: str) -> None:
         self._catalog = catalog
         self._build = build
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The measures, as of now."""
+        """The current metrics."""
         build = GaugeMetricFamily(
-            "foreserve_build_info", "What runs; its value is always 1.", labels=("build", "python", "granian")
+            "foreserve_build_info", "The running build; the value is always 1.", labels=("build", "python", "granian")
         )
         build.add_metric((self._build, platform.python_version(), granian.__version__), 1)
         yield build
@@ -39,9 +39,11 @@ class _Served(Collector):
         if snapshot is None:
             return
         versions = GaugeMetricFamily(
-            "foreserve_served_version", "The version served, in milliseconds since the epoch.", labels=("model",)
+            "foreserve_active_version", "The active version, in milliseconds since the epoch.", labels=("model",)
         )
-        ages = GaugeMetricFamily("foreserve_served_version_age_seconds", "The age of it.", labels=("model",))
+        ages = GaugeMetricFamily(
+            "foreserve_active_version_age_seconds", "The age of the active version.", labels=("model",)
+        )
         for name, model in snapshot.models.items():
             if model.active:
                 versions.add_metric((name,), model.active.version)
@@ -49,4 +51,4 @@ class _Served(Collector):
         yield versions
         yield ages
         broken = len(snapshot.broken)
-        yield GaugeMetricFamily("foreserve_broken_models", "Models with a broken registry document.", value=broken)
+        yield GaugeMetricFamily("foreserve_broken_models", "Models with an invalid registry document.", value=broken)

@@ -48,7 +48,7 @@ def test_a_service_is_watched_until_it_is_gone(store, watch):
         url = running.enter_context(service(store.address))
         with watch(url) as prometheus:
             wait_for(lambda: prometheus.targets() == {("foreserve", urlsplit(url).netloc): "up"})
-            served = f'max(foreserve_served_version{{model="{model}"}})'
+            served = f'max(foreserve_active_version{{model="{model}"}})'
             wait_for(lambda: prometheus.query(served) == [({}, version)])
             wait_for(lambda: prometheus.rules() == dict.fromkeys(NAMES, "ok"))
             wait_for(lambda: prometheus.query("ALERTS") == [])

@@ -210,7 +210,7 @@ async def test_keys_change_while_the_service_runs(wire, serve, callers, eventual
 async def test_metrics_can_be_open(wire, serve, callers):
     settings = {**callers(caller("shop", (new_key(), {}))), "metrics_open": True}
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", **settings) as client:
-        assert await client.metric("foreserve_served_version", model="m") == VERSION
+        assert await client.metric("foreserve_active_version", model="m") == VERSION
         assert_problem(await client.get(LOOKUP), 401, "Unauthorized")
 
 

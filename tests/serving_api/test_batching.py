@@ -1,4 +1,4 @@
-"""The sharing of reads, under every interleaving that Hypothesis thinks of."""
+"""Batching of lookups, under interleavings that Hypothesis generates."""
 
 import asyncio
 import itertools
@@ -9,7 +9,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving_api.store.batching import Lane, ManyRows, OneRow
+from serving_api.store.batching import Batcher, ManyRows, OneRow
 
 KEYS = [b"%d" % n for n in range(12)]
 NEVER = math.inf
@@ -29,21 +29,21 @@ lookup = st.tuples(
 )
 
 
-async def lookup_in(lane, keys, deadline=NEVER):
-    """The rows that there are of some keys; one key alone goes the way of single lookups."""
+async def lookup_in(batcher, keys, deadline=NEVER):
+    """The rows that exist of some keys. One key alone is looked up as one row."""
     arriving = asyncio.get_running_loop().create_future()
     if len(keys) == 1:
-        lane.enter(keys[0], OneRow(arriving, deadline))
+        batcher.add(keys[0], OneRow(arriving, deadline))
         row = await arriving
         return {} if row is None else {keys[0]: row}
     waiter = ManyRows(arriving, deadline, len(keys))
     for key in keys:
-        lane.enter(key, waiter)
+        batcher.add(key, waiter)
     return await arriving
 
 
 class SlowReads:
-    """Reads that answer slowly, fail at some keys, hand rows out twice, and check what they are asked."""
+    """Reads that answer slowly, fail at some keys, deliver rows twice, and check their batches."""
 
     def __init__(self, absent, failing, pauses, max_reads, max_keys):
         self._absent = absent
@@ -53,13 +53,13 @@ class SlowReads:
         self._max_keys = max_keys
         self.in_flight = 0
 
-    def start(self, batch, when_ended):
+    def start(self, batch, on_end):
         assert 0 < len(batch) <= self._max_keys
         assert self.in_flight < self._max_reads
         self.in_flight += 1
-        return asyncio.create_task(self._read(batch, when_ended))
+        return asyncio.create_task(self._read(batch, on_end))
 
-    async def _read(self, batch, when_ended):
+    async def _read(self, batch, on_end):
         error = None
         try:
             for key in sorted(batch.keys):
@@ -68,11 +68,11 @@ class SlowReads:
                     error = ReadError()
                     break
                 if key not in self._absent:
-                    batch.arrived(key, row_of(key))
-                    batch.arrived(key, {"m": b"late"})
+                    batch.deliver(key, row_of(key))
+                    batch.deliver(key, {"m": b"late"})
         finally:
             self.in_flight -= 1
-        when_ended(error)
+        on_end(error)
 
 
 @settings(deadline=None)
@@ -88,9 +88,9 @@ def test_every_lookup_gets_its_own_rows(lookups, absent, failing, pauses, max_re
     reads = SlowReads(absent, failing, pauses, max_reads, max_keys)
     errors = []
 
-    async def ask(lane, start, keys, leaves):
+    async def ask(batcher, start, keys, leaves):
         await _ticks(start)
-        asking = asyncio.create_task(lookup_in(lane, keys))
+        asking = asyncio.create_task(lookup_in(batcher, keys))
         if leaves:
             await _ticks(leaves)
             asking.cancel()
@@ -106,9 +106,9 @@ def test_every_lookup_gets_its_own_rows(lookups, absent, failing, pauses, max_re
 
     async def main():
         asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
-        lane = Lane(reads.start, max_reads=max_reads, max_keys=max_keys)
+        batcher = Batcher(reads.start, max_reads=max_reads, max_keys=max_keys)
         async with asyncio.timeout(5):
-            await asyncio.gather(*(ask(lane, *one) for one in lookups))
+            await asyncio.gather(*(ask(batcher, *one) for one in lookups))
             await _ticks(100)
 
     asyncio.run(main())
@@ -117,16 +117,16 @@ def test_every_lookup_gets_its_own_rows(lookups, absent, failing, pauses, max_re
 
 
 class HeldReads:
-    """Reads that wait until they are told to go on, and tell what they were asked."""
+    """Reads that wait for `go_on`, and record their keys and deadlines."""
 
     def __init__(self):
         self.asked = []
         self.cancelled = 0
         self._held = []
 
-    def start(self, batch, when_ended):
+    def start(self, batch, on_end):
         self.asked.append((list(batch.keys), batch.deadline))
-        self._held.append((batch, when_ended))
+        self._held.append((batch, on_end))
         return self
 
     def cancel(self):
@@ -137,22 +137,22 @@ class HeldReads:
         return len(self.asked) == 4
 
     def go_on(self):
-        batch, when_ended = self._held.pop(0)
+        batch, on_end = self._held.pop(0)
         for key in list(batch.keys):
-            batch.arrived(key, row_of(key))
-        when_ended(None)
+            batch.deliver(key, row_of(key))
+        on_end(None)
 
 
 @pytest.mark.asyncio
-async def test_the_keys_of_lookups_that_left_are_not_read():
+async def test_the_keys_of_cancelled_lookups_are_not_read():
     reads = HeldReads()
     now = asyncio.get_running_loop().time()
-    lane = Lane(reads.start, max_reads=1, max_keys=10)
-    first = asyncio.create_task(lookup_in(lane, [b"a"], now + 50))
+    batcher = Batcher(reads.start, max_reads=1, max_keys=10)
+    first = asyncio.create_task(lookup_in(batcher, [b"a"], now + 50))
     await _ticks(3)
-    late = asyncio.create_task(lookup_in(lane, [b"late", b"c"], now))
-    leaving = asyncio.create_task(lookup_in(lane, [b"leaving", b"d"], now + 60))
-    staying = asyncio.create_task(lookup_in(lane, [b"c"], now + 70))
+    late = asyncio.create_task(lookup_in(batcher, [b"late", b"c"], now))
+    leaving = asyncio.create_task(lookup_in(batcher, [b"leaving", b"d"], now + 60))
+    staying = asyncio.create_task(lookup_in(batcher, [b"c"], now + 70))
     with pytest.raises(TimeoutError):
         await late
     leaving.cancel()
@@ -166,13 +166,13 @@ async def test_the_keys_of_lookups_that_left_are_not_read():
 
 
 @pytest.mark.asyncio
-async def test_a_read_that_nobody_waits_for_is_given_up_and_makes_way():
+async def test_a_read_whose_waiters_are_all_late_is_cancelled_and_the_next_one_starts():
     reads = HeldReads()
     now = asyncio.get_running_loop().time()
-    lane = Lane(reads.start, max_reads=1, max_keys=10)
-    soon = [asyncio.create_task(lookup_in(lane, [key], now + 0.02)) for key in (b"a", b"b")]
+    batcher = Batcher(reads.start, max_reads=1, max_keys=10)
+    soon = [asyncio.create_task(lookup_in(batcher, [key], now + 0.02)) for key in (b"a", b"b")]
     await _ticks(3)
-    waiting = asyncio.create_task(lookup_in(lane, [b"c"], now + 60))
+    waiting = asyncio.create_task(lookup_in(batcher, [b"c"], now + 60))
     for task in soon:
         with pytest.raises(TimeoutError):
             await task
@@ -183,22 +183,23 @@ async def test_a_read_that_nobody_waits_for_is_given_up_and_makes_way():
 
 
 @pytest.mark.asyncio
-async def test_a_lookup_waits_for_company_but_not_for_long(eventually):
+async def test_keys_are_collected_while_reads_are_in_flight_but_not_for_long(eventually):
     reads = HeldReads()
-    lane = Lane(reads.start, max_reads=5, max_keys=10)
+    batcher = Batcher(reads.start, max_reads=5, max_keys=10)
     lookups = []
     for key in (b"a", b"b", b"c"):
-        lookups.append(asyncio.create_task(lookup_in(lane, [key])))
+        lookups.append(asyncio.create_task(lookup_in(batcher, [key])))
         await _ticks(3)
-    lookups += [asyncio.create_task(lookup_in(lane, [key])) for key in (b"d", b"e")]
+    lookups += [asyncio.create_task(lookup_in(batcher, [key])) for key in (b"d", b"e")]
     await _ticks(3)
     assert [keys for keys, _ in reads.asked] == [[b"a"], [b"b"], [b"c"]]
     await eventually(reads.four_asked)
     assert reads.asked[3][0] == [b"d", b"e"]
-    lookups += [asyncio.create_task(lookup_in(lane, [key])) for key in (b"f", b"g")]
+    lookups += [asyncio.create_task(lookup_in(batcher, [key])) for key in (b"f", b"g")]
     await _ticks(3)
     reads.go_on()
-    reads.go_on()  # two are in flight now, and the next may go out
+    reads.go_on()
+    # Two reads are in flight now, so the next one starts at once.
     await _ticks(3)
     assert reads.asked[4][0] == [b"f", b"g"]
     for _ in range(3):
@@ -207,14 +208,14 @@ async def test_a_lookup_waits_for_company_but_not_for_long(eventually):
 
 
 def test_a_deadline_that_has_passed_is_like_any_other():
-    """On uvloop, whose timers for times that have passed are none."""
+    """uvloop calls a timer for a time in the past at once."""
 
     async def main():
         reads = HeldReads()
-        lane = Lane(reads.start, max_reads=1, max_keys=10)
+        batcher = Batcher(reads.start, max_reads=1, max_keys=10)
         now = asyncio.get_running_loop().time()
-        late = [asyncio.create_task(lookup_in(lane, [b"a", b"b"], now)) for _ in range(2)]
-        patient = asyncio.create_task(lookup_in(lane, [b"a"], now + 60))
+        late = [asyncio.create_task(lookup_in(batcher, [b"a", b"b"], now)) for _ in range(2)]
+        patient = asyncio.create_task(lookup_in(batcher, [b"a"], now + 60))
         for task in late:
             with pytest.raises(TimeoutError):
                 await task
@@ -228,9 +229,9 @@ def test_a_deadline_that_has_passed_is_like_any_other():
 async def test_each_lookup_of_a_read_has_its_own_deadline():
     reads = HeldReads()
     now = asyncio.get_running_loop().time()
-    lane = Lane(reads.start, max_reads=1, max_keys=10)
-    patient = asyncio.create_task(lookup_in(lane, [b"a", b"b"], now + 60))
-    hasty = asyncio.create_task(lookup_in(lane, [b"a"], now + 0.01))
+    batcher = Batcher(reads.start, max_reads=1, max_keys=10)
+    patient = asyncio.create_task(lookup_in(batcher, [b"a", b"b"], now + 60))
+    hasty = asyncio.create_task(lookup_in(batcher, [b"a"], now + 0.01))
     with pytest.raises(TimeoutError):
         await hasty
     assert not patient.done()

@@ -41,7 +41,7 @@ def test_what_was_used_longest_ago_makes_room():
     cache.get(NAME, b"a")
     cache.put(NAME, b"d", b"1")
     assert [cache.get(NAME, key) for key in (b"a", b"b", b"c", b"d")] == [b"1", None, b"1", b"1"]
-    assert cache.hottest(NAME, 2) == [b"d", b"c"]
+    assert cache.most_recent(NAME, 2) == [b"d", b"c"]
 
 
 def test_it_takes_the_memory_that_it_says():
@@ -106,7 +106,7 @@ async def test_a_new_version_is_warmed_from_what_was_asked_of_the_old_one(store,
             return await client.metric("foreserve_read_keys_sum") == 2 * 51
 
         await eventually(warm)
-        assert await client.metric("foreserve_served_version", model=model) == second
+        assert await client.metric("foreserve_active_version", model=model) == second
         answers = await asyncio.gather(*(client.lookup(model, entity_id) for entity_id in (*first, "gone")))
         assert {answer.json()["prediction"] for answer in answers} == {2}
         assert await client.metric("foreserve_read_keys_sum") == 2 * 51

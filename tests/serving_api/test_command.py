@@ -125,7 +125,7 @@ async def test_several_workers_share_their_metrics(wire, eventually):
         for _ in range(5):
             metrics = (await client.get("/metrics", headers=one_each)).text
             assert "foreserve_read_keys_sum 50.0" in metrics
-            assert 'foreserve_served_version{model="m"}' in metrics
+            assert 'foreserve_active_version{model="m"}' in metrics
         process.terminate()
         _, logs = await process.communicate()
     assert process.returncode == 0
@@ -166,7 +166,7 @@ def test_bad_settings_are_named():
 def test_it_does_not_answer_strangers_unless_told_to(host):
     result = _run("--port", "0", "--host", host)
     assert result.returncode == 1
-    assert f"SERVING_AUTH is none, and at {host} anyone could ask" in result.stderr
+    assert f"SERVING_AUTH is none, and at {host} anyone could read predictions" in result.stderr
     assert "SERVING_ALLOW_ANONYMOUS=true" in result.stderr
     assert "Traceback" not in result.stderr
 

@@ -1,4 +1,4 @@
-"""Reads that are made a second time: when, how often, and what comes of them."""
+"""Hedged reads: their delay, their budget and their results."""
 
 import asyncio
 
@@ -7,40 +7,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_api.store.hedging import SecondReads
+from serving_api.store.hedging import Hedging
 from serving_api.telemetry.metrics import Metrics
 
 
 @given(st.floats(0, 1), st.lists(st.booleans(), max_size=300))
-def test_they_stay_within_the_budget(budget, reads):
-    second_reads = SecondReads(budget, Metrics())
+def test_hedged_reads_stay_within_the_budget(budget, reads):
+    hedging = Hedging(budget, Metrics())
     made = 0
     for read, wants_another in enumerate(reads, 1):
-        second_reads.note_read()
-        made += wants_another and second_reads.take()
+        hedging.count_read()
+        made += wants_another and hedging.spend()
         assert made <= 10 + budget * read
 
 
-def test_the_delay_is_that_of_the_slowest_twentieth():
-    second_reads = SecondReads(0.05, Metrics())
+def test_the_delay_is_the_95th_percentile_of_recent_reads():
+    hedging = Hedging(0.05, Metrics())
     for n in range(499):
-        second_reads.note_seconds(n / 1000)
-    assert second_reads.delay_seconds is None
-    second_reads.note_seconds(0.499)
-    assert second_reads.delay_seconds == 0.475
+        hedging.observe(n / 1000)
+    assert hedging.delay_seconds is None
+    hedging.observe(0.499)
+    assert hedging.delay_seconds == 0.475
 
 
-def test_without_a_budget_there_are_none():
-    second_reads = SecondReads(0, Metrics())
+def test_without_a_budget_no_read_is_hedged():
+    hedging = Hedging(0, Metrics())
     for _ in range(500):
-        second_reads.note_read()
-        second_reads.note_seconds(0.001)
-    assert second_reads.delay_seconds is None
-    assert not second_reads.take()
+        hedging.count_read()
+        hedging.observe(0.001)
+    assert hedging.delay_seconds is None
+    assert not hedging.spend()
 
 
 @pytest.mark.asyncio
-async def test_a_late_read_is_made_again_and_the_first_answer_counts(wire, serve):
+async def test_a_slow_read_is_hedged_and_the_first_answer_counts(wire, serve):
     stuck = asyncio.Event()
     answer = wire.read_rows
 
@@ -53,7 +53,8 @@ async def test_a_late_read_is_made_again_and_the_first_answer_counts(wire, serve
 
     wire.read_rows = read_rows
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", deadline_seconds=20) as client:
-        for n in range(500):  # from which the service learns how long reads take
+        # The service computes the delay from 500 reads.
+        for n in range(500):
             await client.lookup("m", f"{n}")
         slow = await client.lookup("m", "slow")
         assert slow.json()["prediction"] == {"of": "slow"}
@@ -65,7 +66,7 @@ async def test_a_late_read_is_made_again_and_the_first_answer_counts(wire, serve
 
 
 @pytest.mark.asyncio
-async def test_a_read_that_fails_for_the_moment_is_made_again_once(wire, serve):
+async def test_a_read_with_a_transient_failure_is_hedged_once(wire, serve):
     wire.failing[b"bad"] = grpc.StatusCode.UNAVAILABLE
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         assert (await client.lookup("m", "bad")).status_code == 503
@@ -88,7 +89,7 @@ async def test_a_read_that_fails_for_the_moment_is_made_again_once(wire, serve):
 
 
 @pytest.mark.asyncio
-async def test_a_second_read_asks_only_for_what_has_not_come(wire, serve):
+async def test_a_hedged_read_requests_only_the_rows_that_are_missing(wire, serve):
     wire.failing[b"z"] = grpc.StatusCode.UNAVAILABLE
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         assert (await client.batch("m", ["a", "b", "z"])).status_code == 503

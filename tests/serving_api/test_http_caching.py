@@ -33,7 +33,7 @@ async def test_tags_differ_by_entity_and_by_version(store, serve, eventually):
         second = store.refresh(model, {"a": b"1"})
 
         async def switched():
-            return await client.metric("foreserve_served_version", model=model) == second
+            return await client.metric("foreserve_active_version", model=model) == second
 
         await eventually(switched)
         tags.append((await client.lookup(model, "a")).headers["etag"])

@@ -32,8 +32,8 @@ async def test_metrics(store, serve):
         assert await client.metric("foreserve_request_seconds_count", route=route, status="200") == 1
         assert await client.metric("foreserve_request_seconds_count", route=route, status="404") == 1
         assert await client.metric("foreserve_request_seconds_count", route="none", status="404") == 1
-        assert await client.metric("foreserve_served_version", model=model) == version
-        assert await client.metric("foreserve_served_version_age_seconds", model=model) > 0
+        assert await client.metric("foreserve_active_version", model=model) == version
+        assert await client.metric("foreserve_active_version_age_seconds", model=model) > 0
         age = await client.metric("foreserve_registry_age_seconds")
         assert 0 < age < 10
         assert "b/c" not in (await client.get("/metrics")).text

@@ -20,11 +20,11 @@ locals {
   # that the rules name, and that of all others.
   days_of_named = {
     for rule in local.rules : rule.labels.model => tonumber(regex(local.in_days, rule.expr)[0])
-    if try(rule.record, "") == "foreserve:served_version_age:limit_seconds"
+    if try(rule.record, "") == "foreserve:active_version_age:limit_seconds"
   }
   days_of_others = one([
     for rule in local.rules : tonumber(regex(local.in_days, rule.expr)[0])
-    if try(rule.record, "") == "foreserve:served_version_age:default_limit_seconds"
+    if try(rule.record, "") == "foreserve:active_version_age:default_limit_seconds"
   ])
   days    = { for model in var.models : model => lookup(local.days_of_named, model, local.days_of_others) }
   in_days = "([0-9.]+) \\* 86400"
@@ -107,7 +107,7 @@ resource "google_monitoring_slo" "freshness" {
     window_period = "300s"
 
     metric_mean_in_range {
-      time_series = "metric.type=\"${local.prefix}_served_version_age_seconds/gauge\" ${local.series} metric.labels.model=\"${each.key}\""
+      time_series = "metric.type=\"${local.prefix}_active_version_age_seconds/gauge\" ${local.series} metric.labels.model=\"${each.key}\""
 
       range {
         max = local.days[each.key] * 86400

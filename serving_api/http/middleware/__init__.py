@@ -1,1 +1,1 @@
-"""The ASGI middlewares that wrap every route but the lookup of one entity."""
+"""The ASGI middlewares around all routes but the lookup of one prediction, which does their work itself."""

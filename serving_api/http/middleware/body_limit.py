@@ -1,38 +1,40 @@
-"""A bound on the size of what clients send, which would be kept in memory whole, and on the time that it takes."""
+"""Limits the size of request bodies, which are kept in memory as a whole, and the time that they take to arrive."""
 
 import asyncio
 
-from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving_api.http.problems import late_body, long_body
+
+MAX_BYTES = 8 << 20
+"""The largest body. A thousand of the longest ids take half of it."""
 
 
 class BodyLimitMiddleware:
-    """Refuses bodies above a number of bytes with 413, as soon as that many have come; those that are late with 408."""
+    """Answers 413 when a body exceeds `MAX_BYTES`, and 408 when it takes longer than `max_seconds`."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_seconds: float) -> None:
+    def __init__(self, app: ASGIApp, max_seconds: float) -> None:
         self._app = app
-        self._max_bytes = max_bytes
         self._max_seconds = max_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; reading its body raises HTTPException once it is too long or too late."""
+        """Pass a request on. Reading its body raises ProblemError once it is too long or too late."""
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
         received = 0
-        late_at = asyncio.get_running_loop().time() + self._max_seconds
+        deadline = asyncio.get_running_loop().time() + self._max_seconds
 
-        async def receive_in_bounds() -> Message:
+        async def receive_within_limits() -> Message:
             nonlocal received
             try:
-                async with asyncio.timeout_at(late_at):
+                async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                detail = f"the body did not come within {self._max_seconds:g} s; send it faster, or smaller batches"
-                raise HTTPException(408, detail) from None
+                raise late_body(self._max_seconds) from None
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
-                raise HTTPException(413, f"the body is longer than {self._max_bytes} bytes; send smaller batches")
+            if received > MAX_BYTES:
+                raise long_body(MAX_BYTES)
             return message
 
-        await self._app(scope, receive_in_bounds, send)
+        await self._app(scope, receive_within_limits, send)

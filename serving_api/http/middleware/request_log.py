@@ -1,6 +1,6 @@
-"""What is noted of every request: how long it took, what it is called, and that it failed.
+"""Records every request: its duration in the metrics, its id in the answer, its failure in the log.
 
-`ObservationMiddleware` does so for FastAPI's routes, `PredictionEndpoint` for its own.
+`RequestLogMiddleware` does so for FastAPI's routes. `routes.lookup` does so by itself.
 """
 
 import time
@@ -10,42 +10,42 @@ from functools import cache
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from serving_api.http.problems import PROBLEM, as_problem
+from serving_api.http.problems import PROBLEM_TITLE, as_problem
 from serving_api.telemetry.correlation import REQUEST_ID, Correlation
 from serving_api.telemetry.failure_log import FailureLog
 from serving_api.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
-    """Where it is noted."""
+class RequestLog:
+    """The places where requests are recorded."""
 
     metrics: Metrics
     correlation: Correlation
     failures: FailureLog = field(default_factory=FailureLog)
 
 
-class ObservationMiddleware:
-    """Times every request, gives its answer an id, and answers with a problem document where nothing else did."""
+class RequestLogMiddleware:
+    """Records every request, and answers with a problem document where an exception is a bug."""
 
-    def __init__(self, app: ASGIApp, observation: Observation) -> None:
+    def __init__(self, app: ASGIApp, request_log: RequestLog) -> None:
         self._app = app
-        self._observation = observation
-        self._requests_of = cache(observation.metrics.requests_of)
+        self._request_log = request_log
+        self._requests_of = cache(request_log.metrics.requests_of)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Pass a request on, and record its answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        correlation, failures = self._observation.correlation, self._observation.failures
+        correlation = self._request_log.correlation
         headers = dict(scope["headers"])
         request_id = correlation.request_id(headers)
         status: int | None = None
-        unforeseen: Exception | None = None
+        bug: Exception | None = None
 
-        async def send_and_note(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -55,19 +55,19 @@ class ObservationMiddleware:
 
         with bound_contextvars(**correlation.log_fields(headers, request_id)):
             try:
-                await self._app(scope, receive, send_and_note)
+                await self._app(scope, receive, send_with_id)
             except Exception as error:
                 if status is not None:
                     raise
-                unforeseen, problem = error, as_problem(error)
-                scope[PROBLEM] = problem.title
-                await problem.response()(scope, receive, send_and_note)
+                bug = error
+                await as_problem(error).send(scope, receive, send_with_id)
             finally:
                 seconds = time.perf_counter() - started
                 route = getattr(scope.get("route"), "path", "none")
                 self._requests_of(route)(status or 500).observe(seconds)
-                if failures.takes(status or 500):
-                    title = scope.get(PROBLEM)
-                    failures.write(
-                        status or 500, title, unforeseen, method=scope["method"], route=route, seconds=round(seconds, 6)
-                    )
+                self._request_log.failures.log(
+                    status or 500,
+                    scope.get(PROBLEM_TITLE),
+                    bug,
+                    lambda: {"method": scope["method"], "route": route, "seconds": round(seconds, 6)},
+                )

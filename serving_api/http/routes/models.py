@@ -1,4 +1,4 @@
-"""The routes that tell what is known of the models."""
+"""Routes that describe the models and their versions."""
 
 import time
 from typing import Any
@@ -7,9 +7,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from prediction_store.lifecycle import Receipt
-from serving_api.http.middleware.authentication import admitted
-from serving_api.http.openapi import READ_PROBLEMS, UNKNOWN_MODEL, answers
-from serving_api.http.parameters import ModelName, known_models, named_model
+from serving_api.http.middleware.authentication import caller_of
+from serving_api.http.openapi import ENTITY_TYPE, MODEL, READ_PROBLEMS, UNKNOWN_MODEL, VERSION_MEMBERS, answers
+from serving_api.http.parameters import ModelName, current_snapshot, find_model
 from serving_api.service import running
 from serving_api.store.catalog import Model, iso_time
 
@@ -17,23 +17,23 @@ router = APIRouter(prefix="/v1", tags=["models"])
 
 
 class VersionView(BaseModel):
-    """A version of a model's predictions."""
+    """A version of a model."""
 
     version: int
     created_at: str
     status: str
-    receipt: Receipt | None = Field(description="what its export wrote")
-    details: dict[str, Any] = Field(description="what the refresh noted of it")
+    receipt: Receipt | None = Field(description="counts of the cells that its export wrote")
+    details: dict[str, Any] = Field(description="details that the refresh recorded")
 
 
 class ModelView(BaseModel):
-    """A model, and its versions, newest first."""
+    """A model and its versions, the newest first."""
 
     model: str
     entity_type: str
     active_version: int | None
-    created_at: str | None = Field(description="the time of the active version")
-    age_seconds: float | None = Field(description="the age of the active version")
+    created_at: str | None = Field(description="time of the active version")
+    age_seconds: float | None = Field(description="age of the active version")
     versions: list[VersionView]
     rollback_targets: list[int]
 
@@ -45,15 +45,14 @@ class ModelsView(BaseModel):
 
 
 _EXAMPLE = {
-    "model": "repeat_purchase",
-    "entity_type": "customer",
-    "active_version": 1795462342077,
-    "created_at": "2026-11-23T19:32:22.077Z",
+    "model": MODEL,
+    "entity_type": ENTITY_TYPE,
+    "active_version": VERSION_MEMBERS["version"],
+    "created_at": VERSION_MEMBERS["created_at"],
     "age_seconds": 3600.5,
     "versions": [
         {
-            "version": 1795462342077,
-            "created_at": "2026-11-23T19:32:22.077Z",
+            **VERSION_MEMBERS,
             "status": "promoted",
             "receipt": {"predictions": 23570, "tombstones": 12},
             "details": {"metrics": {"roc_auc": 0.81}},
@@ -65,18 +64,18 @@ _EXAMPLE = {
 
 @router.get("/models", responses=answers(ModelsView, {"models": [_EXAMPLE]}, *READ_PROBLEMS))
 async def list_models(request: Request) -> ModelsView:
-    """List the models and their versions: those that the caller may read."""
-    models = known_models(running(request).catalog).models
-    readable = filter(admitted(request).may_read, sorted(models))
+    """List the models that the caller may read, and their versions."""
+    models = current_snapshot(running(request).catalog).models
+    readable = filter(caller_of(request).may_read, sorted(models))
     return ModelsView(models=[_view(models[name]) for name in readable])
 
 
 @router.get("/models/{model}", responses=answers(ModelView, _EXAMPLE, *READ_PROBLEMS, UNKNOWN_MODEL))
 async def get_model(request: Request, model: ModelName) -> ModelView:
     """Get a model and its versions."""
-    caller = admitted(request)
+    caller = caller_of(request)
     caller.require_model(model)
-    return _view(named_model(known_models(running(request).catalog), model, caller))
+    return _view(find_model(current_snapshot(running(request).catalog), model, caller))
 
 
 def _view(model: Model) -> ModelView:

@@ -1,4 +1,4 @@
-"""The routes for those who run the service: is it alive, is it ready, what does it measure."""
+"""Routes for the operator of the service: liveness, readiness and metrics."""
 
 from typing import Any
 
@@ -6,40 +6,47 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, Field
 
-from serving_api.http.middleware.authentication import admitted
-from serving_api.http.openapi import FORBIDDEN, NOT_READY, TOO_MANY, UNAUTHORIZED, answers, problem_answers
-from serving_api.http.problems import ProblemError
+from serving_api.http import problems
+from serving_api.http.middleware.authentication import caller_of
+from serving_api.http.openapi import (
+    FORBIDDEN,
+    MODEL,
+    NOT_READY,
+    TOO_MANY,
+    UNAUTHORIZED,
+    VERSION,
+    answers,
+    problem_answers,
+)
 from serving_api.service import running
 
 router = APIRouter(tags=["operations"])
 
 _METRICS_ANSWERS = {
-    200: {"content": {"text/plain": {"example": 'foreserve_served_version{model="repeat_purchase"} 1.79546e+012'}}},
+    200: {"content": {"text/plain": {"example": f'foreserve_active_version{{model="{MODEL}"}} {VERSION}.0'}}},
     **problem_answers(UNAUTHORIZED, FORBIDDEN, TOO_MANY),
 }
-_HIDDEN = "null: not shown, because anyone may ask here and not anyone may read models"
+_HIDDEN = "null if the service has callers, because anyone may read this and not anyone may read models"
 
 
 class Alive(BaseModel):
-    """The process answers."""
+    """The process is alive."""
 
     status: str = "alive"
 
 
 class Ready(BaseModel):
-    """The service can answer lookups."""
+    """The service is ready for lookups."""
 
     status: str = "ready"
     registry_age_seconds: float = Field(description="time since the registry was last read")
     models: dict[str, int | None] | None = Field(description=f"active version by model; {_HIDDEN}")
-    broken: dict[str, str] | None = Field(
-        description=f"what is wrong with registry documents that are not understood; {_HIDDEN}"
-    )
+    broken: dict[str, str] | None = Field(description=f"reason by model whose registry document is invalid; {_HIDDEN}")
 
 
 @router.get("/healthz", responses=answers(Alive, {"status": "alive"}))
 async def healthz() -> Alive:
-    """Whether the process is alive. Says nothing of Bigtable, which restarting the process would not bring back."""
+    """Check that the process is alive. Bigtable is not checked, as a restart of the process would not repair it."""
     return Alive()
 
 
@@ -50,18 +57,18 @@ async def healthz() -> Alive:
         {
             "status": "ready",
             "registry_age_seconds": 0.731,
-            "models": {"repeat_purchase": 1795462342077},
+            "models": {MODEL: VERSION},
             "broken": {},
         },
         NOT_READY,
     ),
 )
 async def readyz(request: Request) -> Ready:
-    """Whether Bigtable has answered a read of the registry lately, so that lookups can be expected to work."""
+    """Check that the registry was read lately, so that lookups can be expected to work."""
     service = running(request)
     age, snapshot = service.catalog.age_seconds, service.catalog.snapshot
     if age is None or snapshot is None:
-        raise ProblemError(503, "Not ready", "The registry has not been read yet.", registry_age_seconds=None)
+        raise problems.never_ready()
     shown = service.settings.auth == "none"
     known: dict[str, Any] = {
         "registry_age_seconds": round(age, 3),
@@ -70,12 +77,12 @@ async def readyz(request: Request) -> Ready:
     }
     limit = service.settings.registry_stale_seconds
     if age >= limit:
-        raise ProblemError(503, "Not ready", f"The registry was last read {age:.1f} s ago; limit: {limit} s.", **known)
+        raise problems.not_ready(age, limit, **known)
     return Ready(**known)
 
 
 @router.get("/metrics", response_class=Response, responses=_METRICS_ANSWERS)
 async def metrics(request: Request) -> Response:
-    """What the service measures, for Prometheus."""
-    admitted(request).require_metrics()
+    """Get the metrics of the service in the Prometheus text format."""
+    caller_of(request).require_metrics()
     return Response(running(request).exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -152,7 +152,7 @@ async def test_a_server_that_is_away_at_the_start_is_found_later():
 @pytest.mark.asyncio
 async def test_a_connection_is_replaced_before_it_is_too_old(monkeypatch):
     monkeypatch.setattr("serving_api.bigtable.channel._MAX_AGE_SECONDS", (0.05, 0.1))
-    monkeypatch.setattr("serving_api.bigtable.channel._IDLE_SECONDS", 0.02)
+    monkeypatch.setattr("serving_api.bigtable.channel._PING_SECONDS", 0.02)
     server = Server()
     async with (
         server.listening() as port,
@@ -165,7 +165,7 @@ async def test_a_connection_is_replaced_before_it_is_too_old(monkeypatch):
 
 @pytest.mark.asyncio
 async def test_a_server_that_has_gone_silent_is_left(monkeypatch):
-    monkeypatch.setattr("serving_api.bigtable.channel._IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("serving_api.bigtable.channel._PING_SECONDS", 0.05)
     monkeypatch.setattr("serving_api.bigtable.channel._PONG_SECONDS", 0.2)
     server = Server()
     silent = asyncio.Event()
@@ -189,7 +189,7 @@ async def test_a_server_that_has_gone_silent_is_left(monkeypatch):
             silent.set()
             answer = Answer()
             channel.read_rows(TABLE, b"", 10, answer)
-            with pytest.raises(CallError, match=r"no sign of life in 0.2 s"):
+            with pytest.raises(CallError, match=r"no answer to a ping in 0.2 s"):
                 await answer.whole(WAIT)
         proxy.close()
 

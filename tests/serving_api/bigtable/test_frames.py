@@ -44,7 +44,7 @@ def test_padding_beyond_the_frame_is_refused():
 def test_a_failure_is_named(headers, code, reason):
     error = CallError.from_trailers(headers)
     assert (error.code, error.reason) == (code, reason)
-    assert error.is_passing == (code == "UNAVAILABLE")
+    assert error.is_transient == (code == "UNAVAILABLE")
 
 
 def test_success_is_none():
