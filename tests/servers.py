@@ -7,8 +7,7 @@ import socket
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from urllib.parse import urlsplit
+from tempfile import TemporaryDirectory
 
 from local_stack.servers import BIGQUERY, BIGTABLE, ROOT, running
 from prediction_store.layout import Instance
@@ -16,6 +15,7 @@ from tests.waiting import wait_for
 
 INSTANCE = Instance("test-project", "test-instance")
 SERVICE_PYTHON = ROOT / ".venvs" / "serving_api" / "bin" / "python"
+SERVICE_COMMAND = (SERVICE_PYTHON, "-m", "serving_api")
 
 
 @contextmanager
@@ -34,41 +34,63 @@ def bigquery_server():
 
 @contextmanager
 def service(bigtable_address, **settings):
-    """The lookup service, in the environment that it is deployed with; yields its URL."""
-    settings |= {"SERVING_PROJECT": INSTANCE.project, "SERVING_INSTANCE": INSTANCE.instance}
-    command = [SERVICE_PYTHON, "-m", "serving_api", "--port", "0"]
-    with process(command, BIGTABLE_EMULATOR_HOST=bigtable_address, **settings) as log:
-        yield wait_for(lambda: _listening(log()))
+    """The service on the Bigtable at an address; yields its URL."""
+    with service_process(BIGTABLE_EMULATOR_HOST=bigtable_address, **settings) as (_, url):
+        yield url
 
 
 @contextmanager
-def process(command, **environment):
-    """A command, in an environment with these variables; yields a function that returns its standard error so far.
+def service_process(*options, log=None, workers=1, **variables):
+    """The command of the service, in the environment that it is deployed with; yields its process and its URL.
 
-    The function fails once the command has ended.
+    Args:
+        options: options of the command.
+        log: the file for its standard error; a temporary one if it is None.
+        workers: the number of its processes.
+        variables: environment variables.
     """
-    with (
-        NamedTemporaryFile() as log,
-        subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stderr=log) as started,
-    ):
+    command = [*SERVICE_COMMAND, "--port", "0", "--workers", str(workers), *options]
+    with process(command, service_environment(**variables), log) as started:
+        wait_for(lambda: started.log().count("Started worker") == workers)
+        yield started, json.loads(started.log().splitlines()[0])["url"]
 
-        def written():
-            text = Path(log.name).read_text()
-            assert started.poll() is None, text
-            return text
 
+def service_environment(**variables):
+    """The environment variables of a service, without this process's `SERVING_*` and `OTEL_*`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SERVING_", "OTEL_"))}
+    instance = {"SERVING_PROJECT": INSTANCE.project, "SERVING_INSTANCE": INSTANCE.instance}
+    return {**inherited, **instance, **{name: str(value) for name, value in variables.items()}}
+
+
+class Process(subprocess.Popen):
+    """A process that writes its standard error to a file."""
+
+    def __init__(self, command, environment, log):
+        with log.open("wb") as file:
+            super().__init__(command, cwd=ROOT, env=environment, stderr=file)
+        self._log = log
+
+    def log(self):
+        """The standard error so far. Fails if the process has ended."""
+        text = self._log.read_text()
+        assert self.poll() is None, text
+        return text
+
+
+@contextmanager
+def process(command, environment=None, log=None):
+    """A command; yields its Process.
+
+    Args:
+        command: the program and its arguments.
+        environment: its environment variables; those of this process if it is None.
+        log: the file for its standard error; a temporary one if it is None.
+    """
+    with TemporaryDirectory() as folder, Process(command, environment, log or Path(folder, "log")) as started:
         try:
-            yield written
+            yield started
         finally:
             started.terminate()
-
-
-def _listening(log):
-    """The URL in the first line of the service's log, once it accepts connections."""
-    if "\n" not in log:
-        return None
-    url = json.loads(log.splitlines()[0])["url"]
-    return url if accepts("127.0.0.1", urlsplit(url).port) else None
 
 
 def accepts(host, port):

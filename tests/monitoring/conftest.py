@@ -56,8 +56,8 @@ def watch(tmp_path):
             f"--storage.tsdb.path={tmp_path / 'data'}",
             f"--web.listen-address={address}",
         ]
-        with process(command) as log:
-            wait_for(lambda: log() and _is_ready(f"http://{address}"))
+        with process(command) as started:
+            wait_for(lambda: started.log() and _is_ready(f"http://{address}"))
             yield Prometheus(f"http://{address}")
 
     return watching

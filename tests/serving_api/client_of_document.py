@@ -1,4 +1,4 @@
-"""Uses the client that a generator made of the OpenAPI document: run where that is, as the package `client`."""
+"""Uses a client that was generated from the OpenAPI document as the package `client` in the working directory."""
 
 import sys
 

@@ -1,9 +1,9 @@
-"""A real Bigtable emulator with predictions in it, a stand-in for what it cannot be made to do, and the service."""
+"""The service in this process or another one, on a Bigtable emulator or on a stand-in that can be made to fail."""
 
 import asyncio
 import socket
 from collections import defaultdict
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from urllib.parse import quote
 
 import grpc
@@ -19,7 +19,7 @@ from prediction_store.lifecycle import ModelState, Receipt, Status, VersionRecor
 from serving_api.app import create_app
 from serving_api.server import LOGGING
 from serving_api.settings import Settings
-from tests.servers import INSTANCE
+from tests.servers import INSTANCE, accepts, service_process
 from tests.store import store
 from tests.waiting import eventually
 
@@ -29,9 +29,10 @@ VERSION = 1_750_000_000_123
 
 
 class Wire:
-    """Speaks ReadRows, and can be told to wait, to fail, and what was asked of it. Serves one model, `m`, of `things`.
+    """A stand-in for Bigtable that answers ReadRows. It has one model, `m`, of the entity type `things`.
 
-    Every row that is asked for and whose key does not start with `absent` exists.
+    Every row exists whose key does not start with `absent`. `hold` delays rows, `failing` has the error of rows that
+    fail, and `reads` records the keys of all reads.
     """
 
     def __init__(self):
@@ -44,7 +45,7 @@ class Wire:
         self._changed = asyncio.Condition()
 
     async def saw(self, reads):
-        """Wait until so many reads have come."""
+        """Wait until a number of reads have arrived."""
         async with self._changed:
             await self._changed.wait_for(lambda: len(self.reads) >= reads)
 
@@ -66,7 +67,7 @@ class Wire:
 
     @asynccontextmanager
     async def listening(self, port=0):
-        """Serve; yields the port."""
+        """Run the server; yields its port."""
         method = grpc.unary_stream_rpc_method_handler(
             self.read_rows,
             messages.ReadRowsRequest.FromString,
@@ -121,13 +122,13 @@ class Client(httpx.AsyncClient):
     """A client of one service."""
 
     async def metric(self, name, **labels):
-        """The value of a metric, 0 if there is none; summed over the labels that are not given."""
+        """The value of a metric, summed over the labels that are not given; 0 if it has no samples."""
         families = text_string_to_metric_families((await self.get("/metrics")).text)
         samples = [s for family in families for s in family.samples if s.name == name]
         return sum(s.value for s in samples if labels.items() <= s.labels.items())
 
     async def until(self, path, status):
-        """Ask again and again until the answer has a status."""
+        """Get a path again and again until the answer has a status; returns the answer."""
 
         async def answered():
             return (await self.get(path)).status_code == status
@@ -152,7 +153,7 @@ class Client(httpx.AsyncClient):
 
 @pytest.fixture
 def serve():
-    """Serves the application at a free port: `async with serve(bigtable_address, **settings) as client`."""
+    """Runs the application in this process: `async with serve(bigtable_address, **settings) as client`."""
 
     @asynccontextmanager
     async def serving(address, **settings):
@@ -169,7 +170,7 @@ def serve():
 
             async def started():
                 assert not running.done(), "the service did not start"
-                return await _accepts(port)
+                return accepts("127.0.0.1", port)
 
             await eventually(started)
         limits = httpx.Limits(max_connections=None)
@@ -182,16 +183,23 @@ def serve():
     return serving
 
 
+@pytest.fixture
+def run_service():
+    """Runs the command in another process: `async with run_service(log=..., **variables) as (process, client)`."""
+
+    @asynccontextmanager
+    async def running(*options, bigtable_port=1, **variables):
+        variables = {"BIGTABLE_EMULATOR_HOST": f"127.0.0.1:{bigtable_port}", **variables}
+        with ExitStack() as stack:
+            process, url = await asyncio.to_thread(stack.enter_context, service_process(*options, **variables))
+            async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+                yield process, client
+            await asyncio.to_thread(stack.close)
+
+    return running
+
+
 @pytest.fixture(name="eventually")
 def eventually_fixture():
     """Waits until a condition holds: `await eventually(condition)`."""
     return eventually
-
-
-async def _accepts(port):
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except ConnectionRefusedError:
-        return False
-    writer.close()
-    return True

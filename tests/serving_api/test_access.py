@@ -1,4 +1,4 @@
-"""Who may ask for what: by API keys, by signed tokens, by neither."""
+"""Access to the service: with API keys, with signed tokens, and without either."""
 
 import asyncio
 import hmac
@@ -31,7 +31,7 @@ def caller(name, *keys, **rights):
 
 @pytest.fixture
 def callers(tmp_path):
-    """Writes the callers file: `callers(caller(...), ...)`; the settings that use it."""
+    """Writes the callers file, and returns the settings for it: `callers(caller(...), ...)`."""
     path = tmp_path / "callers.json"
 
     def write(*entries):
@@ -52,7 +52,7 @@ def assert_problem(response, status, title):
     assert response.json()["status"] == status
 
 
-async def test_nothing_is_answered_without_a_key_but_what_is_open(wire, serve, callers):
+async def test_only_open_paths_are_answered_without_a_key(wire, serve, callers):
     settings = callers(caller("shop", (new_key(), {})))
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", **settings) as client:
         for path in READERS:
@@ -78,7 +78,7 @@ async def test_a_body_is_not_read_before_the_key(wire, serve, callers):
         writer.close()
 
 
-async def test_keys_and_their_ends(wire, serve, callers):
+async def test_valid_keys_are_accepted_and_invalid_or_expired_ones_refused(wire, serve, callers):
     now = datetime.now(UTC)
     good, other, expired = new_key(), new_key(), new_key()
     settings = callers(
@@ -224,7 +224,7 @@ class Issuer:
         self.rotate("rsa-1", "RS256")
 
     def rotate(self, key_id, algorithm):
-        """Sign with a new key from now on."""
+        """Replace the key by a new one."""
         private = (
             rsa.generate_private_key(65537, 2048) if algorithm == "RS256" else ec.generate_private_key(ec.SECP256R1())
         )
@@ -295,7 +295,7 @@ def base64url(value):
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
-async def test_tokens_and_what_is_wrong_with_them(wire, serve, callers, issuer, algorithm):
+async def test_valid_tokens_are_accepted_and_others_refused(wire, serve, callers, issuer, algorithm):
     issuer.rotate("one", algorithm)
     now = int(time.time())
     private = issuer.keys["one"][0]
@@ -345,7 +345,7 @@ async def test_tokens_and_what_is_wrong_with_them(wire, serve, callers, issuer, 
             assert_problem(await client.get(LOOKUP, headers={"x-api-key": token}), 401, "Unauthorized")
 
 
-async def test_the_issuer_changes_its_keys(wire, serve, callers, issuer, eventually):
+async def test_new_keys_of_the_issuer_are_accepted_and_old_ones_refused(wire, serve, callers, issuer, eventually):
     with issuer.listening() as url:
         settings = tokens(callers(SHOP), url, jwt_keys_seconds=2)
         async with wire.listening() as port, serve(f"127.0.0.1:{port}", **settings) as client:
@@ -365,7 +365,7 @@ async def test_the_issuer_changes_its_keys(wire, serve, callers, issuer, eventua
             assert (await client.get(LOOKUP, headers=bearer(issuer.token()))).status_code == 200
 
 
-async def test_unknown_keys_do_not_make_it_ask_the_issuer_each_time(wire, serve, callers, issuer):
+async def test_tokens_with_unknown_keys_do_not_cause_a_read_of_the_keys_each(wire, serve, callers, issuer):
     with issuer.listening() as url:
         settings = tokens(callers(SHOP), url, jwt_keys_seconds=3600)
         async with wire.listening() as port, serve(f"127.0.0.1:{port}", **settings) as client:
@@ -375,7 +375,7 @@ async def test_unknown_keys_do_not_make_it_ask_the_issuer_each_time(wire, serve,
     assert issuer.requests == 1
 
 
-async def test_an_issuer_that_is_down(wire, serve, callers, issuer, eventually):
+async def test_requests_are_refused_with_503_until_the_issuer_can_be_read(wire, serve, callers, issuer, eventually):
     issuer.down = True
     with issuer.listening() as url:
         settings = tokens(callers(SHOP), url, jwt_keys_seconds=0.1, metrics_open=True)
@@ -393,7 +393,7 @@ async def test_an_issuer_that_is_down(wire, serve, callers, issuer, eventually):
             await eventually(answers)
 
 
-async def test_a_token_that_was_good_is_refused_once_its_caller_is_taken_out(wire, serve, callers, issuer, eventually):
+async def test_a_known_token_is_refused_after_its_caller_was_removed(wire, serve, callers, issuer, eventually):
     with issuer.listening() as url:
         async with wire.listening() as port, serve(f"127.0.0.1:{port}", **tokens(callers(SHOP), url)) as client:
             headers = bearer(issuer.token())
@@ -406,7 +406,7 @@ async def test_a_token_that_was_good_is_refused_once_its_caller_is_taken_out(wir
             await eventually(refused)
 
 
-async def test_keys_beside_tokens_in_the_header_of_iap(wire, serve, callers, issuer):
+async def test_api_keys_are_accepted_beside_tokens_in_the_header_of_iap(wire, serve, callers, issuer):
     key = new_key()
     with issuer.listening() as url:
         settings = tokens(callers(SHOP, caller("other", (key, {}))), url, jwt_header="X-Goog-IAP-JWT-Assertion")

@@ -1,4 +1,4 @@
-"""What the service keeps of its lookups: what it answers from there, how much that is, and what a switch does."""
+"""The cache of predictions: its answers, its size, and its warming after a promotion."""
 
 import asyncio
 import tracemalloc
@@ -19,11 +19,12 @@ steps = st.lists(st.tuples(st.sampled_from(["get", "put"]), entries), max_size=6
 
 
 @given(steps, st.integers(0, 3000))
-def test_it_never_answers_anything_else_and_keeps_within_its_size_what_was_used_last(steps, max_bytes):
+def test_the_cache_is_never_wrong_and_never_too_large(steps, max_bytes):
     cache = Cache(max_bytes, Metrics())
     truth = {}
     for action, (name, key, drawn) in steps:
-        payload = truth.setdefault((name, key), drawn)  # as a version's predictions never change
+        # The predictions of a version never change.
+        payload = truth.setdefault((name, key), drawn)
         size = 350 + len(key) + len(payload)
         if action == "put":
             cache.put(name, key, payload)
@@ -34,7 +35,7 @@ def test_it_never_answers_anything_else_and_keeps_within_its_size_what_was_used_
     assert sum(350 + len(key) + len(truth[name, key]) for name, key in kept) <= max_bytes
 
 
-def test_what_was_used_longest_ago_makes_room():
+def test_the_least_recently_used_entry_is_evicted():
     cache = Cache(3 * 352, Metrics())
     for key in (b"a", b"b", b"c"):
         cache.put(NAME, key, b"1")
@@ -44,7 +45,7 @@ def test_what_was_used_longest_ago_makes_room():
     assert cache.most_recent(NAME, 2) == [b"d", b"c"]
 
 
-def test_it_takes_the_memory_that_it_says():
+def test_the_metric_of_its_size_is_the_memory_that_it_takes():
     metrics = Metrics()
     cache = Cache(10_000_000, metrics)
     tracemalloc.start()
@@ -58,7 +59,7 @@ def test_it_takes_the_memory_that_it_says():
 
 
 @pytest.mark.asyncio
-async def test_without_memory_every_lookup_is_read(store, serve):
+async def test_without_a_cache_every_lookup_is_read(store, serve):
     model = store.model()
     store.refresh(model, {"a": b"1"})
     async with serve(store.address) as client:
@@ -69,7 +70,7 @@ async def test_without_memory_every_lookup_is_read(store, serve):
 
 
 @pytest.mark.asyncio
-async def test_what_was_looked_up_is_answered_again_without_a_read(store, serve):
+async def test_a_repeated_lookup_is_answered_without_a_read(store, serve):
     model = store.model("shared")
     other = store.model("shared")
     store.refresh(model, {"a": b"1", "b": b"2"})
@@ -93,7 +94,7 @@ async def test_what_was_looked_up_is_answered_again_without_a_read(store, serve)
 
 
 @pytest.mark.asyncio
-async def test_a_new_version_is_warmed_from_what_was_asked_of_the_old_one(store, serve, eventually):
+async def test_a_new_version_is_warmed_with_the_entities_of_the_old_one(store, serve, eventually):
     model = store.model()
     first = {f"e{n}": b"1" for n in range(50)}
     store.refresh(model, first)

@@ -1,4 +1,4 @@
-"""Conditional requests, and deadlines that clients set."""
+"""Conditional requests, and deadlines of clients."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.asyncio
 
 
-async def test_a_client_that_has_the_answer_is_told_so_without_a_read(store, serve):
+async def test_a_client_that_has_the_answer_gets_304_without_a_read(store, serve):
     model = store.model("cached")
     store.refresh(model, {"a": b"1", "b": b"1"})
     async with serve(store.address, cache_control="private, max-age=5") as client:
@@ -44,7 +44,7 @@ async def test_tags_differ_by_entity_and_by_version(store, serve, eventually):
         assert old.status_code == 304
 
 
-async def test_a_client_may_wait_for_less_time_but_not_for_more(wire, serve):
+async def test_a_client_may_shorten_the_deadline_but_not_extend_it(wire, serve):
     wire.hold(b"slow")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", deadline_seconds=0.5) as client:
         patient = asyncio.create_task(client.get("/v1/models/m/predictions/slow", headers={"X-Deadline-Ms": "60000"}))
@@ -59,7 +59,7 @@ async def test_a_client_may_wait_for_less_time_but_not_for_more(wire, serve):
 
 
 @pytest.mark.parametrize("value", ["0", "-5", "soon", "1.5", ""])
-async def test_a_deadline_that_is_none_is_named(wire, serve, value):
+async def test_an_invalid_deadline_is_named(wire, serve, value):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         answer = await client.get("/v1/models/m/predictions/a", headers={"X-Deadline-Ms": value})
         assert answer.status_code == 422

@@ -1,4 +1,4 @@
-"""The image, as far as that goes without Docker: its instructions are carried out in a folder."""
+"""The image without Docker: the instructions of its Dockerfile are run in a folder."""
 
 import json
 import os
@@ -25,7 +25,8 @@ DOCKERFILE = "serving_api/Dockerfile"
 def image(tmp_path_factory):
     """A folder that stands for the image's root."""
     root = tmp_path_factory.mktemp("image")
-    base = root / "base"  # stands for the base image's Python
+    # A virtual environment stands for the Python of the base image.
+    base = root / "base"
     subprocess.run([sys.executable, "-m", "venv", base], check=True)
     path = f"{base / 'bin'}{os.pathsep}{os.environ['PATH']}"
     for line in instructions(DOCKERFILE, "COPY"):
@@ -49,7 +50,7 @@ def _pip_settings():
 
 
 def environment(image, **variables):
-    """That of a container: what the Dockerfile sets, and what it is run with."""
+    """The environment of a container: the variables of the Dockerfile, and those that it is run with."""
     values = dict(pair.split("=", 1) for line in instructions(DOCKERFILE, "ENV") for pair in line.split())
     temporary = image / "tmp"
     temporary.mkdir(exist_ok=True)
@@ -65,7 +66,7 @@ def files(image):
     return {path: path.stat().st_mtime_ns for path in image.rglob("*")}
 
 
-def test_it_starts_is_healthy_writes_nothing_and_stops(image, store):
+def test_the_image_starts_is_healthy_writes_nothing_and_stops(image, store):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     env = environment(
@@ -94,7 +95,7 @@ def test_it_starts_is_healthy_writes_nothing_and_stops(image, store):
     assert files(image) == before
 
 
-def test_as_it_is_it_answers_nobody(image):
+def test_without_settings_the_image_answers_nobody(image):
     env = environment(image, SERVING_PROJECT="p", SERVING_INSTANCE="i")
     result = subprocess.run(command("CMD", 0), cwd=image / "app", env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 1

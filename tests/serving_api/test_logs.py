@@ -1,52 +1,51 @@
-"""What the command writes to its log."""
+"""The log of the command."""
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from contextlib import asynccontextmanager
 
 import grpc
-import httpx
 import pytest
+
+from tests.servers import service_environment
 
 LOOKUP = "/v1/models/{model}/predictions/{entity_id}"
 ENTITY = "/v1/entities/{entity_type}/{entity_id:entity_id}/predictions"
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 REQUEST = {"X-Request-Id": "r1", "traceparent": f"00-{TRACE}-{SPAN}-01", "authorization": "Bearer a-key"}
-SETTINGS = {"SERVING_PROJECT": "test-project", "SERVING_INSTANCE": "test-instance", "SERVING_DEADLINE_SECONDS": "5"}
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 
 
-def environment(**variables):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SERVING_", "OTEL_"))}
-    return {**kept, **SETTINGS, **variables}
+def log_lines(log):
+    return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-@asynccontextmanager
-async def logging_service(port, **variables):
-    """The service in a process; yields a client and a list, which has the lines of its log once it has stopped."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "serving_api", "--port", "0"),
-        env=environment(BIGTABLE_EMULATOR_HOST=f"127.0.0.1:{port}", **variables),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    lines = []
-    try:
-        while not lines or not lines[-1]["message"].startswith("Started worker"):
-            lines.append(json.loads(await process.stderr.readline()))
-        async with httpx.AsyncClient(base_url=lines[0]["url"], timeout=20) as client:
+def failures(lines):
+    return [line for line in lines if line["message"] == "a request failed"]
+
+
+@pytest.fixture
+def logging_service(wire, run_service, tmp_path):
+    """Runs the service on `wire`. Yields a client and a list, which has the log lines after the service has stopped."""
+
+    @asynccontextmanager
+    async def running(**variables):
+        log, lines = tmp_path / "log", []
+        async with (
+            wire.listening() as port,
+            run_service(log=log, bigtable_port=port, SERVING_DEADLINE_SECONDS=5, **variables) as (_, client),
+        ):
             yield client, lines
-    finally:
-        process.terminate()
-        _, rest = await process.communicate()
-    lines.extend(json.loads(line) for line in rest.splitlines())
+        lines += log_lines(log)
+
+    return running
 
 
-async def test_it_starts_with_its_settings(wire):
-    async with wire.listening() as port, logging_service(port, SERVING_BUILD="b7") as (_, lines):
+async def test_the_first_lines_have_the_address_and_the_settings(logging_service):
+    async with logging_service(SERVING_BUILD="b7") as (_, lines):
         pass
     listening, settings = lines[:2]
     assert listening["url"].startswith("http://127.0.0.1:")
@@ -55,15 +54,14 @@ async def test_it_starts_with_its_settings(wire):
     assert all({"message", "severity", "timestamp"} <= line.keys() for line in lines)
 
 
-async def test_a_failed_request_is_a_line_with_its_id_and_trace_but_no_entity_or_key(wire):
+async def test_a_failed_request_is_a_line_with_its_id_and_trace_but_no_entity_or_key(wire, logging_service):
     wire.failing[b"secret"] = grpc.StatusCode.INTERNAL
-    async with wire.listening() as port, logging_service(port) as (client, lines):
+    async with logging_service() as (client, lines):
         for path in ("/v1/models/m/predictions/secret", "/v1/entities/things/secret/predictions"):
             assert (await client.get(path, headers=REQUEST)).status_code == 503
         assert (await client.get("/v1/models/m/predictions/absent-secret")).status_code == 404
         assert (await client.get("/secret")).status_code == 404
-    failures = [line for line in lines if line["message"] == "a request failed"]
-    for failure, route in zip(failures, (LOOKUP, ENTITY), strict=True):
+    for failure, route in zip(failures(lines), (LOOKUP, ENTITY), strict=True):
         assert failure.pop("seconds") > 0
         assert failure.pop("timestamp")
         assert failure == {
@@ -83,19 +81,18 @@ async def test_a_failed_request_is_a_line_with_its_id_and_trace_but_no_entity_or
     assert "a-key" not in str(lines)
 
 
-async def test_a_line_names_the_span_that_the_service_made_if_it_makes_any(wire):
+async def test_a_line_names_the_span_that_the_service_made_if_it_makes_any(wire, logging_service):
     wire.failing[b"a"] = grpc.StatusCode.INTERNAL
     endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
-    async with wire.listening() as port, logging_service(port, **endpoint) as (client, lines):
+    async with logging_service(**endpoint) as (client, lines):
         for path in ("/v1/models/m/predictions/a", "/v1/entities/things/a/predictions"):
             assert (await client.get(path, headers=REQUEST)).status_code == 503
-    failures = [line for line in lines if line["message"] == "a request failed"]
-    assert {f["logging.googleapis.com/trace"] for f in failures} == {f"projects/test-project/traces/{TRACE}"}
-    assert len({f["logging.googleapis.com/spanId"] for f in failures} - {SPAN}) == 2
+    assert {f["logging.googleapis.com/trace"] for f in failures(lines)} == {f"projects/test-project/traces/{TRACE}"}
+    assert len({f["logging.googleapis.com/spanId"] for f in failures(lines)} - {SPAN}) == 2
 
 
-async def test_what_clients_get_wrong_is_logged_at_debug(wire):
-    async with wire.listening() as port, logging_service(port, SERVING_LOG_LEVEL="debug") as (client, lines):
+async def test_errors_of_clients_are_logged_at_debug(logging_service):
+    async with logging_service(SERVING_LOG_LEVEL="debug") as (client, lines):
         await client.get("/v1/models/m/predictions/absent-secret", headers=REQUEST)
         await client.post("/v1/models/none/predictions:batchGet", json={"entity_ids": ["secret"]})
         await client.post("/v1/models/m/predictions:batchGet", json={"entity_ids": []})
@@ -111,21 +108,28 @@ async def test_what_clients_get_wrong_is_logged_at_debug(wire):
     assert "secret" not in str(lines)
 
 
-async def test_a_flood_of_failures_is_a_few_lines(wire):
+async def test_a_flood_of_failures_is_a_few_lines(wire, logging_service, eventually, tmp_path):
     wire.failing[b"a"] = grpc.StatusCode.INTERNAL
-    async with wire.listening() as port, logging_service(port) as (client, lines):
+    requests = 0
+    async with logging_service() as (client, lines):
         for _ in range(10):
             answers = await asyncio.gather(*(client.get("/v1/models/m/predictions/a") for _ in range(50)))
+            requests += len(answers)
             assert {answer.status_code for answer in answers} == {503}
-        await asyncio.sleep(0.5)  # in which a line comes to be allowed
-        await client.get("/v1/models/m/predictions/a")
-    failures = [line for line in lines if line["message"] == "a request failed"]
-    assert 100 <= len(failures) < 500
-    assert len(failures) + sum(line.get("left_out", 0) for line in failures) == 501
+
+        async def the_lines_account_for_all_requests():
+            nonlocal requests
+            await client.get("/v1/models/m/predictions/a")
+            requests += 1
+            written = failures(log_lines(tmp_path / "log"))
+            return len(written) + sum(line.get("left_out", 0) for line in written) == requests
+
+        await eventually(the_lines_account_for_all_requests)
+    assert 100 <= len(failures(lines)) < 500
 
 
 async def test_a_bug_is_a_line_with_its_traceback_and_the_id_of_the_request():
-    # An application whose lifespan never ran has no service.
+    # The lifespan of this application does not run, so it has no service.
     script = """
 import asyncio, httpx
 from serving_api.app import create_app
@@ -141,7 +145,7 @@ asyncio.run(ask())
 """
     command = [sys.executable, "-c", script]
     result = await asyncio.to_thread(
-        subprocess.run, command, env=environment(), capture_output=True, text=True, timeout=60, check=True
+        subprocess.run, command, env=service_environment(), capture_output=True, text=True, timeout=60, check=True
     )
     (failure,) = [line for line in map(json.loads, result.stderr.splitlines()) if "request_id" in line]
     assert (failure["message"], failure["severity"], failure["request_id"]) == ("a request failed", "ERROR", "r1")

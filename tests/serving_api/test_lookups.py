@@ -1,4 +1,4 @@
-"""How lookups share reads, and what happens when Bigtable is slow, fails or is away."""
+"""Lookups that share reads, and lookups while Bigtable is slow, failing or unreachable."""
 
 import asyncio
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ from tests.store import Store
 pytestmark = pytest.mark.asyncio
 
 
-async def test_without_load_a_lookup_is_a_read(store, serve):
+async def test_without_load_every_lookup_is_a_read(store, serve):
     model = store.model()
     store.refresh(model, {"a": b"1"})
     async with serve(store.address) as client:
@@ -33,7 +33,7 @@ async def test_under_load_lookups_share_reads(store, serve):
         assert await client.metric("foreserve_lookups_in_flight") == 0
 
 
-async def test_keys_that_wait_go_out_together_and_once(wire, serve):
+async def test_waiting_keys_are_read_together_and_once(wire, serve):
     wire.hold(b"first")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_reads_per_version=1) as client:
         first = asyncio.create_task(client.lookup("m", "first"))
@@ -63,7 +63,7 @@ async def test_a_row_is_answered_when_it_arrives(wire, serve):
     assert wire.reads[1:] == [[b"fast", b"slow"]] or wire.reads[1:] == [[b"slow", b"fast"]]
 
 
-async def test_a_client_that_leaves_does_not_take_the_read_with_it(wire, serve):
+async def test_a_client_that_disconnects_does_not_cancel_the_read_of_others(wire, serve):
     wire.hold(b"a")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         leaving = asyncio.create_task(client.lookup("m", "a"))
@@ -91,7 +91,7 @@ async def test_a_read_that_fails_fails_only_its_own_lookups(wire, serve):
         assert (await client.lookup("m", "good")).status_code == 200
 
 
-async def test_a_read_that_never_ends_is_given_up_at_the_deadline(wire, serve):
+async def test_a_read_that_never_ends_is_cancelled_at_the_deadline(wire, serve):
     wire.hold(b"a", b"b")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", deadline_seconds=0.2) as client:
         for response in (await client.lookup("m", "a"), await client.batch("m", ["a", "c"])):
@@ -103,7 +103,7 @@ async def test_a_read_that_never_ends_is_given_up_at_the_deadline(wire, serve):
         assert (await client.lookup("m", "a")).status_code == 200
 
 
-async def test_lookups_that_wait_for_their_turn_are_given_up_at_the_deadline(wire, serve):
+async def test_lookups_that_wait_for_a_read_end_at_the_deadline(wire, serve):
     wire.hold(b"a")
     limits = {"deadline_seconds": 0.3, "max_reads_per_version": 1, "max_keys_per_read": 1}
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", **limits) as client:
@@ -115,7 +115,7 @@ async def test_lookups_that_wait_for_their_turn_are_given_up_at_the_deadline(wir
         assert (await client.lookup("m", "d")).status_code == 200
 
 
-async def test_lookups_above_the_bound_are_refused_at_once(wire, serve):
+async def test_lookups_above_the_limit_are_refused_at_once(wire, serve):
     wire.hold(b"a")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_in_flight=3, max_batch=2) as client:
         held = [asyncio.create_task(client.lookup("m", "a")) for _ in range(2)]
@@ -130,7 +130,7 @@ async def test_lookups_above_the_bound_are_refused_at_once(wire, serve):
         assert (await client.batch("m", ["b", "c"])).status_code == 200
 
 
-async def test_the_registry_is_away_at_the_start(wire, serve):
+async def test_the_registry_is_unreachable_at_the_start(wire, serve):
     async with wire.listening() as port:
         pass
     async with serve(f"127.0.0.1:{port}") as client:
@@ -145,7 +145,7 @@ async def test_the_registry_is_away_at_the_start(wire, serve):
             assert (await client.lookup("m", "a")).status_code == 200
 
 
-async def test_a_broken_document_leaves_the_model_as_it_was(wire, serve):
+async def test_an_invalid_document_leaves_the_model_in_its_last_state(wire, serve):
     good = wire.documents["m"]
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         for broken in (
@@ -168,7 +168,7 @@ async def test_a_broken_document_leaves_the_model_as_it_was(wire, serve):
             assert (await client.lookup("new", "a")).status_code == 404
 
 
-async def test_a_model_that_leaves_the_registry_is_not_served(wire, serve):
+async def test_a_model_that_is_removed_from_the_registry_is_not_served(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         assert (await client.lookup("m", "a")).status_code == 200
         wire.documents = {"n": ModelState("n", "things").to_json()}
@@ -176,7 +176,7 @@ async def test_a_model_that_leaves_the_registry_is_not_served(wire, serve):
         assert (await client.get("/v1/entities/things/a/predictions")).status_code == 404
 
 
-async def test_bigtable_goes_away_and_comes_back(serve):
+async def test_bigtable_stops_and_starts_again(serve):
     with ExitStack() as first, ExitStack() as second:
         address = first.enter_context(bigtable_server())
         store = Store(address)

@@ -1,4 +1,4 @@
-"""The dashboard, the alerts and their documents: they name what the running service measures, and nothing else."""
+"""The dashboard, the alerts and their documents name the metrics of the running service, and no others."""
 
 import json
 import re
@@ -21,13 +21,17 @@ ALERTS = ROOT / "monitoring/prometheus/alerts.yaml"
 RUNBOOK = ROOT / "docs/runbook.md"
 OBSERVABILITY = ROOT / "docs/observability.md"
 
-SCRAPED = {"instance", "job"}  # the labels that Prometheus adds
-OF_ALERTS = {"ALERTS": dict.fromkeys(("alertname", "alertstate", "severity"))}  # which Prometheus records by itself
+SCRAPED = {"instance", "job"}
+"""The labels that Prometheus adds."""
+
+OF_ALERTS = {"ALERTS": dict.fromkeys(("alertname", "alertstate", "severity"))}
+"""The metric that Prometheus records by itself, and its labels."""
+
 EQUAL, MATCHES = promql.MatchOp.Equal, promql.MatchOp.Re
 
 
 class Measured:
-    """Everything that a service with some traffic behind it exposes."""
+    """All metrics of a service that has answered some requests."""
 
     def __init__(self, exposition):
         self.families = {f.name: f for f in text_string_to_metric_families(exposition)}

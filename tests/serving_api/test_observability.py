@@ -1,4 +1,4 @@
-"""What is noted of requests and reads: ids, timings, metrics."""
+"""Records of requests and reads: ids, timings, metrics."""
 
 import re
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
-async def test_answers_have_the_id_that_the_client_gave_or_one_of_their_own(wire, serve):
+async def test_answers_have_the_id_of_the_request_or_a_new_one(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         seen = set()
         for path, status in (
@@ -37,7 +37,7 @@ async def test_answers_have_the_id_that_the_client_gave_or_one_of_their_own(wire
 
 
 @given(st.binary(max_size=200))
-async def test_a_request_id_is_always_fit_for_a_header(given_id):
+async def test_a_request_id_is_always_valid_in_a_header(given_id):
     correlation = Correlation("p")
     taken = correlation.request_id({b"x-request-id": given_id})
     assert re.fullmatch(rb"[\x20-\x7e]{1,128}", taken)
@@ -45,12 +45,12 @@ async def test_a_request_id_is_always_fit_for_a_header(given_id):
 
 
 @pytest.mark.parametrize("header", ["", "00-xyz", f"00-{TRACE}-{SPAN}", f"00-{TRACE.upper()}-{SPAN}-01"])
-async def test_a_traceparent_that_is_none_is_no_trace(header):
+async def test_an_invalid_traceparent_is_ignored(header):
     fields = Correlation("p").log_fields({b"traceparent": header.encode()}, b"r")
     assert fields == {"request_id": "r"}
 
 
-async def test_answers_say_how_long_they_took(wire, serve):
+async def test_answers_have_their_duration(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         for response in (
             await client.lookup("m", "a"),
@@ -62,7 +62,7 @@ async def test_answers_say_how_long_they_took(wire, serve):
             assert 0 < float(timing["bigtable"]) <= float(timing["total"])
 
 
-async def test_reads_are_timed_by_stage_once_for_all_who_share_one(wire, serve):
+async def test_a_shared_read_is_timed_once_by_stage(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         await client.batch("m", [f"k{n}" for n in range(50)])
         for stage in ("queue", "bigtable"):
@@ -81,7 +81,7 @@ async def test_failed_and_aborted_reads_are_counted(wire, serve):
         wire.release(b"slow")
 
 
-async def test_a_second_read_that_fails_too_has_not_won(wire, serve):
+async def test_a_hedged_read_that_fails_too_is_not_counted_as_won(wire, serve):
     wire.failing[b"a"] = grpc.StatusCode.UNAVAILABLE
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         assert (await client.lookup("m", "a")).status_code == 503
@@ -104,7 +104,7 @@ async def test_connections_are_counted(wire, serve, eventually):
         assert await client.metric("foreserve_connections_opened_total") == 0
 
 
-async def test_limits_build_and_lag_are_told(wire, serve, eventually):
+async def test_limits_build_and_event_loop_lag_are_exposed(wire, serve, eventually):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_in_flight=1234, build="b7") as client:
         assert await client.metric("foreserve_lookups_in_flight_limit") == 1234
         assert await client.metric("foreserve_build_info", build="b7") == 1

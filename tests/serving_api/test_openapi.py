@@ -1,4 +1,4 @@
-"""The OpenAPI document, and what generators make of it."""
+"""The OpenAPI document, and a client that is generated from it."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ def operation(request, document):
     return document["paths"][path][method]
 
 
-def test_has_every_route_by_a_name_that_stays(document):
+def test_every_route_is_in_the_document_by_a_name_that_stays(document):
     OpenAPI.model_validate(document)
     found = {
         operation["operationId"]: (method, path)
@@ -71,7 +71,7 @@ def test_answers_have_examples_that_fit(operation, document):
             assert int(status) < 400 or example["status"] == int(status)
 
 
-def test_what_asks_for_a_key_says_so(operation):
+def test_operations_that_need_a_key_say_so(operation):
     guarded = not operation["operationId"].endswith("z")
     assert operation.get("security", []) == ([{"bearer": []}, {"api_key": []}] if guarded else [])
     assert {"401", "403", "429"} & set(operation["responses"]) == ({"401", "403", "429"} if guarded else set())
@@ -81,7 +81,7 @@ def test_what_asks_for_a_key_says_so(operation):
 
 
 @pytest.mark.asyncio
-async def test_a_client_made_of_it_works(store, serve, tmp_path):
+async def test_a_generated_client_works(store, serve, tmp_path):
     model = store.model()
     store.refresh(model, {"a/b": b'{"n":1}'})
     candidate = store.export(model, {"a/b": b'{"n":2}'})
@@ -89,12 +89,18 @@ async def test_a_client_made_of_it_works(store, serve, tmp_path):
     entry = {"name": "shop", "models": [model], "keys": [{"id": key.id, "sha256": key.sha256}]}
     callers.write_text(json.dumps({"callers": [entry]}))
     async with serve(store.address, auth="api_keys", callers_file=callers) as client:
-        made = await run(
-            *(TOOLS / "openapi-python-client", "generate", "--url", f"{client.base_url}/openapi.json"),
-            *("--meta", "none", "--output-path", tmp_path / "client"),
+        output = await run(
+            TOOLS / "openapi-python-client",
+            "generate",
+            "--url",
+            f"{client.base_url}/openapi.json",
+            "--meta",
+            "none",
+            "--output-path",
+            tmp_path / "client",
             cwd=tmp_path,
         )
-        assert "unsupported" not in made.lower()
+        assert "unsupported" not in output.lower()
         entity_type = store.registry.get(model).entity_type
         script = Path(__file__).with_name("client_of_document.py").read_text()
         (tmp_path / "use.py").write_text(script)
@@ -102,10 +108,10 @@ async def test_a_client_made_of_it_works(store, serve, tmp_path):
 
 
 async def run(*command, cwd):
-    """Run a program; what it says."""
+    """Run a program; returns its output."""
     process = await asyncio.create_subprocess_exec(
         *map(str, command), cwd=cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
-    return said.decode()
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()

@@ -1,4 +1,4 @@
-"""What those who run the service look at."""
+"""Routes for operators: health, readiness, metrics."""
 
 import httpx
 import pytest
@@ -39,8 +39,9 @@ async def test_metrics(store, serve):
         assert "b/c" not in (await client.get("/metrics")).text
 
 
-async def test_a_failure_of_the_service_is_a_problem_document():
-    app = create_app(Settings(project="p", instance="i"))  # whose lifespan never ran, so that it has no service
+async def test_a_bug_is_answered_with_a_problem_document():
+    # The lifespan of this application does not run, so it has no service.
+    app = create_app(Settings(project="p", instance="i"))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
         response = await client.get("/v1/models")

@@ -1,4 +1,4 @@
-"""The pages for people, as a server sends them; tests/browser has what they do."""
+"""The pages for people, as the service sends them. tests/browser tests them in a browser."""
 
 import re
 
@@ -8,7 +8,7 @@ pytestmark = pytest.mark.asyncio
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-async def test_a_page_and_all_that_it_loads_come_from_here(wire, serve, path):
+async def test_a_page_and_its_files_come_from_the_service(wire, serve, path):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         page = await client.get(path)
         assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -34,7 +34,7 @@ async def test_a_file_is_sent_again_only_when_it_has_changed(wire, serve):
 
 
 @pytest.mark.parametrize("path", ["/page/nothing.js", "/page/..%2Fweb.py", "/page/"])
-async def test_no_other_file_is_there(wire, serve, path):
+async def test_other_files_are_not_sent(wire, serve, path):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         answer = await client.get(path)
     assert answer.status_code == 404

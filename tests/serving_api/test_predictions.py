@@ -5,14 +5,20 @@ import json
 from urllib.parse import quote
 
 import pytest
+from starlette.routing import Route
 
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
+from serving_api.http.routes.lookup import refuse_shadowed
 
 pytestmark = pytest.mark.asyncio
 
+HARMLESS_IDS = ("1", "a/b", "a b+c", "żółć", "🐻", "x/predictions", "a:batchGet")
+UNUSUAL_IDS = ("/", "a//b/", "50%", "%2F", "q?x#y", 'quo"te', "\ufffd", "line\nbreak", "end\n", "\r\n", "\0")
 
-async def test_answers_with_the_stored_bytes(store, serve):
-    payload = b'{"p": 0.10, "n":12345678901234567890, "s":"caf\xc3\xa9"}'  # what a parser would not give back as it was
+
+async def test_the_answer_has_the_stored_bytes(store, serve):
+    # A parser would not preserve this payload.
+    payload = b'{"p": 0.10, "n":12345678901234567890, "s":"caf\xc3\xa9"}'
     model = store.model()
     version = store.refresh(model, {"anna": payload})
     async with serve(store.address) as client:
@@ -32,12 +38,9 @@ async def test_created_at_is_the_time_of_the_version(wire, serve):
 
 
 @pytest.mark.parametrize("row_keys", ["plain", "hashed"])
-async def test_finds_every_id(store, serve, row_keys):
+async def test_every_id_is_found(store, serve, row_keys):
     model = store.model(row_keys=row_keys)
-    ids = [
-        *("1", "a/b", "/", "a//b/", "50%", "%2F", "a b+c", "q?x#y", "żółć", "🐻", "x/predictions", 'quo"te', "\ufffd"),
-        *("line\nbreak", "end\n", "\r\n", "\0", "a:batchGet"),
-    ]
+    ids = [*HARMLESS_IDS, *UNUSUAL_IDS]
     store.refresh(model, {entity_id: b"%d" % n for n, entity_id in enumerate(ids)})
     entity_type = store.registry.get(model).entity_type
     async with serve(store.address) as client:
@@ -57,7 +60,7 @@ async def test_a_slash_may_be_sent_as_it_is(store, serve):
         assert (await client.get(f"/v1/models/{model}/predictions/shop/7")).json()["entity_id"] == "shop/7"
 
 
-async def test_an_entity_without_prediction_or_with_a_tombstone_has_none(store, serve):
+async def test_an_entity_without_a_prediction_or_with_a_tombstone_is_answered_with_404(store, serve):
     model = store.model()
     first = store.refresh(model, {"stays": b"1", "leaves": b"2"})
     second = store.refresh(model, {"leaves": None})
@@ -76,7 +79,7 @@ async def test_an_entity_without_prediction_or_with_a_tombstone_has_none(store, 
         assert (await client.lookup(model, "stays")).json()["version"] == second
 
 
-async def test_a_batch_keeps_the_order_and_reads_what_is_repeated_once(store, serve):
+async def test_a_batch_keeps_the_order_and_reads_repeated_ids_once(store, serve):
     model = store.model()
     version = store.refresh(model, {f"e{n}": b"%d" % n for n in range(9)})
     async with serve(store.address) as client:
@@ -87,7 +90,7 @@ async def test_a_batch_keeps_the_order_and_reads_what_is_repeated_once(store, se
     assert read == 4
 
 
-async def test_a_batch_larger_than_a_read(store, serve):
+async def test_a_batch_that_is_larger_than_a_read_takes_several(store, serve):
     model = store.model()
     store.refresh(model, {f"e{n}": b"%d" % n for n in range(50)})
     async with serve(store.address, max_keys_per_read=7) as client:
@@ -116,7 +119,7 @@ async def test_the_predictions_of_all_models_of_an_entity_take_one_read(store, s
     assert reads == 1
 
 
-async def test_a_candidate_can_be_previewed_and_is_not_served(store, serve):
+async def test_an_exported_version_can_be_previewed_but_is_not_active(store, serve):
     model = store.model()
     active = store.refresh(model, {"a": b"1", "b": b"1"})
     candidate = store.export(model, {"a": b"2"})
@@ -129,7 +132,7 @@ async def test_a_candidate_can_be_previewed_and_is_not_served(store, serve):
         assert (batch["version"], batch["predictions"]) == (candidate, {"a": 2, "b": 1})
 
 
-async def test_versions_that_cannot_be_read(store, serve):
+async def test_a_version_that_cannot_be_read_is_answered_with_its_status(store, serve):
     model = store.model(keep_versions=1)
     expired = store.refresh(model, {"a": b"1"})
     active = store.refresh(model, {"a": b"2"})
@@ -144,7 +147,7 @@ async def test_versions_that_cannot_be_read(store, serve):
             assert (await client.batch(model, ["a"], version=version)).status_code == 404
 
 
-async def test_models_without_an_active_version_and_unknown_ones(store, serve):
+async def test_unknown_models_and_models_without_an_active_version_are_answered_with_404(store, serve):
     model = store.model()
     async with serve(store.address) as client:
         response = await client.lookup(model, "a")
@@ -161,7 +164,7 @@ async def test_models_without_an_active_version_and_unknown_ones(store, serve):
         assert (response.status_code, response.json()["title"]) == (404, "Unknown entity type")
 
 
-async def test_ids_that_cannot_be(wire, serve):
+async def test_invalid_ids_are_named(wire, serve):
     longest = "é" * (MAX_ENTITY_ID_BYTES // 2) + "e"
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         assert (await client.lookup("m", longest)).json()["entity_id"] == longest
@@ -181,7 +184,7 @@ async def test_ids_that_cannot_be(wire, serve):
     assert wire.reads == [[longest.encode()]]
 
 
-async def test_bodies_that_cannot_be(wire, serve):
+async def test_invalid_bodies_are_named(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_batch=3) as client:
         for body, field, message in (
             (b'{"entity_ids":[]}', "entity_ids", "at least 1 item"),
@@ -206,7 +209,7 @@ async def test_bodies_that_cannot_be(wire, serve):
     assert wire.reads == []
 
 
-async def test_queries_that_cannot_be(wire, serve):
+async def test_invalid_queries_are_named(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         for query, field in (
             ("version=new", "version"),
@@ -226,33 +229,43 @@ async def test_a_body_that_is_too_long_is_refused(wire, serve):
     assert "send smaller batches" in response.json()["detail"]
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(wire, serve):
+async def test_a_body_that_is_too_late_is_refused(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", body_seconds=0.1) as client:
         reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
         head = b"POST /v1/models/m/predictions:batchGet HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\n"
         writer.write(head + b'Content-Length: 20\r\n\r\n{"entity_ids"')
-        answer = await reader.read()  # until the service closes the connection
+        # The service closes the connection after the answer.
+        answer = await reader.read()
         writer.close()
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout")
     assert b"application/problem+json" in answer
     assert b"send it faster, or smaller batches" in answer
 
 
-async def test_routes_that_are_not(wire, serve):
+async def test_unknown_routes_and_methods_are_answered_with_problems(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         for response, status in (
             (await client.get("/v2/models"), 404),
             (await client.get("/v1/models/"), 404),
+            (await client.get("/v1/models/m/versions/1/predictions/a"), 404),
+            (await client.post("/v1/models/m/predictions/a"), 405),
             (await client.delete("/v1/models/m"), 405),
         ):
             assert response.status_code == status
             assert response.headers["content-type"] == "application/problem+json"
             assert response.json()["status"] == status
             assert response.request.url.path in response.json()["detail"]
-        assert response.headers["allow"] == "GET"
+            assert status == 404 or response.headers["allow"] == "GET"
+    assert wire.reads == []
 
 
-async def test_the_models(store, serve):
+async def test_a_route_below_a_lookup_is_refused_because_it_would_never_be_called():
+    path = "/v1/models/{model}/predictions/{entity_id}/history"
+    with pytest.raises(ValueError, match="is never called"):
+        refuse_shadowed([Route("/v1/models", print), Route(path, print)])
+
+
+async def test_the_models_have_their_versions(store, serve):
     model = store.model()
     first = store.refresh(model, {"a": b"1", "b": b"1"})
     second = store.refresh(model, {"a": b"2", "b": None})
@@ -272,13 +285,13 @@ async def test_the_models(store, serve):
     assert [m["model"] for m in models] == sorted(m["model"] for m in models)
 
 
-async def test_every_request_is_of_one_version_while_versions_change(store, serve, eventually):
+async def test_every_answer_is_of_one_version_while_versions_change(store, serve, eventually):
     ids = [f"e{n}" for n in range(40)]
     model = store.model()
     contents = {}
 
     def refresh(number):
-        """A version in which half of the predictions change, and one vanishes or comes back."""
+        """Promote a version in which half of the predictions change, and one disappears or returns."""
         last = contents[max(contents)] if contents else dict.fromkeys(ids)
         changed = {i: b"%d" % number for n, i in enumerate(ids) if not contents or n % 2 == number % 2}
         changed[ids[0]] = None if number % 2 else b"%d" % number

@@ -1,4 +1,4 @@
-"""The settings, and what is said of bad ones."""
+"""The settings, and the errors of invalid ones."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_the_environment_sets_them(environment):
     assert (settings.project, settings.instance, settings.app_profile, settings.max_batch) == ("p", "i", "", 10)
 
 
-def test_what_is_missing_is_named(environment):
+def test_missing_settings_are_named(environment):
     environment.delenv("SERVING_PROJECT")
     environment.delenv("SERVING_INSTANCE")
     with pytest.raises(ValueError, match="SERVING_PROJECT is not set; set it to the Google Cloud project") as error:
@@ -42,9 +42,15 @@ def test_what_is_missing_is_named(environment):
         ("SERVING_REGISTRY_STALE_SECONDS", "1", "SERVING_REGISTRY_STALE_SECONDS .* must be above"),
     ],
 )
-def test_bad_values_are_named(environment, variable, value, message):
+def test_invalid_values_are_named(environment, variable, value, message):
     environment.setenv(variable, value)
     with pytest.raises(ValueError, match=message):
+        Settings.from_environment()
+
+
+def test_a_renamed_setting_is_refused_with_its_new_name(environment):
+    environment.setenv("SERVING_MAX_READS_PER_LANE", "8")
+    with pytest.raises(ValueError, match="SERVING_MAX_READS_PER_LANE is now SERVING_MAX_READS_PER_VERSION"):
         Settings.from_environment()
 
 
@@ -66,7 +72,7 @@ def test_tokens_need_an_issuer_whose_keys_can_be_trusted(environment):
         assert Settings.from_environment().jwt_keys_url == url
 
 
-def test_the_log_gets_all_of_them_but_secrets():
+def test_the_log_has_all_settings_but_secrets():
     class WithSecrets(Settings):
         key: SecretStr = SecretStr("the key")
         hidden: str = Field(default="hidden too", repr=False)
@@ -77,7 +83,7 @@ def test_the_log_gets_all_of_them_but_secrets():
     assert "the key" not in str(shown)
 
 
-def test_the_documentation_has_them_all():
+def test_the_documentation_has_all_settings():
     documented = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
     table = documented.partition("settings.py -->\n")[2].partition("<!-- end of settings -->")[0]
     assert table == "".join(f"| {row} |\n" for row in settings_table())

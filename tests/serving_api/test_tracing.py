@@ -1,4 +1,4 @@
-"""Traces, as they arrive at a collector."""
+"""Traces, as a collector receives them."""
 
 import asyncio
 import gzip
@@ -24,7 +24,7 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 class Collector:
-    """Takes OTLP over HTTP."""
+    """Receives OTLP over HTTP."""
 
     def __init__(self):
         self.requests = []
@@ -51,7 +51,7 @@ class Collector:
 
 @pytest.fixture
 def collector(monkeypatch):
-    """A collector that the environment names."""
+    """A collector that the environment variables name."""
     with _listening() as (collector, url):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         yield collector
@@ -128,7 +128,7 @@ async def test_a_lookup_is_a_span_of_the_clients_trace_with_its_read_below(wire,
     assert b"secret" not in b"".join(request.SerializeToString() for request in collector.requests)
 
 
-async def test_each_who_shares_a_read_has_it_in_their_trace(wire, serve, collector):
+async def test_a_shared_read_is_in_the_trace_of_each_request(wire, serve, collector):
     wire.hold(b"k0")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_reads_per_version=1) as client:
         first = asyncio.create_task(client.lookup("m", "k0"))
@@ -161,7 +161,7 @@ async def test_failures_are_errors_in_the_trace(wire, serve, collector):
     assert len(collector.spans("GET")) == 1
 
 
-async def test_the_standard_variables_sample_and_name(wire, serve, collector, monkeypatch):
+async def test_the_standard_variables_set_sampling_and_name(wire, serve, collector, monkeypatch):
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "ours")
@@ -174,7 +174,7 @@ async def test_the_standard_variables_sample_and_name(wire, serve, collector, mo
     assert collector.resource["service.name"] == "ours"
 
 
-async def test_a_collector_that_is_down_costs_no_answer(wire, serve, monkeypatch):
+async def test_lookups_are_answered_while_the_collector_is_down(wire, serve, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         for n in range(20):

@@ -1,4 +1,4 @@
-"""Connections that are kept: warm, replaced when they end, in TLS and with a token that is renewed."""
+"""The pool of connections: warmed, replaced, with TLS and with access tokens that are renewed."""
 
 import asyncio
 import itertools
@@ -30,7 +30,7 @@ WAIT = 5.0
 
 
 class Server:
-    """A Bigtable that keeps the headers and requests of its calls."""
+    """A server that records the requests and headers of its calls."""
 
     def __init__(self):
         self.warmed = []
@@ -89,7 +89,7 @@ async def until_read(channel):
 
 
 @pytest.mark.asyncio
-async def test_connections_are_warm_and_calls_say_where_they_go():
+async def test_connections_are_warmed_and_calls_have_routing_headers():
     server = Server()
     async with (
         server.listening() as port,
@@ -105,7 +105,7 @@ async def test_connections_are_warm_and_calls_say_where_they_go():
 
 
 @pytest.mark.asyncio
-async def test_the_deadline_goes_along():
+async def test_calls_have_a_deadline():
     server = Server()
     left = []
 
@@ -123,7 +123,7 @@ async def test_the_deadline_goes_along():
 
 
 @pytest.mark.asyncio
-async def test_a_server_that_is_restarted_is_found_again():
+async def test_the_channel_reconnects_to_a_restarted_server():
     server = Server()
     async with AsyncExitStack() as stack:
         async with server.listening() as port:
@@ -138,7 +138,7 @@ async def test_a_server_that_is_restarted_is_found_again():
 
 
 @pytest.mark.asyncio
-async def test_a_server_that_is_away_at_the_start_is_found_later():
+async def test_the_channel_connects_to_a_server_that_starts_later():
     server = Server()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -159,12 +159,13 @@ async def test_a_connection_is_replaced_before_it_is_too_old(monkeypatch):
         Channel.open(Target("127.0.0.1", port), INSTANCE, "", 1, Metrics()) as channel,
     ):
         async with asyncio.timeout(WAIT):
-            while len(server.warmed) < 4:  # three replacements, during which no call fails
+            # No call fails during three replacements.
+            while len(server.warmed) < 4:
                 assert await read(channel) == b"z"
 
 
 @pytest.mark.asyncio
-async def test_a_server_that_has_gone_silent_is_left(monkeypatch):
+async def test_a_connection_to_a_silent_server_is_closed(monkeypatch):
     monkeypatch.setattr("serving_api.bigtable.channel._PING_SECONDS", 0.05)
     monkeypatch.setattr("serving_api.bigtable.channel._PONG_SECONDS", 0.2)
     server = Server()
@@ -196,7 +197,7 @@ async def test_a_server_that_has_gone_silent_is_left(monkeypatch):
 
 @contextmanager
 def certificate(tmp_path):
-    """A certificate of 127.0.0.1; yields its file, and gRPC's credentials for a server."""
+    """A certificate of localhost; yields its file, and gRPC's credentials for a server."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -223,7 +224,7 @@ def certificate(tmp_path):
 
 @contextmanager
 def token_server(seconds):
-    """Google's token endpoint, whose tokens last so many seconds; yields its address."""
+    """A stand-in for Google's token endpoint, whose tokens are valid for `seconds`; yields its URL."""
     given = itertools.count()
 
     class Handler(BaseHTTPRequestHandler):
@@ -254,7 +255,7 @@ def credentials_of(token_uri):
 
 
 @pytest.mark.asyncio
-async def test_google_is_spoken_to_in_tls_and_with_a_token_that_is_renewed(tmp_path):
+async def test_calls_use_tls_and_an_access_token_that_is_renewed(tmp_path):
     server = Server()
     with certificate(tmp_path) as (ca, server_credentials), token_server(2) as token_uri:
         async with server.listening(credentials=server_credentials) as port:
@@ -272,7 +273,7 @@ async def test_google_is_spoken_to_in_tls_and_with_a_token_that_is_renewed(tmp_p
 
 
 @pytest.mark.asyncio
-async def test_a_server_that_cannot_prove_who_it_is_is_not_spoken_to(tmp_path):
+async def test_a_server_without_a_trusted_certificate_gets_no_call(tmp_path):
     server = Server()
     with certificate(tmp_path) as (_, server_credentials):
         async with server.listening(credentials=server_credentials) as port:
@@ -283,7 +284,7 @@ async def test_a_server_that_cannot_prove_who_it_is_is_not_spoken_to(tmp_path):
     assert server.warmed == []
 
 
-def test_the_emulator_is_named_with_its_port():
+def test_the_address_of_an_emulator_has_a_port():
     assert Target.from_environment({"BIGTABLE_EMULATOR_HOST": "[::1]:8086"}) == Target("::1", 8086)
     with pytest.raises(ValueError, match="BIGTABLE_EMULATOR_HOST is 'localhost'; give it as HOST:PORT"):
         Target.from_environment({"BIGTABLE_EMULATOR_HOST": "localhost"})

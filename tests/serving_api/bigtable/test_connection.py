@@ -1,4 +1,4 @@
-"""One connection, against gRPC's own server, and against a server that a test plays byte by byte."""
+"""A connection, tested with gRPC's own server, and with a server that a test plays byte by byte."""
 
 import asyncio
 import struct
@@ -24,7 +24,7 @@ def head(method="Echo"):
 
 
 async def messages(request, _context):
-    """`N:SIZE` asks for N messages of a size."""
+    """Answer `N:SIZE` with N messages of that size."""
     number, size = map(int, request.split(b":")[:2])
     for n in range(number):
         yield b"%d" % (n % 10) * size
@@ -46,7 +46,7 @@ async def length(request, _context):
 
 @asynccontextmanager
 async def grpc_server(**options):
-    """gRPC's own server; yields its port."""
+    """Run gRPC's own server; yields its port."""
     server = grpc.aio.server(options=list(options.items()))
     methods = {"Echo": messages, "Refuse": refuse, "Hold": hold, "Length": length}
     handlers = {name: grpc.unary_stream_rpc_method_handler(method) for name, method in methods.items()}
@@ -117,7 +117,7 @@ async def test_a_failure_ends_a_call_and_leaves_the_others():
 
 
 @pytest.mark.asyncio
-async def test_a_call_that_is_given_up_hears_nothing_more():
+async def test_a_cancelled_call_receives_nothing_more():
     heard = []
     first = asyncio.Event()
 
@@ -144,15 +144,15 @@ async def test_a_connection_that_is_lost_fails_its_calls_and_takes_no_more():
     async with grpc_server() as port, connected(port) as connection:
         answer = Answer()
         connection.call(head("Hold"), b"", answer)
-        connection.abort("no sign of life")
-        with pytest.raises(ConnectionClosedError, match="no sign of life"):
+        connection.abort("no answer to a ping")
+        with pytest.raises(ConnectionClosedError, match="no answer to a ping"):
             await answer.whole(WAIT)
-        with pytest.raises(ConnectionClosedError, match="no sign of life"):
+        with pytest.raises(ConnectionClosedError, match="no answer to a ping"):
             connection.call(head(), b"1:1", Answer())
 
 
 @pytest.mark.asyncio
-async def test_a_sign_of_life_comes_back():
+async def test_pings_are_acknowledged():
     async with grpc_server() as port, connected(port) as connection:
         async with asyncio.timeout(WAIT):
             await asyncio.gather(connection.ping(), connection.ping())
@@ -160,7 +160,7 @@ async def test_a_sign_of_life_comes_back():
 
 
 class Played:
-    """A connection whose server the test plays: what is written to it is kept, what it gets is up to the test."""
+    """A connection whose server the test plays: it records what is written, and `send` gives it bytes."""
 
     def __init__(self):
         self.written = b""
@@ -181,7 +181,7 @@ class Played:
         self.closed = True
 
     def frames(self):
-        """What the connection has written since the last call: (type, flags, stream, payload)."""
+        """The frames written since the last call, as (type, flags, stream, payload)."""
         data, self.written = self.written, b""
         found = []
         while data:
@@ -210,8 +210,8 @@ def message(payload):
     frame_bytes=st.integers(1, 50),
     order=st.randoms(use_true_random=False),
 )
-def test_however_the_bytes_are_cut_the_messages_are_the_same(answers, cuts, frame_bytes, order):
-    """Messages are cut into frames, frames of all calls are mixed, and the bytes come in pieces."""
+def test_the_messages_do_not_depend_on_how_the_bytes_are_cut(answers, cuts, frame_bytes, order):
+    """Messages are cut into frames, the frames of all calls are mixed, and the bytes arrive in pieces."""
 
     async def main():
         played = Played()
@@ -243,7 +243,7 @@ def test_however_the_bytes_are_cut_the_messages_are_the_same(answers, cuts, fram
 
 
 @pytest.mark.asyncio
-async def test_a_server_that_goes_away_finishes_what_it_has_taken():
+async def test_goaway_fails_only_the_calls_that_the_server_will_not_answer():
     played = Played()
     first, second = Answer(), Answer()
     played.connection.call(head(), b"", first)
@@ -301,7 +301,8 @@ async def test_an_answer_that_is_not_grpc_is_a_failure_at_once():
     with pytest.raises(CallError, match="UNAVAILABLE: HTTP status 502"):
         await answer.whole(WAIT)
     assert [kind for kind, *_ in played.frames()] == [frames.RST_STREAM]
-    played.send(frame(frames.DATA, 0, 1, b"<html>"))  # and what follows is ignored
+    # The body is ignored.
+    played.send(frame(frames.DATA, 0, 1, b"<html>"))
 
 
 @pytest.mark.asyncio
@@ -314,7 +315,7 @@ async def test_an_answer_that_is_not_grpc_is_a_failure_at_once():
         frame(frames.HEADERS, frames.END_HEADERS | frames.PADDED, 1, b"\x30"),
     ],
 )
-async def test_a_server_that_breaks_the_protocol_is_left(sent):
+async def test_a_connection_to_a_server_that_breaks_the_protocol_is_closed(sent):
     played = Played()
     answer = Answer()
     played.connection.call(head(), b"", answer)
@@ -327,7 +328,7 @@ async def test_a_server_that_breaks_the_protocol_is_left(sent):
 
 
 @pytest.mark.asyncio
-async def test_headers_may_come_in_parts():
+async def test_headers_may_arrive_in_several_frames():
     played = Played()
     answer = Answer()
     played.connection.call(head(), b"", answer)
@@ -352,14 +353,15 @@ async def test_the_servers_settings_and_pings_are_answered():
 
 
 @pytest.mark.asyncio
-async def test_calls_above_the_servers_bound_wait_for_their_turn():
+async def test_calls_above_the_servers_limit_wait():
     played = Played()
     played.send(frame(frames.SETTINGS, 0, 0, struct.pack(">HL", frames.MAX_CONCURRENT_STREAMS, 2)))
     answers = [Answer() for _ in range(5)]
     streams = [played.connection.call(head(), b"", answer) for answer in answers]
     assert played.connection.load == 5
     assert {stream for kind, _, stream, _ in played.frames() if kind == frames.HEADERS} == {1, 3}
-    streams[2].cancel()  # which had to wait
+    # The third call waits.
+    streams[2].cancel()
     played.send(played.headers(1, [("grpc-status", "0")], last=True))
     assert await answers[0].whole(WAIT) == b""
     assert {stream for kind, _, stream, _ in played.frames() if kind == frames.HEADERS} == {5}
@@ -369,7 +371,7 @@ async def test_calls_above_the_servers_bound_wait_for_their_turn():
 
 
 @pytest.mark.asyncio
-async def test_the_server_may_send_on_when_much_has_come():
+async def test_the_receive_window_is_extended():
     played = Played()
     played.connection._received = 2**30
     played.send(frame(frames.DATA, 0, 99, bytes(10)))

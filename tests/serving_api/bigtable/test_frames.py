@@ -1,4 +1,4 @@
-"""What goes over the wire, read back by another implementation of the same RFCs."""
+"""Frames and header fields, decoded by another implementation of the RFCs, and status codes."""
 
 import pytest
 from hpack import Decoder
@@ -12,13 +12,13 @@ TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, m
 
 
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=5))
-def test_header_fields_are_decoded_as_they_were(fields):
+def test_header_fields_survive_encoding_and_decoding(fields):
     block = b"".join(frames.header_field(*field) for field in fields)
     assert Decoder(max_header_list_size=1 << 20).decode(block) == fields
 
 
 @given(st.binary(max_size=50), st.integers(0, 30), st.booleans())
-def test_padding_and_priority_are_taken_off(content, padding, has_priority):
+def test_padding_and_priority_are_removed(content, padding, has_priority):
     payload = bytes((padding,)) + (b"\0" * 5 if has_priority else b"") + content + bytes(padding)
     flags = frames.PADDED | (frames.PRIORITY if has_priority else 0)
     assert frames.unpadded(flags, payload) == content

@@ -1,4 +1,4 @@
-"""The callers file, and the command that makes entries for it."""
+"""The callers file, the command that creates API keys for it, and rate limits."""
 
 import json
 import subprocess
@@ -6,7 +6,10 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from serving_api.access.callers import RateLimit
 from serving_api.access.callers_file import read_callers_file
 
 
@@ -25,7 +28,7 @@ from serving_api.access.callers_file import read_callers_file
         ('{"callers": [{"name": "a", "models": [], "requests_per_second": 0}]}', "requests_per_second: Input should"),
     ],
 )
-def test_a_broken_callers_file_says_where(tmp_path, content, message):
+def test_the_error_of_an_invalid_callers_file_names_the_field(tmp_path, content, message):
     path = tmp_path / "callers.json"
     if content is not None:
         path.write_text(content)
@@ -34,19 +37,19 @@ def test_a_broken_callers_file_says_where(tmp_path, content, message):
     assert message in str(error.value)
 
 
-def make_key(*options):
+def create_key(*options):
     return subprocess.run(
         [sys.executable, "-m", "serving_api.create_key", *options], capture_output=True, text=True, check=False
     )
 
 
 @pytest.mark.asyncio
-async def test_the_command_makes_keys_that_work(wire, serve, tmp_path):
+async def test_the_command_creates_keys_that_work(wire, serve, tmp_path):
     rights = ("--models", "m", "n", "--preview", "--requests-per-second", "100", "--days", "30")
-    made = make_key("--name", "shop", *rights)
-    key = made.stderr.split()[-1]
-    entry = json.loads(made.stdout)
-    assert key not in made.stdout
+    created = create_key("--name", "shop", *rights)
+    key = created.stderr.split()[-1]
+    entry = json.loads(created.stdout)
+    assert key not in created.stdout
     assert (entry["models"], entry["preview"], entry["requests_per_second"]) == (["m", "n"], True, 100)
     assert "metrics" not in entry
     remains = datetime.fromisoformat(entry["keys"][0]["expires"]) - datetime.now(UTC)
@@ -59,8 +62,23 @@ async def test_the_command_makes_keys_that_work(wire, serve, tmp_path):
     assert answer.status_code == 200
 
 
-def test_the_command_names_what_is_wrong():
-    made = make_key("--name", "two words")
-    assert made.returncode == 1
-    assert "--name 'two words': String should match" in made.stderr
-    assert not made.stdout
+def test_the_command_names_an_invalid_option():
+    created = create_key("--name", "two words")
+    assert created.returncode == 1
+    assert "--name 'two words': String should match" in created.stderr
+    assert not created.stdout
+
+
+@given(rate=st.floats(0.01, 1000), pauses=st.lists(st.floats(0, 3), min_size=1, max_size=60))
+def test_the_rate_is_never_exceeded_beyond_a_burst_of_one_second(rate, pauses):
+    limit = RateLimit(rate)
+    now, taken = 1000.0, []
+    for pause in pauses:
+        now += pause
+        if wait := limit.take(now):
+            now += wait + 1e-9
+            assert limit.take(now) == 0, "a request is admitted after the time that the refusal told"
+        taken.append(now)
+    for first, start in enumerate(taken):
+        for last in range(first, len(taken)):
+            assert last - first + 1 <= max(rate, 1) + (taken[last] - start) * rate + 1e-3
