@@ -1,9 +1,9 @@
-// Requests to the service that this page came from.
+// Requests to the service that sent this page.
 
 const KEY = "foreserve-api-key";
 const TIMEOUT_MS = 10_000;
 
-/** An answer that is not the one asked for; `status` is 0 where none came. */
+/** A request that was not answered as wanted. `status` is the HTTP status, or 0 if there was no answer. */
 export class Problem extends Error {
   constructor(status, title, detail) {
     super(detail);
@@ -11,13 +11,13 @@ export class Problem extends Error {
     this.title = title;
   }
 
-  /** What a problem document (RFC 9457) says, or what its status says where there is none. */
+  /** The problem in an answer: its problem document (RFC 9457), or its status if it has none. */
   static of(response, text) {
     let document = {};
     try {
       document = JSON.parse(text) ?? {};
     } catch {
-      // a proxy's page, perhaps: its status has to do
+      // The answer may be the HTML page of a proxy. Its status must do.
     }
     const retry = response.headers.get("Retry-After");
     const detail = document.detail ?? `The service answered with HTTP ${response.status}.`;
@@ -31,8 +31,8 @@ export const hasKey = () => sessionStorage.getItem(KEY) !== null;
 export const useKey = (key) => sessionStorage.setItem(KEY, key);
 
 /**
- * Gets a path, relative to this page: the response, its body as text, and the milliseconds until all of it was here.
- * Throws a Problem if there is no answer. An answer of 401 is announced as the event `unauthorized` of the window.
+ * Gets a path relative to this page. Returns the response, its body as text, and the milliseconds until its last byte.
+ * Throws a Problem if there is no answer. A status of 401 dispatches the event `unauthorized` of the window.
  */
 export async function ask(path) {
   const headers = hasKey() ? { "X-API-Key": sessionStorage.getItem(KEY) } : {};
@@ -45,19 +45,19 @@ export async function ask(path) {
     return { response, text, milliseconds };
   } catch (error) {
     const reason =
-      error.name === "TimeoutError" ? `nothing came within ${TIMEOUT_MS / 1000} s` : "it cannot be reached";
+      error.name === "TimeoutError" ? `nothing arrived within ${TIMEOUT_MS / 1000} s` : "it cannot be reached";
     throw new Problem(0, "No answer", `The service did not answer: ${reason}.`);
   }
 }
 
-/** The body of a path. Throws a Problem unless it is there. */
+/** Gets the body of a path. Throws a Problem if the status is not a success. */
 export async function get(path) {
   const { response, text } = await ask(path);
   if (!response.ok) throw Problem.of(response, text);
   return text;
 }
 
-/** The durations in milliseconds of a `Server-Timing` header, by name, in their order. */
+/** The metrics of a `Server-Timing` header, as pairs of name and milliseconds in their order. */
 export function serverTimings(header) {
   const durations = (header ?? "").split(",").map((metric) => {
     const [name, ...parameters] = metric.split(";").map((part) => part.trim());

@@ -1,4 +1,4 @@
-// The chart of the live latency: percentiles on a logarithmic axis, and below them lookups a second.
+// The chart of the live latency: percentiles on a logarithmic axis, and lookups a second below them.
 
 import { count, measure } from "./dom.js";
 import { quantile, total } from "./metrics.js";
@@ -13,7 +13,8 @@ const LEFT = 56;
 const RIGHT = 10;
 const TOP = 14;
 const RATE_HEIGHT = 40;
-const NARROW = 420; // where every other minute has a label
+/** Below this width, only every other minute has a label. */
+const NARROW = 420;
 
 function svg(name, attributes, text = "") {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -22,13 +23,13 @@ function svg(name, attributes, text = "") {
   return element;
 }
 
-/** The least of 1, 2, 5, 10, 20, … that is not below a value. */
+/** The smallest of 1, 2, 5, 10, 20, … that is at least `value`. */
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(1, value)));
   return [1, 2, 5, 10].map((step) => step * power).find((candidate) => candidate >= value);
 }
 
-/** The powers of ten around some values, for a logarithmic axis; around 1 to 100 without values. */
+/** The powers of ten that enclose the values and the range from 1 to 100, for a logarithmic axis. */
 function decades(values) {
   const lowest = Math.floor(Math.log10(Math.min(1, ...values)));
   const highest = Math.ceil(Math.log10(Math.max(100, ...values)));
@@ -42,7 +43,7 @@ function gridLine(y, label) {
   ];
 }
 
-/** A path through points [x, y]; it breaks where y is null. A point on its own is drawn as a dot. */
+/** A path through points [x, y], interrupted at points with y = null. A single point is drawn as a dot. */
 function path(points) {
   let pen = "M";
   return points
@@ -59,7 +60,7 @@ function path(points) {
     .join("");
 }
 
-/** Draws intervals that ended in the `spanSeconds` before `now` (milliseconds, as those of the intervals). */
+/** Draws the intervals of the last `spanSeconds` before `now`, which is in milliseconds like the intervals' times. */
 export function draw(element, intervals, now, spanSeconds) {
   const { clientWidth: width, clientHeight: height } = element;
   const rateBottom = height - 24;

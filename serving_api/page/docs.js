@@ -1,4 +1,4 @@
-// Swagger UI on the service's own OpenAPI document. No validator badge, which would ask a server elsewhere.
+// Swagger UI for the OpenAPI document, without the validator badge, which would send a request to another server.
 
 SwaggerUIBundle({
   url: "openapi.json",

@@ -1,8 +1,8 @@
-// Elements, and numbers as people read them.
+// Elements, and formats of numbers.
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element: its name and classes (`p.quiet`), its properties if the next argument has them, and its children. */
+/** Creates an element from a name with classes (`p.quiet`), an optional object of properties, and children. */
 export function h(selector, ...children) {
   const [name, ...classes] = selector.split(".");
   const element = document.createElement(name);
@@ -16,30 +16,30 @@ export function h(selector, ...children) {
   return element;
 }
 
-/** The groups of a description list: a term and its description for each pair. */
+/** Creates the groups of a description list from pairs of term and description. */
 export const facts = (pairs) => pairs.map(([term, description]) => h("div", h("dt", term), h("dd", description)));
 
-/** Sets text only where it changes, so that screen readers hear only changes. */
+/** Sets the text of an element if it changes, so that screen readers announce only changes. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
 export const count = (number) => number.toLocaleString("en");
 
-/** A number with four significant digits. */
+/** Formats a number with four significant digits. */
 export const measure = (number) => number.toLocaleString("en", { maximumSignificantDigits: 4 });
 
-/** A signed number with two significant digits. */
+/** Formats a number with a sign and two significant digits. */
 export const difference = (number) =>
   number.toLocaleString("en", { maximumSignificantDigits: 2, signDisplay: "exceptZero" });
 
-/** A latency in milliseconds, as `0.85 ms`, `12.3 ms` or `1.25 s`. */
+/** Formats a latency in milliseconds as `0.85 ms`, `12.3 ms` or `1.25 s`. */
 export function latency(milliseconds) {
   if (milliseconds >= 1000) return `${(milliseconds / 1000).toFixed(2)} s`;
   return `${milliseconds.toFixed(milliseconds < 10 ? 2 : 1)} ms`;
 }
 
-/** A time span in its two largest units, as `3 h 5 min`. */
+/** Formats seconds in the two largest units, as `3 h 5 min`. */
 export function span(seconds) {
   const units = [
     ["d", 86400],

@@ -1,12 +1,13 @@
-// JSON laid out for reading. Its tokens stay as they came: parsing would round large numbers and drop repeated names.
+// JSON formatted for reading. Its tokens are kept: parsing would round large numbers and drop repeated names.
 
 const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s"{}[\],:]+/gs;
 const CLOSING = { "{": "}", "[": "]" };
 
-/** The pieces of a JSON text, each as its kind (key, string, number, word or layout) and its text. */
+/** The pieces of a JSON text, as pairs of kind (key, string, number, word or layout) and text. */
 export function* pieces(text) {
   if (text.replace(TOKEN, "").trim()) {
-    yield ["word", text]; // not JSON
+    // The text is not JSON.
+    yield ["word", text];
     return;
   }
   const tokens = [...text.matchAll(TOKEN)];
@@ -35,5 +36,5 @@ export function* pieces(text) {
   }
 }
 
-/** A JSON text laid out for reading, as one string. */
+/** Formats a JSON text for reading. */
 export const formatted = (text) => [...pieces(text)].map(([, piece]) => piece).join("");

@@ -1,4 +1,4 @@
-// The live latency: reads /metrics again and again, and shows what happened in between.
+// The live latency: reads /metrics periodically, and shows the difference between readings.
 
 import { get, Problem } from "./api.js";
 import { draw, PERCENTILES } from "./chart.js";
@@ -7,7 +7,8 @@ import { between, quantile, reading, together, total } from "./metrics.js";
 
 const EVERY_MS = 2_000;
 const SPAN_SECONDS = 300;
-const LONGEST_GAP_MS = 5 * EVERY_MS; // after which an interval would hide more than it shows
+/** The longest interval that is shown. A longer one would average too much. */
+const MAX_INTERVAL_MS = 5 * EVERY_MS;
 
 let last = null;
 let intervals = [];
@@ -52,7 +53,7 @@ function show() {
 async function read() {
   const text = await get("metrics");
   const next = reading(text, performance.now());
-  const interval = last && next.at - last.at <= LONGEST_GAP_MS ? between(last, next) : null;
+  const interval = last && next.at - last.at <= MAX_INTERVAL_MS ? between(last, next) : null;
   last = next;
   intervals = intervals.filter(({ to }) => next.at - to < SPAN_SECONDS * 1000);
   if (interval) intervals.push(interval);
@@ -70,7 +71,7 @@ async function tick() {
   setTimeout(tick, EVERY_MS);
 }
 
-/** Shows the latency, and keeps showing it; stops at an answer of 401. */
+/** Starts to show the latency. It stops at an answer with status 401. */
 export function start() {
   tick();
 }

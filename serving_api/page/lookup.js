@@ -1,10 +1,11 @@
-// The lookup box: one prediction, as it came, and how long it took.
+// The lookup form: the answer of one lookup, and its timing.
 
 import { ask, Problem, serverTimings } from "./api.js";
 import { $, facts, h, latency } from "./dom.js";
 import { pieces } from "./json.js";
 
-const NAMES = { total: "The service's own time", bigtable: "of it Bigtable" }; // of Server-Timing
+/** The labels of the metrics of Server-Timing. */
+const LABELS = { total: "Time in the service", bigtable: "of which Bigtable" };
 
 let shown = "";
 
@@ -21,7 +22,7 @@ function outcome(kind, title, detail) {
 
 function path(model, entity) {
   if (entity === "." || entity === "..") {
-    throw new Problem(0, "Cannot be asked for here.", `A browser drops "${entity}" from a path; use batchGet.`);
+    throw new Problem(0, "Cannot be looked up here.", `Browsers remove "${entity}" from paths; use batchGet.`);
   }
   return `v1/models/${encodeURIComponent(model)}/predictions/${encodeURIComponent(entity)}`;
 }
@@ -29,8 +30,9 @@ function path(model, entity) {
 async function lookup() {
   try {
     const { response, text, milliseconds } = await ask(path($("model").value, $("entity").value));
-    const timings = serverTimings(response.headers.get("Server-Timing")).reverse(); // the total, which is last, first
-    const durations = timings.map(([name, duration]) => [NAMES[name] ?? name, latency(duration)]);
+    // The total is the last metric, and is shown first.
+    const timings = serverTimings(response.headers.get("Server-Timing")).reverse();
+    const durations = timings.map(([name, duration]) => [LABELS[name] ?? name, latency(duration)]);
     $("timing").replaceChildren(...facts([["Measured in this browser", latency(milliseconds)], ...durations]));
     shown = text;
     show();
@@ -48,7 +50,7 @@ async function lookup() {
   }
 }
 
-/** Makes the lookup box work. */
+/** Connects the form to the service. */
 export function start() {
   $("lookup").addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -59,7 +61,7 @@ export function start() {
   for (const choice of document.querySelectorAll('input[name="view"]')) choice.addEventListener("change", show);
 }
 
-/** Offers models to look up, and keeps the one that was chosen. */
+/** Offers models in the form, and keeps the one that is selected. */
 export function offer(names) {
   const select = $("model");
   if (names.join() !== [...select.options].map((option) => option.value).join()) {

@@ -1,8 +1,9 @@
-// The models: which version is served, how it came about, and what was there before.
+// The models: the active version of each, the details of its refresh, and the history of versions.
 
 import { $, count, difference, facts, h, latency, measure, say, span } from "./dom.js";
 
-const shown = new Map(); // by model: what was last shown of it, and its element
+/** The last shown state of a model and its element, by model. */
+const shown = new Map();
 
 function time(version) {
   const iso = new Date(version).toISOString();
@@ -21,11 +22,12 @@ function table(label, head, rows) {
 
 const panel = (title, ...children) => h("section", h("h4", title), ...children);
 
-/** How good the model is, in the words of ML.EVALUATE, and what the quality gate made of it. */
+/** The metrics of ML.EVALUATE, and the decision of the quality gate. */
 function quality(name, { metrics, quality_gate: gate, bigquery_model: predictor }) {
   const made = predictor ? h("p.quiet", "Predicted by ", h("code", predictor)) : null;
   if (!metrics) {
-    return panel("Model quality", h("p", "No evaluation: the model of an earlier version was used again."), made);
+    const reused = h("p", "No evaluation: the BigQuery model of an earlier version was used again.");
+    return panel("Model quality", reused, made);
   }
   const { candidate, champion } = metrics;
   const rows = Object.entries(candidate).map(([metric, value]) => {
@@ -33,7 +35,7 @@ function quality(name, { metrics, quality_gate: gate, bigquery_model: predictor 
     const compared = before === undefined ? ["–", "–"] : [measure(before), difference(value - before)];
     return [metric, measure(value), ...(champion ? compared : [])];
   });
-  const head = ["Metric", "New", ...(champion ? ["Before", "Change"] : [])];
+  const head = ["Metric", "Candidate", ...(champion ? ["Champion", "Change"] : [])];
   return panel("Model quality", gate ? verdict(gate) : null, table(`Metrics of ${name}`, head, rows), made);
 }
 
@@ -43,7 +45,7 @@ function verdict({ accepted, reasons }) {
   return h("p", h("span.pill.good", "Accepted"), broken ? ` although ${broken}.` : " by the quality gate.");
 }
 
-/** How much of the version is new, as a bar and in numbers. */
+/** The numbers of written, unchanged and removed predictions, as a bar and as text. */
 function changes({ predictions, written, unchanged, tombstones }) {
   const parts = [
     ["written", "Written", written],
@@ -60,7 +62,7 @@ function changes({ predictions, written, unchanged, tombstones }) {
   return panel("Predictions", h("p.figure", count(predictions)), bar, h("dl.readouts.keyed", ...numbers));
 }
 
-/** What the smoke test measured before anyone was served from the version. */
+/** The results of the smoke test. */
 function smokeTest({ requests, rate, errors, mismatches, p50_ms, p95_ms, p99_ms, max_ms, objective_p99_ms }) {
   const latencies = { p50: p50_ms, p95: p95_ms, p99: p99_ms, Slowest: max_ms };
   return panel(
@@ -68,7 +70,7 @@ function smokeTest({ requests, rate, errors, mismatches, p50_ms, p95_ms, p99_ms,
     h("dl.readouts.even", ...facts(Object.entries(latencies).map(([name, value]) => [name, latency(value)]))),
     h(
       "p.quiet",
-      `${count(requests)} lookups, ${measure(rate)} a second, before anyone was served from this version: `,
+      `${count(requests)} lookups, ${measure(rate)} a second, before this version was promoted: `,
       `${count(errors)} errors, ${count(mismatches)} wrong answers. `,
       `Objective: p99 at most ${measure(objective_p99_ms)} ms.`,
     ),
@@ -76,7 +78,7 @@ function smokeTest({ requests, rate, errors, mismatches, p50_ms, p95_ms, p99_ms,
 }
 
 function statusOf({ version, status }, { active_version: active, rollback_targets: targets }) {
-  if (version === active) return h("span.pill.good", "served");
+  if (version === active) return h("span.pill.good", "active");
   const pill = h(status === "aborted" ? "span.pill.bad" : "span.pill", status);
   return targets.includes(version) ? h("span", pill, " can be rolled back to") : pill;
 }
@@ -98,14 +100,14 @@ function history(model) {
   );
 }
 
-function served(model) {
+function activeVersion(model) {
   const active = model.versions.find(({ version }) => version === model.active_version);
   if (!active) {
     return [h("p", "No version has been promoted yet: lookups of this model are answered with 404.")];
   }
   const { details } = active;
   const version = [
-    ["Served version", time(active.version)],
+    ["Active version", time(active.version)],
     ["Age", h("span.age")],
     ["Number", h("code", String(active.version))],
   ];
@@ -122,10 +124,10 @@ function served(model) {
 
 function card(model) {
   const title = h("div.title", h("h3", model.model), h("p.quiet", `of entity type ${model.entity_type}`));
-  return h("article.card", { "aria-label": model.model }, title, ...served(model), history(model));
+  return h("article.card", { "aria-label": model.model }, title, ...activeVersion(model), history(model));
 }
 
-/** Shows all models. Those that did not change are left alone, so that what is open stays open. */
+/** Shows all models. The elements of models that did not change are kept, so that open details stay open. */
 export function show(models) {
   const cards = models.map((model) => {
     const known = JSON.stringify({ ...model, age_seconds: null });
@@ -137,8 +139,8 @@ export function show(models) {
     shown.set(model.model, { known, element });
     return element;
   });
-  const there = [...$("models").children];
-  if (cards.length !== there.length || cards.some((element, i) => element !== there[i])) {
+  const current = [...$("models").children];
+  if (cards.length !== current.length || cards.some((element, i) => element !== current[i])) {
     $("models").replaceChildren(...cards);
   }
   models.forEach((model, i) => {

@@ -1,4 +1,4 @@
-// Foreserve's page: what is served, a lookup, and how fast lookups are.
+// The page: a form to look predictions up, the live latency, and the models.
 
 import { get, hasKey, Problem, useKey } from "./api.js";
 import { $, say, span } from "./dom.js";
@@ -12,7 +12,7 @@ async function showModels() {
   const { models: known } = JSON.parse(await get("v1/models"));
   models.show(known);
   lookup.offer(known.map(({ model }) => model));
-  say($("models-state"), known.length ? "" : "There are no models yet. Run a refresh: its model will appear here.");
+  say($("models-state"), known.length ? "" : "There are no models yet. Run a refresh, and its model will appear here.");
   $("models-state").className = "quiet";
 }
 
@@ -34,7 +34,7 @@ function readinessFailed(problem) {
   $("readiness").className = "pill bad";
 }
 
-/** Tries to show something; whether it makes sense to try again: not after a 401, which asks for another key. */
+/** Runs `show`. Returns false if it must not be repeated: after a 401, which needs another key. */
 async function attempt(show, onProblem) {
   try {
     await show();
@@ -48,8 +48,8 @@ async function attempt(show, onProblem) {
 
 async function poll() {
   if (!document.hidden) {
-    const goOn = await Promise.all([attempt(showModels, modelsFailed), attempt(showReadiness, readinessFailed)]);
-    if (goOn.includes(false)) return;
+    const repeat = await Promise.all([attempt(showModels, modelsFailed), attempt(showReadiness, readinessFailed)]);
+    if (repeat.includes(false)) return;
   }
   setTimeout(poll, EVERY_MS);
 }

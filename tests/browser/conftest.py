@@ -1,4 +1,4 @@
-"""The service as a process, on a real Bigtable, and a real browser that must not complain or look elsewhere."""
+"""A browser, and the service on a Bigtable emulator. The browser must report no error and use no other server."""
 
 import json
 import shutil
@@ -17,7 +17,8 @@ __all__ = ["store"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
     "--headless=new",
-    "--no-sandbox",  # root, in containers
+    # Chromium's sandbox does not work for root in containers.
+    "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -25,9 +26,11 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-FAILED = "Failed to load resource: "  # what the browser says of every answer that is an error, or never came
+FAILED = "Failed to load resource: "
+"""The start of the browser's message for an answer that is an error, or that did not arrive."""
 
-expect.set_options(timeout=20_000)  # milliseconds: the page asks every five seconds, on a machine that may be busy
+# The time in milliseconds. The page asks every five seconds, and the machine may be busy.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")
@@ -42,29 +45,30 @@ def browser():
 
 @pytest.fixture
 def open_page(browser):
-    """Opens a URL in a browser context of its own, which at the end must have asked no one else and found no error."""
-    contexts, complaints, origins, asked = [], [], set(), set()
+    """Opens a URL in a new browser context. At the end, checks that it used no other server and reported no error."""
+    contexts, errors, origins, requested = [], [], set(), set()
 
     def opened(url, **options):
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         origins.add(urlsplit(url).netloc)
-        page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))
+        page.on("request", lambda request: requested.add(urlsplit(request.url).netloc))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda m: m.type in {"error", "warning"} and errors.append(m.text))
         page.goto(url)
         return page
 
     yield opened
     for context in contexts:
         context.close()
-    assert asked - {""} == origins  # "": data URLs
-    assert [complaint for complaint in complaints if not complaint.startswith(FAILED)] == []
+    # Data URLs have an empty origin.
+    assert requested - {""} == origins
+    assert [error for error in errors if not error.startswith(FAILED)] == []
 
 
 @pytest.fixture(scope="session")
 def guarded(store, tmp_path_factory):
-    """A service that lets one caller in: its URL, and the caller's key."""
+    """A service with one caller: its URL, and the caller's API key."""
     new_key = [SERVICE_PYTHON, "-m", "serving_api.create_key", "--name", "browser", "--metrics"]
     made = subprocess.run(new_key, cwd=ROOT, capture_output=True, text=True, check=True)
     callers = tmp_path_factory.mktemp("access") / "callers.json"

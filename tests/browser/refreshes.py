@@ -1,4 +1,4 @@
-"""Refreshes with what a real one notes of them in the registry."""
+"""Versions with the details that a refresh records in the registry."""
 
 SMOKE_TEST = {
     "requests": 1000,
@@ -15,7 +15,7 @@ SMOKE_TEST = {
 
 
 def refresh(store, model, predictions, *, metrics=None, gate=None, unchanged=0):
-    """Write and promote a version of a model, with the details that Airflow's tasks leave."""
+    """Write and promote a version of a model, with the details of a refresh."""
     written = {entity: payload for entity, payload in predictions.items() if payload is not None}
     version = store.export(model, predictions)
     details = {

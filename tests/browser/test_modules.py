@@ -1,4 +1,4 @@
-"""The rules in the page's modules, which must hold for all inputs; run by the browser."""
+"""Properties of the page's modules, which run in a browser."""
 
 import json
 import re
@@ -20,10 +20,11 @@ BOUNDS = (0.001, 0.005, 0.01, 0.1, 1)
 
 @pytest.fixture(scope="module")
 def run(browser):
-    """Calls JavaScript with an argument, in the page of a service without a store."""
+    """Evaluates JavaScript with an argument, in a page of a service without a store."""
     with service("127.0.0.1:1") as url:
         page = browser.new_page()
-        page.goto(f"{url}/docs")  # which does nothing by itself
+        # This page runs none of the modules.
+        page.goto(f"{url}/docs")
         yield page.evaluate
         page.close()
 
@@ -41,7 +42,7 @@ def test_formatting_changes_layout_only(run, value, ascii_only, indent):
 
 
 @pytest.mark.parametrize("text", ["<html>", '{"a": "', "", 'x"y'])
-def test_what_is_not_json_is_left_alone(run, text):
+def test_text_that_is_not_json_is_not_changed(run, text):
     assert run("async (text) => (await import('/page/json.js')).formatted(text)", text).strip() == text
 
 
@@ -73,7 +74,7 @@ def test_a_quantile_is_in_the_bucket_of_the_value_at_its_rank(run, before, since
     assert (0, *BOUNDS)[reached] <= quantile <= BOUNDS[reached] + 1e-12
 
 
-def test_other_routes_do_not_count_and_failures_do(run):
+def test_failures_count_and_other_routes_do_not(run):
     others = exposition([0.5], route="/metrics") + exposition([0.5], route="none", status="404")
     later = others + exposition([0.002], status="503") + exposition([0.002], status="404")
     assert run(BETWEEN, [others, later, 0.5])[:2] == [2, 1]
@@ -87,7 +88,7 @@ def test_without_lookups_there_is_no_latency(run):
     assert run(BETWEEN, ["", "", 0.5]) == [0, 0, None]
 
 
-def test_the_services_own_time(run):
+def test_the_header_server_timing_is_parsed(run):
     script = "async (header) => (await import('/page/api.js')).serverTimings(header)"
     assert run(script, 'bigtable;dur=0.7;desc="a read", total;dur=0.9') == [["bigtable", 0.7], ["total", 0.9]]
     assert run(script, "cache;desc=hit") == []

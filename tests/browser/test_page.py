@@ -1,4 +1,4 @@
-"""The page at `/`, as people use it."""
+"""The page at `/` in a browser."""
 
 import re
 import urllib.error
@@ -58,7 +58,7 @@ def fact(scope, term):
     return scope.locator("dl > div", has=scope.page.get_by_text(term, exact=True)).locator("dd")
 
 
-def test_a_model_with_its_version_quality_changes_and_smoke_test(url, open_page, model):
+def test_a_model_shows_its_active_version_quality_changes_and_smoke_test(url, open_page, model):
     card = open_page(url).get_by_role("article", name=model)
     expect(fact(card, "Age")).to_have_text(re.compile(r"^\d+ (s|min)"))
     expect(card.get_by_role("row", name="roc_auc")).to_have_text(re.compile(r"0\.8177.*0\.815.*\+0\.0027"))
@@ -74,11 +74,11 @@ def test_the_history_has_every_version_and_its_status(url, open_page, model):
     page = open_page(url)
     page.get_by_role("article", name=model).get_by_text("Version history (2)").click()
     rows = page.get_by_role("table").filter(has_text="Smoke test p99").get_by_role("row")
-    expect(rows.nth(1)).to_contain_text("served")
+    expect(rows.nth(1)).to_contain_text("active")
     expect(rows.nth(2)).to_contain_text("promoted can be rolled back to")
 
 
-def test_a_new_version_shows_by_itself_and_leaves_what_is_open_open(store, url, open_page):
+def test_a_new_version_appears_by_itself_and_open_details_stay_open(store, url, open_page):
     name = store.model()
     refresh(
         store, name, {"a": b"1"}, metrics={"candidate": CANDIDATE}, gate={"accepted": False, "reasons": ["too low"]}
@@ -92,11 +92,11 @@ def test_a_new_version_shows_by_itself_and_leaves_what_is_open_open(store, url, 
     expect(card.get_by_text("although roc_auc is low.")).to_be_visible()
     version = refresh(store, name, {"a": b"3"})
     expect(fact(card, "Number")).to_have_text(str(version))
-    expect(card.get_by_text("the model of an earlier version was used again")).to_be_visible()
+    expect(card.get_by_text("the BigQuery model of an earlier version was used again")).to_be_visible()
     expect(card.get_by_role("table").get_by_text("can be rolled back to")).to_have_count(2)
 
 
-def test_a_lookup_shows_the_answer_as_it_came_and_its_timing(url, open_page, model):
+def test_a_lookup_shows_the_answer_unchanged_and_its_timing(url, open_page, model):
     page = open_page(url)
     lookup(page, model, "00003")
     expect(outcome(page)).to_contain_text("Found")
@@ -104,14 +104,14 @@ def test_a_lookup_shows_the_answer_as_it_came_and_its_timing(url, open_page, mod
         re.compile(r'^    "big": 12345678901234567890\.123,\n    "tags": \[\],$', re.MULTILINE)
     )
     expect(fact(page.locator("body"), "Measured in this browser")).to_have_text(re.compile(r"^\d+\.\d+ ms$"))
-    for term in ("The service's own time", "of it Bigtable"):
+    for term in ("Time in the service", "of which Bigtable"):
         expect(fact(page.locator("body"), term)).to_have_text(re.compile(r"^\d+\.\d+ ms$"))
-    page.get_by_label("As it came").check()
+    page.get_by_label("Unformatted").check()
     with urllib.request.urlopen(f"{url}/v1/models/{model}/predictions/00003") as response:
         assert answer(page).text_content() == response.read().decode()
 
 
-def test_a_lookup_by_keyboard_alone(url, open_page, model):
+def test_a_lookup_needs_no_mouse(url, open_page, model):
     page = open_page(url)
     expect(page.get_by_role("button", name="Look up")).to_be_enabled()
     page.keyboard.press("Tab")
@@ -124,16 +124,17 @@ def test_a_lookup_by_keyboard_alone(url, open_page, model):
     page.keyboard.type("00003")
     page.keyboard.press("Enter")
     expect(outcome(page)).to_contain_text("Found")
-    for _ in range(2):  # the button, the choice of view
+    # The button and the choice of view come next.
+    for _ in range(2):
         page.keyboard.press("Tab")
     page.keyboard.press("ArrowRight")
-    expect(page.get_by_label("As it came")).to_be_checked()
+    expect(page.get_by_label("Unformatted")).to_be_checked()
     page.keyboard.press("Tab")
     expect(answer(page)).to_be_focused()
 
 
 @pytest.mark.parametrize("entity", ["00002", "never seen", "a/../b?c#d%"])
-def test_an_unknown_id_is_no_error_of_the_service(url, open_page, model, entity):
+def test_an_unknown_id_is_not_shown_as_an_error(url, open_page, model, entity):
     page = open_page(url)
     lookup(page, model, entity)
     expect(outcome(page)).to_contain_text("No prediction.")
@@ -141,13 +142,13 @@ def test_an_unknown_id_is_no_error_of_the_service(url, open_page, model, entity)
     expect(answer(page)).to_contain_text('"status": 404')
 
 
-def test_an_id_that_browsers_drop_from_paths(url, open_page, model):
+def test_an_id_that_browsers_remove_from_paths_is_explained(url, open_page, model):
     page = open_page(url)
     lookup(page, model, "..")
     expect(outcome(page)).to_contain_text("use batchGet")
 
 
-def test_no_models_yet(open_page):
+def test_a_service_without_models_says_so(open_page):
     with bigtable_server() as address:
         Store(address).close()
         with service(address) as url:
@@ -156,14 +157,14 @@ def test_no_models_yet(open_page):
             expect(page.get_by_role("button", name="Look up")).to_be_disabled()
 
 
-def test_a_registry_that_was_never_read(open_page):
+def test_a_registry_that_has_not_been_read_is_reported(open_page):
     with service(NOWHERE) as url:
         page = open_page(url)
         expect(page.get_by_text("The registry has not been read yet, so the models are not known")).to_be_visible()
         expect(page.get_by_text("Not ready")).to_be_visible()
 
 
-def test_bigtable_goes_away_and_comes_back(open_page):
+def test_bigtable_stops_and_starts_again(open_page):
     with bigtable_server() as address:
         store = Store(address)
         name = store.model()
@@ -188,7 +189,7 @@ def test_bigtable_goes_away_and_comes_back(open_page):
     stack.__exit__(None, None, None)
 
 
-def test_the_service_goes_away(store, model, open_page):
+def test_a_service_that_stopped_is_reported(store, model, open_page):
     with service(store.address) as url:
         page = open_page(url)
         expect(page.get_by_role("button", name="Look up")).to_be_enabled()
@@ -229,10 +230,10 @@ def traffic(url, model, lookups):
         urllib.request.urlopen(f"{url}/v1/models/{model}/predictions/00003").close()
 
 
-def test_the_chart_moves_with_traffic(store, model, open_page):
+def test_the_chart_shows_traffic(store, model, open_page):
     with service(store.address) as url:
         page = open_page(url)
-        chart = page.get_by_role("img", name="Latency and rate of lookups over the last five minutes")
+        chart = page.get_by_role("img", name="Latency and rate of lookups in the last five minutes")
         expect(chart).to_have_accessible_description("No lookups in the last minute.")
         expect(chart.locator("path.p99")).to_have_attribute("d", "")
         traffic(url, model, 200)
@@ -240,7 +241,7 @@ def test_the_chart_moves_with_traffic(store, model, open_page):
         expect(chart).to_have_accessible_description(re.compile(r"p50 [\d.]+ ms, p95 [\d.]+ ms, p99 [\d.]+ ms"))
         for percentile in ("p50", "p95", "p99"):
             expect(chart.locator(f"path.{percentile}")).to_have_attribute("d", re.compile("M"))
-        page.get_by_text("The same as a table").click()
+        page.get_by_text("The same data as a table").click()
         expect(page.get_by_role("row", name=re.compile("^0.1"))).to_contain_text("ms")
 
 
@@ -253,18 +254,19 @@ def test_the_chart_can_be_paused(store, model, open_page):
         readings = []
         page.on("request", lambda request: request.url.endswith("/metrics") and readings.append(request))
         with page.expect_response("**/v1/models"):
-            pass  # the models are still kept up to date, every five seconds; readings would come every two
+            # The models are still read every five seconds. The metrics would be read every two.
+            pass
         assert readings == []
 
 
 @pytest.mark.parametrize("options", [{}, DARK, PHONE, PHONE | DARK], ids=["desktop", "dark", "phone", "dark phone"])
-def test_it_is_accessible(url, open_page, model, options):
+def test_the_page_is_accessible(url, open_page, model, options):
     page = open_page(url, reduced_motion="reduce", **options)
     lookup(page, model, LONG_ID)
     expect(outcome(page)).to_contain_text("Found")
     for details in page.get_by_role("article", name=model).locator("summary").all():
         details.click()
-    page.get_by_text("The same as a table").click()
+    page.get_by_text("The same data as a table").click()
     results = Axe().run(page)
     assert results.violations_count == 0, results.generate_report()
     lookup(page, model, "never seen")
@@ -291,6 +293,6 @@ def test_the_api_documentation_needs_nothing_from_elsewhere(url, open_page):
     expect(page.get_by_text('"status": "alive"').last).to_be_visible()
 
 
-def test_a_file_that_is_not_there(url):
+def test_a_missing_file_is_answered_with_404(url):
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"{url}/page/nothing.js")
