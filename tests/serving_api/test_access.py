@@ -187,7 +187,8 @@ async def test_keys_change_while_the_service_runs(wire, serve, callers, eventual
 
         assert (await client.get(LOOKUP, headers=bearer(old.key))).status_code == 200
         callers(caller("shop", (old, {}), (new, {}), requests_per_second=0.001), watch)
-        await becomes(new.key, 429)  # not 200: both keys are of one caller, which has had its request
+        # Both keys belong to one caller, which has used its only request.
+        await becomes(new.key, 429)
         callers(caller("shop", (new, {})), watch)
         await becomes(old.key, 401)
         await becomes(new.key, 200)

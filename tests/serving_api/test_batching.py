@@ -208,7 +208,7 @@ async def test_keys_are_collected_while_reads_are_in_flight_but_not_for_long(eve
 
 
 def test_a_deadline_that_has_passed_is_like_any_other():
-    """uvloop calls a timer for a time in the past at once."""
+    """uvloop runs a timer for a past time as a plain callback."""
 
     async def main():
         reads = HeldReads()

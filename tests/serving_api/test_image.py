@@ -23,7 +23,7 @@ DOCKERFILE = "serving_api/Dockerfile"
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
-    """A folder that stands for the image's root."""
+    """A folder that stands for the root of the image."""
     root = tmp_path_factory.mktemp("image")
     # A virtual environment stands for the Python of the base image.
     base = root / "base"
