@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
@@ -104,24 +105,30 @@ class LookupEndpoint:
         try:
             status, headers, body = await self._answer(scope, request_headers, started)
         except Exception as error:  # noqa: BLE001  becomes an answer, and a line in the log
-            problem = problems.as_problem(error)
-            self._failures.log(
-                problem.status_code,
-                problem.title,
-                error if problems.is_bug(error) else None,
-                lambda: {
-                    "method": scope["method"],
-                    "route": PATH,
-                    "seconds": round(time.perf_counter() - started, 6),
-                    **self._correlation.log_fields(request_headers, request_id),
-                },
-            )
-            response = problem.response()
+            response = self._failure(error, scope, request_headers, request_id, started)
             status, headers, body = response.status_code, response.raw_headers, bytes(response.body)
         headers.append((REQUEST_ID, request_id))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         self._requests(status).observe(time.perf_counter() - started)
+
+    def _failure(
+        self, error: Exception, scope: Scope, request_headers: dict[bytes, bytes], request_id: bytes, started: float
+    ) -> Response:
+        """Log an error, and return the answer for it."""
+        problem = problems.as_problem(error)
+        self._failures.log(
+            problem.status_code,
+            problem.title,
+            error if problems.is_bug(error) else None,
+            lambda: {
+                "method": scope["method"],
+                "route": PATH,
+                "seconds": round(time.perf_counter() - started, 6),
+                **self._correlation.log_fields(request_headers, request_id),
+            },
+        )
+        return problem.response()
 
     async def _answer(
         self, scope: Scope, request_headers: dict[bytes, bytes], started: float
