@@ -14,7 +14,7 @@ from serving_api.bigtable import Channel, Target
 from serving_api.settings import Settings
 from serving_api.store.cache import Cache
 from serving_api.store.catalog import Catalog
-from serving_api.store.lookups import Limits, Lookups
+from serving_api.store.lookups import Lookups
 from serving_api.store.warming import Warming
 from serving_api.telemetry import version_metrics
 from serving_api.telemetry.metrics import Metrics, observe_event_loop_lag
@@ -40,12 +40,6 @@ class Service:
     ) -> AsyncIterator["Service"]:
         """Yield a service that has tried to read the registry once, and keep reading the registry."""
         instance = Instance(settings.project, settings.instance)
-        limits = Limits(
-            max_in_flight=settings.max_in_flight,
-            max_keys_per_read=settings.max_keys_per_read,
-            max_reads_per_version=settings.max_reads_per_version,
-            hedge_budget=settings.hedge_budget,
-        )
         async with (
             open_authenticator(settings, metrics) as authenticator,
             Channel.open(
@@ -53,9 +47,9 @@ class Service:
             ) as channel,
         ):
             cache = Cache(settings.cache_bytes, metrics) if settings.cache_bytes else None
-            lookups = Lookups(channel, instance, settings.app_profile, limits, metrics, cache, tracing)
+            lookups = Lookups(channel, settings, metrics, cache, tracing)
             warming = Warming(cache, settings.max_keys_per_read, settings.deadline_seconds)
-            catalog = Catalog(channel, instance, settings.app_profile, lookups, warming.start)
+            catalog = Catalog(channel, settings, lookups, warming.start)
             service = cls(settings, metrics, catalog, lookups, authenticator)
             metrics.in_flight_limit.set(settings.max_in_flight)
             await catalog.refresh()

@@ -15,6 +15,7 @@ from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY, REGISTRY
 from prediction_store.lifecycle import ModelState, RegistryError, Status
 from prediction_store.messages import ReadRowsRequest, ReadRowsResponse, RowAssembler, RowFilter
 from serving_api.bigtable import Answer, CallError, Channel
+from serving_api.settings import Settings
 from serving_api.store.cache import VersionName
 from serving_api.store.lookups import EntitySource, Lookups, VersionSource
 
@@ -113,23 +114,23 @@ class Catalog:
     def __init__(
         self,
         channel: Channel,
-        instance: Instance,
-        app_profile: str,
+        settings: Settings,
         lookups: Lookups,
         on_switch: Callable[[ModelVersion, ModelVersion], None],
     ) -> None:
-        """Prepare to read the registry of an instance.
+        """Prepare to read the registry.
 
         Args:
             channel: connections to Bigtable.
-            instance: the instance that has the registry table.
-            app_profile: the app profile of the reads; the default one if it is empty.
+            settings: the instance and the app profile.
             lookups: reads the predictions of versions.
             on_switch: called with the previous and the new active version when the active version of a model changes.
         """
         self._channel = channel
-        self._table = instance.table(REGISTRY_TABLE)
-        request = ReadRowsRequest(table_name=self._table, app_profile_id=app_profile, filter=_document_filter())
+        self._table = Instance(settings.project, settings.instance).table(REGISTRY_TABLE)
+        request = ReadRowsRequest(
+            table_name=self._table, app_profile_id=settings.app_profile, filter=_document_filter()
+        )
         self._request = request.SerializeToString()
         self._lookups = lookups
         self._on_switch = on_switch

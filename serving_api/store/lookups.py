@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from prediction_store.layout import Instance
 from prediction_store.messages import prediction_filter, read_request
 from serving_api.bigtable import CallError, Channel
+from serving_api.settings import Settings
 from serving_api.store.batching import Batcher, Cells, ManyRows, OneRow
 from serving_api.store.cache import Cache, VersionName
 from serving_api.store.errors import DeadlineError, OverloadedError, StoreError, UnavailableError
@@ -22,32 +22,13 @@ _DEADLINE_CODES = ("DEADLINE_EXCEEDED", "CANCELLED")
 """The gRPC codes with which Bigtable ends a call after its deadline: by its own clock, or by a part that stopped."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Limits of one process.
-
-    Attributes:
-        max_in_flight: entities that are looked up at a time, in all requests.
-        max_keys_per_read: rows in one ReadRows call.
-        max_reads_per_version: ReadRows calls in flight of one version, or of the active versions of one table.
-        hedge_budget: hedged reads per read, 0 to 1.
-    """
-
-    max_in_flight: int
-    max_keys_per_read: int
-    max_reads_per_version: int
-    hedge_budget: float
-
-
 class Lookups:
-    """Reads rows of the tables of an instance, in as few calls as the load allows."""
+    """Reads rows of tables, in as few calls as the load allows."""
 
     def __init__(
         self,
         channel: Channel,
-        instance: Instance,
-        app_profile: str,
-        limits: Limits,
+        settings: Settings,
         metrics: Metrics,
         cache: Cache | None,
         tracing: "Tracing | None",
@@ -56,9 +37,7 @@ class Lookups:
 
         Args:
             channel: connections to Bigtable.
-            instance: the instance that has the tables.
-            app_profile: the app profile of the reads; the default one if it is empty.
-            limits: limits of this process.
+            settings: the instance, the app profile, and the limits of this process.
             metrics: counts lookups and reads.
             cache: predictions that were looked up before; None reads each of them again.
             tracing: traces reads; None if the service makes no traces.
@@ -66,14 +45,13 @@ class Lookups:
         self.in_flight = 0
         """The number of entities that are being looked up."""
         self._loop = asyncio.get_running_loop()
-        self._limits = limits
         self._channel = channel
-        self._instance = instance
-        self._app_profile = app_profile
+        self._settings = settings
+        self._max_in_flight = settings.max_in_flight
         self._metrics = metrics
         self._cache = cache
         self._tracing = tracing
-        self._hedging = Hedging(limits.hedge_budget, metrics)
+        self._hedging = Hedging(settings.hedge_budget, metrics)
         self._outage = Outage()
 
     def version(self, table: str, model: str, version: int) -> "VersionSource":
@@ -86,22 +64,22 @@ class Lookups:
         return EntitySource(names, self, self._batcher(table, names), self._cache)
 
     def _batcher(self, table: str, names: Sequence[VersionName]) -> Batcher:
-        name = self._instance.table(table)
+        settings = self._settings
+        name = Instance(settings.project, settings.instance).table(table)
         reader = Reader(
             channel=self._channel,
             table=name,
-            request=read_request(name, self._app_profile, (), prediction_filter(dict(names))).SerializeToString(),
+            request=read_request(name, settings.app_profile, (), prediction_filter(dict(names))).SerializeToString(),
             hedging=self._hedging,
             metrics=self._metrics,
             tracing=self._tracing,
             outage=self._outage,
         )
-        limits = self._limits
-        return Batcher(reader.read, max_reads=limits.max_reads_per_version, max_keys=limits.max_keys_per_read)
+        return Batcher(reader.read, max_reads=settings.max_reads_per_version, max_keys=settings.max_keys_per_read)
 
     def refuse_if_full(self) -> bool:
         """Return True, and count a refused request, if the limit of lookups in flight is reached."""
-        if self.in_flight < self._limits.max_in_flight:
+        if self.in_flight < self._max_in_flight:
             return False
         self._metrics.refused.inc()
         return True
@@ -150,7 +128,7 @@ class Lookups:
             self.in_flight -= len(keys)
 
     def _admit(self, keys: int) -> None:
-        if self.in_flight + keys > self._limits.max_in_flight:
+        if self.in_flight + keys > self._max_in_flight:
             self._metrics.refused.inc()
             raise OverloadedError
         self.in_flight += keys

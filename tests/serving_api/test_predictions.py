@@ -8,6 +8,7 @@ import pytest
 from starlette.routing import Route
 
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
+from serving_api.http.problems import unreadable_body
 from serving_api.http.routes.lookup import refuse_shadowed
 
 pytestmark = pytest.mark.asyncio
@@ -206,6 +207,7 @@ async def test_invalid_bodies_are_named(wire, serve):
             assert (error["field"], message in error["message"]) == (field, True), error
         response = await client.post("/v1/models/m/predictions:batchGet", content=b"\xff", headers=headers)
         assert (response.status_code, response.json()["title"]) == (400, "Bad Request")
+        assert response.json() == unreadable_body("POST", "/v1/models/m/predictions:batchGet").document()
     assert wire.reads == []
 
 
