@@ -79,13 +79,13 @@ def refresh_dag(dag_file: str) -> DAG:
             **late_tasks,
         },
     ) as dag:
-        _add_tasks(dag, pipeline, environment, Statements(folder, pipeline, environment.project))
+        _add_tasks(pipeline, environment, Statements(folder, pipeline, environment.project))
         for task in dag.tasks:
             task.doc_md = TASKS[task.task_id]  # type: ignore[misc]  # not mapped, so not read-only
     return dag
 
 
-def _add_tasks(dag: DAG, pipeline: Pipeline, environment: Environment, statements: Statements) -> None:
+def _add_tasks(pipeline: Pipeline, environment: Environment, statements: Statements) -> None:
     """Add all tasks of a refresh: prepare, train, predict, export, release."""
     cloud = environment.cloud()
     query = partial(RunQuery, cloud=cloud, poll_seconds=environment.poll_seconds)
@@ -169,8 +169,7 @@ def _add_tasks(dag: DAG, pipeline: Pipeline, environment: Environment, statement
     open_version >> retrain >> train >> evaluate >> quality_gate >> predict
     retrain >> predict >> measure >> prediction_gate >> changes >> prepare_export >> purge >> await_purge >> export
     prepare_export >> export >> await_export >> wait_for_replication >> smoke_test >> may_promote >> promote
-    promote >> confirm >> clean_up
-    [task for task in dag.tasks if task not in (clean_up, abort)] >> abort
+    promote >> confirm >> [clean_up, abort]  # after a failure anywhere, confirm counts as failed too
 
 
 def _group(group_id: str) -> TaskGroup:

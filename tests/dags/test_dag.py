@@ -116,7 +116,9 @@ def test_dataflow_needs_a_place_for_temporary_files(monkeypatch):
 def test_any_failure_aborts_the_version_and_none_turns_the_run_green(dag):
     abort = dag.get_task("abort")
     assert abort.trigger_rule == "one_failed"
-    assert abort.upstream_task_ids == set(dag.task_ids) - {"abort", "clean_up"}
+    assert abort.get_flat_relative_ids(upstream=True) == set(dag.task_ids) - {"abort", "clean_up"}
+    passes_failures_on = {"all_success", "none_failed_min_one_success"}
+    assert {task.trigger_rule for task in dag.tasks if task != abort} == passes_failures_on
     assert "clean_up" not in abort.get_flat_relative_ids(upstream=True)
 
 
