@@ -11,7 +11,7 @@ import structlog
 
 from serving_api.access.callers_file import read_callers_file
 from serving_api.server import server
-from serving_api.settings import METRICS_FOLDER_VARIABLE, Settings, is_loopback
+from serving_api.settings import METRICS_FOLDER_VARIABLE, Settings, is_loopback, settings_help
 from serving_api.telemetry.logs import configure_logs
 
 _log = structlog.get_logger(__name__)
@@ -46,7 +46,10 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m serving_api", description="Answer lookups of predictions from Bigtable."
+        prog="python -m serving_api",
+        description="Answer lookups of predictions from Bigtable.",
+        epilog=settings_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0: any free one (%(default)s)")

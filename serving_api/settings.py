@@ -155,6 +155,16 @@ class Settings(BaseSettings):
             raise ValueError("\n".join(_lines(error))) from None
 
 
+def settings_help() -> str:
+    """The settings with their defaults and descriptions, for the help of the command."""
+    lines = ["environment variables:"]
+    for name, field in Settings.model_fields.items():
+        default = "none" if field.default in {None, ""} else str(field.default).lower()
+        lines.append(f"  {_PREFIX}{name.upper()} ({'required' if field.is_required() else default})")
+        lines.append(f"      {field.description}")
+    return "\n".join(lines)
+
+
 def is_loopback(host: str) -> bool:
     """Return True if an address can be reached from this machine only."""
     try:

@@ -123,7 +123,7 @@ def messages():
 
 
 def quoted_refusals():
-    """What the runbook quotes of messages, in its table of refusals."""
+    """The parts of messages that the runbook quotes in its table of refusals."""
     section = (ROOT / "docs" / "runbook.md").read_text().split("\n## Refusals\n")[1]
     cells = re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE)
     return [quoted for cell in cells for quoted in re.findall(r"`([^`]+)`", cell)]

@@ -1,7 +1,7 @@
 """The settings, and the errors of invalid ones."""
 
-import json
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 from pydantic import Field, SecretStr
@@ -83,20 +83,12 @@ def test_the_log_has_all_settings_but_secrets():
     assert "the key" not in str(shown)
 
 
-def test_the_documentation_has_all_settings():
-    documented = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
-    table = documented.partition("settings.py -->\n")[2].partition("<!-- end of settings -->")[0]
-    assert table == "".join(f"| {row} |\n" for row in settings_table())
-
-
-def settings_table():
-    yield "variable | default | meaning"
-    yield "--- | --- | ---"
+def test_the_help_of_the_command_has_all_settings():
+    command = [sys.executable, "-m", "serving_api", "--help"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for name, field in Settings.model_fields.items():
-        if field.is_required():
-            default = "required"
-        elif field.default in {None, ""}:
-            default = ""
-        else:
-            default = f"`{json.dumps(field.default).strip(chr(34))}`"
-        yield f"`SERVING_{name.upper()}` | {default} | {field.description}"
+        assert f"SERVING_{name.upper()} (" in text
+        assert field.description in text
+    assert "SERVING_PROJECT (required)" in text
+    assert "SERVING_AUTH (none)" in text
+    assert "SERVING_MAX_BATCH (1000)" in text
