@@ -24,13 +24,13 @@ FEWER = 30_000  # 15 requests to Bigtable
 
 
 @pytest.fixture(scope="module")
-def changes(client):
+def changes(warehouse):
     """Make a table of changes with so many rows, once; return its name and its rows."""
 
     @cache
     def make(count):
         name = f"demo.exports.large_{count}"
-        client.query_and_wait(
+        warehouse.query_and_wait(
             f"CREATE TABLE {name} AS SELECT CONCAT('customer-', CAST(n AS STRING)) AS entity_id, "
             f"IF(MOD(n, 10) = 0, NULL, CAST(n * n AS STRING)) AS payload FROM UNNEST(GENERATE_ARRAY(1, {count})) AS n"
         )
@@ -40,7 +40,7 @@ def changes(client):
 
 
 @pytest.fixture
-def export(arguments, begin_export, changes, new_model, registry, stored):
+def export_large(arguments, begin_export, changes, new_model, registry, stored):
     """Export a large table, and check cells and receipt; return the counters of the job."""
 
     def export_rows(count, **options):
@@ -60,8 +60,8 @@ def export(arguments, begin_export, changes, new_model, registry, stored):
     return export_rows
 
 
-def test_the_counters_of_an_undisturbed_export(export):
-    counters = export(ROWS)
+def test_the_counters_of_an_undisturbed_export(export_large):
+    counters = export_large(ROWS)
     assert counters.pop("bytes") > 40 * ROWS
     assert counters == {
         "rows_read": ROWS,
@@ -72,7 +72,7 @@ def test_the_counters_of_an_undisturbed_export(export):
     }
 
 
-def test_a_broken_stream_is_resumed_at_its_offset(export, through):
+def test_a_broken_stream_is_resumed_at_its_offset(export_large, through):
     offsets = []
 
     def break_after_one_message(context, request, answers):
@@ -82,11 +82,11 @@ def test_a_broken_stream_is_resumed_at_its_offset(export, through):
             context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
 
     through("BIGQUERY_STORAGE_EMULATOR_HOST", ReadRows=break_after_one_message)
-    assert export(ROWS)["rows_read"] == ROWS
+    assert export_large(ROWS)["rows_read"] == ROWS
     assert offsets == [0, 65_536]
 
 
-def test_rows_with_transient_errors_are_written_and_counted_once(export, through):
+def test_rows_with_transient_errors_are_written_and_counted_once(export_large, through):
     # In every third response, some rows have an error although they were written.
     numbers = itertools.count()
 
@@ -99,10 +99,10 @@ def test_rows_with_transient_errors_are_written_and_counted_once(export, through
             yield response.SerializeToString()
 
     through("BIGTABLE_EMULATOR_HOST", MutateRows=fail_some)
-    assert export(FEWER)["retries"] > 0
+    assert export_large(FEWER)["retries"] > 0
 
 
-def test_an_export_that_failed_half_way_can_be_run_again(export, through):
+def test_an_export_that_failed_half_way_can_be_run_again(export_large, through):
     numbers = itertools.count()
 
     def refuse_later(context, request, answers):
@@ -112,8 +112,8 @@ def test_an_export_that_failed_half_way_can_be_run_again(export, through):
 
     through("BIGTABLE_EMULATOR_HOST", MutateRows=refuse_later)
     with pytest.raises(Exception, match=r"refused 2000 rows, the first: .* PERMISSION_DENIED not any more"):
-        export(FEWER)
-    export(FEWER)
+        export_large(FEWER)
+    export_large(FEWER)
 
 
 class Overseer:
@@ -145,21 +145,21 @@ class Overseer:
             return sum(rows for arrival, rows in self.arrivals if arrival > now - seconds) / seconds or 1.0
 
 
-def test_the_job_writes_as_fast_as_bigtable_asks_it_to(export, through):
+def test_the_job_writes_as_fast_as_bigtable_asks_it_to(export_large, through):
     overseer = Overseer(target=15_000)
     through("BIGTABLE_EMULATOR_HOST", MutateRows=overseer)
-    assert export(FEWER)["cumulativeThrottlingSeconds"] >= 1
+    assert export_large(FEWER)["cumulativeThrottlingSeconds"] >= 1
     assert overseer.flags == {FEATURES[1]}
     second_half = overseer.arrivals[len(overseer.arrivals) // 2 :]
     rows = sum(rows for _, rows in second_half[1:])
     assert rows / (second_half[-1][0] - second_half[0][0]) < 1.5 * overseer.target
 
 
-def test_the_cap_holds_without_a_limit_by_bigtable(export):
-    assert export(FEWER, max_rows_per_second=12_000)["cumulativeThrottlingSeconds"] >= 1
+def test_the_cap_holds_without_a_limit_by_bigtable(export_large):
+    assert export_large(FEWER, max_rows_per_second=12_000)["cumulativeThrottlingSeconds"] >= 1
 
 
-def test_a_running_export_stops_soon_after_its_version_is_aborted(export, registry, through):
+def test_a_running_export_stops_soon_after_its_version_is_aborted(export_large, registry, through):
     # It stops even within a record batch: at this rate, the batch takes over 20 seconds.
     requests = []
 
@@ -172,5 +172,5 @@ def test_a_running_export_stops_soon_after_its_version_is_aborted(export, regist
 
     through("BIGTABLE_EMULATOR_HOST", MutateRows=abort)
     with pytest.raises(Exception, match="is aborted; begin its export first"):
-        export(ROWS, max_rows_per_second=3_000)
+        export_large(ROWS, max_rows_per_second=3_000)
     assert sum(len(MutateRowsRequest.FromString(request).entries) for request in requests) < 40_000
