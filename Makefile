@@ -105,7 +105,7 @@ test-airflow-versions: install $(OTHER_AIRFLOWS) ## Test the DAGs in Airflow 2.1
 
 .PHONY: test-deployment
 test-deployment: install ## Test deployments, each command failing in turn, to a stand-in for Google Cloud
-	$(AIRFLOW)/python -m pytest tests/deployment
+	$(AIRFLOW)/python -m pytest -n logical --maxprocesses 4 tests/deployment
 
 .PHONY: test-infra
 test-infra: install $(VENVS)/stand_in/.installed ## Plan and apply infra/ by Terraform, without a project or a network

@@ -61,6 +61,13 @@ def test_only_the_checker_of_pipelines_imports_sqlglot_and_no_dag_file_imports_t
             assert "refresh_factory.check" not in file.read_text(), file
 
 
+def test_tests_wait_for_conditions_and_not_for_a_time():
+    for file in (ROOT / "tests").rglob("*.py"):
+        if file.name.startswith("test_") or file.name == "conftest.py":
+            calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+            assert "time.sleep" not in {ast.unparse(call.func) for call in calls}, f"{file}: use tests/waiting.py"
+
+
 def pins(lock):
     lines = (ROOT / lock).read_text().splitlines()
     return dict(line.split(" ")[0].split("==") for line in lines if "==" in line and not line.startswith((" ", "#")))

@@ -50,7 +50,7 @@ def gcs(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", params=VERSIONS)
-def airflow(request, stack, gcs, tmp_path_factory):
+def airflow_version(request, stack, gcs, tmp_path_factory):
     """Runs a script beside this file in an Airflow version, on a path in the deployed folder; returns its report."""
     (service,) = [service for service in stack.services() if service.name == "airflow"]
     binaries = ROOT / ".venvs" / VERSIONS[request.param] / "bin"
@@ -84,8 +84,8 @@ def served(stack):
         yield lambda: client.get(f"/v1/models/{MODEL}").raise_for_status().json()
 
 
-def test_every_dag_loads_and_serialises_and_parsing_costs_little(airflow):
-    version, script = airflow
+def test_every_dag_loads_and_serialises_and_parsing_costs_little(airflow_version):
+    version, script = airflow_version
     report = script("parse.py", "dags")
     print(f"\nAirflow {version}: " + ", ".join(f"{k} {v:.2f}" for k, v in report.items() if k.endswith("_seconds")))  # noqa: T201  the docs quote it
     assert report["errors"] == {}
@@ -105,8 +105,8 @@ def test_what_is_deployed_is_all_that_it_needs(version, gcs, tmp_path):
     assert report["plugins"] == ["foreserve"]
 
 
-def test_a_refresh_and_the_next_one(airflow, served):
-    _, script = airflow
+def test_a_refresh_and_the_next_one(airflow_version, served):
+    _, script = airflow_version
     first = script("refresh.py", PIPELINE, "{}")
     assert (first["state"], first["tasks"]["abort"]) == ("success", "skipped")
     assert all(state in ("success", "skipped") for state in first["tasks"].values())
@@ -118,8 +118,8 @@ def test_a_refresh_and_the_next_one(airflow, served):
     assert served()["active_version"] == record["version"] > before
 
 
-def test_the_lease_of_a_run_that_has_ended_does_not_matter_and_what_it_wrote_is_purged(airflow, served):
-    _, script = airflow
+def test_the_lease_of_a_run_that_has_ended_does_not_matter_and_what_it_wrote_is_purged(airflow_version, served):
+    _, script = airflow_version
     before = served()["active_version"]
     unpromoted = script("refresh.py", PIPELINE, json.dumps({"retrain": False, "promote": False, "export": "full"}))
     assert (unpromoted["state"], unpromoted["tasks"]["promote"]) == ("success", "skipped")
@@ -129,8 +129,8 @@ def test_the_lease_of_a_run_that_has_ended_does_not_matter_and_what_it_wrote_is_
     assert served()["active_version"] > before
 
 
-def test_a_refresh_that_fails_leaves_readers_where_they_were(airflow, served):
-    _, script = airflow
+def test_a_refresh_that_fails_leaves_readers_where_they_were(airflow_version, served):
+    _, script = airflow_version
     before = served()["active_version"]
     warehouse = sample_data.warehouse()
     warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.kept AS SELECT * FROM shop.transactions")

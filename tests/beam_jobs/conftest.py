@@ -32,14 +32,14 @@ def registry(instance):
 
 
 @pytest.fixture(scope="session")
-def client(bigquery):
-    client = bq.Client("demo", credentials=AnonymousCredentials())
-    client.create_dataset(DATASET)
-    return client
+def warehouse(bigquery):
+    warehouse = bq.Client("demo", credentials=AnonymousCredentials())
+    warehouse.create_dataset(DATASET)
+    return warehouse
 
 
 @pytest.fixture
-def source_table(client):
+def source_table(warehouse):
     """Make a table of changes from (entity id, payload) pairs; return its name."""
     numbers = itertools.count()
     prefix = uuid.uuid4().hex[:8]
@@ -47,10 +47,10 @@ def source_table(client):
     def make(rows):
         name = f"{DATASET}.t{prefix}_{next(numbers)}"
         schema = [bq.SchemaField("entity_id", "STRING"), bq.SchemaField("payload", "STRING")]
-        client.create_table(bq.Table(name, schema))
+        warehouse.create_table(bq.Table(name, schema))
         if rows:
             records = [{"entity_id": entity, "payload": payload} for entity, payload in rows]
-            client.load_table_from_json(records, name, job_config=bq.LoadJobConfig(schema=schema)).result()
+            warehouse.load_table_from_json(records, name, job_config=bq.LoadJobConfig(schema=schema)).result()
         return name
 
     return make
@@ -60,31 +60,31 @@ def source_table(client):
 def new_model(instance, registry):
     """Register a model that no other test uses; return its name."""
 
-    def new_model(entity_type="customer", **settings):
+    def register(entity_type="customer", **settings):
         name = f"m{uuid.uuid4().hex[:12]}"
         Tables(instance).ensure_model(registry.register(ModelState(name, entity_type, **settings)))
         return name
 
-    return new_model
+    return register
 
 
 @pytest.fixture
 def begin_export(registry):
     """Open a version and begin its export; return the version."""
 
-    def begin_export(model):
+    def begin(model):
         version = registry.update(model, lambda state: state.open(0)).latest
         registry.update(model, lambda state: state.begin_export(version))
         return version
 
-    return begin_export
+    return begin
 
 
 @pytest.fixture
 def arguments(instance):
     """The options of a job on a version of a model."""
 
-    def arguments(model, version, **options):
+    def command_line(model, version, **options):
         options = {
             "runner": "FnApiRunner",
             "bigtable_project": instance.project,
@@ -96,14 +96,14 @@ def arguments(instance):
         }
         return [f"--{name}={value}" for name, value in options.items()]
 
-    return arguments
+    return command_line
 
 
 @pytest.fixture
 def stored(instance, registry):
     """Read a model's predictions at a version by a scan of the whole table, as {entity id: payload}."""
 
-    def stored(model, version, row_keys="plain"):
+    def scan(model, version, row_keys="plain"):
         table = instance.table(registry.get(model).entity_type)
         with channel() as opened:
             assembler = RowAssembler()
@@ -113,7 +113,7 @@ def stored(instance, registry):
         prefix = 5 if row_keys == "hashed" else 0
         return {key[prefix:].decode(): cells[model].decode() for key, cells in rows}
 
-    return stored
+    return scan
 
 
 @pytest.fixture

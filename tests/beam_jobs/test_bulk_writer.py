@@ -38,11 +38,11 @@ class Server:
 
 
 @pytest.fixture
-def serve():
+def serve_mutate_rows():
     """Start a server; return it and a writer to it."""
     servers = []
 
-    def serve(answer, deadline_seconds=5.0, flow_control=None, **options):
+    def start(answer, deadline_seconds=5.0, flow_control=None, **options):
         server = Server(answer)
         handler = grpc.unary_stream_rpc_method_handler(
             server.mutate_rows,
@@ -59,7 +59,7 @@ def serve():
         target = Target("projects/p/instances/i/tables/t", "batch", deadline_seconds)
         return server, BulkWriter(channel, target, flow_control or FlowControl(), **options)
 
-    yield serve
+    yield start
     for grpc_server, channel in servers:
         channel.close()
         grpc_server.stop(None)
@@ -81,8 +81,8 @@ def all_ok(_number, request, _context):
 ROWS = {b"%d" % n: b"v%d" % n for n in range(10)}
 
 
-def test_every_row_is_written_once(serve):
-    server, writer = serve(all_ok)
+def test_every_row_is_written_once(serve_mutate_rows):
+    server, writer = serve_mutate_rows(all_ok)
     write(writer, ROWS)
     assert server.written == ROWS
     assert [len(request.entries) for request in server.requests] == [10]
@@ -92,38 +92,38 @@ def test_every_row_is_written_once(serve):
     )
 
 
-def test_nothing_to_write_sends_nothing(serve):
-    server, writer = serve(all_ok)
+def test_nothing_to_write_sends_nothing(serve_mutate_rows):
+    server, writer = serve_mutate_rows(all_ok)
     writer.flush()
     assert server.requests == []
 
 
-def test_requests_are_bounded_in_entries(serve):
-    server, writer = serve(all_ok)
+def test_requests_are_bounded_in_entries(serve_mutate_rows):
+    server, writer = serve_mutate_rows(all_ok)
     rows = {b"%d" % n: b"v" for n in range(2 * bulk_writer.MAX_ENTRIES + 1)}
     write(writer, rows)
     assert sorted(len(request.entries) for request in server.requests) == [1, *[bulk_writer.MAX_ENTRIES] * 2]
     assert server.written == rows
 
 
-def test_requests_are_bounded_in_bytes(serve):
-    server, writer = serve(all_ok)
+def test_requests_are_bounded_in_bytes(serve_mutate_rows):
+    server, writer = serve_mutate_rows(all_ok)
     rows = {b"%d" % n: b"x" * 3_000_000 for n in range(7)}
     write(writer, rows)
     assert max(request.ByteSize() for request in server.requests) <= bulk_writer.MAX_BYTES + 100  # and the table's name
     assert server.written == rows
 
 
-def test_a_row_larger_than_a_request_goes_out_alone(serve):
-    server, writer = serve(all_ok)
+def test_a_row_larger_than_a_request_goes_out_alone(serve_mutate_rows):
+    server, writer = serve_mutate_rows(all_ok)
     rows = {b"0": b"v", b"1": b"x" * (bulk_writer.MAX_BYTES + 1), b"2": b"v"}
     write(writer, rows)
     assert [len(request.entries) for request in server.requests] == [1, 1, 1]
     assert server.written == rows
 
 
-def test_small_batches_share_a_request(serve):
-    server, writer = serve(all_ok)
+def test_small_batches_share_a_request(serve_mutate_rows):
+    server, writer = serve_mutate_rows(all_ok)
     for key, value in ROWS.items():
         writer.add(entries({key: value}))
     writer.flush()
@@ -131,71 +131,71 @@ def test_small_batches_share_a_request(serve):
     assert len(server.requests) == 1
 
 
-def test_only_the_entries_that_failed_are_sent_again(serve):
+def test_only_the_entries_that_failed_are_sent_again(serve_mutate_rows):
     def second_fails_once(number, request, _context):
         return {i: ABORTED if number == 1 and i == 1 else OK for i in range(len(request.entries))}
 
-    server, writer = serve(second_fails_once)
+    server, writer = serve_mutate_rows(second_fails_once)
     write(writer, ROWS)
     assert server.written == ROWS
     assert [[entry.row_key for entry in request.entries] for request in server.requests[1:]] == [[b"1"]]
     assert writer.take_tally().retries == 1
 
 
-def test_entries_without_an_answer_are_sent_again(serve):
+def test_entries_without_an_answer_are_sent_again(serve_mutate_rows):
     def half_an_answer(number, request, context):
         if number == 1:
             return {0: OK}
         return all_ok(number, request, context)
 
-    server, writer = serve(half_an_answer)
+    server, writer = serve_mutate_rows(half_an_answer)
     write(writer, ROWS)
     assert server.written == ROWS
     assert len(server.requests[1].entries) == 9
 
 
-def test_a_request_is_sent_again_after_a_lost_connection(serve):
+def test_a_request_is_sent_again_after_a_lost_connection(serve_mutate_rows):
     def unavailable_once(number, request, context):
         if number == 1:
             context.abort(grpc.StatusCode.UNAVAILABLE, "moving tablets")
         return all_ok(number, request, context)
 
-    server, writer = serve(unavailable_once)
+    server, writer = serve_mutate_rows(unavailable_once)
     write(writer, ROWS)
     assert server.written == ROWS
 
 
-def test_a_row_that_bigtable_refuses_fails_with_its_key_and_reason(serve):
+def test_a_row_that_bigtable_refuses_fails_with_its_key_and_reason(serve_mutate_rows):
     def refuse_third(_number, request, _context):
         return {i: NOT_FOUND if i == 3 else OK for i in range(len(request.entries))}
 
-    server, writer = serve(refuse_third)
+    server, writer = serve_mutate_rows(refuse_third)
     with pytest.raises(WriteError, match="Bigtable refused 1 rows, the first: b'3': NOT_FOUND as the test says"):
         write(writer, ROWS)
     assert len(server.requests) == 1
 
 
-def test_a_request_that_bigtable_refuses_fails_at_once(serve):
+def test_a_request_that_bigtable_refuses_fails_at_once(serve_mutate_rows):
     def denied(_number, _request, context):
         context.abort(grpc.StatusCode.PERMISSION_DENIED, "no rights")
 
-    server, writer = serve(denied)
+    server, writer = serve_mutate_rows(denied)
     with pytest.raises(WriteError, match="refused 10 rows, the first: b'0': PERMISSION_DENIED no rights"):
         write(writer, ROWS)
     assert len(server.requests) == 1
 
 
-def test_after_the_deadline_it_gives_up(serve):
+def test_after_the_deadline_it_gives_up(serve_mutate_rows):
     def never(_number, request, _context):
         return dict.fromkeys(range(len(request.entries)), ABORTED)
 
-    server, writer = serve(never, deadline_seconds=0.3)
+    server, writer = serve_mutate_rows(never, deadline_seconds=0.3)
     with pytest.raises(WriteError, match=r"did not take within 0.3 s 10 rows"):
         write(writer, ROWS)
     assert len(server.requests) > 2
 
 
-def test_four_requests_are_in_flight_and_no_more(serve):
+def test_four_requests_are_in_flight_and_no_more(serve_mutate_rows):
     together = threading.Barrier(bulk_writer.MAX_IN_FLIGHT)
     answering = []
     most = []
@@ -207,14 +207,14 @@ def test_four_requests_are_in_flight_and_no_more(serve):
         answering.remove(number)
         return all_ok(number, request, context)
 
-    _, writer = serve(four_at_a_time, deadline_seconds=30)
+    _, writer = serve_mutate_rows(four_at_a_time, deadline_seconds=30)
     write(writer, {b"%d" % n: b"v" for n in range(2 * bulk_writer.MAX_IN_FLIGHT * bulk_writer.MAX_ENTRIES)})
     assert max(most) == bulk_writer.MAX_IN_FLIGHT
 
 
-def test_a_response_is_read_while_the_writer_waits_for_more_rows(serve):
+def test_a_response_is_read_while_the_writer_waits_for_more_rows(serve_mutate_rows):
     # It waits for longer than a request may take, as when BigQuery stalls or the rate is limited.
-    server, writer = serve(all_ok, deadline_seconds=0.5)
+    server, writer = serve_mutate_rows(all_ok, deadline_seconds=0.5)
     writer.add(entries({b"%d" % n: b"v" for n in range(bulk_writer.MAX_ENTRIES + 1)}))
     deadline = time.monotonic() + 0.5
     wait_for(lambda: time.monotonic() > deadline)
@@ -223,14 +223,14 @@ def test_a_response_is_read_while_the_writer_waits_for_more_rows(serve):
     assert writer.take_tally().retries == 0
 
 
-def test_a_server_that_never_answers_is_given_up(serve):
+def test_a_server_that_never_answers_is_given_up(serve_mutate_rows):
     released = threading.Event()
 
     def silent(number, request, context):
         released.wait(60)
         return all_ok(number, request, context)
 
-    _, writer = serve(silent, deadline_seconds=0.5)
+    _, writer = serve_mutate_rows(silent, deadline_seconds=0.5)
     try:
         with pytest.raises(WriteError, match=r"did not take within 0.5 s 10 rows, the first: b'0': DEADLINE_EXCEEDED"):
             write(writer, ROWS)
@@ -238,7 +238,7 @@ def test_a_server_that_never_answers_is_given_up(serve):
         released.set()
 
 
-def test_an_error_by_overload_lowers_the_rate(serve):
+def test_an_error_by_overload_lowers_the_rate(serve_mutate_rows):
     rates = []
 
     def unavailable_once(number, request, context):
@@ -255,34 +255,34 @@ def test_an_error_by_overload_lowers_the_rate(serve):
     flow_control.follow(limit)
     before = flow_control.rows_per_second
     seconds[0] += 1
-    _, writer = serve(unavailable_once, flow_control=flow_control)
+    _, writer = serve_mutate_rows(unavailable_once, flow_control=flow_control)
     write(writer, ROWS)
     assert rates == [before, pytest.approx(0.7 * before)]
 
 
-def test_a_slow_rate_makes_small_requests(serve):
-    server, writer = serve(all_ok, flow_control=FlowControl(max_rows_per_second=40))
+def test_a_slow_rate_makes_small_requests(serve_mutate_rows):
+    server, writer = serve_mutate_rows(all_ok, flow_control=FlowControl(max_rows_per_second=40))
     write(writer, {b"%d" % n: b"v" for n in range(50)})
     assert [len(request.entries) for request in server.requests] == [40, 10]
 
 
-def test_nothing_is_sent_without_a_lease(serve):
+def test_nothing_is_sent_without_a_lease(serve_mutate_rows):
     def aborted():
         raise RuntimeError("aborted")
 
-    server, writer = serve(all_ok, seconds_allowed=aborted)
+    server, writer = serve_mutate_rows(all_ok, seconds_allowed=aborted)
     with pytest.raises(RuntimeError, match="aborted"):
         write(writer, ROWS)
     assert server.requests == []
 
 
-def test_a_request_ends_with_the_lease(serve):
+def test_a_request_ends_with_the_lease(serve_mutate_rows):
     remaining = []
 
     def note(number, request, context):
         remaining.append(context.time_remaining())
         return all_ok(number, request, context)
 
-    _, writer = serve(note, seconds_allowed=lambda: 3.0)
+    _, writer = serve_mutate_rows(note, seconds_allowed=lambda: 3.0)
     write(writer, ROWS)
     assert 0 < max(remaining) < 3.5  # gRPC rounds up what it sends

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from zipfile import ZipFile
 
 import pytest
@@ -53,13 +54,13 @@ def google(bigtable, bigquery, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def version(instance, registry, client):
+def version(instance, registry, warehouse):
     """A version of the model whose export has begun and whose changes are in BigQuery."""
     Tables(instance).ensure_model(registry.register(ModelState(MODEL, "customer")))
     schema = [bq.SchemaField("entity_id", "STRING"), bq.SchemaField("payload", "STRING")]
     records = [{"entity_id": entity_id, "payload": payload} for entity_id, payload in ROWS.items()]
     config = bq.LoadJobConfig(schema=schema, write_disposition="WRITE_TRUNCATE")
-    client.load_table_from_json(records, source_table(1), job_config=config).result()
+    warehouse.load_table_from_json(records, source_table(1), job_config=config).result()
     version = registry.update(MODEL, lambda state: state.open(1)).latest
     registry.update(MODEL, lambda state: state.begin_export(version))
     return version
@@ -73,7 +74,7 @@ def source_table(version):
 def submit(google, instance):
     """Run a job's command; return the job that Dataflow received."""
 
-    def submit(module, version, **options):
+    def run_command(module, version, **options):
         options = {
             "runner": "DataflowRunner",
             "dataflow_endpoint": google.url,
@@ -93,7 +94,7 @@ def submit(google, instance):
         assert ended.returncode == 0, ended.stderr
         return Submitted(google, next(reversed(google.jobs.values())), ended.stderr)
 
-    return submit
+    return run_command
 
 
 class Submitted:
@@ -148,13 +149,13 @@ class Submitted:
 
 
 @pytest.fixture(scope="module")
-def export(submit, version):
+def export_job(submit, version):
     return submit("export_predictions", version, source_table=source_table(version))
 
 
-def test_the_job_is_as_the_options_say(export):
-    environment, pool = export.job["environment"], export.pool
-    assert (export.job["projectId"], export.job["location"]) == (PROJECT, "europe-west1")
+def test_the_job_is_as_the_options_say(export_job):
+    environment, pool = export_job.job["environment"], export_job.pool
+    assert (export_job.job["projectId"], export_job.job["location"]) == (PROJECT, "europe-west1")
     assert environment["serviceAccountEmail"] == OPTIONS["service_account_email"]
     assert environment["tempStoragePrefix"].startswith("storage.googleapis.com/demo-temp/jobs/")
     assert pool["machineType"] == "n2-standard-4"
@@ -165,9 +166,9 @@ def test_the_job_is_as_the_options_say(export):
     assert "use_runner_v2" in environment["experiments"]
 
 
-def test_name_and_labels_have_model_and_version(export, version):
-    assert re.fullmatch(rf"export-repeat-purchase-{version}-[0-9a-f]{{8}}", export.job["name"])
-    assert export.job["labels"] == {"team": "growth", "model": MODEL, "version": str(version)}
+def test_name_and_labels_have_model_and_version(export_job, version):
+    assert re.fullmatch(rf"export-repeat-purchase-{version}-[0-9a-f]{{8}}", export_job.job["name"])
+    assert export_job.job["labels"] == {"team": "growth", "model": MODEL, "version": str(version)}
 
 
 def test_a_long_model_name_makes_a_valid_job_name():
@@ -180,13 +181,13 @@ def test_two_tries_have_two_names():
     assert job_name("export", MODEL, 1) != job_name("export", MODEL, 1)
 
 
-def test_the_command_says_where_to_follow_the_job(export):
-    assert f"https://console.cloud.google.com/dataflow/jobs/europe-west1/{export.job['id']}" in export.log
-    assert "does not need this process any more" in export.log
+def test_the_command_says_where_to_follow_the_job(export_job):
+    assert f"https://console.cloud.google.com/dataflow/jobs/europe-west1/{export_job.job['id']}" in export_job.log
+    assert "does not need this process any more" in export_job.log
 
 
-def test_workers_get_every_module_and_need_no_other(export, tmp_path):
-    packages = export.unpack(tmp_path)
+def test_workers_get_every_module_and_need_no_other(export_job, tmp_path):
+    packages = export_job.unpack(tmp_path)
     modules = {
         path.relative_to(ROOT) for name in ("beam_jobs", "prediction_store") for path in (ROOT / name).rglob("*.py")
     }
@@ -200,14 +201,14 @@ def test_workers_get_every_module_and_need_no_other(export, tmp_path):
     assert file == str(packages / "beam_jobs" / "__init__.py")
 
 
-def test_nothing_of_the_launching_script_is_needed(export):
-    assert not export.options["save_main_session"]
-    assert b"__main__" not in export.pipeline.SerializeToString()
+def test_nothing_of_the_launching_script_is_needed(export_job):
+    assert not export_job.options["save_main_session"]
+    assert b"__main__" not in export_job.pipeline.SerializeToString()
 
 
-def test_no_secret_is_sent(export, google):
+def test_no_secret_is_sent(export_job, google):
     key = json.loads(google.key_file.read_text())
-    sent = [json.dumps(export.job).encode(), *google.objects.values()]
+    sent = [json.dumps(export_job.job).encode(), *google.objects.values()]
     assert google.tokens > 0
     for secret in (key["private_key"].splitlines()[1], "an-access-token", key["private_key_id"]):
         assert not any(secret.encode() in content for content in sent)
@@ -262,12 +263,12 @@ class TaskInstance:
         self.pushed[key] = value
 
 
-def test_the_dag_submits_the_same_job(export, from_the_dag):
+def test_the_dag_submits_the_same_job(export_job, from_the_dag):
     job, _ = from_the_dag
     assert job.job["labels"].pop("airflow-version")
-    assert comparable(job.job) == comparable(export.job)
-    assert comparable(str(without_writers(job.pipeline))) == comparable(str(without_writers(export.pipeline)))
-    assert job.package(".whl") == export.package(".whl")
+    assert comparable(job.job) == comparable(export_job.job)
+    assert comparable(str(without_writers(job.pipeline))) == comparable(str(without_writers(export_job.pipeline)))
+    assert job.package(".whl") == export_job.package(".whl")
 
 
 def without_writers(pipeline):
@@ -295,7 +296,7 @@ def test_the_dag_passes_the_job_to_the_task_that_awaits_it(from_the_dag):
 
 
 @pytest.fixture(scope="module")
-def exported(export, tmp_path_factory):
+def exported(export_job, tmp_path_factory):
     """Run the submitted export; return its counters and the number of processes that read the table."""
     readers = set()
 
@@ -315,7 +316,7 @@ def exported(export, tmp_path_factory):
         pytest.MonkeyPatch.context() as environment,
     ):
         environment.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", address)
-        counters = export.run(tmp_path_factory.mktemp("export"))
+        counters = export_job.run(tmp_path_factory.mktemp("export"))
     return counters, len(readers)
 
 
@@ -328,8 +329,14 @@ def test_several_workers_export_what_was_submitted(exported, registry, stored, v
 
 
 def test_several_workers_purge_what_was_submitted(exported, registry, stored, submit, tmp_path, version):
-    registry.update(MODEL, lambda state: state.abort(version, None))
+    registry.update(MODEL, lambda state: without_write_lease(state.abort(version, None), version))
     following = registry.update(MODEL, lambda state: state.open(version + 1)).latest
     submit("purge_stale_cells", following).run(tmp_path)
     assert stored(MODEL, following) == {}
     assert registry.get(MODEL).versions[version].status is Status.PURGED
+
+
+def without_write_lease(state, version):
+    """A state in which the version's lease ended long ago, so that no purge waits for its end."""
+    record = replace(state.versions[version], write_lease_until=0)
+    return replace(state, versions={**state.versions, version: record})

@@ -14,12 +14,12 @@ from prediction_store.lifecycle import ModelState, Receipt, RegistryError
 def export(arguments, begin_export, source_table):
     """Export rows as a new version of a model; return the version."""
 
-    def export(model, rows):
+    def export_rows(model, rows):
         version = begin_export(model)
         export_predictions.run(arguments(model, version, source_table=source_table(rows)))
         return version
 
-    return export
+    return export_rows
 
 
 def receipt(registry, model, version):

@@ -19,14 +19,14 @@ from prediction_store.messages import ReadRowsRequest, ReadRowsResponse
 def write(instance):
     """Write cells of a version."""
 
-    def write(model, version, cells):
+    def write_cells(model, version, cells):
         with channel() as opened:
             writer = BulkWriter(opened, Target(instance.table("customer"), "", 5), FlowControl())
             keys, payloads = pa.array(cells.keys(), pa.binary()), pa.array(cells.values(), pa.binary())
             writer.add(prediction_entries(keys, payloads, model, version))
             writer.flush()
 
-    return write
+    return write_cells
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ BOUNDS = (0.001, 0.005, 0.01, 0.1, 1)
 
 
 @pytest.fixture(scope="module")
-def run(browser):
+def javascript(browser):
     """Evaluates JavaScript with an argument, in a page of a service without a store."""
     with service("127.0.0.1:1") as url:
         page = browser.new_page()
@@ -31,9 +31,9 @@ def run(browser):
 
 @settings(max_examples=100, deadline=None)
 @given(VALUES, st.booleans(), st.sampled_from([None, 1]))
-def test_formatting_changes_layout_only(run, value, ascii_only, indent):
+def test_formatting_changes_layout_only(javascript, value, ascii_only, indent):
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
-    formatted = run("async (text) => (await import('/page/json.js')).formatted(text)", text)
+    formatted = javascript("async (text) => (await import('/page/json.js')).formatted(text)", text)
     tokens = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
     assert tokens.findall(formatted) == tokens.findall(text)
     assert json.loads(formatted) == value
@@ -42,8 +42,8 @@ def test_formatting_changes_layout_only(run, value, ascii_only, indent):
 
 
 @pytest.mark.parametrize("text", ["<html>", '{"a": "', "", 'x"y'])
-def test_text_that_is_not_json_is_not_changed(run, text):
-    assert run("async (text) => (await import('/page/json.js')).formatted(text)", text).strip() == text
+def test_text_that_is_not_json_is_not_changed(javascript, text):
+    assert javascript("async (text) => (await import('/page/json.js')).formatted(text)", text).strip() == text
 
 
 def exposition(latencies, *, route="/v1/models/{model}/predictions/{entity_id}", status="200"):
@@ -64,8 +64,8 @@ LATENCIES = st.lists(st.floats(0.0001, 0.99), max_size=40)
 
 @settings(max_examples=100, deadline=None)
 @given(LATENCIES, LATENCIES.filter(bool), st.sampled_from([0.5, 0.95, 0.99]))
-def test_a_quantile_is_in_the_bucket_of_the_value_at_its_rank(run, before, since, q):
-    number, failed, quantile = run(BETWEEN, [exposition(before), exposition(before + since), q])
+def test_a_quantile_is_in_the_bucket_of_the_value_at_its_rank(javascript, before, since, q):
+    number, failed, quantile = javascript(BETWEEN, [exposition(before), exposition(before + since), q])
     assert (number, failed) == (len(since), 0)
     counts = accumulate(
         sum(low < latency <= high for latency in since) for low, high in zip((0, *BOUNDS), BOUNDS, strict=False)
@@ -74,22 +74,22 @@ def test_a_quantile_is_in_the_bucket_of_the_value_at_its_rank(run, before, since
     assert (0, *BOUNDS)[reached] <= quantile <= BOUNDS[reached] + 1e-12
 
 
-def test_failures_count_and_other_routes_do_not(run):
+def test_failures_count_and_other_routes_do_not(javascript):
     others = exposition([0.5], route="/metrics") + exposition([0.5], route="none", status="404")
     later = others + exposition([0.002], status="503") + exposition([0.002], status="404")
-    assert run(BETWEEN, [others, later, 0.5])[:2] == [2, 1]
+    assert javascript(BETWEEN, [others, later, 0.5])[:2] == [2, 1]
 
 
-def test_readings_of_two_processes_are_not_compared(run):
-    assert run(BETWEEN, [exposition([0.002, 0.003]), exposition([0.002]), 0.5]) is None
+def test_readings_of_two_processes_are_not_compared(javascript):
+    assert javascript(BETWEEN, [exposition([0.002, 0.003]), exposition([0.002]), 0.5]) is None
 
 
-def test_without_lookups_there_is_no_latency(run):
-    assert run(BETWEEN, ["", "", 0.5]) == [0, 0, None]
+def test_without_lookups_there_is_no_latency(javascript):
+    assert javascript(BETWEEN, ["", "", 0.5]) == [0, 0, None]
 
 
-def test_the_header_server_timing_is_parsed(run):
+def test_the_header_server_timing_is_parsed(javascript):
     script = "async (header) => (await import('/page/api.js')).serverTimings(header)"
-    assert run(script, 'bigtable;dur=0.7;desc="a read", total;dur=0.9') == [["bigtable", 0.7], ["total", 0.9]]
-    assert run(script, "cache;desc=hit") == []
-    assert run(script, None) == []
+    assert javascript(script, 'bigtable;dur=0.7;desc="a read", total;dur=0.9') == [["bigtable", 0.7], ["total", 0.9]]
+    assert javascript(script, "cache;desc=hit") == []
+    assert javascript(script, None) == []

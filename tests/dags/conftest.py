@@ -2,7 +2,7 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch):
+def dag_settings(monkeypatch):
     """The settings of the DAGs."""
     monkeypatch.setenv("FORESERVE_PROJECT", "demo")
     monkeypatch.setenv("FORESERVE_BIGTABLE_INSTANCE", "local")

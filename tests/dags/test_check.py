@@ -32,12 +32,12 @@ def folder(tmp_path):
 def check(folder):
     """Writes files of the pipeline; returns the problems, with file names in place of paths."""
 
-    def check(**files):
+    def check_file(**files):
         for name, text in files.items():
             (folder / re.sub("_(yaml|sql|py)$", r".\1", name)).write_text(text)
         return [str(problem).removeprefix(f"{folder}/") for problem in check_pipelines([folder])]
 
-    return check
+    return check_file
 
 
 def edited(folder, name, old, new):

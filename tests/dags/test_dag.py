@@ -143,13 +143,13 @@ def test_schedules_apply_unless_switched_off(monkeypatch):
 def variant(tmp_path):
     """Makes the DAG of the example with other fields in its pipeline.yaml."""
 
-    def variant(**fields):
+    def change(**fields):
         shutil.copytree(FILE.parent, tmp_path, dirs_exist_ok=True)
         path = tmp_path / "pipeline.yaml"
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | fields))
         return refresh_dag(str(tmp_path / "dag.py"))
 
-    return variant
+    return change
 
 
 def test_a_refresh_may_start_when_assets_were_updated(variant):

@@ -49,7 +49,7 @@ def refreshed(warehouse, folders):
     """Runs the SQL of a refresh, once for each set of arguments."""
     versions = count(1)
 
-    def refreshed(name, cutoff=NOW, attempt=1):
+    def run_refresh(name, cutoff=NOW, attempt=1):
         pipeline = load_pipeline(folders[name])
         statements = Statements(folders[name], pipeline, "demo")
         refresh = Refresh(name, next(versions), "demo.foreserve", cutoff=cutoff)
@@ -67,7 +67,7 @@ def refreshed(warehouse, folders):
         predictions = {row.entity_id: json.loads(row.payload) for row in rows}
         return Refreshed(pipeline.quality_gate.breaches(dict(metrics), None), total[0], predictions)
 
-    return cache(refreshed)
+    return cache(run_refresh)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -14,11 +14,11 @@ def load(tmp_path):
     for name in ("train.sql", "evaluate.sql", "predict.sql"):
         (tmp_path / name).write_text("SELECT 1")
 
-    def load(yaml, **arguments):
+    def load_text(yaml, **arguments):
         (tmp_path / "pipeline.yaml").write_text(yaml)
         return load_pipeline(tmp_path, **arguments)
 
-    return load
+    return load_text
 
 
 def test_the_defaults_are_those_of_the_design(load):

@@ -134,7 +134,7 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(original, tmp_path):
+def project(original, tmp_path):
     """A project after `terraform apply`, with an Airflow environment that others use too."""
     state = tmp_path / "cloud"
     (state / "bin").mkdir(parents=True)
@@ -146,7 +146,7 @@ def cloud(original, tmp_path):
     tree = tmp_path / "tree"
     git(original, "clone", "-q", ".", str(tree))
     (tree / "infra" / "environments" / "test").mkdir(parents=True, exist_ok=True)
-    cloud = Cloud(state, tree)
+    project = Cloud(state, tree)
     audience = "https://api-1234.a.run.app"
     connection = {
         "conn_type": "http",
@@ -161,10 +161,10 @@ def cloud(original, tmp_path):
         "AIRFLOW_CONN_PREDICTION_API": json.dumps(connection),
         "AIRFLOW_CONN_MAIL": f"smtp://ann:{PASSWORD}-too@mail.example.com",
     }
-    cloud.save("outputs", outputs)
-    cloud.save("settings", {"bucket": "europe-west1-b", "ready": True})
-    cloud.save("registry", {})
-    cloud.save(
+    project.save("outputs", outputs)
+    project.save("settings", {"bucket": "europe-west1-b", "ready": True})
+    project.save("registry", {})
+    project.save(
         "composer",
         {
             "state": "RUNNING",
@@ -174,14 +174,14 @@ def cloud(original, tmp_path):
             "installed": {**INSTALLED, "somebodys": "1.2"},
         },
     )
-    cloud.save("service", {"revisions": {"api-00001": "gcr.io/placeholder"}, "traffic": {"api-00001": 100}})
+    project.save("service", {"revisions": {"api-00001": "gcr.io/placeholder"}, "traffic": {"api-00001": 100}})
     others = {
         "dags/airflow_monitoring.py": "airflow dag",
         "dags/team/report.py": "airflow dag",
         "logs/1.log": "...",
     }
     for path, text in others.items():
-        file = cloud.bucket / path
+        file = project.bucket / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    return cloud
+    return project

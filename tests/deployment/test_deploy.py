@@ -17,10 +17,10 @@ REVISION = ("api-00002", 100)
 
 
 @pytest.fixture
-def deployed(cloud):
+def deployed(project):
     """A cloud after a first deployment."""
-    cloud.deploy()
-    return cloud
+    project.deploy()
+    return project
 
 
 def changing(calls):
@@ -33,14 +33,14 @@ def is_download(call):
     return "rsync" in call and next(word for word in call if "/" in word).startswith("gs://")
 
 
-def test_a_first_deployment(cloud):
-    before = cloud.snapshot()
-    said = cloud.deploy()
-    files = cloud.files()
+def test_a_first_deployment(project):
+    before = project.snapshot()
+    said = project.deploy()
+    files = project.files()
     assert before["files"].items() <= files.items()
     assert (
         files["dags/pipelines/repeat_purchase/dag.py"]
-        == (cloud.tree / "dags/pipelines/repeat_purchase/dag.py").read_bytes()
+        == (project.tree / "dags/pipelines/repeat_purchase/dag.py").read_bytes()
     )
     assert files["dags/foreserve/cloud.py"] == files["plugins/foreserve/cloud.py"]
     for package in ("beam_jobs", "prediction_store", "refresh_factory", "foreserve"):
@@ -48,8 +48,8 @@ def test_a_first_deployment(cloud):
         assert f"dags/{package}/.airflowignore" in files
     assert not [path for path in files if "Dockerfile" in path or "__pycache__" in path]
 
-    composer, service, registry = cloud.load("composer"), cloud.load("service"), cloud.load("registry")
-    outputs = cloud.load("outputs")
+    composer, service, registry = project.load("composer"), project.load("service"), project.load("registry")
+    outputs = project.load("outputs")
     assert composer["variables"] == {"TEAM": "forecasting"} | outputs["environment_variables"]
     assert composer["packages"] == {"somebodys": ">=1", "hdrhistogram": ">=0.10", "pydantic-settings": ">=2.6"}
     assert service["traffic"] == dict([REVISION])
@@ -64,8 +64,8 @@ def test_a_first_deployment(cloud):
     assert "Deployed." in said
 
 
-def tags(cloud):
-    return {package.rpartition("/")[2]: list(tags) for package, tags in cloud.load("registry").items()}
+def tags(project):
+    return {package.rpartition("/")[2]: list(tags) for package, tags in project.load("registry").items()}
 
 
 def test_images_are_tagged_by_content_and_the_workers_have_the_beam_of_the_environment(deployed):
@@ -169,23 +169,23 @@ def shown(said):
     return commands
 
 
-def test_without_apply_nothing_is_changed_and_every_command_is_shown(cloud):
-    before = cloud.snapshot()
-    code, plan = cloud.run()
+def test_without_apply_nothing_is_changed_and_every_command_is_shown(project):
+    before = project.snapshot()
+    code, plan = project.run()
     assert code == 0
-    assert changing(cloud.calls()) == []
-    assert cloud.snapshot() == before
-    assert shown(plan) == shown(cloud.deploy())
+    assert changing(project.calls()) == []
+    assert project.snapshot() == before
+    assert shown(plan) == shown(project.deploy())
 
 
 @pytest.mark.parametrize("arguments", [(), ("--apply",)])
-def test_secrets_are_never_shown(cloud, arguments):
-    outputs = cloud.load("outputs")
+def test_secrets_are_never_shown(project, arguments):
+    outputs = project.load("outputs")
     for failure in ("0 0 before", "8 8 after"):
-        _, said = cloud.run(*arguments, failure=failure)
+        _, said = project.run(*arguments, failure=failure)
         assert PASSWORD not in said
         assert outputs["environment_variables"]["AIRFLOW_CONN_PREDICTION_API"] not in said
-    assert not [call for call in cloud.calls() if PASSWORD in json.dumps(call)]
+    assert not [call for call in project.calls() if PASSWORD in json.dumps(call)]
 
 
 @pytest.mark.parametrize(("how", "every"), [("half", 1), ("before", 3)])
@@ -230,14 +230,14 @@ def test_any_failure_restores_the_state_before(deployed, how, every):
     assert deployed.snapshot() != before
 
 
-def test_a_first_deployment_that_fails_leaves_nothing(cloud):
-    before = cloud.snapshot()
+def test_a_first_deployment_that_fails_leaves_nothing(project):
+    before = project.snapshot()
     for number in range(8, 99, 3):
-        code, said = cloud.run("--apply", failure=f"{number} {number} half")
+        code, said = project.run("--apply", failure=f"{number} {number} half")
         if code == 0:
             break
-        assert cloud.snapshot() == before, said
-    assert len(cloud.calls()) < number
+        assert project.snapshot() == before, said
+    assert len(project.calls()) < number
 
 
 def test_a_step_that_cannot_be_undone_is_reported(deployed):
@@ -301,66 +301,66 @@ def test_a_deployment_after_a_killed_one_knows_the_files_of_both(deployed):
     assert deployed.files()["dags/shared/more.sql"] == b"SELECT 2"
 
 
-def test_a_tree_that_differs_from_its_commit_needs_dirty(cloud):
-    (cloud.tree / "serving_api" / "new.py").write_text("")
-    before = cloud.snapshot()
-    code, said = cloud.run("--apply")
-    assert (code, cloud.snapshot()) == (1, before)
+def test_a_tree_that_differs_from_its_commit_needs_dirty(project):
+    (project.tree / "serving_api" / "new.py").write_text("")
+    before = project.snapshot()
+    code, said = project.run("--apply")
+    assert (code, project.snapshot()) == (1, before)
     assert "1 files differ from commit" in said
     assert "serving_api/new.py" in said
-    cloud.deploy("--dirty")
-    words = [word for call in cloud.calls() for word in call]
+    project.deploy("--dirty")
+    words = [word for call in project.calls() for word in call]
     assert [word for word in words if re.fullmatch(r"--build-arg=BUILD=[0-9a-f]{12}-dirty", word)]
-    assert "up to date" in cloud.deploy("--dirty")
+    assert "up to date" in project.deploy("--dirty")
 
 
-def test_a_file_of_others_is_not_overwritten(cloud):
-    file = cloud.bucket / "dags" / "roll_back.py"
+def test_a_file_of_others_is_not_overwritten(project):
+    file = project.bucket / "dags" / "roll_back.py"
     file.write_text("somebody's")
-    code, said = cloud.run("--apply")
+    code, said = project.run("--apply")
     assert code == 1
     assert "would be overwritten: dags/roll_back.py. Move them elsewhere" in said
     assert file.read_text() == "somebody's"
 
 
-def test_an_image_with_too_old_a_package_is_refused(cloud):
-    composer = cloud.load("composer")
+def test_an_image_with_too_old_a_package_is_refused(project):
+    composer = project.load("composer")
     composer["installed"]["apache-airflow-providers-google"] = "18.1.0"
-    cloud.save("composer", composer)
-    code, said = cloud.run()
+    project.save("composer", composer)
+    code, said = project.run()
     assert code == 1
     assert "composer-3-airflow-3.1.8-build.2 comes with apache-airflow-providers-google 18.1.0; tasks need >=20" in said
     assert "image_version" in said
 
 
-def test_an_environment_without_beam_is_refused(cloud):
-    composer = cloud.load("composer")
+def test_an_environment_without_beam_is_refused(project):
+    composer = project.load("composer")
     composer["installed"] = {name: version for name, version in INSTALLED.items() if name != "apache-beam"}
-    cloud.save("composer", composer)
-    code, said = cloud.run()
+    project.save("composer", composer)
+    code, said = project.run()
     assert code == 1
     assert "has no apache-beam" in said
 
 
-def test_an_environment_that_is_being_updated_is_refused(cloud):
-    cloud.change("composer", state="UPDATING")
-    code, said = cloud.run("--apply")
+def test_an_environment_that_is_being_updated_is_refused(project):
+    project.change("composer", state="UPDATING")
+    code, said = project.run("--apply")
     assert code == 1
     assert "foreserve is UPDATING; deploy when it is RUNNING" in said
 
 
-def test_a_variable_that_would_override_the_image_is_refused(cloud):
-    composer = cloud.load("composer")
+def test_a_variable_that_would_override_the_image_is_refused(project):
+    composer = project.load("composer")
     composer["variables"]["FORESERVE_DATAFLOW_SDK_CONTAINER_IMAGE"] = "an-image"
-    cloud.save("composer", composer)
-    code, said = cloud.run()
+    project.save("composer", composer)
+    code, said = project.run()
     assert code == 1
     assert "--remove-env-variables=FORESERVE_DATAFLOW_SDK_CONTAINER_IMAGE" in said
 
 
-def test_an_environment_that_terraform_has_not_made_is_named(cloud):
-    (cloud.tree / "infra" / "environments" / "test").rename(cloud.tree / "infra" / "environments" / "other")
-    code, said = cloud.run()
+def test_an_environment_that_terraform_has_not_made_is_named(project):
+    (project.tree / "infra" / "environments" / "test").rename(project.tree / "infra" / "environments" / "other")
+    code, said = project.run()
     assert code == 1
     assert "infra/environments/test does not exist; existing environments: other" in said
 
@@ -373,22 +373,22 @@ def only_git(tmp_path):
     return str(tmp_path / "git")
 
 
-def test_the_example_is_planned_without_the_tools(cloud, only_git):
-    shutil.rmtree(cloud.state / "bin")
-    code, said = cloud.run(name="example", path=only_git)
+def test_the_example_is_planned_without_the_tools(project, only_git):
+    shutil.rmtree(project.state / "bin")
+    code, said = project.run(name="example", path=only_git)
     assert code == 0, said
     assert "$ docker build" in said
     assert "'--build-arg=BEAM_VERSION=<beam version of the environment>'" in said
     assert tempfile.gettempdir() not in said
     assert "Google Cloud was not asked, and nothing was changed." in said
-    code, said = cloud.run("--apply", name="example", path=only_git)
+    code, said = project.run("--apply", name="example", path=only_git)
     assert (code, "nothing can be deployed without Google Cloud" in said) == (1, True)
 
 
-def test_a_file_of_outputs_replaces_terraform(cloud):
-    (cloud.state / "bin" / "terraform").unlink()
-    cloud.deploy(f"--outputs={cloud.state / 'outputs.json'}")
-    code, said = cloud.run(f"--outputs={cloud.state / 'none.json'}")
+def test_a_file_of_outputs_replaces_terraform(project):
+    (project.state / "bin" / "terraform").unlink()
+    project.deploy(f"--outputs={project.state / 'outputs.json'}")
+    code, said = project.run(f"--outputs={project.state / 'none.json'}")
     assert code == 1
     assert "none.json: No such file or directory; give the file" in said
 
@@ -396,8 +396,8 @@ def test_a_file_of_outputs_replaces_terraform(cloud):
 @pytest.mark.parametrize(
     ("tool", "problem"), [("terraform", "install Terraform, or"), ("gcloud", "install the Google")]
 )
-def test_a_tool_that_is_missing_is_named(cloud, only_git, tool, problem):
-    (cloud.state / "bin" / tool).unlink()
-    code, said = cloud.run("--apply", path=only_git)
+def test_a_tool_that_is_missing_is_named(project, only_git, tool, problem):
+    (project.state / "bin" / tool).unlink()
+    code, said = project.run("--apply", path=only_git)
     assert code == 1
     assert f"{tool} is not installed: {problem}" in said

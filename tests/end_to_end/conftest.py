@@ -1,6 +1,6 @@
 """One local stack with a real Airflow. Each test brings it into the state that it starts from, and mends what it broke.
 
-Whoever asks for `model`, `newest` or `predictions` gets a stack in which the model was refreshed at least once.
+For `model_view`, `newest` and `predictions`, the model has been refreshed at least once.
 """
 
 import io
@@ -185,7 +185,7 @@ class Refreshes:
             for model in response.json()["models"]
         }
 
-    def model(self, name=MODEL):
+    def model_view(self, name=MODEL):
         """The lookup service's answer about a model."""
         return self.api.get(f"/v1/models/{name}").raise_for_status().json()
 
@@ -234,8 +234,8 @@ def first_refresh(refreshes, warehouse):
     """The refresh that makes the model's first version."""
     state, tasks = refreshes.run()
     assert state == "success", tasks
-    model = refreshes.model()
-    (version,) = model["versions"]
+    model_view = refreshes.model_view()
+    (version,) = model_view["versions"]
     rows = warehouse.query_and_wait(
         f"SELECT * FROM `{version['details']['predictions_table']}` "
         f"WHERE entity_id BETWEEN '{CUSTOMERS[0]}' AND '{CUSTOMERS[-1]}'"
@@ -243,22 +243,22 @@ def first_refresh(refreshes, warehouse):
     return FirstRefresh(
         tasks,
         version,
-        model["active_version"],
+        model_view["active_version"],
         refreshes.predictions()[1],
         {row.entity_id: json.loads(row.payload) for row in rows},
     )
 
 
 @pytest.fixture
-def model(first_refresh, refreshes):
+def model_view(first_refresh, refreshes):
     """Returns the lookup service's answer about the model."""
-    return refreshes.model
+    return refreshes.model_view
 
 
 @pytest.fixture
-def newest(model):
+def newest(model_view):
     """Returns the registry's record of the model's newest version."""
-    return lambda: max(model()["versions"], key=lambda version: version["version"])
+    return lambda: max(model_view()["versions"], key=lambda version: version["version"])
 
 
 @pytest.fixture
@@ -268,11 +268,11 @@ def predictions(first_refresh, refreshes):
 
 
 @pytest.fixture
-def rollback_target(model, run):
+def rollback_target(model_view, run):
     """The newest version that the model can be rolled back to."""
-    if not model()["rollback_targets"]:
+    if not model_view()["rollback_targets"]:
         assert run()[0] == "success"
-    return model()["rollback_targets"][0]
+    return model_view()["rollback_targets"][0]
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def training(newest, warehouse):
 
 
 def test_each_task_is_killed_in_the_middle_and_tried_again(
-    airflow, finish, instances, model, newest, predictions, stack
+    airflow, finish, instances, model_view, newest, predictions, stack
 ):
     """All but the choices, which take no time."""
     _, before = predictions()
@@ -116,34 +116,34 @@ def test_each_task_is_killed_in_the_middle_and_tried_again(
     assert final.state == "success", (killed, final.tasks)
     assert {"train", "predict", "export", "smoke_test"} <= killed
     assert all(tries[task] == 2 for task in killed), tries
-    assert model()["active_version"] == newest()["version"]
+    assert model_view()["active_version"] == newest()["version"]
     assert set(predictions()[1]) == set(before)
 
 
-def test_each_task_is_cleared_alone_after_success(airflow, clear, finish, model, predictions):
+def test_each_task_is_cleared_alone_after_success(airflow, clear, finish, model_view, predictions):
     run_id = airflow.trigger(DAG_ID, {})
     final = finish(run_id)
     assert final.state == "success"
-    versions, before = model(), predictions()
+    versions, before = model_view(), predictions()
     assert sorted(sum(CLEARED_TOGETHER, ["open_version"])) == sorted(task.task_id for task in final.tasks)
     for task_ids in CLEARED_TOGETHER:
         final = clear(run_id, task_ids)
         assert final.state == "success", final.tasks
         assert predictions() == before
-    now = model()
+    now = model_view()
     assert (now["active_version"], now["rollback_targets"]) == (
         versions["active_version"],
         versions["rollback_targets"],
     )
 
 
-def test_a_whole_run_that_is_cleared_after_success_opens_another_version(airflow, clear, finish, model):
+def test_a_whole_run_that_is_cleared_after_success_opens_another_version(airflow, clear, finish, model_view):
     run_id = airflow.trigger(DAG_ID, {})
     first = finish(run_id)
-    before = model()["active_version"]
+    before = model_view()["active_version"]
     final = clear(run_id, [task.task_id for task in first.tasks])
     assert final.state == "success", final.tasks
-    assert model()["active_version"] > before
+    assert model_view()["active_version"] > before
 
 
 def test_marking_a_waiting_task_as_failed_cancels_its_job(busy, finish, newest, predictions, rest, training, until):
@@ -161,7 +161,7 @@ def test_marking_a_waiting_task_as_failed_cancels_its_job(busy, finish, newest, 
 
 
 def test_a_scheduler_that_dies_while_a_job_is_awaited_loses_nothing(
-    busy, finish, kill, mend, model, newest, stop_airflow, training, until
+    busy, finish, kill, mend, model_view, newest, stop_airflow, training, until
 ):
     with busy():
         run_id = until("train", "deferred")
@@ -171,6 +171,6 @@ def test_a_scheduler_that_dies_while_a_job_is_awaited_loses_nothing(
     mend()
     final = finish(run_id)
     assert final.state == "success", final.tasks
-    assert model()["active_version"] == newest()["version"]
+    assert model_view()["active_version"] == newest()["version"]
     (awaited,) = training()
     assert (awaited.state, awaited.error_result) == ("DONE", None)

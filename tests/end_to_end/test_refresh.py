@@ -21,7 +21,7 @@ def test_a_first_refresh_trains_exports_and_serves(first_refresh):
     assert len(first_refresh.served) == 999
 
 
-def test_a_refresh_writes_only_what_changed(run, model, newest, predictions, purchases, warehouse):
+def test_a_refresh_writes_only_what_changed(run, model_view, newest, predictions, purchases, warehouse):
     first, before = predictions()
     assert sample_data.next_week(warehouse).rows > 0
     warehouse.query_and_wait(f"DELETE FROM {purchases} WHERE customer_id BETWEEN '00001' AND '01000'")
@@ -32,13 +32,13 @@ def test_a_refresh_writes_only_what_changed(run, model, newest, predictions, pur
     assert 0 < counts["written"] < counts["unchanged"] + counts["written"] == counts["predictions"]
     assert (details["smoke_test"]["errors"], details["smoke_test"]["mismatches"]) == (0, 0)
     second, after = predictions()
-    assert second == model()["active_version"] > first
+    assert second == model_view()["active_version"] > first
     assert {id_ for id_, prediction in after.items() if prediction is None} == {id_ for id_ in before if id_ <= "01000"}
     assert predictions(version=first) == (first, before)
 
 
 def test_a_version_that_is_not_to_be_promoted_is_a_preview_and_its_cells_are_purged_first(
-    run, model, newest, predictions, warehouse
+    run, model_view, newest, predictions, warehouse
 ):
     active = predictions()
     state, tasks = run(retrain=False, promote=False, export="full")
@@ -52,7 +52,7 @@ def test_a_version_that_is_not_to_be_promoted_is_a_preview_and_its_cells_are_pur
 
     state, tasks = run()
     assert (state, tasks["purge"]) == ("success", "success")
-    statuses = {version["version"]: version["status"] for version in model()["versions"]}
+    statuses = {version["version"]: version["status"] for version in model_view()["versions"]}
     assert statuses[version] == "purged"
 
 
@@ -84,7 +84,7 @@ def test_a_gate_that_closes_keeps_the_served_version(run, newest, predictions, p
 
 
 def test_an_export_that_is_killed_at_every_try_fails_the_refresh_and_the_next_one_goes_on(
-    run, kill, model, newest, predictions, stack
+    run, kill, model_view, newest, predictions, stack
 ):
     active, before = predictions()
 
@@ -97,7 +97,7 @@ def test_an_export_that_is_killed_at_every_try_fails_the_refresh_and_the_next_on
     assert (state, tasks["export"], tasks["abort"]) == ("failed", "failed", "success")
     assert newest()["status"] == "aborted"
     assert predictions() == (active, before)
-    assert active == model()["active_version"] < newest()["version"]
+    assert active == model_view()["active_version"] < newest()["version"]
 
     state, tasks = run()
     assert (state, tasks["purge"]) == ("success", "success")

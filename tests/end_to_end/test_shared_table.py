@@ -8,14 +8,14 @@ OTHERS = ("expected_spend", "customer_segment")
 CUSTOMER = "01500"
 
 
-def test_one_read_returns_the_predictions_of_all_models(airflow, api, model, run, warehouse):
+def test_one_read_returns_the_predictions_of_all_models(airflow, api, model_view, run, warehouse):
     for name in OTHERS:
         airflow.wait_for_dag(f"refresh_{name}")
         assert run(f"refresh_{name}")[0] == "success"
     predictions = api.get(f"/v1/entities/customer/{CUSTOMER}/predictions").raise_for_status().json()["predictions"]
     assert predictions.keys() == {MODEL, *OTHERS}
     for name, found in predictions.items():
-        state = model(name)
+        state = model_view(name)
         assert found["version"] == state["active_version"]
         (record,) = (version for version in state["versions"] if version["version"] == found["version"])
         table = record["details"]["predictions_table"]
@@ -23,8 +23,8 @@ def test_one_read_returns_the_predictions_of_all_models(airflow, api, model, run
         assert found["prediction"] == json.loads(row.payload)
 
 
-def test_another_model_leaves_the_versions_of_the_others_alone(airflow, run, model, predictions):
-    before = (model()["active_version"], predictions())
+def test_another_model_leaves_the_versions_of_the_others_alone(airflow, run, model_view, predictions):
+    before = (model_view()["active_version"], predictions())
     airflow.wait_for_dag("refresh_customer_segment")
     assert run("refresh_customer_segment")[0] == "success"
-    assert (model()["active_version"], predictions()) == before
+    assert (model_view()["active_version"], predictions()) == before

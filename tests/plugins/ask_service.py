@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 
 import httpx
@@ -25,4 +26,7 @@ def one_by_one(number):
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"\n{json.dumps([*one_by_one(2), *asyncio.run(at_once(5))])}\n")
+    for connection in sys.stdin:
+        os.environ["AIRFLOW_CONN_PREDICTION_API"] = connection
+        sys.stdout.write(f"\n{json.dumps([*one_by_one(2), *asyncio.run(at_once(5))])}\n")
+        sys.stdout.flush()

@@ -84,7 +84,7 @@ def registry(cloud):
 def context():
     """Makes the context of a task in a run that Ann triggered, with choices in the form."""
 
-    def context(**params):
+    def make_context(**params):
         form = {name: param.resolve() for name, param in trigger_form(SmokeTest()).items()}
         return {
             "params": form | params,
@@ -93,7 +93,7 @@ def context():
             "outlet_events": OutletEventAccessors(),
         }
 
-    return context
+    return make_context
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def open_version(cloud, context, warehouse):
     """Opens a version of a model that no other test uses; returns the refresh."""
     model = f"m{uuid.uuid4().hex[:12]}"
 
-    def open_version(*, keep_versions=4, run=None, unfinished_runs=(), **params):
+    def open_new(*, keep_versions=4, run=None, unfinished_runs=(), **params):
         operator = OpenVersion(
             task_id="open_version",
             cloud=cloud,
@@ -114,18 +114,18 @@ def open_version(cloud, context, warehouse):
         given["dag_run"] = run or DagRun()
         return Refresh.from_xcom(operator.execute(given))
 
-    return open_version
+    return open_new
 
 
 @pytest.fixture
 def task(cloud, context):
     """Makes an operator on a refresh (None: no version was opened), with its templates rendered as by Airflow."""
 
-    def task(operator, refresh, **arguments):
+    def make_task(operator, refresh, **arguments):
         made = operator(task_id=operator.__name__.lower(), cloud=cloud, **arguments)
         given = context()
         given["ti"].xcoms["open_version"] = refresh and refresh.to_xcom()
         made.render_template_fields(given)
         return made
 
-    return task
+    return make_task

@@ -74,41 +74,69 @@ class Metadata:
         return 200, google, "demo"
 
 
+@dataclass
+class Service:
+    """The service, which refuses requests without credentials. `shown` has the credentials of each request."""
+
+    shown: list = field(default_factory=list)
+
+    def answer(self, _, headers):
+        self.shown.append({name: value for name, value in headers.items() if "uthorization" in name})
+        return (200 if self.shown[-1] else 403), {}, "{}"
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory):
+    """An Airflow that sends requests when it gets a connection; the process, its log, and the two servers."""
+    folder = tmp_path_factory.mktemp("airflow")
+    metadata, service = Metadata(), Service()
+    unset = ("GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK")
+    with server(metadata.answer) as google, server(service.answer) as api:
+        environment = {name: value for name, value in os.environ.items() if name not in unset} | {
+            "AIRFLOW_HOME": str(folder),
+            "GCE_METADATA_HOST": google,
+            "GCE_METADATA_IP": google,
+            "CLOUDSDK_CONFIG": str(folder),  # no user is logged in
+            "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("", "plugins")),
+        }
+        log = folder / "log"
+        with (
+            log.open("w") as written,
+            subprocess.Popen(
+                [sys.executable, Path(__file__).with_name("ask_service.py")],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=written,
+                text=True,
+            ) as process,
+        ):
+            yield process, log, metadata, service, api
+            process.stdin.close()
+            assert process.wait(60) == 0, log.read_text()[-3_000:]
+
+
 @pytest.fixture
-def ask(tmp_path):
+def ask(tasks):
     """Sends requests to a service; returns the status codes, the metadata server, and the headers that were sent."""
+    process, log, metadata, service, api = tasks
+    host, port = api.split(":")
 
-    def ask(lifetime=3600, **connection):
-        metadata, shown = Metadata(lifetime), []
-
-        def service(_, headers):
-            shown.append({name: value for name, value in headers.items() if "uthorization" in name})
-            return (200 if shown[-1] else 403), {}, "{}"
-
-        with server(metadata.answer) as google, server(service) as api:
-            host, port = api.split(":")
-            airflow = {
-                "AIRFLOW_HOME": str(tmp_path),
-                "AIRFLOW_CONN_PREDICTION_API": json.dumps(
-                    {"conn_type": "http", "host": host, "port": int(port), "schema": "http", **connection}
-                ),
-                "GCE_METADATA_HOST": google,
-                "GCE_METADATA_IP": google,
-                "CLOUDSDK_CONFIG": str(tmp_path),  # no user is logged in
-                "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("", "plugins")),
-            }
-            unset = ("GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK")
-            environment = {name: value for name, value in os.environ.items() if name not in unset} | airflow
-            script = Path(__file__).with_name("ask_service.py")
-            ended = subprocess.run(
-                [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-            )
-        assert ended.returncode == 0, ended.stderr[-3_000:]
+    def send(lifetime=3600, **connection):
+        metadata.lifetime, metadata.made, metadata.asked, service.shown = lifetime, [], [], []
+        to_api = {"conn_type": "http", "host": host, "port": int(port), "schema": "http"}
+        process.stdin.write(f"{json.dumps(to_api | connection)}\n")
+        process.stdin.flush()
+        said = []
+        while not (said and said[-1].startswith("[")):
+            said.append(process.stdout.readline())
+            assert said[-1], log.read_text()[-3_000:]
         for token in metadata.made:
-            assert token not in ended.stdout + ended.stderr
-        return json.loads(ended.stdout.splitlines()[-1]), metadata, shown
+            assert token not in "".join(said) + log.read_text()
+        return json.loads(said[-1]), metadata, service.shown
 
-    return ask
+    return send
 
 
 def test_an_identity_token_for_the_audience_is_made_once_and_sent_with_each_request(ask):

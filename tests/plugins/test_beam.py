@@ -31,7 +31,7 @@ def dataflow(cloud, tmp_path_factory):
 def poke(cloud, dataflow):
     """Pokes once at a job with the given state, counters and messages."""
 
-    def poke(state, metrics=(), messages=(), job_id=JOB_ID):
+    def poke_sensor(state, metrics=(), messages=(), job_id=JOB_ID):
         dataflow.jobs[JOB_ID] = {"id": JOB_ID, "name": "export-m-1-0a1b2c3d", "currentState": state}
         dataflow.metrics, dataflow.messages = list(metrics), list(messages)
         sensor = AwaitDataflowJob(
@@ -43,7 +43,7 @@ def poke(cloud, dataflow):
         )
         return sensor.poke({})
 
-    return poke
+    return poke_sensor
 
 
 def counter(name, value, step="s1", namespace="export", **context):
@@ -125,7 +125,7 @@ def test_aborting_a_version_cancels_its_job_if_it_still_runs(open_version, state
 def job(open_version, task, tmp_path):
     """Makes a task whose Beam job is the given Python script."""
 
-    def job(script, runner="FnApiRunner", **options):
+    def make_job(script, runner="FnApiRunner", **options):
         (tmp_path / "job.py").write_text(script)
         return task(
             RunBeamJob,
@@ -138,7 +138,7 @@ def job(open_version, task, tmp_path):
             refresh_options=lambda refresh: {"version": refresh.version},
         )
 
-    return job
+    return make_job
 
 
 def test_what_a_job_logs_is_in_the_tasks_log(job, capfd):

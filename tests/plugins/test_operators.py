@@ -35,23 +35,23 @@ from tests.plugins.conftest import DATASET, DagRun
 def compute(warehouse):
     """Fills the tables of a refresh: its predictions, and the changes."""
 
-    def compute(refresh, predictions, changes):
+    def run_query(refresh, predictions, changes):
         for table, rows in ((refresh.predictions_table, predictions), (refresh.changes_table, changes)):
             values = ", ".join(f"('{entity}', {payload!r})" for entity, payload in rows.items()).replace("None", "NULL")
             warehouse.query_and_wait(f"CREATE OR REPLACE TABLE `{table}` (entity_id STRING, payload STRING)")
             if rows:
                 warehouse.query_and_wait(f"INSERT INTO `{table}` VALUES {values}")
 
-    return compute
+    return run_query
 
 
 @pytest.fixture
 def prepare(task):
-    def prepare(refresh, model="m"):
+    def run_prepare(refresh, model="m"):
         operator = task(PrepareExport, refresh, bigquery_model=model, purge_task_id="purge", export_task_id="export")
         return operator.choose_branch({})
 
-    return prepare
+    return run_prepare
 
 
 @pytest.fixture
@@ -59,19 +59,19 @@ def promote(context, task):
     """Promotes the version of a refresh; returns the asset's event."""
     asset = Asset("churn predictions")
 
-    def promote(refresh):
+    def run_promote(refresh):
         given = context()
         task(Promote, refresh, asset=asset).execute(given)
         return given["outlet_events"][asset].extra
 
-    return promote
+    return run_promote
 
 
 @pytest.fixture
 def promoted(open_version, compute, prepare, promote, registry):
     """Runs a whole refresh without writing cells; returns it."""
 
-    def promoted(**settings):
+    def refresh_and_promote(**settings):
         refresh = open_version(**settings)
         compute(refresh, {"a": "1"}, {"a": "1"})
         prepare(refresh, refresh.candidate_model)
@@ -83,7 +83,7 @@ def promoted(open_version, compute, prepare, promote, registry):
         registry.update(refresh.model, lambda state: state.confirm(refresh.version))
         return refresh
 
-    return promoted
+    return refresh_and_promote
 
 
 def test_a_first_version_has_nothing_to_compare_with(open_version, registry):
@@ -164,7 +164,7 @@ GATE = {"metrics": {"roc_auc": {"minimum": 0.7, "max_drop": 0.05}}}
 def judge(context, task, warehouse):
     """Applies the quality gate to the given metrics; returns the BigQuery model that it chooses."""
 
-    def judge(refresh, candidate, champion=None, params=None, **gate):
+    def run_gate(refresh, candidate, champion=None, params=None, **gate):
         rows = [f"SELECT 'candidate' AS role, {candidate} AS roc_auc"]
         rows += [] if champion is None else [f"SELECT 'champion', {champion}"]
         warehouse.query_and_wait(f"CREATE TABLE `{refresh.metrics_table}` AS {' UNION ALL '.join(rows)}")
@@ -172,7 +172,7 @@ def judge(context, task, warehouse):
             context(**params or {})
         )
 
-    return judge
+    return run_gate
 
 
 def test_a_good_candidate_takes_over_and_the_decision_is_recorded(judge, open_version, registry):
@@ -241,7 +241,7 @@ def test_a_decision_renews_the_run_lease(judge, open_version, registry):
 def answer(context, registry, task):
     """Answers the question of the quality gate; returns the task's result."""
 
-    def answer(refresh, option, person, **given):
+    def answer_question(refresh, option, person, **given):
         breached = {"reasons": ["roc_auc is too low"]}
         registry.update(refresh.model, lambda state: state.note(refresh.version, quality_gate=breached))
         gate = task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE | {"on_breach": "ask"}))
@@ -253,7 +253,7 @@ def answer(context, registry, task):
         }
         return gate.execute_complete(context(), event)
 
-    return answer
+    return answer_question
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_without_an_answer_in_time_the_refresh_stops(answer, open_version, regis
 def judge_predictions(context, task, warehouse):
     """Applies the prediction gate to the given measures; returns the task's result."""
 
-    def judge_predictions(refresh, params=None, rules=None, **measures):
+    def run_prediction_gate(refresh, params=None, rules=None, **measures):
         good = {"predictions": 10, "repeated_ids": 0, "null_ids": 0, "null_payloads": 0}
         sizes = {"shortest_id": 1, "longest_id": 1, "longest_payload": 9}
         columns = ", ".join(f"{value} AS {name}" for name, value in (good | sizes | measures).items())
@@ -290,7 +290,7 @@ def judge_predictions(context, task, warehouse):
         gate = task(ApplyPredictionGate, refresh, gate=PredictionGate.model_validate(rules or {}))
         return gate.execute(context(**params or {}))
 
-    return judge_predictions
+    return run_prediction_gate
 
 
 def test_predictions_without_a_breach_go_on_and_the_measures_are_recorded(judge_predictions, open_version, registry):

@@ -21,7 +21,7 @@ def write(instance, data_channel):
     """Write cells of one version: `write(model, version, {row key: value})`."""
     table = instance.table("customer")
 
-    def write(model, version, cells):
+    def write_cells(model, version, cells):
         entry, cell = prediction_entry(model, version)
         request = MutateRowsRequest(table_name=table)
         for key, value in cells.items():
@@ -33,9 +33,9 @@ def write(instance, data_channel):
         for response in mutate_rows(data_channel)(request.SerializeToString(), metadata=(routing_metadata(table, ""),)):
             assert all(answer.status.code == 0 for answer in response.entries)
 
-    write.send = send
-    write.table = table
-    return write
+    write_cells.send = send
+    write_cells.table = table
+    return write_cells
 
 
 @pytest.fixture
@@ -43,13 +43,13 @@ def read(instance, data_channel):
     """Read rows through a filter, as {row key: {family: value}}."""
     table = instance.table("customer")
 
-    def read(keys, row_filter):
+    def read_cells(keys, row_filter):
         assembler = RowAssembler()
         request = read_request(table, "", keys, row_filter)
         responses = read_rows(data_channel)(request, metadata=(routing_metadata(table, ""),))
         return dict(row for response in responses for row in assembler.feed(response))
 
-    return read
+    return read_cells
 
 
 def test_a_version_reads_the_newest_cell_that_is_not_newer(model, write, read):

@@ -197,9 +197,3 @@ def run_service():
             await asyncio.to_thread(stack.close)
 
     return running
-
-
-@pytest.fixture(name="eventually")
-def eventually_fixture():
-    """Waits until a condition holds: `await eventually(condition)`."""
-    return eventually

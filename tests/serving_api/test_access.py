@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from serving_api.access.api_keys import new_key
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio
 
@@ -170,7 +171,7 @@ async def test_a_caller_that_asks_too_often_is_told_when_to_come_back(wire, serv
         assert await client.metric("foreserve_admissions_total", caller="seldom", outcome="limited") == 2
 
 
-async def test_keys_change_while_the_service_runs(wire, serve, callers, eventually, capsys):
+async def test_keys_change_while_the_service_runs(wire, serve, callers, capsys):
     old, new, watcher = new_key(), new_key(), new_key()
     watch = caller("watcher", (watcher, {}), metrics=True)
     settings = callers(caller("shop", (old, {}), requests_per_second=0.001), watch)
@@ -346,7 +347,7 @@ async def test_valid_tokens_are_accepted_and_others_refused(wire, serve, callers
             assert_problem(await client.get(LOOKUP, headers={"x-api-key": token}), 401, "Unauthorized")
 
 
-async def test_new_keys_of_the_issuer_are_accepted_and_old_ones_refused(wire, serve, callers, issuer, eventually):
+async def test_new_keys_of_the_issuer_are_accepted_and_old_ones_refused(wire, serve, callers, issuer):
     with issuer.listening() as url:
         settings = tokens(callers(SHOP), url, jwt_keys_seconds=2)
         async with wire.listening() as port, serve(f"127.0.0.1:{port}", **settings) as client:
@@ -376,7 +377,7 @@ async def test_tokens_with_unknown_keys_do_not_cause_a_read_of_the_keys_each(wir
     assert issuer.requests == 1
 
 
-async def test_requests_are_refused_with_503_until_the_issuer_can_be_read(wire, serve, callers, issuer, eventually):
+async def test_requests_are_refused_with_503_until_the_issuer_can_be_read(wire, serve, callers, issuer):
     issuer.down = True
     with issuer.listening() as url:
         settings = tokens(callers(SHOP), url, jwt_keys_seconds=0.1, metrics_open=True)
@@ -394,7 +395,7 @@ async def test_requests_are_refused_with_503_until_the_issuer_can_be_read(wire, 
             await eventually(answers)
 
 
-async def test_a_known_token_is_refused_after_its_caller_was_removed(wire, serve, callers, issuer, eventually):
+async def test_a_known_token_is_refused_after_its_caller_was_removed(wire, serve, callers, issuer):
     with issuer.listening() as url:
         async with wire.listening() as port, serve(f"127.0.0.1:{port}", **tokens(callers(SHOP), url)) as client:
             headers = bearer(issuer.token())

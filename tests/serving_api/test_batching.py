@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_api.store.batching import Batcher, ManyRows, OneRow
+from tests.waiting import eventually
 
 KEYS = [b"%d" % n for n in range(12)]
 NEVER = math.inf
@@ -183,7 +184,7 @@ async def test_a_read_whose_waiters_are_all_late_is_cancelled_and_the_next_one_s
 
 
 @pytest.mark.asyncio
-async def test_keys_are_collected_while_reads_are_in_flight_but_not_for_long(eventually):
+async def test_keys_are_collected_while_reads_are_in_flight_but_not_for_long():
     reads = HeldReads()
     batcher = Batcher(reads.start, max_reads=5, max_keys=10)
     lookups = []

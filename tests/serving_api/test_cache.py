@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from serving_api.store.cache import Cache
 from serving_api.telemetry.metrics import Metrics
+from tests.waiting import eventually
 
 NAME = ("m", 1)
 
@@ -94,7 +95,7 @@ async def test_a_repeated_lookup_is_answered_without_a_read(store, serve):
 
 
 @pytest.mark.asyncio
-async def test_a_new_version_is_warmed_with_the_entities_of_the_old_one(store, serve, eventually):
+async def test_a_new_version_is_warmed_with_the_entities_of_the_old_one(store, serve):
     model = store.model()
     first = {f"e{n}": b"1" for n in range(50)}
     store.refresh(model, first)

@@ -11,12 +11,13 @@ import httpx
 import pytest
 
 from tests.servers import SERVICE_COMMAND, accepts, service_environment
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.asyncio
-async def test_sigterm_drains(wire, run_service, eventually, tmp_path):
+async def test_sigterm_drains(wire, run_service, tmp_path):
     wire.hold(b"secret-id")
     log = tmp_path / "log"
     async with (
@@ -37,7 +38,7 @@ async def test_sigterm_drains(wire, run_service, eventually, tmp_path):
 
 
 @pytest.mark.asyncio
-async def test_no_request_is_lost_in_a_rolling_restart(wire, run_service, eventually):
+async def test_no_request_is_lost_in_a_rolling_restart(wire, run_service):
     """Two replicas under load are replaced one after the other; clients retry a lost request at the other replica."""
     replicas = {}
     answered = retried = 0

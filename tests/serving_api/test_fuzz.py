@@ -11,6 +11,7 @@ import pytest
 from serving_api.access.api_keys import new_key
 from tests.servers import bigtable_server
 from tests.store import Store
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 
@@ -47,7 +48,7 @@ async def fuzz(url, folder, key):
 
 
 @pytest.mark.parametrize("auth", ["none", "api_keys"])
-async def test_no_answer_is_wrong_and_no_log_tells(run_service, eventually, tmp_path, auth):
+async def test_no_answer_is_wrong_and_no_log_tells(run_service, tmp_path, auth):
     key, log, callers = new_key(), tmp_path / "log", tmp_path / "callers.json"
     entry = {"id": key.id, "sha256": key.sha256}
     fuzzer = {"name": "fuzzer", "models": "all", "preview": True, "metrics": True, "keys": [entry]}

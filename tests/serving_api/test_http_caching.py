@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from tests.waiting import eventually
+
 pytestmark = pytest.mark.asyncio
 
 
@@ -25,7 +27,7 @@ async def test_a_client_that_has_the_answer_gets_304_without_a_read(store, serve
             assert (await client.get(path, headers={"If-None-Match": '"other"'})).status_code == 200
 
 
-async def test_tags_differ_by_entity_and_by_version(store, serve, eventually):
+async def test_tags_differ_by_entity_and_by_version(store, serve):
     model = store.model()
     first = store.refresh(model, {"a": b"1", "b": b"1"})
     async with serve(store.address) as client:

@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.dockerfiles import instructions
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -79,14 +80,9 @@ def test_the_image_starts_is_healthy_writes_nothing_and_stops(image, store):
     before = files(image)
     service = subprocess.Popen(command("CMD", port), cwd=image / "app", env=env, stderr=subprocess.PIPE, text=True)
     try:
-        check = command("HEALTHCHECK", port)
-        for _ in range(100):
-            if subprocess.run(check, env=env, stderr=subprocess.DEVNULL, check=False).returncode == 0:
-                break
-            assert service.poll() is None, service.stderr.read()
-            time.sleep(0.1)
-        else:
-            pytest.fail("never healthy")
+        check = partial(subprocess.run, command("HEALTHCHECK", port), env=env, stderr=subprocess.DEVNULL, check=False)
+        wait_for(lambda: check().returncode == 0 or service.poll() is not None)
+        assert service.poll() is None, service.stderr.read()
     finally:
         service.send_signal(signal.SIGTERM)
         _, logs = service.communicate(timeout=20)

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from tests.servers import service_environment
+from tests.waiting import eventually
 
 LOOKUP = "/v1/models/{model}/predictions/{entity_id}"
 ENTITY = "/v1/entities/{entity_type}/{entity_id:entity_id}/predictions"
@@ -108,7 +109,7 @@ async def test_errors_of_clients_are_logged_at_debug(logging_service):
     assert "secret" not in str(lines)
 
 
-async def test_a_flood_of_failures_is_a_few_lines(wire, logging_service, eventually, tmp_path):
+async def test_a_flood_of_failures_is_a_few_lines(wire, logging_service, tmp_path):
     wire.failing[b"a"] = grpc.StatusCode.INTERNAL
     requests = 0
     async with logging_service() as (client, lines):

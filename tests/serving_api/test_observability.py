@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_api.telemetry.correlation import Correlation
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio
 
@@ -89,7 +90,7 @@ async def test_a_hedged_read_that_fails_too_is_not_counted_as_won(wire, serve):
         assert await client.metric("foreserve_hedged_reads_won_total") == 0
 
 
-async def test_connections_are_counted(wire, serve, eventually):
+async def test_connections_are_counted(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", connections=3) as client:
         assert await client.metric("foreserve_connections_ready") == 3
         assert await client.metric("foreserve_connections_opened_total") == 3
@@ -104,7 +105,7 @@ async def test_connections_are_counted(wire, serve, eventually):
         assert await client.metric("foreserve_connections_opened_total") == 0
 
 
-async def test_limits_build_and_event_loop_lag_are_exposed(wire, serve, eventually):
+async def test_limits_build_and_event_loop_lag_are_exposed(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_in_flight=1234, build="b7") as client:
         assert await client.metric("foreserve_lookups_in_flight_limit") == 1234
         assert await client.metric("foreserve_build_info", build="b7") == 1

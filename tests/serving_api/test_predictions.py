@@ -10,6 +10,7 @@ from starlette.routing import Route
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
 from serving_api.http.problems import unreadable_body
 from serving_api.http.routes.lookup import refuse_shadowed
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio
 
@@ -287,7 +288,7 @@ async def test_the_models_have_their_versions(store, serve):
     assert [m["model"] for m in models] == sorted(m["model"] for m in models)
 
 
-async def test_every_answer_is_of_one_version_while_versions_change(store, serve, eventually):
+async def test_every_answer_is_of_one_version_while_versions_change(store, serve):
     ids = [f"e{n}" for n in range(40)]
     model = store.model()
     contents = {}

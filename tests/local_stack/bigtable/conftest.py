@@ -43,7 +43,7 @@ class Bigtable:
 
 @dataclass(frozen=True)
 class TableUnderTest:
-    bigtable: Bigtable
+    emulator: Bigtable
     name: str
     client: Table
 
@@ -72,8 +72,8 @@ class TableUnderTest:
 def serving(implementation: str) -> Iterator[Bigtable]:
     with running(*BIGTABLE, "--implementation", implementation) as line:
         assert line.startswith(f"Bigtable ({implementation}) is serving at 127.0.0.1:")
-        with connected(implementation, line.split()[-1]) as bigtable:
-            yield bigtable
+        with connected(implementation, line.split()[-1]) as emulator:
+            yield emulator
 
 
 @contextmanager
@@ -111,14 +111,14 @@ def start() -> Iterator[Callable[[str], Bigtable]]:
 
 
 @pytest.fixture(scope="session", params=["embedded", "cbtemulator"])
-def bigtable(request: pytest.FixtureRequest, start: Callable[[str], Bigtable]) -> Bigtable:
+def emulator(request: pytest.FixtureRequest, start: Callable[[str], Bigtable]) -> Bigtable:
     return start(request.param)
 
 
 @pytest.fixture
-def table(bigtable: Bigtable) -> TableUnderTest:
+def table(emulator: Bigtable) -> TableUnderTest:
     """An empty table with families `churn` and `value` without garbage collection."""
-    return bigtable.create_table({"churn": ColumnFamily(), "value": ColumnFamily()})
+    return emulator.create_table({"churn": ColumnFamily(), "value": ColumnFamily()})
 
 
 @pytest.fixture

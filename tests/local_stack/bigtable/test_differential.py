@@ -111,7 +111,7 @@ def read(table, row_set, row_filter):
     request = ReadRowsRequest(table_name=table.name, rows=row_set, filter=row_filter)
     rows, key, family, qualifier = {}, b"", "", b""
     try:
-        responses = list(table.bigtable.rpc.read_rows(request=request))
+        responses = list(table.emulator.rpc.read_rows(request=request))
     except InvalidArgument:
         return None
     for response in responses:
@@ -134,8 +134,8 @@ def both(start):
 def test_both_return_the_same_cells(both, entries, row_set, row_filter):
     found = []
     for table in both:
-        table.bigtable.admin.drop_row_range(request={"name": table.name, "delete_all_data_from_table": True})
-        list(table.bigtable.rpc.mutate_rows(MutateRowsRequest(table_name=table.name, entries=entries)))
+        table.emulator.admin.drop_row_range(request={"name": table.name, "delete_all_data_from_table": True})
+        list(table.emulator.rpc.mutate_rows(MutateRowsRequest(table_name=table.name, entries=entries)))
         found.append(read(table, row_set, row_filter))
     official, embedded = found
 

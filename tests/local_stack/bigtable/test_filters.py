@@ -30,8 +30,8 @@ PASS, BLOCK = {"pass_all_filter": True}, {"block_all_filter": True}
 
 
 @pytest.fixture(scope="module")
-def row(bigtable):
-    table = bigtable.create_table({"churn": {}, "value": {}})
+def row(emulator):
+    table = emulator.create_table({"churn": {}, "value": {}})
     table.write(b"customer#7", *[SetCell(family, qualifier, value, micros) for family, qualifier, micros, value in ALL])
     return table
 
@@ -40,7 +40,7 @@ def read(table, row_filter):
     """Return the cells that pass, in the order of the families in the lists above."""
     request = ReadRowsRequest(table_name=table.name, filter=RowFilter(row_filter))
     cells, family, qualifier = [], "", b""
-    for response in table.bigtable.rpc.read_rows(request=request):
+    for response in table.emulator.rpc.read_rows(request=request):
         for chunk in response.chunks:
             pb = type(chunk).pb(chunk)
             family = pb.family_name.value if pb.HasField("family_name") else family

@@ -30,7 +30,7 @@ def test_a_row_whose_cells_have_all_expired_is_gone(start):
 
 
 def test_cells_of_a_dropped_family_do_not_come_back_with_it(embedded_table):
-    admin = embedded_table.bigtable.admin
+    admin = embedded_table.emulator.admin
     embedded_table.write(b"k", SetCell("churn", b"p", b"", 1000))
     embedded_table.write(b"k2", SetCell("churn", b"p", b"", 1000), SetCell("value", b"p", b"", 1000))
 

@@ -122,7 +122,7 @@ def test_an_empty_end_key_is_the_end_of_the_table(table):
     table.write_all({key: [prediction(b"v", 1)] for key in KEYS})
     request = {"table_name": table.name, "rows": {"row_ranges": [{"start_key_closed": b"c", "end_key_open": b""}]}}
 
-    responses = table.bigtable.rpc.read_rows(request=request)
+    responses = table.emulator.rpc.read_rows(request=request)
 
     assert [chunk.row_key for response in responses for chunk in response.chunks] == [b"c", b"d"]
 
@@ -139,7 +139,7 @@ def test_a_range_that_ends_before_it_starts_is_refused(table):
     request = {"table_name": table.name, "rows": {"row_ranges": [{"start_key_closed": b"b", "end_key_open": b"a"}]}}
 
     with pytest.raises(InvalidArgument, match="#0: start_key_closed must be less than end_key_open"):
-        list(table.bigtable.rpc.read_rows(request=request))
+        list(table.emulator.rpc.read_rows(request=request))
 
 
 def test_the_limit_counts_rows_that_pass_the_filter(table):

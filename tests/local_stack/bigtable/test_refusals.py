@@ -35,11 +35,11 @@ def delete(start, end):
     ],
     ids=["read_rows", "mutate_row", "mutate_rows", "check_and_mutate_row", "sample_row_keys"],
 )
-def test_a_table_that_does_not_exist_is_not_found(bigtable, call):
-    name = f"{bigtable.parent}/tables/absent"
+def test_a_table_that_does_not_exist_is_not_found(emulator, call):
+    name = f"{emulator.parent}/tables/absent"
 
     with pytest.raises(NotFound, match=f'table "{name}" not found'):
-        call(bigtable.rpc, name)
+        call(emulator.rpc, name)
 
 
 @pytest.mark.parametrize(
@@ -56,19 +56,19 @@ def test_a_table_that_does_not_exist_is_not_found(bigtable, call):
 )
 def test_a_bad_mutation_is_refused(table, mutations, message, official, embedded):
     with pytest.raises(GoogleAPICallError, match=message) as refusal:
-        table.bigtable.rpc.mutate_row(request={"table_name": table.name, "row_key": b"k", "mutations": mutations})
+        table.emulator.rpc.mutate_row(request={"table_name": table.name, "row_key": b"k", "mutations": mutations})
 
-    assert refusal.value.grpc_status_code == (embedded if table.bigtable.implementation == "embedded" else official)
+    assert refusal.value.grpc_status_code == (embedded if table.emulator.implementation == "embedded" else official)
 
 
 def test_a_row_needs_a_key(table):
     with pytest.raises(InvalidArgument, match="Row keys must be non-empty"):
-        table.bigtable.rpc.mutate_row(table_name=table.name, row_key=b"", mutations=[set_cell()])
+        table.emulator.rpc.mutate_row(table_name=table.name, row_key=b"", mutations=[set_cell()])
 
 
 def test_a_request_without_entries_is_refused(table):
     with pytest.raises(InvalidArgument, match="No mutations provided"):
-        list(table.bigtable.rpc.mutate_rows(table_name=table.name, entries=[]))
+        list(table.emulator.rpc.mutate_rows(table_name=table.name, entries=[]))
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_a_request_without_entries_is_refused(table):
 def test_the_status_of_a_bad_entry(table, family, micros, official, embedded):
     entry = MutateRowsRequest.Entry(row_key=b"k", mutations=[set_cell(family, micros)])
 
-    [response] = table.bigtable.rpc.mutate_rows(table_name=table.name, entries=[entry])
+    [response] = table.emulator.rpc.mutate_rows(table_name=table.name, entries=[entry])
 
-    expected = embedded if table.bigtable.implementation == "embedded" else official
+    expected = embedded if table.emulator.implementation == "embedded" else official
     assert response.entries[0].status.code == expected.value[0]
 
 
@@ -89,7 +89,7 @@ class TestStricterThanGooglesEmulator:
 
     def test_a_row_takes_all_of_its_mutations_or_none(self, embedded_table):
         with pytest.raises(NotFound):
-            embedded_table.bigtable.rpc.mutate_row(
+            embedded_table.emulator.rpc.mutate_row(
                 table_name=embedded_table.name, row_key=b"k", mutations=[set_cell(), set_cell("nowhere")]
             )
 
@@ -99,7 +99,7 @@ class TestStricterThanGooglesEmulator:
     def test_a_row_key_has_at_most_4096_bytes(self, embedded_table, length, accepted):
         entry = MutateRowsRequest.Entry(row_key=b"k" * length, mutations=[set_cell()])
 
-        [response] = embedded_table.bigtable.rpc.mutate_rows(table_name=embedded_table.name, entries=[entry])
+        [response] = embedded_table.emulator.rpc.mutate_rows(table_name=embedded_table.name, entries=[entry])
 
         assert (response.entries[0].status.code == 0) is accepted
         assert len(embedded_table.read()) == accepted
@@ -111,21 +111,21 @@ class TestStricterThanGooglesEmulator:
         request.entries.add(row_key=b"b", mutations=[mutation] * 2)
 
         with pytest.raises(InvalidArgument, match="100001 mutations"):
-            list(embedded_table.bigtable.rpc.mutate_rows(MutateRowsRequest.wrap(request)))
+            list(embedded_table.emulator.rpc.mutate_rows(MutateRowsRequest.wrap(request)))
 
         assert embedded_table.read() == {}
         del request.entries[1].mutations[1]
-        list(embedded_table.bigtable.rpc.mutate_rows(MutateRowsRequest.wrap(request)))
+        list(embedded_table.emulator.rpc.mutate_rows(MutateRowsRequest.wrap(request)))
         assert list(embedded_table.read()) == [b"a", b"b"]
 
     @pytest.mark.parametrize("table_id", ["", "a b", "-a", "x" * 51])
     def test_table_ids(self, start, table_id):
-        bigtable = start("embedded")
+        emulator = start("embedded")
         with pytest.raises(InvalidArgument, match="table id"):
-            bigtable.admin.create_table(request={"parent": bigtable.parent, "table_id": table_id})
+            emulator.admin.create_table(request={"parent": emulator.parent, "table_id": table_id})
 
     def test_changes_of_families_are_made_together_or_not_at_all(self, embedded_table):
-        admin = embedded_table.bigtable.admin
+        admin = embedded_table.emulator.admin
         modifications = [{"id": "new", "create": {}}, {"id": "nowhere", "drop": True}]
 
         with pytest.raises(NotFound, match="nowhere"):
@@ -137,6 +137,6 @@ class TestStricterThanGooglesEmulator:
         request = {"table_name": embedded_table.name, "filter": {"apply_label_transformer": "x"}}
 
         with pytest.raises(GoogleAPICallError, match="apply_label_transformer") as refusal:
-            list(embedded_table.bigtable.rpc.read_rows(request=request))
+            list(embedded_table.emulator.rpc.read_rows(request=request))
 
         assert refusal.value.grpc_status_code == Code.UNIMPLEMENTED

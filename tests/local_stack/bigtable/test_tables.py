@@ -25,52 +25,52 @@ def set_cells(family, versions):
     return [SetCell(family, b"p", b"v", timestamp_micros=version * 1000) for version in versions]
 
 
-def test_a_table_has_the_families_that_it_was_created_with(bigtable):
+def test_a_table_has_the_families_that_it_was_created_with(emulator):
     rules = {
         "plain": GcRule(),
         "versions": KEEP_TWO,
         "union": GcRule(union=GcRule.Union(rules=[KEEP_TWO, KEEP_A_DAY])),
     }
-    table = bigtable.create_table({name: ColumnFamily(gc_rule=rule) for name, rule in rules.items()})
+    table = emulator.create_table({name: ColumnFamily(gc_rule=rule) for name, rule in rules.items()})
 
-    families = bigtable.admin.get_table(name=table.name).column_families
+    families = emulator.admin.get_table(name=table.name).column_families
 
     assert {name: family.gc_rule for name, family in families.items()} == rules
 
 
-def test_a_table_cannot_be_created_twice(bigtable, table):
+def test_a_table_cannot_be_created_twice(emulator, table):
     parent, table_id = table.name.split("/tables/")
     with pytest.raises(AlreadyExists, match=table_id):
-        bigtable.admin.create_table(request={"parent": parent, "table_id": table_id})
+        emulator.admin.create_table(request={"parent": parent, "table_id": table_id})
 
 
-def test_tables_are_listed_by_instance(bigtable):
+def test_tables_are_listed_by_instance(emulator):
     instance = f"projects/{uuid.uuid4().hex}/instances/x"
     for parent, table_id in ((instance, "t1"), (instance, "t2"), (f"{instance}y", "t3")):
-        bigtable.admin.create_table(request={"parent": parent, "table_id": table_id})
+        emulator.admin.create_table(request={"parent": parent, "table_id": table_id})
 
-    names = {table.name for table in bigtable.admin.list_tables(parent=instance)}
+    names = {table.name for table in emulator.admin.list_tables(parent=instance)}
 
     assert names == {f"{instance}/tables/t1", f"{instance}/tables/t2"}
-    assert list(bigtable.admin.list_tables(parent="projects/empty/instances/x")) == []
+    assert list(emulator.admin.list_tables(parent="projects/empty/instances/x")) == []
 
 
-def test_a_deleted_table_is_gone_with_its_rows(bigtable, table):
+def test_a_deleted_table_is_gone_with_its_rows(emulator, table):
     table.write(b"k", *set_cells("churn", [1]))
-    bigtable.admin.delete_table(name=table.name)
+    emulator.admin.delete_table(name=table.name)
 
     with pytest.raises(NotFound):
-        bigtable.admin.get_table(name=table.name)
+        emulator.admin.get_table(name=table.name)
     parent, table_id = table.name.split("/tables/")
     again = {"parent": parent, "table_id": table_id, "table": {"column_families": {"churn": {}}}}
-    bigtable.admin.create_table(request=again)
+    emulator.admin.create_table(request=again)
     assert table.read() == {}
 
 
-def test_families_can_be_added_changed_and_dropped(bigtable, table):
+def test_families_can_be_added_changed_and_dropped(emulator, table):
     table.write(b"k", *set_cells("churn", [1]), *set_cells("value", [1]))
 
-    changed = bigtable.admin.modify_column_families(
+    changed = emulator.admin.modify_column_families(
         request={
             "name": table.name,
             "modifications": [
@@ -81,7 +81,7 @@ def test_families_can_be_added_changed_and_dropped(bigtable, table):
         }
     )
 
-    assert changed.column_families == bigtable.admin.get_table(name=table.name).column_families
+    assert changed.column_families == emulator.admin.get_table(name=table.name).column_families
     assert {name: family.gc_rule for name, family in changed.column_families.items()} == {
         "new": KEEP_TWO,
         "value": KEEP_A_DAY,
@@ -90,16 +90,16 @@ def test_families_can_be_added_changed_and_dropped(bigtable, table):
     assert list(table.read()[b"k2"]) == [("new", b"p", 1000, b"v")]
 
 
-def test_a_family_cannot_be_added_twice(bigtable, table):
+def test_a_family_cannot_be_added_twice(emulator, table):
     with pytest.raises(AlreadyExists, match="churn"):
-        bigtable.admin.modify_column_families(
+        emulator.admin.modify_column_families(
             request={"name": table.name, "modifications": [Modification(id="churn", create=ColumnFamily())]}
         )
 
 
-def test_garbage_is_collected_by_versions_and_age(bigtable):
+def test_garbage_is_collected_by_versions_and_age(emulator):
     now = time.time_ns() // 1_000_000
-    table = bigtable.create_table(
+    table = emulator.create_table(
         {
             "all": ColumnFamily(),
             "two": ColumnFamily(gc_rule=KEEP_TWO),
@@ -122,36 +122,36 @@ def test_garbage_is_collected_by_versions_and_age(bigtable):
     wait_for(lambda: kept() == expected, describe=kept)  # garbage is collected some time after it became garbage
 
 
-def test_rows_are_dropped_by_prefix(bigtable, table):
+def test_rows_are_dropped_by_prefix(emulator, table):
     table.write_all({key: set_cells("churn", [1]) for key in (b"a", b"ab", b"ab\xff\xff", b"ac", b"b")})
 
-    bigtable.admin.drop_row_range(request={"name": table.name, "row_key_prefix": b"ab"})
+    emulator.admin.drop_row_range(request={"name": table.name, "row_key_prefix": b"ab"})
 
     assert list(table.read()) == [b"a", b"ac", b"b"]
 
 
-def test_all_rows_are_dropped_and_the_table_stays_usable(bigtable, table):
+def test_all_rows_are_dropped_and_the_table_stays_usable(emulator, table):
     table.write_all({b"%d" % number: set_cells("churn", [1]) for number in range(10)})
 
-    bigtable.admin.drop_row_range(request={"name": table.name, "delete_all_data_from_table": True})
+    emulator.admin.drop_row_range(request={"name": table.name, "delete_all_data_from_table": True})
 
     assert table.read() == {}
     table.write(b"k", *set_cells("churn", [1]))
     assert list(table.read()) == [b"k"]
 
 
-def test_a_consistency_token_is_consistent_at_once(bigtable, table):
-    token = bigtable.admin.generate_consistency_token(name=table.name).consistency_token
+def test_a_consistency_token_is_consistent_at_once(emulator, table):
+    token = emulator.admin.generate_consistency_token(name=table.name).consistency_token
 
-    assert bigtable.admin.check_consistency(name=table.name, consistency_token=token).consistent
+    assert emulator.admin.check_consistency(name=table.name, consistency_token=token).consistent
 
 
-def test_a_consistency_token_of_another_table_is_refused(bigtable, table):
-    other = bigtable.create_table({})
-    token = bigtable.admin.generate_consistency_token(name=other.name).consistency_token
+def test_a_consistency_token_of_another_table_is_refused(emulator, table):
+    other = emulator.create_table({})
+    token = emulator.admin.generate_consistency_token(name=other.name).consistency_token
 
     with pytest.raises(InvalidArgument, match="token"):
-        bigtable.admin.check_consistency(name=table.name, consistency_token=token)
+        emulator.admin.check_consistency(name=table.name, consistency_token=token)
 
 
 @pytest.mark.parametrize(
@@ -166,17 +166,17 @@ def test_a_consistency_token_of_another_table_is_refused(bigtable, table):
     ],
     ids=["get", "delete", "modify", "drop_row_range", "generate_token", "check_token"],
 )
-def test_a_table_that_does_not_exist_is_not_found(bigtable, call):
-    name = f"{bigtable.parent}/tables/absent"
+def test_a_table_that_does_not_exist_is_not_found(emulator, call):
+    name = f"{emulator.parent}/tables/absent"
 
     with pytest.raises(NotFound, match=f'table "{name}" not found'):
-        call(bigtable.admin, name)
+        call(emulator.admin, name)
 
 
-def test_there_are_no_instances_to_administer(bigtable):
-    admin = BigtableInstanceAdminClient(transport=BigtableInstanceAdminGrpcTransport(channel=bigtable.channel))
+def test_there_are_no_instances_to_administer(emulator):
+    admin = BigtableInstanceAdminClient(transport=BigtableInstanceAdminGrpcTransport(channel=emulator.channel))
 
     with pytest.raises(MethodNotImplemented):
         admin.list_instances(parent="projects/local")
     with pytest.raises(MethodNotImplemented):
-        admin.get_app_profile(name=f"{bigtable.parent}/appProfiles/default")
+        admin.get_app_profile(name=f"{emulator.parent}/appProfiles/default")

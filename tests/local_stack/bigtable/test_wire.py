@@ -8,7 +8,7 @@ MESSAGE_LIMIT = 4 * 1024 * 1024  # the default limit of a gRPC channel
 
 def responses(table, **request):
     request = ReadRowsRequest(table_name=table.name, **request)
-    return [type(response).pb(response) for response in table.bigtable.rpc.read_rows(request=request)]
+    return [type(response).pb(response) for response in table.emulator.rpc.read_rows(request=request)]
 
 
 def merged(messages):
@@ -64,8 +64,8 @@ def test_a_read_that_finds_nothing_has_no_chunks(table):
     assert merged(responses(table, rows={"row_keys": [b"nobody"]})) == {}
 
 
-def test_ping_and_warm_answers(bigtable):
-    assert bigtable.rpc.ping_and_warm(name=bigtable.parent) == PingAndWarmResponse()
+def test_ping_and_warm_answers(emulator):
+    assert emulator.rpc.ping_and_warm(name=emulator.parent) == PingAndWarmResponse()
 
 
 class TestMessagesLikeProductions:
@@ -98,7 +98,7 @@ class TestMessagesLikeProductions:
     def test_a_large_value_passes_a_channel_with_the_usual_limit(self, embedded_table):
         value = b"x" * (5 * 1024 * 1024)
         embedded_table.write(b"big", SetCell("churn", b"p", value[: 2 * 1024 * 1024], 2000))
-        embedded_table.bigtable.rpc.mutate_row(
+        embedded_table.emulator.rpc.mutate_row(
             table_name=embedded_table.name,
             row_key=b"big",
             mutations=[SetCell("churn", b"p", value, 1000)._to_pb()],

@@ -135,7 +135,7 @@ def test_every_entry_gets_a_status(table):
         {"row_key": b"%d" % number, "mutations": [{"set_cell": {"family_name": family, "timestamp_micros": micros}}]}
         for number, (family, micros) in enumerate([("churn", 1000), ("churn", 1001), ("nowhere", 1000), ("value", 0)])
     ]
-    responses = list(table.bigtable.rpc.mutate_rows(MutateRowsRequest(table_name=table.name, entries=entries)))
+    responses = list(table.emulator.rpc.mutate_rows(MutateRowsRequest(table_name=table.name, entries=entries)))
 
     statuses = {entry.index: entry.status for response in responses for entry in response.entries}
     assert {index: status.code == 0 for index, status in statuses.items()} == {0: True, 1: False, 2: False, 3: True}

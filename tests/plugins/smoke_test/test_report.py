@@ -14,7 +14,7 @@ FAST = [Timing(f"id{i}", i / 10, 1 + i / 10, None) for i in range(100)]
 def page():
     """Makes the page of a smoke test with the given timings."""
 
-    def page(timings):
+    def render(timings):
         ordered = sorted(timing.milliseconds for timing in timings)
         report = LoadReport(
             requests=len(timings),
@@ -25,7 +25,7 @@ def page():
         )
         return report_page("churn", 7, SmokeTest(requests=len(timings), rate=50), report, "http://api")
 
-    return page
+    return render
 
 
 class Tags(HTMLParser):

@@ -5,8 +5,7 @@ import itertools
 import json
 import socket
 import threading
-import time
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -23,6 +22,7 @@ from prediction_store.layout import Instance
 from serving_api.bigtable import Answer, CallError, Channel, Target
 from serving_api.bigtable import target as targets
 from serving_api.telemetry.metrics import Metrics
+from tests.waiting import eventually
 
 INSTANCE = Instance("p", "i")
 TABLE = INSTANCE.table("things")
@@ -80,12 +80,11 @@ async def read_until_it_fails(channel):
 
 
 async def until_read(channel):
-    async with asyncio.timeout(WAIT):
-        while True:
-            try:
-                return await read(channel)
-            except CallError:
-                await asyncio.sleep(0.02)
+    async def answer():
+        with suppress(CallError):
+            return await read(channel)
+
+    return await eventually(answer, WAIT)
 
 
 @pytest.mark.asyncio
@@ -263,11 +262,12 @@ async def test_calls_use_tls_and_an_access_token_that_is_renewed(tmp_path):
             async with Channel.open(target, INSTANCE, "", 1, Metrics()) as channel:
                 assert await read(channel) == b"z"
                 assert server.reads[-1][1]["authorization"] == "Bearer token-0"
-                started = time.monotonic()
-                while server.reads[-1][1]["authorization"] == "Bearer token-0":
-                    assert time.monotonic() - started < WAIT
-                    await asyncio.sleep(0.05)
+
+                async def is_renewed():
                     await read(channel)
+                    return server.reads[-1][1]["authorization"] != "Bearer token-0"
+
+                await eventually(is_renewed, WAIT)
                 assert server.reads[-1][1]["authorization"] == "Bearer token-1"
                 assert server.warmed[0][1]["authorization"] == "Bearer token-0"
 
