@@ -1,0 +1,1 @@
+"""The emulator that runs SQL and keeps tables."""

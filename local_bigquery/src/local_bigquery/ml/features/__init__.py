@@ -1,0 +1,1 @@
+"""Features: from columns to a matrix."""

@@ -1,0 +1,1 @@
+"""Jobs: running statements and scripts."""
