@@ -85,7 +85,7 @@ def test_the_end_of_the_emulator_ends_it_and_is_reported():
             job.result(retry=None, job_retry=None)
         _, reported = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "The local BigQuery ends, because its emulator has: bqemulator ended with exit code -9" in reported
+    assert "The local BigQuery ends because its emulator ended: bqemulator ended with exit code -9" in reported
     assert "Traceback" not in reported
 
 

@@ -17,17 +17,19 @@ def main() -> int:
         "--storage-port", type=int, default=9060, help="port of the Storage API (default: %(default)s; 0: any)"
     )
     parser.add_argument("--project", default="demo", help="default project (default: %(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="keep tables and models here (default: forget them)")
+    parser.add_argument(
+        "--data-dir", type=Path, help="directory that keeps tables and models (default: they are lost at the end)"
+    )
     arguments = parser.parse_args()
 
-    def ready(addresses: Addresses) -> None:
-        print(  # noqa: T201 -- the one line of output
+    def announce(addresses: Addresses) -> None:
+        print(  # noqa: T201  the one line of output
             f"BigQuery is ready: REST http://{addresses.rest} Storage {addresses.storage} project {arguments.project}",
             flush=True,
         )
 
     try:
-        asyncio.run(serve(Settings(**vars(arguments)), ready))
+        asyncio.run(serve(Settings(**vars(arguments)), announce))
     except (PortTakenError, RuntimeError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -1,4 +1,4 @@
-"""Errors as BigQuery reports them: a reason, a message, and the HTTP status that goes with the reason.
+"""Errors in the form of BigQuery: a reason, a message, and the HTTP status that belongs to the reason.
 
 Source of the reasons and codes: https://cloud.google.com/bigquery/docs/error-messages
 """
@@ -20,12 +20,12 @@ _HTTP_STATUS = {
 
 
 class BigQueryError(Exception):
-    """A failure that a BigQuery client is to see.
+    """A failure that is reported to the client.
 
     Args:
-        reason: BigQuery's word for the kind of failure, such as `invalidQuery`.
-        message: What went wrong, for a person.
-        location: Where, such as `query`; None if it has no place.
+        reason: BigQuery's name for the kind of failure, such as `invalidQuery`.
+        message: the explanation for a person.
+        location: the part of the request that is wrong, such as `query`; None if there is none.
     """
 
     def __init__(self, reason: str, message: str, location: str | None = None) -> None:
@@ -36,18 +36,18 @@ class BigQueryError(Exception):
 
     @property
     def http_status(self) -> int:
-        """The HTTP status of an answer that reports this error."""
+        """The HTTP status of a response that reports this error."""
         return _HTTP_STATUS.get(self.reason, 400)
 
     def to_error_proto(self) -> dict[str, Any]:
-        """Return the ErrorProto that a job resource holds in `status.errorResult`."""
+        """Return the ErrorProto for `status.errorResult` of a job resource."""
         proto = {"reason": self.reason, "message": self.message}
         if self.location is not None:
             proto["location"] = self.location
         return proto
 
     def to_http_body(self) -> dict[str, Any]:
-        """Return the JSON body of an HTTP answer that reports this error."""
+        """Return the JSON body of an HTTP response that reports this error."""
         return {
             "error": {
                 "code": self.http_status,
@@ -58,10 +58,15 @@ class BigQueryError(Exception):
 
 
 def invalid_query(message: str) -> BigQueryError:
-    """Return the error for SQL that cannot be run as it is written."""
+    """Return the error for SQL that cannot be run as written."""
     return BigQueryError("invalidQuery", message, location="query")
 
 
 def not_found(kind: str, name: str) -> BigQueryError:
-    """Return the error for a `Model`, `Job`, ... that does not exist."""
+    """Return the error for a resource that does not exist.
+
+    Args:
+        kind: the kind of resource, such as `Model` or `Job`.
+        name: its full name.
+    """
     return BigQueryError("notFound", f"Not found: {kind} {name}")

@@ -1,4 +1,4 @@
-"""Starts and stops the parts: the emulator, the gateway in front of its REST API, the proxy of its gRPC API."""
+"""The server: starts and stops the emulator, the gateway of its REST API and the proxy of its Storage API."""
 
 import asyncio
 import signal
@@ -13,28 +13,28 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
-from local_bigquery.backend.emulator import Emulator, EmulatorProcess
+from local_bigquery.backend.emulator import Emulator, EmulatorProcess, is_hidden_job
 from local_bigquery.backend.storage import start_storage
 from local_bigquery.ml.registry import ModelRegistry
-from local_bigquery.ml.store import ModelCatalog
+from local_bigquery.ml.store import ModelStore
 from local_bigquery.rest.app import create_app
 from local_bigquery.run.jobs import JobRegistry
 from local_bigquery.run.query import QueryRunner
-from local_bigquery.run.scratch import HIDDEN_JOB, recreate_dataset
+from local_bigquery.run.scratch import recreate_dataset
 
 _STOP_TIMEOUT_S = 2
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to start.
+    """The settings of the server.
 
     Attributes:
-        host: The address to listen on.
-        port: The port of the REST API; 0 chooses a free one.
-        storage_port: The port of the Storage API; 0 chooses a free one.
-        project: The default project.
-        data_dir: Where tables and models are kept; None forgets them at the end.
+        host: the address to listen on.
+        port: the port of the REST API; 0 chooses a free one.
+        storage_port: the port of the Storage API; 0 chooses a free one.
+        project: the default project.
+        data_dir: the directory that keeps tables and models; None for a temporary one.
     """
 
     host: str
@@ -46,31 +46,31 @@ class Settings:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where BigQuery listens, as `host:port`."""
+    """The addresses of the REST and the Storage API, each as `host:port`."""
 
     rest: str
     storage: str
 
 
 class PortTakenError(Exception):
-    """A port that was asked for is in use."""
+    """A requested port is in use."""
 
-    def __init__(self, what: str, host: str, port: int) -> None:
-        super().__init__(f"Port {port} on {host}, wanted for {what}, is taken: stop what uses it or choose another")
+    def __init__(self, api: str, host: str, port: int) -> None:
+        super().__init__(f"Port {port} on {host} for {api} is taken: stop the process that uses it, or choose another")
 
 
 async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Args:
-        settings: What to start.
-        ready: Called once, when requests are answered.
+        settings: the settings.
+        ready: called once, as soon as requests are answered.
 
     Raises:
-        PortTakenError: If a port is in use.
-        RuntimeError: If the emulator does not start, or ends by itself.
+        PortTakenError: a port is in use.
+        RuntimeError: the emulator did not start, or ended by itself.
     """
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     with ExitStack() as stack:
         listener = stack.enter_context(_listen("the REST API", settings.host, settings.port))
         if settings.storage_port:
@@ -97,11 +97,11 @@ async def _serve(
     try:
         await recreate_dataset(emulator, settings.project)
         for job in (await emulator.call("GET", f"{settings.project}/jobs", params={"maxResults": 1_000_000}))["jobs"]:
-            if not job["jobReference"]["jobId"].startswith(HIDDEN_JOB):
+            if not is_hidden_job(job["jobReference"]["jobId"]):
                 jobs.adopt(job)
         files = directory / "rows"
         files.mkdir(exist_ok=True)
-        models = ModelRegistry(emulator, ModelCatalog(directory / "models"))
+        models = ModelRegistry(emulator, ModelStore(directory / "models"))
         runner = QueryRunner(emulator, models, settings.project, files)
         storage, storage_port = await start_storage(emulator, process.grpc_port, settings.host, settings.storage_port)
         ready(Addresses(f"{settings.host}:{listener.getsockname()[1]}", f"{settings.host}:{storage_port}"))
@@ -114,13 +114,13 @@ async def _serve(
         await emulator.close()
 
 
-def _leave(*_: object) -> None:
-    """End the process from where it is, cleaning up on the way out."""
+def _exit(*_: object) -> None:
+    """Raise SystemExit, so that context managers clean up."""
     sys.exit(0)
 
 
 async def _run_until_signal(app: Starlette, listener: socket.socket, process: EmulatorProcess) -> None:
-    # uvicorn stops at a signal, and then hands it on to the handler that it found: one that does nothing.
+    # uvicorn stops at a signal and then raises the signal again for the previous handler, which must do nothing.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     config = uvicorn.Config(
@@ -128,25 +128,25 @@ async def _run_until_signal(app: Starlette, listener: socket.socket, process: Em
     )
     server = uvicorn.Server(config)
 
-    async def leave_with_emulator() -> str:
-        reason = await process.watch()
+    async def exit_with_emulator() -> str:
+        reason = await process.wait_for_exit()
         server.should_exit = True
         return reason
 
-    watch = asyncio.create_task(leave_with_emulator())
+    watch = asyncio.create_task(exit_with_emulator())
     await server.serve(sockets=[listener])
     if not watch.cancel():
-        raise RuntimeError(f"The local BigQuery ends, because its emulator has: {watch.result()}")
+        raise RuntimeError(f"The local BigQuery ends because its emulator ended: {watch.result()}")
 
 
-def _listen(what: str, host: str, port: int) -> socket.socket:
-    # The protocol is named because asyncio turns off Nagle's algorithm, which costs 40 ms an answer, only if it is.
+def _listen(api: str, host: str, port: int) -> socket.socket:
+    # asyncio disables Nagle's algorithm, which costs 40 ms a response, only if the protocol is given explicitly.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise PortTakenError(what, host, port) from error
+        raise PortTakenError(api, host, port) from error
     listener.listen(128)
     return listener

@@ -6,8 +6,7 @@ import pytest
 from sklearn import linear_model
 
 from local_bigquery.errors import BigQueryError
-from local_bigquery.ml.models.linear import LINEAR_OPTIONS, LOGISTIC_OPTIONS, train_linear, train_logistic
-from local_bigquery.ml.options import read_options
+from local_bigquery.ml.model_types import model_type_of
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +28,10 @@ def table():
 
 
 def train(table, label, **options):
-    options |= {"input_label_cols": [label], "data_split_method": "NO_SPLIT"}
-    rows = table.select(["x", "z", label])
-    if label == "number":
-        return train_linear(rows, read_options("LINEAR_REG", LINEAR_OPTIONS, options))
-    return train_logistic(rows, read_options("LOGISTIC_REG", LOGISTIC_OPTIONS, options))
+    name = "LINEAR_REG" if label == "number" else "LOGISTIC_REG"
+    shared = {"model_type": name, "input_label_cols": [label], "data_split_method": "NO_SPLIT"}
+    model_type, complete = model_type_of({**shared, **options})
+    return model_type.train(table.select(["x", "z", label]), complete)
 
 
 def coefficients(model):

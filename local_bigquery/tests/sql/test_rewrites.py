@@ -7,7 +7,7 @@ import sqlglot
 from google.api_core.exceptions import BadRequest, NotFound
 from google.cloud import bigquery
 
-from local_bigquery.run.query import QueryJob
+from local_bigquery.run.jobs import QueryJob
 from local_bigquery.sql.generator import to_sql
 
 
@@ -256,12 +256,12 @@ def test_the_models_of_an_absent_dataset_are_not_found(rows):
     ],
 )
 def test_other_text_is_left_to_the_emulator(sql):
-    assert QueryJob("demo", "j", {"query": {"query": sql}}).script() is None
+    assert QueryJob("demo", "j", {"query": {"query": sql}}).gateway_steps() is None
 
 
 def test_legacy_sql_is_left_to_the_emulator():
     job = QueryJob("demo", "j", {"query": {"query": "SELECT TO_JSON(x) FROM [d.t]", "useLegacySql": True}})
-    assert job.script() is None
+    assert job.gateway_steps() is None
 
 
 def test_words_in_strings_and_comments_do_no_harm(client, rows):

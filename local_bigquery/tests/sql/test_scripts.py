@@ -15,10 +15,10 @@ from local_bigquery.sql.scripts import (
     Loop,
     Raise,
     Sql,
-    every,
-    number_parameters,
-    pieces,
-    read_script,
+    name_parameters,
+    parse_script,
+    sql_texts,
+    walk,
 )
 
 
@@ -67,7 +67,7 @@ from local_bigquery.sql.scripts import (
     ],
 )
 def test_a_script_is_read_statement_by_statement(sql, steps):
-    assert read_script(sql) == steps
+    assert parse_script(sql) == steps
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_script_is_read_statement_by_statement(sql, steps):
 )
 def test_what_does_not_fit_together_is_an_invalid_query(sql, message):
     with pytest.raises(BigQueryError, match=message) as raised:
-        read_script(sql)
+        parse_script(sql)
     assert raised.value.reason == "invalidQuery"
 
 
@@ -96,7 +96,7 @@ FOR r IN (SELECT 6) DO EXECUTE IMMEDIATE 's' USING 7; END FOR
 
 
 def test_all_sql_of_a_script_is_found():
-    found = [" ".join(text.split()) for text in pieces(read_script(SCRIPT))]
+    found = [" ".join(text.split()) for text in sql_texts(parse_script(SCRIPT))]
     assert found == [
         "SELECT 1", "SELECT 2", "SELECT 'm'", "SELECT a = 3", "SELECT 4", "SELECT a = 5", "SELECT 6", "SELECT 's'",
         "SELECT 7",
@@ -104,10 +104,10 @@ def test_all_sql_of_a_script_is_found():
 
 
 def test_all_steps_of_a_script_are_found():
-    assert [type(step) for step in every(read_script(SCRIPT))] == [
+    assert [type(step) for step in walk(parse_script(SCRIPT))] == [
         Declare, Block, Assign, Raise, If, Sql, Loop, Assert, For, ExecuteImmediate,
     ]  # fmt: skip
 
 
 def test_positional_parameters_get_names_but_strings_and_comments_keep_their_question_marks():
-    assert number_parameters("SELECT ?, '?', `?`, [?] -- ?\n, ?", "p") == ("SELECT @p0, '?', `?`, [@p1] -- ?\n, @p2", 3)
+    assert name_parameters("SELECT ?, '?', `?`, [?] -- ?\n, ?", "p") == ("SELECT @p0, '?', `?`, [@p1] -- ?\n, @p2", 3)

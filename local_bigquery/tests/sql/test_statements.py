@@ -3,8 +3,9 @@
 import pytest
 
 from local_bigquery.errors import BigQueryError
-from local_bigquery.sql.ml_calls import next_call, put_table, source_query
-from local_bigquery.sql.statements import DIALECT, CreateModel, DropModel, MLCall, OtherStatement, holds_ml, parse
+from local_bigquery.sql import DIALECT
+from local_bigquery.sql.ml_calls import next_call, replace_call, source_query
+from local_bigquery.sql.statements import CreateModel, DropModel, MLCall, OtherStatement, contains_ml, parse
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ from local_bigquery.sql.statements import DIALECT, CreateModel, DropModel, MLCal
     ],
 )
 def test_a_statement_without_bigquery_ml_is_known_as_such(sql):
-    assert not holds_ml(parse(sql))
+    assert not contains_ml(parse(sql))
 
 
 def test_create_model_is_read_with_its_options():
@@ -82,7 +83,7 @@ def test_a_call_is_read_with_its_arguments_in_any_case_and_layout():
     assert (call.this.catalog, call.this.db, call.this.name) == ("p", "d", "m")
     assert source_query(call).sql(DIALECT) == "SELECT ')', [1, 2]"
     assert call.args["settings"].sql(DIALECT) == "STRUCT(0.25 AS threshold)"
-    put_table(call, "p", "_x", "t")
+    replace_call(call, "p", "_x", "t")
     assert statement.tree.sql(DIALECT) == "SELECT p.* FROM `p`.`_x`.`t` AS p WHERE p.x > @y"
 
 
@@ -125,7 +126,7 @@ def test_calls_run_in_the_order_in_which_they_depend_on_each_other():
     while (call := next_call(statement.tree)) is not None:
         assert source_query(call).find(MLCall) is None
         order.append((call.this.name, source_query(call).sql(DIALECT)))
-        put_table(call, "p", "_x", f"t{len(order)}")
+        replace_call(call, "p", "_x", f"t{len(order)}")
     assert [name for name, _ in order] == ["first", "second", "third"]
     assert order[2][1] == "SELECT * FROM `p`.`_x`.`t2`"
     assert statement.tree.sql(DIALECT) == ("WITH p AS (SELECT * FROM `p`.`_x`.`t1`) SELECT * FROM `p`.`_x`.`t3`")

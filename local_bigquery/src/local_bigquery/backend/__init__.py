@@ -1,1 +1,1 @@
-"""The emulator that runs SQL and keeps tables."""
+"""The emulator behind the gateway: a process, a REST client, and a proxy of its Storage API."""

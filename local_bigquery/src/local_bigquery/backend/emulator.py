@@ -1,6 +1,7 @@
-"""The bqemulator child process, and its REST API as a client.
+"""The bqemulator child process, and a client of its REST API.
 
-Only what it documents is used: its command line, its environment variables and BigQuery's REST API.
+Only the documented interfaces of bqemulator are used: its command line, its environment variables and BigQuery's REST
+API.
 """
 
 import asyncio
@@ -10,7 +11,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,18 +25,21 @@ import httpx
 from local_bigquery.errors import BigQueryError
 
 T = TypeVar("T")
+JobResource = dict[str, Any]  # https://cloud.google.com/bigquery/docs/reference/rest/v2/Job
 
+_HIDDEN_JOB_PREFIX = "bigquery_ml_"
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
-_KEEP_ALIVE_S = 2.0  # well below the 5 s after which the emulator closes a connection, maybe just as it is used again
-_LOG_END = 2000  # characters of the log that an error quotes
+# The emulator closes an idle connection after 5 s, possibly just as the client reuses it; this is well below.
+_KEEP_ALIVE_S = 2.0
+_LOG_TAIL_CHARACTERS = 2000
 _LISTENING = {"rest.listen": "rest_port", "grpc.listen": "grpc_port"}
 _SERVER_ERROR = 500
 
 
 @dataclass(frozen=True)
 class EmulatorProcess:
-    """A running bqemulator on loopback ports that it chose itself."""
+    """A running bqemulator, which listens on loopback ports that it chose itself."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -45,13 +51,13 @@ class EmulatorProcess:
         """Start bqemulator and wait until it listens.
 
         Args:
-            directory: Where it keeps its log, its home and, if persistent, its database. The user's home is not
-                touched: DuckDB looks for extensions in the home directory, so the child gets one of its own.
-            project: The default project.
-            persistent: Whether tables survive a restart.
+            directory: the folder of its log, its home directory and, if persistent, its database. DuckDB looks for
+                extensions in the home directory, so the process gets one of its own, and the user's is not touched.
+            project: the default project.
+            persistent: whether tables survive a restart.
 
         Raises:
-            RuntimeError: With the end of its log, if it does not start.
+            RuntimeError: it did not start; the message has the end of its log.
         """
         home = directory / "home"
         _provide_spatial_extension(home)
@@ -61,14 +67,15 @@ class EmulatorProcess:
             "--project", project, "--log-format", "json", "--log-level", "info",
         ]  # fmt: skip
         command += ["--persistent", "--data-dir", str(directory / "tables")] if persistent else ["--ephemeral"]
-        # Avro is the one extension that it would download; without it only Avro files cannot be loaded.
         environment = os.environ | {
             "HOME": str(home),
+            # bqemulator would download the Avro extension. Without it, only Avro files cannot be loaded.
             "BQEMU_ENABLE_FORMAT_EXTENSIONS": "false",
-            "BQEMU_UPLOAD_STAGING_DIR": str(directory / "uploads"),  # by default one that all users share
+            # The default folder is shared by all users of the machine.
+            "BQEMU_UPLOAD_STAGING_DIR": str(directory / "uploads"),
         }
         with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603 -- a fixed program from this environment
+            process = subprocess.Popen(  # noqa: S603  a fixed program from this environment
                 command, env=environment, cwd=directory, stdout=output, stderr=output, start_new_session=True
             )
         try:
@@ -78,10 +85,10 @@ class EmulatorProcess:
             process.wait()
             raise
 
-    async def watch(self) -> str:
-        """Wait until the process ends by itself, and return what there is to say about it."""
+    async def wait_for_exit(self) -> str:
+        """Wait until the process ends by itself, and return a message with its exit code and the end of its log."""
         await asyncio.to_thread(self.process.wait)
-        return _obituary(self.process, self.log.read_text(errors="replace"))
+        return _exit_message(self.process, self.log.read_text(errors="replace"))
 
     def stop(self) -> None:
         """Stop the process and wait for its end."""
@@ -94,7 +101,7 @@ class EmulatorProcess:
 
 
 def _provide_spatial_extension(home: Path) -> None:
-    """Put DuckDB's spatial extension, which bqemulator insists on, where DuckDB looks for it under `home`."""
+    """Link DuckDB's spatial extension, which bqemulator requires, to where DuckDB looks for it below `home`."""
     version, platform = f"v{duckdb.__version__}", duckdb.sql("PRAGMA platform").fetchall()[0][0]
     name = "spatial.duckdb_extension"
     packaged = Path(str(resources.files("duckdb_extension_spatial"))) / "extensions" / version / name
@@ -116,13 +123,15 @@ def _wait_until_listening(process: subprocess.Popen[bytes], log: Path) -> dict[s
         if len(ports) == len(_LISTENING):
             return ports
         if process.poll() is not None:
-            raise RuntimeError(_obituary(process, text))
+            raise RuntimeError(_exit_message(process, text))
         time.sleep(0.02)
-    raise RuntimeError(f"bqemulator did not listen within {_START_TIMEOUT_S:.0f} s; its log ends:\n{text[-_LOG_END:]}")
+    tail = text[-_LOG_TAIL_CHARACTERS:]
+    raise RuntimeError(f"bqemulator did not listen within {_START_TIMEOUT_S:.0f} s; its log ends:\n{tail}")
 
 
-def _obituary(process: subprocess.Popen[bytes], log: str) -> str:
-    return f"bqemulator ended with exit code {process.returncode}; its log ends:\n{log[-_LOG_END:]}"
+def _exit_message(process: subprocess.Popen[bytes], log: str) -> str:
+    tail = log[-_LOG_TAIL_CHARACTERS:]
+    return f"bqemulator ended with exit code {process.returncode}; its log ends:\n{tail}"
 
 
 @dataclass(frozen=True)
@@ -135,50 +144,59 @@ class TableName:
 
     @property
     def reference(self) -> dict[str, str]:
-        """The name as the REST API writes it."""
+        """The TableReference of the REST API."""
         return {"projectId": self.project, "datasetId": self.dataset, "tableId": self.table}
 
     @property
+    def rest_path(self) -> str:
+        """The path of the table's resource below `/bigquery/v2/projects/`."""
+        return f"{self.project}/datasets/{self.dataset}/tables/{self.table}"
+
+    @property
     def sql(self) -> str:
-        """The name as SQL."""
+        """The name as SQL writes it."""
         return f"`{self.project}`.`{self.dataset}`.`{self.table}`"
 
 
 class RestClient:
-    """BigQuery's REST API, over something that sends a request and returns the answer."""
+    """A client of BigQuery's REST API.
+
+    Args:
+        send: sends a request (method, path, arguments of httpx) and returns the response.
+    """
 
     def __init__(self, send: Callable[..., Awaitable[httpx.Response]]) -> None:
         self._send = send
 
     async def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """Send a request and return the answer, whatever its status.
+        """Send a request and return the response, whatever its status.
 
         Raises:
-            BigQueryError: If there is no answer, because the emulator has ended.
+            BigQueryError: there is no response because the emulator has ended.
         """
         try:
             return await self._send(method, path, **arguments)
         except httpx.TransportError as error:
-            # Not a reason at which clients try again: nothing will answer.
+            # `invalid` is a reason that clients do not retry: no later request will be answered either.
             raise BigQueryError("invalid", f"The emulator behind the local BigQuery is gone: {error!r}") from error
 
     async def call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        """Call a method below `/bigquery/v2/projects/` and return its answer.
+        """Call a method below `/bigquery/v2/projects/` and return the body of its response.
 
         Raises:
-            BigQueryError: If the answer is an error.
+            BigQueryError: the response is an error.
         """
         response = await self.request(method, f"/bigquery/v2/projects/{path}", **arguments)
         if response.is_error:
             raise _error_of(response)
-        answer: dict[str, Any] = response.json() if response.content else {}
-        return answer
+        body: dict[str, Any] = response.json() if response.content else {}
+        return body
 
-    async def insert_job(self, project: str, job_id: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    async def insert_job(self, project: str, job_id: str, configuration: Mapping[str, Any]) -> JobResource:
         """Run a job to its end and return its resource.
 
         Raises:
-            BigQueryError: If the job fails.
+            BigQueryError: the job failed.
         """
         body = {
             "jobReference": {"projectId": project, "jobId": job_id, "location": "US"},
@@ -190,16 +208,46 @@ class RestClient:
             raise BigQueryError(error["reason"], error["message"], error.get("location"))
         return job
 
+    async def delete_job(self, project: str, job_id: str) -> None:
+        """Delete a job that has ended."""
+        await self.call("DELETE", f"{project}/jobs/{job_id}/delete")
+
+    @asynccontextmanager
+    async def hidden_job(self, project: str, configuration: Mapping[str, Any]) -> AsyncIterator[JobResource]:
+        """Run a job that no client knows to its end; delete it when the context ends.
+
+        Yields:
+            The resource of the job.
+
+        Raises:
+            BigQueryError: the job failed.
+        """
+        job_id = hidden_job_id()
+        job = await self.insert_job(project, job_id, configuration)
+        try:
+            yield job
+        finally:
+            await self.delete_job(project, job_id)
+
+    async def run_hidden_job(self, project: str, configuration: Mapping[str, Any]) -> JobResource:
+        """Run a job that no client knows to its end, delete it, and return its resource.
+
+        Raises:
+            BigQueryError: the job failed.
+        """
+        async with self.hidden_job(project, configuration) as job:
+            return job
+
 
 class Emulator(RestClient):
-    """The emulator's REST API, one request at a time.
+    """A client of the emulator that sends one request at a time.
 
-    The emulator has one DuckDB connection for all its threads, and a statement that one thread runs can receive the
-    result of another's: what touches tables must go through `exclusively`, the requests here and the gRPC calls alike.
+    The emulator uses one DuckDB connection for all its threads, and a statement of one thread can receive the result of
+    another's. So every REST request and every gRPC call that touches tables must hold the lock of `exclusively`.
 
     Attributes:
-        in_turn: The same API for the inside of a call that is awaited by `exclusively`: several requests that no
-            other comes between.
+        unlocked: a client that does not take the lock. Use it only inside a coroutine that is awaited by
+            `exclusively`, to send several requests with no other request between them.
     """
 
     def __init__(self, rest_port: int) -> None:
@@ -207,21 +255,22 @@ class Emulator(RestClient):
         self._rest_port = rest_port
         self._client = self._new_client()
         self._lock = asyncio.Lock()
-        self._under_way: set[asyncio.Task[Any]] = set()
-        self.in_turn = RestClient(self._request)
+        self._running: set[asyncio.Task[Any]] = set()
+        self.unlocked = RestClient(self._request)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
     async def exclusively(self, call: Coroutine[Any, Any, T]) -> T:
-        """Await a call to the emulator while no other is under way.
+        """Await a call to the emulator while holding the lock.
 
-        A caller that is cancelled leaves at once; the call goes on, because the emulator does not stop either.
+        If the caller is cancelled, it returns at once, but the call runs to its end, because the emulator does not stop
+        either.
         """
         task = asyncio.create_task(self._locked(call))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
     async def _locked(self, call: Coroutine[Any, Any, T]) -> T:
@@ -234,7 +283,7 @@ class Emulator(RestClient):
     async def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         response = await self._client.request(method, path, **arguments)
         if response.status_code >= _SERVER_ERROR:
-            # After such an answer the emulator closes the connection, without having said so: do not use it again.
+            # The emulator closes the connection after a server error without announcing it, so it must not be reused.
             await self._client.aclose()
             self._client = self._new_client()
         return response
@@ -242,16 +291,26 @@ class Emulator(RestClient):
     def _new_client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{self._rest_port}",
-            timeout=None,  # noqa: S113 -- queries take as long as they take
+            timeout=None,  # noqa: S113  a query may take any time
             limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE_S),
         )
 
 
-def _error_of(response: httpx.Response) -> BigQueryError:
-    """Return the error in an answer.
+def hidden_job_id() -> str:
+    """Return a new id for a job that no client knows."""
+    return f"{_HIDDEN_JOB_PREFIX}{uuid.uuid4().hex}"
 
-    What the emulator cannot do it reports with a status from 500 up, at which clients try again for minutes although
-    nothing will change: such an error becomes one that is final.
+
+def is_hidden_job(job_id: str) -> bool:
+    """Return True if `hidden_job_id` made this id."""
+    return job_id.startswith(_HIDDEN_JOB_PREFIX)
+
+
+def _error_of(response: httpx.Response) -> BigQueryError:
+    """Return the error of a response.
+
+    The emulator answers 500 or more if it does not support a request. Clients would retry such a request for minutes,
+    although the answer never changes, so it becomes an error that is not retried.
     """
     try:
         error = response.json()["error"]

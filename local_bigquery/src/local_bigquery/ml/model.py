@@ -1,15 +1,20 @@
-"""What the table functions ask of a model.
+"""The interface between model types and the rest of BigQuery ML.
 
-Every model is a `Model`. What only some model types have is a protocol of its own; a function that needs one refuses
-the models that do not offer it. `supervised.py` offers most of this for whatever predicts a label: a model type there
-adds `attributions`, and what else it has.
+A `ModelType` trains a `Model`. Every model has the methods of `Model`. A table function that needs more, such as
+ML.WEIGHTS, names it by a protocol of its own, and refuses models that do not have it. `models/supervised.py` implements
+most of this for models that predict a label.
 """
 
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
+
+from local_bigquery.ml.features import statistics
+from local_bigquery.ml.features.transform import Transform
+from local_bigquery.ml.options import Option
 
 Vector = np.ndarray[Any, np.dtype[Any]]
 
@@ -20,7 +25,7 @@ class Model(Protocol):
 
     @property
     def model_type(self) -> str:
-        """The value of the option `model_type` it was created with, such as `LOGISTIC_REG`."""
+        """The value of the option `model_type`, such as `LOGISTIC_REG`."""
 
     @property
     def label(self) -> str | None:
@@ -28,34 +33,83 @@ class Model(Protocol):
 
     @property
     def training_info(self) -> pa.Table:
-        """A row for every iteration of the training, with the columns of ML.TRAINING_INFO."""
+        """The result of ML.TRAINING_INFO: one row for each iteration of the training."""
 
     @property
     def feature_info(self) -> pa.Table:
-        """A row for every input column of the training, as `feature_info.describe` makes it."""
+        """The result of ML.FEATURE_INFO, as `statistics.describe` makes it."""
 
     def predict(self, rows: pa.Table, threshold: float | None = None) -> pa.Table:
-        """Return the prediction columns of ML.PREDICT for every row, without those of the input.
+        """Return the prediction columns of ML.PREDICT for every row, without the columns of the input.
 
         Raises:
-            BigQueryError: `invalidQuery`, if the rows do not fit, or the model takes no threshold.
+            BigQueryError: `invalidQuery` if the rows do not fit, or the model takes no threshold.
         """
 
     def evaluate(self, rows: pa.Table | None, threshold: float | None = None) -> pa.Table:
-        """Return the one row of ML.EVALUATE: on `rows`, or without any on those kept for it in training.
+        """Return the one row of ML.EVALUATE.
+
+        Args:
+            rows: the rows to evaluate; None for the evaluation rows of the training.
+            threshold: the least probability of the second of two classes at which it is predicted.
 
         Raises:
-            BigQueryError: `invalidQuery`, if the rows do not fit, or the model takes no threshold.
+            BigQueryError: `invalidQuery` if the rows do not fit, or the model takes no threshold.
+        """
+
+    def rest_metrics(self) -> dict[str, Any]:
+        """Return the EvaluationMetrics of the REST API for the evaluation rows of the training.
+
+        https://cloud.google.com/bigquery/docs/reference/rest/v2/models#EvaluationMetrics
         """
 
 
 @dataclass(frozen=True)
-class Scored:
-    """How a classifier judges rows whose class is known.
+class ModelType:
+    """A model type.
 
     Attributes:
-        actual: The number of the class of every row, (rows,).
-        probabilities: The probability of every class, (rows, classes).
+        name: the value of the option `model_type`.
+        rest_name: the `modelType` of the REST API.
+        options: the options besides `model_type`.
+        train: trains a model from the rows of the training query and the complete options. It raises a BigQueryError
+            with reason `invalidQuery` if the rows cannot be trained on, or options contradict each other.
+    """
+
+    name: str
+    rest_name: str
+    options: tuple[Option, ...]
+    train: Callable[[pa.Table, Mapping[str, Any]], Model]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The result of CREATE MODEL: a model, and the TRANSFORM clause that its input goes through, if there is one."""
+
+    model: Model
+    transform: Transform | None = None
+
+    @classmethod
+    def transformed(cls, model: Model, transform: Transform, inputs: pa.Table) -> Self:
+        """Return the result of a CREATE MODEL with a TRANSFORM clause.
+
+        Args:
+            model: the model that was trained on the output of the clause.
+            transform: the clause.
+            inputs: the columns of the training query that features are made from. ML.FEATURE_INFO describes them.
+        """
+        instance: Any = model  # a dataclass, which a protocol cannot express
+        info = statistics.describe(inputs, inputs.column_names)
+        return cls(replace(instance, feature_info=info), transform)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A classifier's probabilities for rows whose class is known.
+
+    Attributes:
+        actual: the class number of every row, (rows,).
+        probabilities: the probability of every class, (rows, classes).
     """
 
     actual: Vector
@@ -68,28 +122,28 @@ class Classifying(Protocol):
 
     @property
     def class_labels(self) -> pa.Array:
-        """The classes in ascending order; the number of a class is its position."""
+        """The classes in ascending order; the position of a class is its number."""
 
     def scored(self, rows: pa.Table | None) -> Scored:
-        """Return how the model judges `rows`, or without any those kept for evaluation in training."""
+        """Return the probabilities for some rows, or for the evaluation rows of the training if `rows` is None."""
 
     def decide(self, probabilities: Vector, threshold: float | None) -> Vector:
-        """Return the number of the class predicted for every row of probabilities."""
+        """Return the number of the predicted class for every row of probabilities."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """How much each feature column adds to the predictions for some rows.
+    """Predictions for some rows, and the contribution of each feature column to them.
 
-    `baseline + attributions.sum(axis=1)` is `prediction`, but for the error of an approximation.
+    `baseline + attributions.sum(axis=1)` equals `prediction`, except for the error of an approximation.
 
     Attributes:
-        features: The names of the columns that the features come from.
-        predicted: The predicted label of every row, of the label's type.
-        probability: The probability of the predicted class, (rows,); None for a regression.
-        attributions: (rows, features).
-        baseline: The prediction value that the attributions are added to, (rows,).
-        prediction: The prediction value, (rows,): the predicted number, or the log-odds of the predicted class.
+        features: the names of the columns that the features come from.
+        predicted: the predicted label of every row, of the label's type.
+        probability: the probability of the predicted class, (rows,); None for a regression.
+        attributions: the contributions, (rows, features).
+        baseline: the value that the attributions are added to, (rows,).
+        prediction: the predicted number, or the log-odds of the predicted class, (rows,).
     """
 
     features: tuple[str, ...]
@@ -105,20 +159,20 @@ class Explainable(Protocol):
     """A model whose predictions are sums of attributions to its features."""
 
     def explain(self, rows: pa.Table, threshold: float | None = None, *, approximate: bool = False) -> Explanation:
-        """Return the predictions for `rows` and the attributions that they are made of.
+        """Return the predictions for some rows with their attributions.
 
         Raises:
-            BigQueryError: `invalidQuery`, if the rows do not fit, the model takes no threshold, or it has no
-                approximation that is faster than exact attributions.
+            BigQueryError: `invalidQuery` if the rows do not fit, the model takes no threshold, or it has no faster
+                approximation of the attributions.
         """
 
     @property
     def global_explanation(self) -> pa.Table | None:
-        """The columns of ML.GLOBAL_EXPLAIN; None if the model was trained with enable_global_explain=FALSE."""
+        """The result of ML.GLOBAL_EXPLAIN; None if the model was trained with enable_global_explain=FALSE."""
 
     @property
     def class_explanation(self) -> pa.Table | None:
-        """The same class by class, with the class in the first column; None also for a regression."""
+        """The result of ML.GLOBAL_EXPLAIN by class, the class in the first column; None for a regression, too."""
 
 
 @runtime_checkable
@@ -126,15 +180,15 @@ class Weighted(Protocol):
     """A linear model."""
 
     def weights(self, *, standardize: bool) -> pa.Table:
-        """Return the columns of ML.WEIGHTS, for features as they come or for standardised ones."""
+        """Return the result of ML.WEIGHTS, for features in their own units or standardised."""
 
 
 @runtime_checkable
 class TreeBased(Protocol):
-    """A model made of decision trees."""
+    """A model of decision trees."""
 
     def feature_importance(self) -> pa.Table:
-        """Return the columns of ML.FEATURE_IMPORTANCE: feature, and importance_weight, _gain and _cover (float64)."""
+        """Return the result of ML.FEATURE_IMPORTANCE."""
 
 
 @runtime_checkable
@@ -142,4 +196,4 @@ class Clustering(Protocol):
     """A k-means model."""
 
     def centroids(self, *, standardize: bool) -> pa.Table:
-        """Return the columns of ML.CENTROIDS, for features as they come or for standardised ones."""
+        """Return the result of ML.CENTROIDS, for features in their own units or standardised."""

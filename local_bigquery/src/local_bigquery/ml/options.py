@@ -1,4 +1,4 @@
-"""Options of CREATE MODEL: which a model type takes, which values each may have, and its default."""
+"""Options of CREATE MODEL and settings of ML functions: their names, valid values and defaults."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from local_bigquery.errors import invalid_query
 
 Reader = Callable[[Any], Any]
 
-# Options that BigQuery ML documents, and that nothing here stands for, with what to do about it.
-_WITHOUT_TUNING = "there is no hyperparameter tuning: leave the option out, and give every hyperparameter one value"
-_WITHOUT_REGISTRY = "there is no model registry: leave the option out"
-_ELSEWHERE = {
-    "num_trials": _WITHOUT_TUNING,
-    "max_parallel_trials": _WITHOUT_TUNING,
-    "hparam_tuning_algorithm": _WITHOUT_TUNING,
-    "hparam_tuning_objectives": _WITHOUT_TUNING,
-    "data_split_test_fraction": _WITHOUT_TUNING,
-    "model_registry": _WITHOUT_REGISTRY,
-    "vertex_ai_model_id": _WITHOUT_REGISTRY,
-    "vertex_ai_model_version_aliases": _WITHOUT_REGISTRY,
+# Documented options of BigQuery ML that are not supported, each with the advice for the error message.
+_NO_TUNING = "there is no hyperparameter tuning: leave the option out, and give every hyperparameter one value"
+_NO_REGISTRY = "there is no model registry: leave the option out"
+_UNSUPPORTED = {
+    "num_trials": _NO_TUNING,
+    "max_parallel_trials": _NO_TUNING,
+    "hparam_tuning_algorithm": _NO_TUNING,
+    "hparam_tuning_objectives": _NO_TUNING,
+    "data_split_test_fraction": _NO_TUNING,
+    "model_registry": _NO_REGISTRY,
+    "vertex_ai_model_id": _NO_REGISTRY,
+    "vertex_ai_model_version_aliases": _NO_REGISTRY,
     "kms_key_name": "models are not encrypted: leave the option out",
     "trial_id": "there is no hyperparameter tuning: leave the option out",
     "keep_original_columns": "it only applies to PCA models: choose the columns in the SELECT",
@@ -30,7 +30,13 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class Option:
-    """One option: its name in lower case, how a value is read (ValueError if it is wrong), and its default."""
+    """An option or setting.
+
+    Attributes:
+        name: the name in lower case.
+        read: returns the checked value; raises ValueError if the value is invalid.
+        default: the value if the option is not given.
+    """
 
     name: str
     read: Reader
@@ -38,22 +44,22 @@ class Option:
 
 
 def read_options(owner: str, accepted: Iterable[Option], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a value for every accepted option: the given one, checked, or the default.
+    """Return the value of every accepted option: the given one, checked, or the default.
 
     Args:
-        owner: What takes the options, for messages, such as `model type LINEAR_REG`.
-        accepted: The options it takes.
-        given: Constants by option name in lower case.
+        owner: the owner of the options for messages, such as `model type LINEAR_REG`.
+        accepted: the options of the owner.
+        given: the given values by option name in lower case.
 
     Raises:
-        BigQueryError: `invalidQuery`, naming the option, if it is not accepted or its value is wrong.
+        BigQueryError: `invalidQuery`, naming the option, if it is not accepted or its value is invalid.
     """
     by_name = {option.name: option for option in accepted}
     values = {option.name: option.default for option in by_name.values()}
     for name, value in given.items():
         if name not in by_name:
-            reason = _ELSEWHERE.get(name, f"supported are {', '.join(sorted(by_name))}")
-            known = "is not supported" if name in _ELSEWHERE else "is unknown, or not supported"
+            reason = _UNSUPPORTED.get(name, f"supported are {', '.join(sorted(by_name))}")
+            known = "is not supported" if name in _UNSUPPORTED else "is unknown, or not supported"
             raise invalid_query(f"Option {name!r} of {owner} {known} by the local BigQuery ML; {reason}")
         try:
             values[name] = by_name[name].read(value)
@@ -65,7 +71,7 @@ def read_options(owner: str, accepted: Iterable[Option], given: Mapping[str, Any
 def boolean(value: Any) -> bool:
     """Read TRUE or FALSE."""
     if not isinstance(value, bool):
-        raise ValueError("must be TRUE or FALSE")  # noqa: TRY004 -- a reader's one way to refuse a value
+        raise ValueError("must be TRUE or FALSE")  # noqa: TRY004  the one exception of readers
     return value
 
 
@@ -76,9 +82,9 @@ def number(
     at_most: float = inf,
     less_than: float = inf,
 ) -> Reader:
-    """Return a reader of numbers within bounds."""
-    bounds = (("of at least", at_least), ("above", more_than), ("of at most", at_most), ("below", less_than))
-    stated = " and ".join(f"{word} {bound:g}" for word, bound in bounds if isfinite(bound))
+    """Return a reader of finite numbers within limits."""
+    limits = (("of at least", at_least), ("above", more_than), ("of at most", at_most), ("below", less_than))
+    stated = " and ".join(f"{word} {limit:g}" for word, limit in limits if isfinite(limit))
 
     def read(value: Any) -> float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
@@ -90,7 +96,7 @@ def number(
 
 
 def whole_number(*, at_least: int, at_most: int | None = None) -> Reader:
-    """Return a reader of whole numbers within bounds."""
+    """Return a reader of whole numbers within limits."""
     stated = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
 
     def read(value: Any) -> int:
@@ -103,7 +109,7 @@ def whole_number(*, at_least: int, at_most: int | None = None) -> Reader:
 
 
 def one_of(*choices: str) -> Reader:
-    """Return a reader of strings out of `choices`, which are in capitals."""
+    """Return a reader of strings that accepts `choices`, which are in capitals, in any case."""
 
     def read(value: Any) -> str:
         if not isinstance(value, str) or value.upper() not in choices:
@@ -114,7 +120,7 @@ def one_of(*choices: str) -> Reader:
 
 
 def only(choice: Any) -> Reader:
-    """Return a reader of an option that only its usual value is implemented for."""
+    """Return a reader of an option for which only one value is implemented."""
 
     def read(value: Any) -> Any:
         if (value.upper() if isinstance(value, str) else value) != choice:
@@ -127,7 +133,7 @@ def only(choice: Any) -> Reader:
 def string(value: Any) -> str:
     """Read a string."""
     if not isinstance(value, str):
-        raise ValueError("must be a string")  # noqa: TRY004 -- a reader's one way to refuse a value
+        raise ValueError("must be a string")  # noqa: TRY004  the one exception of readers
     return value
 
 

@@ -1,25 +1,22 @@
-"""What training finds out about a model, as the REST API describes it: columns, and the one training run.
+"""The fields of a model's REST resource that its training determines: its columns and its one training run.
 
 https://cloud.google.com/bigquery/docs/reference/rest/v2/models
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Any
 
 import pyarrow as pa
 
 from local_bigquery.ml.features.transform import Transform
-from local_bigquery.ml.model import Classifying, Clustering, Explainable, Model
-from local_bigquery.run.scratch import Schema, table_field
+from local_bigquery.ml.metrics import is_in_json
+from local_bigquery.ml.model import Explainable, Model
+from local_bigquery.schema import Schema, arrow_field, standard_sql_field
 
 Json = dict[str, Any]
 
-_BINARY = 2
-_DEFAULT_THRESHOLD = 0.5
-
-# Names that are more than the option's own in camel case.
+# The options whose name in TrainingOptions is not their name in camel case.
 _OPTION_NAMES = {
     "class_weights": "labelClassWeights",
     "data_split_col": "dataSplitColumn",
@@ -39,34 +36,17 @@ _OPTION_VALUES = {
     ("optimize_strategy", "AUTO_STRATEGY"): "OPTIMIZATION_STRATEGY_UNSPECIFIED",
 }
 _LOSSES = {"LINEAR_REG": "MEAN_SQUARED_LOSS", "LOGISTIC_REG": "MEAN_LOG_LOSS"}
-_CLASSIFICATION_METRICS = {
-    "precision": "precision",
-    "recall": "recall",
-    "accuracy": "accuracy",
-    "f1_score": "f1Score",
-    "log_loss": "logLoss",
-    "roc_auc": "rocAuc",
-}
-_REGRESSION_METRICS = {
-    "mean_absolute_error": "meanAbsoluteError",
-    "mean_squared_error": "meanSquaredError",
-    "mean_squared_log_error": "meanSquaredLogError",
-    "median_absolute_error": "medianAbsoluteError",
-    "r2_score": "rSquared",
-}
-_CLUSTERING_METRICS = {"davies_bouldin_index": "daviesBouldinIndex", "mean_squared_distance": "meanSquaredDistance"}
 _ITERATION = {"loss": "trainingLoss", "eval_loss": "evalLoss", "learning_rate": "learnRate"}
-_TYPE_KINDS = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
 
 
 def describe(model: Model, options: Mapping[str, Any], columns: Schema, started: float) -> Json:
-    """Return the part of a model's resource that training determines.
+    """Return the fields of a model's resource that its training determines.
 
     Args:
-        model: The model.
-        options: The complete options it was trained with.
-        columns: The columns of the training query.
-        started: When the training began, in seconds since the epoch.
+        model: the model.
+        options: the complete options of the training.
+        columns: the columns of the training query.
+        started: the start of the training, in seconds since the epoch.
     """
     features = {name.lower() for name in model.feature_info["input"].to_pylist()}
     label = model.label.lower() if model.label is not None else None
@@ -81,22 +61,22 @@ def transform_columns(transform: Transform, rows: pa.Table) -> list[Json]:
     """Return the `transformColumns` of a model's resource.
 
     Args:
-        transform: The TRANSFORM clause.
-        rows: What it makes of the training query.
+        transform: the TRANSFORM clause.
+        rows: the output of the clause for the training query.
     """
     return [
-        {**standard_sql_field(table_field(rows.schema.field(name))), "transformSql": sql}
+        {**standard_sql_field(arrow_field(rows.schema.field(name))), "transformSql": sql}
         for name, sql in transform.expressions.items()
     ]
 
 
 def ml_statistics(model_type: str, options: Mapping[str, Any], description: Json | None = None) -> Json:
-    """Return the `mlStatistics` of the job that trains or has trained a model.
+    """Return the `mlStatistics` of the job that trains a model.
 
     Args:
-        model_type: The model's type as the REST API calls it.
-        options: The complete options.
-        description: What `describe` returned; None while the training goes on.
+        model_type: the `modelType` of the REST API.
+        options: the complete options.
+        description: the result of `describe`; None while the training runs.
     """
     statistics: Json = {"modelType": model_type, "trainingType": "SINGLE_TRAINING"}
     if options.get("max_iterations") is not None:
@@ -106,27 +86,13 @@ def ml_statistics(model_type: str, options: Mapping[str, Any], description: Json
     return statistics
 
 
-def standard_sql_field(column: Mapping[str, Any]) -> Json:
-    """Return a TableFieldSchema as a StandardSqlField."""
-    return {"name": column["name"], "type": _data_type(column)}
-
-
-def _data_type(column: Mapping[str, Any]) -> Json:
-    if column.get("mode") == "REPEATED":
-        return {"typeKind": "ARRAY", "arrayElementType": _data_type({**column, "mode": "NULLABLE"})}
-    kind = _TYPE_KINDS.get(column["type"], column["type"])
-    if kind == "STRUCT":
-        return {"typeKind": kind, "structType": {"fields": [standard_sql_field(field) for field in column["fields"]]}}
-    return {"typeKind": kind}
-
-
 def _training_run(model: Model, options: Mapping[str, Any], started: float) -> Json:
     run: Json = {
         "startTime": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "trainingStartTime": str(int(started * 1000)),
         "trainingOptions": _training_options(model, options),
         "results": [_iteration(row) for row in model.training_info.to_pylist()],
-        "evaluationMetrics": _evaluation_metrics(model),
+        "evaluationMetrics": model.rest_metrics(),
     }
     if isinstance(model, Explainable):
         if model.global_explanation is not None:
@@ -140,13 +106,13 @@ def _training_options(model: Model, options: Mapping[str, Any]) -> Json:
     given = {name: value for name, value in options.items() if value is not None}
     if model.label is not None:
         given["input_label_cols"] = [model.label]
-    training_options = {_camel_case(name): _option_value(name, value) for name, value in given.items()}
+    training_options = {_option_name(name): _option_value(name, value) for name, value in given.items()}
     if model.model_type in _LOSSES:
         training_options["lossType"] = _LOSSES[model.model_type]
     return training_options
 
 
-def _camel_case(option: str) -> str:
+def _option_name(option: str) -> str:
     first, *others = option.split("_")
     return _OPTION_NAMES.get(option) or first + "".join(map(str.capitalize, others))
 
@@ -160,7 +126,7 @@ def _option_value(option: str, value: Any) -> Any:
 
 
 def _int64(value: int) -> str:
-    return str(value)  # JSON numbers are doubles
+    return str(value)  # numbers of JSON are doubles, which cannot express every INT64
 
 
 def _iteration(row: Json) -> Json:
@@ -169,7 +135,7 @@ def _iteration(row: Json) -> Json:
     if row.get("duration_ms") is not None:
         result["durationMs"] = _int64(row["duration_ms"])
     for column, name in _ITERATION.items():
-        if _is_in_json(row.get(column)):
+        if is_in_json(row.get(column)):
             result[name] = row[column]
     clusters = row.get("cluster_info")
     if clusters:
@@ -184,39 +150,11 @@ def _iteration(row: Json) -> Json:
     return result
 
 
-def _evaluation_metrics(model: Model) -> Json:
-    (row,) = model.evaluate(None).to_pylist()
-    if isinstance(model, Clustering):
-        return {"clusteringMetrics": _renamed(row, _CLUSTERING_METRICS)}
-    if not isinstance(model, Classifying):
-        return {"regressionMetrics": _renamed(row, _REGRESSION_METRICS)}
-    aggregate = _renamed(row, _CLASSIFICATION_METRICS)
-    labels = [str(label) for label in model.class_labels.to_pylist()]
-    if len(labels) > _BINARY:
-        return {"multiClassClassificationMetrics": {"aggregateClassificationMetrics": aggregate}}
-    return {
-        "binaryClassificationMetrics": {
-            "aggregateClassificationMetrics": {**aggregate, "threshold": _DEFAULT_THRESHOLD},
-            "negativeLabel": labels[0],
-            "positiveLabel": labels[1],
-        }
-    }
-
-
-def _renamed(row: Json, names: Mapping[str, str]) -> Json:
-    return {name: row[column] for column, name in names.items() if _is_in_json(row[column])}
-
-
-def _is_in_json(value: float | None) -> bool:
-    """Whether a number is one that JSON has: no NULL, NaN (such as an undefined precision) or infinity."""
-    return value is not None and isfinite(value)
-
-
 def _explanations(rows: list[Json]) -> list[Json]:
     return [{"featureName": row["feature"], "attribution": row["attribution"]} for row in rows]
 
 
-def _class_explanations(table: Any) -> list[Json]:
+def _class_explanations(table: pa.Table) -> list[Json]:
     by_class: dict[str, list[Json]] = {}
     label = table.column_names[0]
     for row in table.to_pylist():

@@ -1,7 +1,7 @@
 """Trained models on disk.
 
-A model is one file: a line of JSON that says of it what training has found out, then the model. A model is replaced by
-renaming one file over another, so a reader gets the old one or the new one, never a mixture.
+The file of a model begins with one line of JSON, its description; the pickled model follows. A model is replaced by
+renaming a new file over the old one, so a reader gets either the old or the new model.
 """
 
 import json
@@ -14,17 +14,17 @@ from urllib.parse import quote
 import joblib
 
 from local_bigquery.errors import BigQueryError
-from local_bigquery.ml.model_types import TrainedModel
+from local_bigquery.ml.model import TrainedModel
 from local_bigquery.sql.statements import ModelPath
 
-Description = dict[str, Any]
+Description = dict[str, Any]  # the fields of a model's resource that its training determines
 
 _STAGED = ".staged"
-_LONGEST_FILE_NAME = 255
+_MAX_FILE_NAME = 255
 
 
-class ModelCatalog:
-    """Trained models under a directory, one file each."""
+class ModelStore:
+    """Trained models in a directory, one file each."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -32,14 +32,14 @@ class ModelCatalog:
             left_over.unlink()
 
     def stage(self, path: ModelPath, model: TrainedModel, description: Description) -> Path:
-        """Write a model to a file that `publish` puts in place; return the file.
+        """Write a model to a temporary file for `publish`, and return that file.
 
         Raises:
-            BigQueryError: If its name is too long for a file, which is less than BigQuery allows.
+            BigQueryError: `invalid` if the name is too long for a file; BigQuery allows longer names.
         """
         target = self._file(path)
-        if len(target.name) > _LONGEST_FILE_NAME:
-            raise BigQueryError("invalid", f"The name of model {path} is too long to be kept in a file")
+        if len(target.name) > _MAX_FILE_NAME:
+            raise BigQueryError("invalid", f"The name of model {path} is too long for a file")
         target.parent.mkdir(parents=True, exist_ok=True)
         staged = target.with_name(f"{uuid.uuid4().hex}{_STAGED}")
         with staged.open("wb") as file:
@@ -52,14 +52,14 @@ class ModelCatalog:
         staged.replace(self._file(path))
 
     def discard(self, staged: Path) -> None:
-        """Remove a staged model that has not been published."""
+        """Remove a staged model that was not published."""
         staged.unlink(missing_ok=True)
 
     def load(self, path: ModelPath) -> TrainedModel | None:
-        """Return a model, or None if there is none of that name.
+        """Return a model, or None if there is no model of that name.
 
         Raises:
-            BigQueryError: If it was written by code that has changed since.
+            BigQueryError: `invalid` if another version of this package wrote the model and it cannot be read.
         """
         try:
             with self._file(path).open("rb") as file:
@@ -73,7 +73,7 @@ class ModelCatalog:
         return model
 
     def describe(self, path: ModelPath) -> Description:
-        """Return what training has found out about a model; nothing, if there is none of that name."""
+        """Return the description of a model; an empty one if there is no model of that name."""
         try:
             with self._file(path).open("rb") as file:
                 description: Description = json.loads(file.readline())
@@ -82,7 +82,7 @@ class ModelCatalog:
         return description
 
     def remove(self, path: ModelPath) -> None:
-        """Delete a model, if it is there."""
+        """Delete a model if it exists."""
         self._file(path).unlink(missing_ok=True)
 
     def _file(self, path: ModelPath) -> Path:

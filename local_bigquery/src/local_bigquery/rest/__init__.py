@@ -1,1 +1,1 @@
-"""BigQuery's REST API."""
+"""BigQuery's REST API, as the gateway serves it."""

@@ -1,4 +1,4 @@
-"""BigQuery's REST API: jobs and their results are answered here, everything else is passed on to the emulator."""
+"""The gateway: BigQuery's REST API for jobs and models. Any other request is forwarded to the emulator."""
 
 import uuid
 from collections.abc import Mapping
@@ -10,20 +10,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from local_bigquery.backend.emulator import Emulator
+from local_bigquery.backend.emulator import Emulator, JobResource
 from local_bigquery.errors import BigQueryError
 from local_bigquery.ml.registry import ModelRegistry
-from local_bigquery.rest.messages import forward, json_body, json_object, page, passed_back
+from local_bigquery.rest.messages import forward, json_body, json_object, page, returned
 from local_bigquery.rest.models import model_routes
 from local_bigquery.rest.uploads import Uploads
 from local_bigquery.run.destination import Destination, run_into
-from local_bigquery.run.jobs import Job, JobRegistry, JobResource, Report, wait
-from local_bigquery.run.query import QueryJob, QueryRunner
+from local_bigquery.run.jobs import Job, JobRegistry, QueryJob, Report, wait
+from local_bigquery.run.query import QueryRunner
 from local_bigquery.sql.references import referenced_tables
 
 _PROJECT = "/bigquery/v2/projects/{project}"
-_DEFAULT_TIMEOUT_MS = 10_000  # of jobs.query and jobs.getQueryResults, as documented
-_LONGEST_TIMEOUT_MS = 200_000
+# The documented timeout of jobs.query and jobs.getQueryResults.
+# https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/query#QueryRequest
+_DEFAULT_TIMEOUT_MS = 10_000
+_MAX_TIMEOUT_MS = 200_000
 _DEFAULT_JOBS_PAGE = 50
 _NOT_FOUND = 404
 _QUERY_REQUEST_ONLY = {
@@ -38,7 +40,7 @@ _NOTHING_PROCESSED = {"totalBytesProcessed": "0", "cacheHit": False}
 
 def create_app(emulator: Emulator, jobs: JobRegistry, runner: QueryRunner, models: ModelRegistry) -> Starlette:
     """Return the ASGI application."""
-    gateway = _Gateway(emulator, jobs, runner)
+    gateway = Gateway(emulator, jobs, runner)
     uploads = Uploads(emulator, jobs)
     job = _PROJECT + "/jobs/{job}"
     return Starlette(
@@ -54,14 +56,16 @@ def create_app(emulator: Emulator, jobs: JobRegistry, runner: QueryRunner, model
             Route(_PROJECT + "/datasets", gateway.list_datasets, methods=["GET"]),
             Route(_PROJECT + "/datasets/{dataset}", gateway.delete_dataset, methods=["DELETE"]),
             *model_routes(_PROJECT, models),
-            Route("/upload/bigquery/v2/projects/{project}/jobs", uploads.answer, methods=["POST", "PUT"]),
-            Route("/{path:path}", gateway.pass_on, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]),
+            Route("/upload/bigquery/v2/projects/{project}/jobs", uploads.upload, methods=["POST", "PUT"]),
+            Route("/{path:path}", gateway.forward, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]),
         ],
         exception_handlers={BigQueryError: _error_response},
     )
 
 
-class _Gateway:
+class Gateway:
+    """The methods of the REST API, except those for models and uploads."""
+
     def __init__(self, emulator: Emulator, jobs: JobRegistry, runner: QueryRunner) -> None:
         self._emulator = emulator
         self._jobs = jobs
@@ -70,22 +74,22 @@ class _Gateway:
     # jobs
 
     async def insert_job(self, request: Request) -> Response:
-        """Answer jobs.insert: the job is started, and answered while it is pending."""
+        """Handle jobs.insert: start a job and return it while it is pending."""
         body = await json_body(request)
         configuration = json_object(body, "configuration")
         json_object(configuration, "query")
         job_id = json_object(body, "jobReference").get("jobId") or f"job_{uuid.uuid4().hex}"
         job = QueryJob(request.path_params["project"], job_id, configuration)
         if configuration.get("dryRun"):
-            return await self.pass_on(request) if "query" not in configuration else await self._dry_run_job(job)
+            return await self.forward(request) if "query" not in configuration else await self._dry_run_job(job)
         return JSONResponse(self._start(job).resource())
 
     async def get_job(self, request: Request) -> Response:
-        """Answer jobs.get."""
+        """Handle jobs.get."""
         return JSONResponse(self._job(request).resource())
 
     async def list_jobs(self, request: Request) -> Response:
-        """Answer jobs.list. There are no child jobs."""
+        """Handle jobs.list. There are no child jobs."""
         query = request.query_params
         states = [state.upper() for state in query.getlist("stateFilter")] or ["PENDING", "RUNNING", "DONE"]
         jobs = [] if "parentJobId" in query else self._jobs.of_project(request.path_params["project"], states)
@@ -95,18 +99,18 @@ class _Gateway:
         return JSONResponse({"kind": "bigquery#jobList", "jobs": listed, **token})
 
     async def cancel_job(self, request: Request) -> Response:
-        """Answer jobs.cancel: at once, as BigQuery does; the job's end follows."""
+        """Handle jobs.cancel: respond at once, like BigQuery, before the job ends."""
         job = self._job(request)
         self._jobs.cancel(job)
         return JSONResponse({"kind": "bigquery#jobCancelResponse", "job": job.resource()})
 
     async def delete_job(self, request: Request) -> Response:
-        """Answer jobs.delete."""
+        """Handle jobs.delete."""
         job = self._job(request)
         if not job.finished.is_set():
             raise BigQueryError("invalid", f"Job {job.project}:US.{job.job_id} is {job.state}: cancel it first")
-        self._jobs.forget(job)
-        return await self.pass_on(request)
+        self._jobs.remove(job)
+        return await self.forward(request)
 
     def _job(self, request: Request) -> Job:
         return self._jobs.get(request.path_params["project"], request.path_params["job"])
@@ -133,13 +137,13 @@ class _Gateway:
         return JSONResponse(dry.resource())
 
     async def _dry_run(self, job: QueryJob) -> dict[str, Any]:
-        tables = referenced_tables(job.query.get("query", ""), job.project, job.default_dataset)
+        tables = referenced_tables(job.sql, job.project, job.default_dataset)
         return {**await self._runner.dry_run(job), **_NOTHING_PROCESSED, "referencedTables": tables}
 
     # queries
 
     async def query(self, request: Request) -> Response:
-        """Answer jobs.query: start a job, and answer its first results if it ends in time."""
+        """Handle jobs.query: start a job, and return its first results if it ends in time."""
         body = await json_body(request)
         project, job_id = request.path_params["project"], f"job_{uuid.uuid4().hex}"
         query = {key: value for key, value in body.items() if key not in _QUERY_REQUEST_ONLY}
@@ -157,21 +161,26 @@ class _Gateway:
         )
 
     async def get_query_results(self, request: Request) -> Response:
-        """Answer jobs.getQueryResults: wait for the job, then pass on its rows."""
+        """Handle jobs.getQueryResults: wait for the job, then return its rows."""
         query = dict(request.query_params)
         return JSONResponse(await self._results(self._job(request), query.get("timeoutMs"), query))
 
     async def _results(self, job: Job, timeout_ms: str | int | None, rows: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a page of a job's results, or that it has not ended.
+        """Return a page of a job's results, or `jobComplete: False` if it has not ended in time.
+
+        Args:
+            job: the job.
+            timeout_ms: the time to wait, in milliseconds; None for the default.
+            rows: the query parameters that select the rows.
 
         Raises:
-            BigQueryError: If the job has failed.
+            BigQueryError: the job failed, or the timeout is not a number.
         """
         try:
-            longest = min(_DEFAULT_TIMEOUT_MS if timeout_ms is None else int(timeout_ms), _LONGEST_TIMEOUT_MS)
+            timeout = min(_DEFAULT_TIMEOUT_MS if timeout_ms is None else int(timeout_ms), _MAX_TIMEOUT_MS)
         except ValueError as error:
             raise BigQueryError("invalid", f"timeoutMs must be a number: {error}") from error
-        if not await wait(job, longest / 1000):
+        if not await wait(job, timeout / 1000):
             return {
                 "kind": "bigquery#getQueryResultsResponse",
                 "jobReference": job.reference,
@@ -182,10 +191,10 @@ class _Gateway:
         results = await self._emulator.call("GET", f"{job.project}/queries/{job.job_id}", params=dict(rows))
         return {**results, "jobReference": job.reference}
 
-    # the rest
+    # other methods
 
     async def list_datasets(self, request: Request) -> Response:
-        """Answer datasets.list without hidden datasets, unless they are asked for."""
+        """Handle datasets.list: exclude hidden datasets unless `all=true`."""
         project, query = request.path_params["project"], request.query_params
         answer = await self._emulator.call("GET", f"{project}/datasets", params=dict(query))
         if query.get("all", "").lower() != "true":
@@ -194,20 +203,20 @@ class _Gateway:
         return JSONResponse(answer)
 
     async def delete_dataset(self, request: Request) -> Response:
-        """Answer datasets.delete; the emulator calls a dataset that still holds something not found."""
+        """Handle datasets.delete: the emulator answers `notFound` for a dataset that is not empty."""
         response = await forward(self._emulator, request, b"")
         if response.status_code == _NOT_FOUND and "is not empty" in response.text:
             project, dataset = request.path_params["project"], request.path_params["dataset"]
             raise BigQueryError("resourceInUse", f"Dataset {project}:{dataset} is still in use")
-        return passed_back(response)
+        return returned(response)
 
-    async def pass_on(self, request: Request) -> Response:
-        """Pass a request on and the answer back."""
-        return passed_back(await forward(self._emulator, request, await request.body()))
+    async def forward(self, request: Request) -> Response:
+        """Forward a request to the emulator and return its response."""
+        return returned(await forward(self._emulator, request, await request.body()))
 
 
 def _response_part(statistics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what jobs.query answers of a job's `statistics.query`."""
+    """Return the part of a job's `statistics.query` that the response of jobs.query contains."""
     return {name: statistics[name] for name in _IN_QUERY_RESPONSE if name in statistics}
 
 

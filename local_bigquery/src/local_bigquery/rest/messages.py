@@ -1,4 +1,4 @@
-"""What the REST methods have in common: JSON bodies, answers in pages, and how a request is passed on."""
+"""Requests and responses of REST methods: JSON bodies, pages, forwarding to the emulator."""
 
 import gzip
 import json
@@ -14,15 +14,14 @@ from local_bigquery.errors import BigQueryError
 
 T = TypeVar("T")
 
-_NOT_PASSED_ON = {"connection", "content-length", "keep-alive", "transfer-encoding"}
-_NOT_PASSED_BACK = {*_NOT_PASSED_ON, "content-encoding"}  # httpx has decoded the content
+_HOP_BY_HOP = {"connection", "content-length", "keep-alive", "transfer-encoding"}
 
 
 async def json_body(request: Request) -> dict[str, Any]:
-    """Return the JSON object that a request carries.
+    """Return the JSON object in the body of a request.
 
     Raises:
-        BigQueryError: `parseError`, if it carries anything else.
+        BigQueryError: `parseError` if the body is anything else.
     """
     content = await request.body()
     try:
@@ -37,10 +36,10 @@ async def json_body(request: Request) -> dict[str, Any]:
 
 
 def json_object(body: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a field of a request's body that is an object; an empty one, if it is absent or null.
+    """Return a field of a body that must be an object; an empty object if the field is absent or null.
 
     Raises:
-        BigQueryError: `invalid`, if it is anything else.
+        BigQueryError: `invalid` if the field is anything else.
     """
     value = body.get(name)
     if not isinstance(value, dict | None):
@@ -49,10 +48,10 @@ def json_object(body: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def page(items: Sequence[T], request: Request, *, default_size: int) -> tuple[Sequence[T], dict[str, str]]:
-    """Return the items that `pageToken` and `maxResults` ask for, and the `nextPageToken`, if there are more.
+    """Return the items that `pageToken` and `maxResults` select, and the `nextPageToken` if there are more.
 
     Raises:
-        BigQueryError: `invalid`, if either is not a number from 0 on.
+        BigQueryError: `invalid` if `pageToken` or `maxResults` is not a number of at least 0.
     """
     try:
         start = int(request.query_params.get("pageToken") or 0)
@@ -66,8 +65,8 @@ def page(items: Sequence[T], request: Request, *, default_size: int) -> tuple[Se
 
 
 async def forward(emulator: Emulator, request: Request, content: bytes) -> httpx.Response:
-    """Send a request to the emulator, with this content, and return the answer."""
-    headers = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED_ON}
+    """Send a request with some content to the emulator, and return the response."""
+    headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
     return await emulator.request(
         request.method,
         request.url.path,
@@ -77,7 +76,9 @@ async def forward(emulator: Emulator, request: Request, content: bytes) -> httpx
     )
 
 
-def passed_back(response: httpx.Response) -> Response:
-    """Return the emulator's answer as the gateway's."""
-    headers = {name: value for name, value in response.headers.items() if name not in _NOT_PASSED_BACK}
+def returned(response: httpx.Response) -> Response:
+    """Return a response of the emulator as a response of the gateway."""
+    # httpx has decoded the content.
+    excluded = {*_HOP_BY_HOP, "content-encoding"}
+    headers = {name: value for name, value in response.headers.items() if name not in excluded}
     return Response(response.content, response.status_code, headers)

@@ -19,8 +19,8 @@ def model_routes(project_path: str, models: ModelRegistry) -> list[Route]:
     """Return the routes of models.list, get, patch and delete.
 
     Args:
-        project_path: The path of a project, with the parameter `project`.
-        models: The models.
+        project_path: the path of a project, with the parameter `project`.
+        models: the models.
     """
     dataset_models = project_path + "/datasets/{dataset}/models"
     model = dataset_models + "/{model}"

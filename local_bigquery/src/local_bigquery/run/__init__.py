@@ -1,1 +1,1 @@
-"""Jobs: running statements and scripts."""
+"""Jobs and their work: queries, scripts, single statements, destination tables."""

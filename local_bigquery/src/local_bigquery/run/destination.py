@@ -1,9 +1,9 @@
-"""Query jobs with a destination table: `destinationTable`, and how it is written.
+"""Query jobs with a destination table (`destinationTable`).
 
 https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobConfigurationQuery
 
-The emulator reports success and writes nothing. Here the query fills a hidden table, which is then put into the
-destination in one turn, and the job's own statement reads the destination.
+The emulator reports success and writes nothing. Here the query fills a hidden table. Its rows are then written to the
+destination while the emulator's lock is held, and a query of the destination runs under the id of the job.
 """
 
 from collections.abc import Mapping
@@ -14,27 +14,25 @@ import sqlglot
 from sqlglot import TokenType
 from sqlglot.errors import TokenError
 
-from local_bigquery.backend.emulator import Emulator, RestClient, TableName
+from local_bigquery.backend.emulator import Emulator, JobResource, RestClient, TableName, hidden_job_id
 from local_bigquery.errors import BigQueryError, invalid_query, not_found
-from local_bigquery.run.query import QueryJob, QueryRunner
-from local_bigquery.run.scratch import Schema, hidden_job_id
-from local_bigquery.sql.scripts import Sql, read_script
-from local_bigquery.sql.statements import DIALECT
+from local_bigquery.run.jobs import QueryJob
+from local_bigquery.run.query import QueryRunner
+from local_bigquery.schema import Schema, ddl_type, legacy_type
+from local_bigquery.sql import DIALECT
+from local_bigquery.sql.scripts import Sql, parse_script
 
-JobResource = dict[str, Any]
-
-_QUERY_BEGINS_WITH = {TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN, TokenType.FROM}
-_WRITING = {
+_QUERY_STARTS = {TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN, TokenType.FROM}
+_DESTINATION_FIELDS = {
     "destinationTable", "writeDisposition", "createDisposition", "schemaUpdateOptions", "timePartitioning",
     "rangePartitioning", "clustering", "destinationEncryptionConfiguration",
 }  # fmt: skip
 _LAYOUT = ("timePartitioning", "clustering")
-_ALIASES = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A destination table and how a query job is to write it, as in the job's configuration."""
+    """A destination table, and the query configuration that says how to write it."""
 
     table: TableName
     query: Mapping[str, Any]
@@ -44,7 +42,7 @@ class Destination:
         """Return the destination of a job, or None if it has none.
 
         Raises:
-            BigQueryError: `invalid`, if something is asked for that is not supported.
+            BigQueryError: `invalid` if the configuration is incomplete or not supported.
         """
         reference = job.query.get("destinationTable")
         if not reference:
@@ -63,22 +61,22 @@ class Destination:
 
     @property
     def disposition(self) -> str:
-        """What is to happen to rows that are there already."""
+        """The write disposition, which decides about existing rows."""
         return str(self.query.get("writeDisposition", "WRITE_EMPTY"))
 
     @property
     def may_be_created(self) -> bool:
-        """Whether the table is created if it does not exist."""
+        """True if the table is created if it does not exist."""
         return bool(self.query.get("createDisposition", "CREATE_IF_NEEDED") == "CREATE_IF_NEEDED")
 
     @property
-    def may_get_fields(self) -> bool:
-        """Whether appending may add columns."""
+    def may_add_fields(self) -> bool:
+        """True if appending may add columns."""
         return "ALLOW_FIELD_ADDITION" in self.query.get("schemaUpdateOptions", [])
 
     @property
     def layout(self) -> dict[str, Any]:
-        """How a new table is partitioned and clustered."""
+        """The partitioning and clustering of a new table."""
         return {key: self.query[key] for key in _LAYOUT if key in self.query}
 
     def __str__(self) -> str:
@@ -86,27 +84,27 @@ class Destination:
 
 
 async def run_into(destination: Destination, job: QueryJob, runner: QueryRunner, emulator: Emulator) -> JobResource:
-    """Run a query job and write its rows to the destination; return its resource.
+    """Run a query job, write its rows to the destination, and return the resource of the job.
 
     Raises:
-        BigQueryError: If it fails.
+        BigQueryError: the query failed, or the destination cannot be written.
     """
-    select = _only_query(job.query.get("query", ""))
-    plain = {key: value for key, value in job.query.items() if key not in _WRITING}
+    select = _only_query(job.sql)
+    plain = {key: value for key, value in job.query.items() if key not in _DESTINATION_FIELDS}
     async with runner.scratch() as scratch:
         rows = scratch.new_table()
-        # On lines of its own, so that the query may end with a comment.
+        # The query is on lines of its own, because it may end with a comment.
         create = {**plain, "query": f"CREATE TABLE {rows.sql} AS (\n{select}\n)"}
         hidden = replace(job, job_id=hidden_job_id(), configuration={**job.configuration, "query": create})
         try:
             await runner.run(hidden)
         except BigQueryError:
-            await runner.dry_run(job)  # the same error, if it is the query's, without what has been put around it
+            await runner.dry_run(job)  # raises an error of the query itself, without the CREATE TABLE around it
             raise
-        await emulator.call("DELETE", f"{job.project}/jobs/{hidden.job_id}/delete")
+        await emulator.delete_job(job.project, hidden.job_id)
         await scratch.narrow(rows)
         columns = await scratch.declared_schema(rows)
-        await emulator.exclusively(_write(emulator.in_turn, destination, rows, columns))
+        await emulator.exclusively(_write(emulator.unlocked, destination, rows, columns))
         read = {**plain, "query": f"SELECT * FROM {destination.table.sql}", "useLegacySql": False}
         for parameter in ("queryParameters", "parameterMode", "defaultDataset"):
             read.pop(parameter, None)
@@ -117,10 +115,10 @@ def _only_query(sql: str) -> str:
     """Return the text of a single query without a semicolon.
 
     Raises:
-        BigQueryError: `invalidQuery`, if it is anything else: only a query has rows for a destination table.
+        BigQueryError: `invalidQuery` if the text is not a single query, because only a query has rows to write.
     """
     try:
-        steps = read_script(sql)
+        steps = parse_script(sql)
     except TokenError as error:
         raise invalid_query(f"Syntax error: {error}") from error
     match steps:
@@ -128,40 +126,40 @@ def _only_query(sql: str) -> str:
             first = sqlglot.tokenize(text, read=DIALECT)[0]
         case _:
             raise invalid_query("configuration.query.destinationTable cannot be set for scripts")
-    if first.token_type not in _QUERY_BEGINS_WITH:
+    if first.token_type not in _QUERY_STARTS:
         raise invalid_query(f"Cannot set destination table in jobs with {first.text.upper()} statements")
     return text
 
 
 async def _write(rest: RestClient, destination: Destination, rows: TableName, columns: Schema) -> None:
-    """Put the rows of a table into the destination."""
-    existing = await _resource(rest, destination.table)
+    """Write the rows of a table to the destination."""
+    existing = await _existing(rest, destination.table)
     if existing is None:
         if not destination.may_be_created:
             raise not_found("Table", str(destination))
         await _create(rest, destination.table, rows, destination.layout)
     elif destination.disposition == "WRITE_TRUNCATE":
-        await rest.call("DELETE", _rest_path(destination.table))
-        await _create(rest, destination.table, rows, _layout_that_fits(existing, columns) | destination.layout)
+        await rest.call("DELETE", destination.table.rest_path)
+        await _create(rest, destination.table, rows, _applicable_layout(existing, columns) | destination.layout)
     elif destination.disposition == "WRITE_EMPTY" and await _has_rows(rest, destination.table):
         raise BigQueryError("duplicate", f"Already Exists: Table {destination}")
     else:
-        await _fit(rest, destination, columns, existing)
+        await _check_and_extend(rest, destination, columns, existing)
         names = ", ".join(f"`{column['name']}`" for column in columns)
         insert = f"INSERT INTO {destination.table.sql} ({names}) SELECT {names} FROM {rows.sql}"
-        await _run(rest, destination.table.project, {"query": {"query": insert, "useLegacySql": False}})
+        await rest.run_hidden_job(destination.table.project, {"query": {"query": insert, "useLegacySql": False}})
 
 
 async def _create(rest: RestClient, table: TableName, rows: TableName, layout: Mapping[str, Any]) -> None:
-    """Create the destination as a copy; the emulator copies partitioning and clustering, too."""
+    """Create the destination as a copy of a table; the emulator also copies partitioning and clustering."""
     if layout:
-        await rest.call("PATCH", _rest_path(rows), json=layout)
+        await rest.call("PATCH", rows.rest_path, json=layout)
     copy = {"sourceTable": rows.reference, "destinationTable": table.reference}
-    await _run(rest, table.project, {"copy": copy})
+    await rest.run_hidden_job(table.project, {"copy": copy})
 
 
-def _layout_that_fits(existing: Mapping[str, Any], columns: Schema) -> dict[str, Any]:
-    """Return the partitioning and clustering of a table, as far as there are still the columns for it."""
+def _applicable_layout(existing: Mapping[str, Any], columns: Schema) -> dict[str, Any]:
+    """Return the partitioning and clustering of a table, unless their columns no longer exist."""
     names = {column["name"] for column in columns}
     layout = {}
     partitioning, clustering = existing.get("timePartitioning"), existing.get("clustering")
@@ -172,52 +170,40 @@ def _layout_that_fits(existing: Mapping[str, Any], columns: Schema) -> dict[str,
     return layout
 
 
-async def _fit(rest: RestClient, destination: Destination, columns: Schema, existing: Mapping[str, Any]) -> None:
-    """Add columns that the destination lacks, if that is allowed.
+async def _check_and_extend(
+    rest: RestClient, destination: Destination, columns: Schema, existing: Mapping[str, Any]
+) -> None:
+    """Check that the columns fit the destination, and add missing ones to it if that is allowed.
 
     Raises:
-        BigQueryError: `invalid`, if the rows do not fit into the destination.
+        BigQueryError: `invalid` if the columns do not fit.
     """
     mismatch = f"Provided Schema does not match Table {destination}."
     present = {column["name"].lower(): column for column in existing["schema"]["fields"]}
     added = []
     for column in columns:
         other = present.pop(column["name"].lower(), None)
-        if other is None and not destination.may_get_fields:
+        if other is None and not destination.may_add_fields:
             raise BigQueryError("invalid", f"{mismatch} Cannot add fields (field: {column['name']})")
         if other is None:
             added.append(column)
-        elif _type(other) != _type(column):
-            change = f"has changed type from {_type(other)} to {_type(column)}"
+        elif legacy_type(other) != legacy_type(column):
+            change = f"has changed type from {legacy_type(other)} to {legacy_type(column)}"
             raise BigQueryError("invalid", f"{mismatch} Field {column['name']} {change}")
     for column in present.values():
         if column.get("mode") == "REQUIRED":
             raise BigQueryError("invalid", f"{mismatch} Field {column['name']} is missing in new schema")
     for column in added:
-        alter = f"ALTER TABLE {destination.table.sql} ADD COLUMN `{column['name']}` {_ddl(column)}"
-        await _run(rest, destination.table.project, {"query": {"query": alter, "useLegacySql": False}})
-    if added:  # the emulator's ALTER TABLE leaves the table's resource as it was
+        alter = f"ALTER TABLE {destination.table.sql} ADD COLUMN `{column['name']}` {ddl_type(column)}"
+        await rest.run_hidden_job(destination.table.project, {"query": {"query": alter, "useLegacySql": False}})
+    if added:  # the emulator's ALTER TABLE does not update the resource of the table
         fields = [*existing["schema"]["fields"], *added]
-        await rest.call("PATCH", _rest_path(destination.table), json={"schema": {"fields": fields}})
+        await rest.call("PATCH", destination.table.rest_path, json={"schema": {"fields": fields}})
 
 
-def _type(column: Mapping[str, Any]) -> str:
-    name = _ALIASES.get(column["type"], column["type"])
-    return f"ARRAY<{name}>" if column.get("mode") == "REPEATED" else str(name)
-
-
-def _ddl(column: Mapping[str, Any]) -> str:
-    """Return the type of a column as DDL writes it."""
-    if column.get("mode") == "REPEATED":
-        return f"ARRAY<{_ddl({**column, 'mode': 'NULLABLE'})}>"
-    if "fields" in column:
-        return "STRUCT<" + ", ".join(f"`{field['name']}` {_ddl(field)}" for field in column["fields"]) + ">"
-    return {alias: name for name, alias in _ALIASES.items()}.get(column["type"], str(column["type"]))
-
-
-async def _resource(rest: RestClient, table: TableName) -> dict[str, Any] | None:
+async def _existing(rest: RestClient, table: TableName) -> dict[str, Any] | None:
     try:
-        return await rest.call("GET", _rest_path(table))
+        return await rest.call("GET", table.rest_path)
     except BigQueryError as error:
         if error.reason != "notFound":
             raise
@@ -225,16 +211,5 @@ async def _resource(rest: RestClient, table: TableName) -> dict[str, Any] | None
 
 
 async def _has_rows(rest: RestClient, table: TableName) -> bool:
-    answer = await rest.call("GET", f"{_rest_path(table)}/data", params={"maxResults": 1})
+    answer = await rest.call("GET", f"{table.rest_path}/data", params={"maxResults": 1})
     return bool(answer.get("rows"))
-
-
-async def _run(rest: RestClient, project: str, configuration: Mapping[str, Any]) -> None:
-    """Run a job that the emulator forgets."""
-    job_id = hidden_job_id()
-    await rest.insert_job(project, job_id, configuration)
-    await rest.call("DELETE", f"{project}/jobs/{job_id}/delete")
-
-
-def _rest_path(table: TableName) -> str:
-    return f"{table.project}/datasets/{table.dataset}/tables/{table.table}"

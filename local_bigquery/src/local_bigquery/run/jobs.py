@@ -1,4 +1,4 @@
-"""Jobs that run in the background, and their job resources.
+"""Jobs that run in the background, and their resources.
 
 https://cloud.google.com/bigquery/docs/reference/rest/v2/Job
 """
@@ -8,22 +8,80 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
-from local_bigquery.errors import BigQueryError
+from local_bigquery.backend.emulator import JobResource
+from local_bigquery.errors import BigQueryError, not_found
+from local_bigquery.run.routing import gateway_steps
+from local_bigquery.sql.scripts import Steps
 
-JobResource = dict[str, Any]
-Report = Callable[[dict[str, Any]], None]  # takes what `statistics.query` is to show while a job runs
+Report = Callable[[dict[str, Any]], None]  # receives the `statistics.query` of a job that runs
 Work = Callable[[Report], Awaitable[JobResource]]
 
 _log = logging.getLogger(__name__)
 _KINDS = ("query", "load", "extract", "copy")
 
 
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True)
+class QueryJob:
+    """A query job to run.
+
+    Attributes:
+        project: the project of the job.
+        job_id: the id of the job.
+        configuration: the configuration that the client sent.
+        report: receives the progress of the job.
+    """
+
+    project: str
+    job_id: str
+    configuration: Mapping[str, Any]
+    report: Report = lambda _: None
+
+    @property
+    def query(self) -> Mapping[str, Any]:
+        """The query configuration."""
+        query: Mapping[str, Any] = self.configuration["query"]
+        return query
+
+    @property
+    def sql(self) -> str:
+        """The text of the query."""
+        sql: str = self.query.get("query", "")
+        return sql
+
+    @property
+    def is_legacy_sql(self) -> bool:
+        """True if the text is legacy SQL, which the gateway does not read."""
+        return bool(self.query.get("useLegacySql"))
+
+    @property
+    def default_dataset(self) -> str | None:
+        """The dataset that unqualified names belong to."""
+        dataset: str | None = self.query.get("defaultDataset", {}).get("datasetId")
+        return dataset
+
+    def with_query(self, query: Mapping[str, Any]) -> Self:
+        """Return the job with another query configuration."""
+        return replace(self, configuration={**self.configuration, "query": query})
+
+    def gateway_steps(self) -> Steps | None:
+        """Return the steps that the gateway must run, or None if the emulator can run the job.
+
+        Raises:
+            BigQueryError: `invalidQuery` if the text contains BigQuery ML and cannot be run.
+        """
+        return None if self.is_legacy_sql else gateway_steps(self.sql)
+
+
 @dataclass
 class Job:
-    """A job and what has become of it; times are milliseconds since the epoch."""
+    """A job and its state. Times are in milliseconds since the epoch."""
 
     project: str
     job_id: str
@@ -31,18 +89,18 @@ class Job:
     state: str = "PENDING"
     error: BigQueryError | None = None
     statistics: dict[str, Any] = field(default_factory=dict)
-    created: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    created: int = field(default_factory=_now_ms)
     started: int | None = None
     ended: int | None = None
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def reference(self) -> dict[str, str]:
-        """The job's id as the REST API writes it."""
+        """The JobReference of the REST API."""
         return {"projectId": self.project, "jobId": self.job_id, "location": "US"}
 
     def resource(self) -> JobResource:
-        """Return the job as the REST API describes it."""
+        """Return the resource of the job."""
         times = {"creationTime": self.created, "startTime": self.started, "endTime": self.ended}
         status: dict[str, Any] = {"state": self.state}
         if self.error is not None:
@@ -64,11 +122,11 @@ class Job:
         }
 
     def report(self, query_statistics: dict[str, Any]) -> None:
-        """Show what is known of a query while it runs."""
+        """Set the `statistics.query` of a job that runs."""
         self.statistics = {"query": query_statistics}
 
     def complete(self, result: JobResource) -> None:
-        """Take over from the emulator's description of the finished job what the client did not send itself."""
+        """Adopt statistics and defaults of the configuration from the emulator's resource of the finished job."""
         self.statistics = result.get("statistics", {})
         for kind, part in result.get("configuration", {}).items():
             if kind in self.configuration and isinstance(part, Mapping):
@@ -76,7 +134,7 @@ class Job:
 
 
 class JobRegistry:
-    """All jobs since the start, and those that the emulator remembers from before."""
+    """All jobs of this process, and those that the emulator keeps from earlier ones."""
 
     def __init__(self) -> None:
         self._jobs: dict[tuple[str, str], Job] = {}
@@ -86,7 +144,7 @@ class JobRegistry:
         """Start a job in the background.
 
         Raises:
-            BigQueryError: `duplicate`, if the project has had a job of this id.
+            BigQueryError: `duplicate` if the project has had a job with this id.
         """
         self.check_unused(project, job_id)
         key = (project, job_id)
@@ -96,7 +154,7 @@ class JobRegistry:
         return job
 
     def check_unused(self, project: str, job_id: str) -> None:
-        """Check that a project has had no job of this id.
+        """Check that a project has had no job with this id.
 
         Raises:
             BigQueryError: `duplicate`.
@@ -105,7 +163,7 @@ class JobRegistry:
             raise BigQueryError("duplicate", f"Already Exists: Job {project}:US.{job_id}")
 
     def adopt(self, resource: JobResource) -> None:
-        """Take up a job that has ended elsewhere: an upload, or a job from before a restart."""
+        """Add a job that has ended elsewhere: an upload, or a job of an earlier process."""
         reference, statistics = resource["jobReference"], resource.get("statistics", {})
         job = Job(reference["projectId"], reference["jobId"], resource["configuration"], state="DONE")
         job.created = int(statistics.get("creationTime", job.created))
@@ -126,27 +184,27 @@ class JobRegistry:
         """
         job = self._jobs.get((project, job_id))
         if job is None:
-            raise BigQueryError("notFound", f"Not found: Job {project}:US.{job_id}")
+            raise not_found("Job", f"{project}:US.{job_id}")
         return job
 
     def of_project(self, project: str, states: Iterable[str]) -> list[Job]:
-        """Return a project's jobs in these states, the newest first."""
+        """Return the jobs of a project in some states, the newest first."""
         wanted = set(states)
         jobs = [job for job in self._jobs.values() if job.project == project and job.state in wanted]
         return sorted(jobs, key=lambda job: job.created, reverse=True)
 
     def cancel(self, job: Job) -> None:
-        """Ask a job to stop: it ends before its next step. A job that has ended is left as it is."""
+        """Cancel a job: it ends before its next step. A job that has ended does not change."""
         task = self._tasks.get((job.project, job.job_id))
         if task is not None:
             task.cancel()
 
-    def forget(self, job: Job) -> None:
-        """Forget a job that has ended."""
+    def remove(self, job: Job) -> None:
+        """Remove a job that has ended."""
         self._jobs.pop((job.project, job.job_id), None)
 
     async def close(self) -> None:
-        """Cancel what runs and wait until it has cleaned up."""
+        """Cancel all running jobs and wait for their clean-up."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -163,8 +221,8 @@ class JobRegistry:
             job.error = failure
         else:
             _log.error("Job %s failed unexpectedly", job.job_id, exc_info=failure)
-            job.error = BigQueryError("invalid", f"Failure in the local BigQuery: {failure!r}")
-        job.ended = time.time_ns() // 1_000_000
+            job.error = BigQueryError("invalid", f"Internal error of the local BigQuery: {failure!r}")
+        job.ended = _now_ms()
         job.started = job.started or job.ended
         job.state = "DONE"
         job.finished.set()
@@ -172,12 +230,12 @@ class JobRegistry:
 
 async def _run(job: Job, work: Work) -> JobResource:
     job.state = "RUNNING"
-    job.started = time.time_ns() // 1_000_000
+    job.started = _now_ms()
     return await work(job.report)
 
 
 async def wait(job: Job, seconds: float) -> bool:
-    """Wait until a job has ended, at most for a time; return whether it has."""
+    """Wait for the end of a job, up to some seconds; return True if it has ended."""
     if not job.finished.is_set() and seconds > 0:
         with suppress(TimeoutError):
             await asyncio.wait_for(job.finished.wait(), seconds)

@@ -1,4 +1,4 @@
-"""Query parameters as the REST API writes them.
+"""Query parameters of the REST API.
 
 https://cloud.google.com/bigquery/docs/reference/rest/v2/QueryParameter
 """
@@ -8,51 +8,50 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from local_bigquery.errors import invalid_query
-from local_bigquery.run.scratch import Field
-from local_bigquery.sql.scripts import number_parameters
+from local_bigquery.schema import Field, element, is_repeated, standard_type
+from local_bigquery.sql.scripts import name_parameters
 
 Parameter = dict[str, Any]
 
-_STANDARD_NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
-_PLACE = "_parameter_"
+_PREFIX = "_parameter_"
 
 
-def with_names(query: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a job's query configuration with named parameters in the place of positional ones.
+def with_named_parameters(query: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the query configuration of a job with named instead of positional parameters.
 
     Raises:
-        BigQueryError: `invalidQuery`, if there are not as many parameters as places for them.
-        sqlglot.errors.TokenError: If the text does not consist of tokens.
+        BigQueryError: `invalidQuery` if there are fewer parameters than placeholders.
+        sqlglot.errors.TokenError: the text cannot be split into tokens.
     """
     if query.get("parameterMode", "").upper() != "POSITIONAL":
         return query
     given = query.get("queryParameters", [])
-    sql, places = number_parameters(query["query"], _PLACE)
-    if places > len(given):
-        raise invalid_query(f"Query has {places} positional parameters (?), but {len(given)} values for them")
-    named = [{**parameter, "name": f"{_PLACE}{place}"} for place, parameter in enumerate(given)]
+    sql, count = name_parameters(query["query"], _PREFIX)
+    if count > len(given):
+        raise invalid_query(f"Query has {count} positional parameters (?), but {len(given)} values for them")
+    named = [{**parameter, "name": f"{_PREFIX}{position}"} for position, parameter in enumerate(given)]
     return {**query, "query": sql, "parameterMode": "NAMED", "queryParameters": named}
 
 
-def with_more(query: Mapping[str, Any], more: Iterable[Parameter]) -> Mapping[str, Any]:
-    """Return a job's query configuration with more named parameters."""
+def with_parameters(query: Mapping[str, Any], more: Iterable[Parameter]) -> Mapping[str, Any]:
+    """Return the query configuration of a job with further named parameters."""
     parameters = [*query.get("queryParameters", []), *more]
     return {**query, "parameterMode": "NAMED", "queryParameters": parameters} if parameters else query
 
 
-def of_result(name: str, field: Field, value: Any) -> Parameter:
-    """Return a parameter with a value from a query's result.
+def parameter_of(name: str, field: Field, value: Any) -> Parameter:
+    """Return a parameter with a value from the result of a query.
 
     Args:
-        name: The parameter's name.
-        field: The column of the result.
-        value: The value as the REST API writes it.
+        name: the name of the parameter.
+        field: the column of the result.
+        value: the value as the REST API writes it.
     """
     return {"name": name, "parameterType": _type(field), "parameterValue": _value(field, value)}
 
 
-def constant_value(parameter: Parameter) -> Any:
-    """Return the Python value of a parameter that is no array or struct."""
+def python_value(parameter: Parameter) -> Any:
+    """Return the Python value of a parameter that is neither an array nor a struct."""
     value = parameter["parameterValue"].get("value")
     match parameter["parameterType"]["type"]:
         case _ if value is None:
@@ -67,18 +66,17 @@ def constant_value(parameter: Parameter) -> Any:
 
 
 def _type(field: Field) -> dict[str, Any]:
-    if field.get("mode") == "REPEATED":
-        return {"type": "ARRAY", "arrayType": _type({**field, "mode": "NULLABLE"})}
+    if is_repeated(field):
+        return {"type": "ARRAY", "arrayType": _type(element(field))}
     if field["type"] == "RECORD":
         fields = [{"name": inner["name"], "type": _type(inner)} for inner in field["fields"]]
         return {"type": "STRUCT", "structTypes": fields}
-    return {"type": _STANDARD_NAMES.get(field["type"], field["type"])}
+    return {"type": standard_type(field)}
 
 
 def _value(field: Field, value: Any) -> dict[str, Any]:
-    if field.get("mode") == "REPEATED":
-        element = {**field, "mode": "NULLABLE"}
-        return {"arrayValues": [_value(element, item["v"]) for item in value or []]}
+    if is_repeated(field):
+        return {"arrayValues": [_value(element(field), item["v"]) for item in value or []]}
     if field["type"] == "RECORD":
         values = [cell["v"] for cell in value["f"]] if value is not None else [None] * len(field["fields"])
         pairs = zip(field["fields"], values, strict=True)

@@ -1,4 +1,8 @@
-"""Decides which SQL text runs here, statement by statement, and which goes to the emulator as it is."""
+"""Decides whether the gateway or the emulator runs a text of SQL.
+
+The gateway runs a text step by step if it contains BigQuery ML, SQL to rewrite, or statements that the emulator does
+not support. The emulator runs any other text as it came.
+"""
 
 import re
 from collections.abc import Sequence
@@ -6,8 +10,8 @@ from collections.abc import Sequence
 from sqlglot.errors import SqlglotError
 
 from local_bigquery.errors import invalid_query
-from local_bigquery.sql.generator import is_misread
-from local_bigquery.sql.rewrites import may_apply
+from local_bigquery.sql.generator import is_refused_text
+from local_bigquery.sql.rewrites import may_need_rewrite
 from local_bigquery.sql.scripts import (
     Assert,
     Block,
@@ -17,52 +21,53 @@ from local_bigquery.sql.scripts import (
     Sql,
     Step,
     Steps,
-    every,
-    pieces,
-    read_script,
+    parse_script,
+    sql_texts,
+    walk,
 )
-from local_bigquery.sql.statements import holds_ml, may_hold_ml, parse
+from local_bigquery.sql.statements import contains_ml, may_contain_ml, parse
 
-# What the emulator's own scripts cannot do; their temporary tables outlive them.
-_BEYOND_EMULATOR = re.compile(r"\b(ASSERT|RAISE|EXCEPTION|REPEAT|TEMP|TEMPORARY)\b", re.IGNORECASE)
+# Words of the procedural language that the emulator does not support. Its temporary tables outlive their script.
+_MAY_BE_UNSUPPORTED = re.compile(r"\b(ASSERT|RAISE|EXCEPTION|REPEAT|TEMP|TEMPORARY)\b", re.IGNORECASE)
 _TEMPORARY_TABLE = re.compile(r"CREATE\s+(OR\s+REPLACE\s+)?TEMP(ORARY)?\s+TABLE\b", re.IGNORECASE)
 _TRANSACTION = re.compile(r"(BEGIN|COMMIT|ROLLBACK)\b", re.IGNORECASE)
-# The emulator keeps transactions, and sets the variables that a procedure returns, only within a script of its own.
-_OF_ONE_SCRIPT = re.compile(r"(BEGIN|COMMIT|ROLLBACK|CALL)\b", re.IGNORECASE)
+# The emulator supports transactions, and variables that a procedure sets, only within one script.
+_INSEPARABLE = re.compile(r"(BEGIN|COMMIT|ROLLBACK|CALL)\b", re.IGNORECASE)
 
 
-def own_steps(sql: str) -> Steps | None:
-    """Return the statements of a text, or None if all of them can be left to the emulator.
+def gateway_steps(sql: str) -> Steps | None:
+    """Return the steps of a text that the gateway must run, or None if the emulator can run it.
 
     Raises:
-        BigQueryError: `invalidQuery`, if they hold BigQuery ML and cannot be run.
+        BigQueryError: `invalidQuery` if the text contains BigQuery ML and cannot be run.
     """
-    if not (may_hold_ml(sql) or may_apply(sql) or _BEYOND_EMULATOR.search(sql)):
+    if not (may_contain_ml(sql) or may_need_rewrite(sql) or _MAY_BE_UNSUPPORTED.search(sql)):
         return None
     try:
-        steps = read_script(sql)
+        steps = parse_script(sql)
     except SqlglotError:
-        return None  # not even tokens: the emulator says what is wrong
-    all_steps = list(every(steps))
+        return None  # the emulator reports the error
+    all_steps = list(walk(steps))
     plain = [step.text for step in all_steps if isinstance(step, Sql)]
-    if _holds_ml(sql, steps):
+    if _contains_ml(sql, steps):
         if any(_TRANSACTION.match(text) for text in plain):
             raise invalid_query("Transactions (BEGIN TRANSACTION) cannot be used with BigQuery ML locally")
         return steps
-    to_rewrite = is_misread(sql) or any(may_apply(text) for text in pieces(steps))
-    inseparable = any(_OF_ONE_SCRIPT.match(text) for text in plain)
-    return steps if (to_rewrite or _is_beyond_emulator(all_steps)) and not inseparable else None
+    to_rewrite = is_refused_text(sql) or any(may_need_rewrite(text) for text in sql_texts(steps))
+    inseparable = any(_INSEPARABLE.match(text) for text in plain)
+    return steps if (to_rewrite or _is_unsupported(all_steps)) and not inseparable else None
 
 
-def _holds_ml(sql: str, steps: Steps) -> bool:
-    """Whether a script holds BigQuery ML, or may do so in the text of an EXECUTE IMMEDIATE."""
-    if not may_hold_ml(sql):
+def _contains_ml(sql: str, steps: Steps) -> bool:
+    """Return True if a script contains BigQuery ML, or may do so in an EXECUTE IMMEDIATE."""
+    if not may_contain_ml(sql):
         return False
-    is_dynamic = any(isinstance(step, ExecuteImmediate) for step in every(steps))
-    return is_dynamic or any(holds_ml(parse(text)) for text in pieces(steps) if may_hold_ml(text))
+    is_dynamic = any(isinstance(step, ExecuteImmediate) for step in walk(steps))
+    return is_dynamic or any(contains_ml(parse(text)) for text in sql_texts(steps) if may_contain_ml(text))
 
 
-def _is_beyond_emulator(steps: Sequence[Step]) -> bool:
+def _is_unsupported(steps: Sequence[Step]) -> bool:
+    """Return True if the emulator does not support one of the steps of a script."""
     for step in steps:
         match step:
             case Assert() | Raise() | Loop(until=str()) | Block(handler=tuple()):

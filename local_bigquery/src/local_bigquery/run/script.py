@@ -1,4 +1,4 @@
-"""Runs a script: its control statements here, its other statements one by one.
+"""Runs scripts: the gateway runs control statements, and passes on other statements one by one.
 
 https://cloud.google.com/bigquery/docs/reference/standard-sql/procedural-language
 """
@@ -9,10 +9,12 @@ from typing import Any, Literal, Protocol
 import sqlglot
 from sqlglot import exp
 
+from local_bigquery.backend.emulator import JobResource
 from local_bigquery.errors import BigQueryError, invalid_query
-from local_bigquery.run.parameters import Parameter, constant_value, of_result
+from local_bigquery.run.parameters import Parameter, parameter_of, python_value
 from local_bigquery.run.scratch import Result, Scratch
-from local_bigquery.run.script_names import ScriptNames, Variable
+from local_bigquery.run.script_names import ScriptNames, Variable, parameter_name
+from local_bigquery.sql import DIALECT
 from local_bigquery.sql.scripts import (
     Assert,
     Assign,
@@ -27,55 +29,53 @@ from local_bigquery.sql.scripts import (
     Sql,
     Step,
     Steps,
-    number_parameters,
-    select,
+    as_query,
+    name_parameters,
 )
-from local_bigquery.sql.statements import DIALECT, CreateModel, OtherStatement, Statement, parse
-
-JobResource = dict[str, Any]
+from local_bigquery.sql.statements import CreateModel, OtherStatement, Statement, parse
 
 _USING = "_using_"
 
 
-class Statements(Protocol):
-    """Runs statements as parts of a job."""
+class StatementRunner(Protocol):
+    """Runs the statements of a script under the id of its job."""
 
     async def run(self, statement: Statement, parameters: Sequence[Parameter]) -> JobResource:
-        """Run a statement under the job's own id: what it returns is the job's result, until the next one runs."""
+        """Run a statement; its result replaces the result of the job."""
 
     async def run_nothing(self) -> JobResource:
-        """Run something without effect or result under the job's own id."""
+        """Run a statement without effect or result."""
 
     async def rows(self, statement: OtherStatement, parameters: Sequence[Parameter]) -> Result:
         """Run a query and return its rows."""
 
 
 class ScriptRun:
-    """A script under way.
+    """The run of one script.
 
     Args:
-        statements: Runs its statements.
-        scratch: Makes its temporary tables and functions, and drops them afterwards.
+        runner: runs its statements.
+        scratch: makes its temporary tables and functions, and drops them at the end.
     """
 
-    def __init__(self, statements: Statements, scratch: Scratch) -> None:
-        self._statements = statements
+    def __init__(self, runner: StatementRunner, scratch: Scratch) -> None:
+        self._runner = runner
         self._names = ScriptNames(scratch)
         self._handled: list[BigQueryError] = []
         self._result: JobResource | None = None
 
     async def run(self, steps: Steps) -> JobResource:
-        """Run a script and return the job's resource.
+        """Run the script and return the resource of its job.
 
         Raises:
-            BigQueryError: If it fails.
+            BigQueryError: a statement failed.
         """
         try:
             await self._run_all(steps)
         except _Jump as jump:
             if jump.to != "RETURN":
                 raise invalid_query(f"{jump.to} is only allowed inside of a loop body") from jump
-        resource = self._result or await self._statements.run_nothing()
+        resource = self._result or await self._runner.run_nothing()
         match steps:
             case (Sql(),):
                 return resource
@@ -94,7 +94,7 @@ class ScriptRun:
         match step:
             case Sql(text):
                 statement = parse(text)
-                self._result = await self._statements.run(statement, self._bind(statement))
+                self._result = await self._runner.run(statement, self._bind(statement))
             case ExecuteImmediate(sql, into, using):
                 await self._execute_immediate(sql, into, using)
             case Declare() | Assign():
@@ -130,13 +130,13 @@ class ScriptRun:
                 await self._block(body, handler)
 
     async def _assign(self, names: tuple[str, ...], value: str) -> None:
-        """Assign the fields of a struct to variables: of `(1, 2)`, `(SELECT AS STRUCT ...)` or any other."""
-        struct = sqlglot.parse_one(select(value), read=DIALECT, into=exp.Select).selects[0].unnest()
+        """Assign the fields of a struct, such as `(1, 2)` or `(SELECT AS STRUCT ...)`, to variables."""
+        struct = sqlglot.parse_one(as_query(value), read=DIALECT, into=exp.Select).selects[0].unnest()
         if isinstance(struct, exp.Tuple):
-            items = [exp.alias_(item.unalias(), f"f{place}") for place, item in enumerate(struct.expressions)]
+            items = [exp.alias_(item.unalias(), f"f{position}") for position, item in enumerate(struct.expressions)]
             fields, (values,) = await self._rows(exp.select(*items).sql(DIALECT))
         else:
-            (field,), ((cell,),) = await self._rows(select(f"{value} AS value"))
+            (field,), ((cell,),) = await self._rows(as_query(f"{value} AS value"))
             fields = field.get("fields", [])
             values = [part["v"] for part in cell["f"]] if cell is not None else [None] * len(fields)
         if len(fields) != len(names):
@@ -145,7 +145,7 @@ class ScriptRun:
 
     def _assign_cells(self, names: tuple[str, ...], fields: Sequence[dict[str, Any]], values: Sequence[Any]) -> None:
         for name, field, value in zip(names, fields, values, strict=True):
-            self._names.assign(name, of_result(self._names.parameter_of(name), field, value))
+            self._names.assign(name, parameter_of(parameter_name(name), field, value))
 
     async def _if(self, branches: tuple[tuple[str, Steps], ...], otherwise: Steps) -> None:
         for condition, body in branches:
@@ -155,24 +155,24 @@ class ScriptRun:
 
     async def _loop(self, loop: Loop) -> None:
         while loop.condition is None or await self._is_true(loop.condition):
-            if await self._breaks(loop.body) or (loop.until is not None and await self._is_true(loop.until)):
+            if await self._run_body(loop.body) or (loop.until is not None and await self._is_true(loop.until)):
                 return
 
     async def _for(self, variable: str, query: str, body: Steps) -> None:
         fields, rows = await self._rows(query)
         struct = {"name": variable, "type": "RECORD", "fields": fields}
         for row in rows:
-            value = of_result(self._names.parameter_of(variable), struct, {"f": [{"v": cell} for cell in row]})
+            value = parameter_of(parameter_name(variable), struct, {"f": [{"v": cell} for cell in row]})
             self._names.open_block()
             try:
                 self._names.declare(variable, Variable(value))
-                if await self._breaks(body):
+                if await self._run_body(body):
                     return
             finally:
                 self._names.close_block()
 
-    async def _breaks(self, body: Steps) -> bool:
-        """Run the body of a loop; return whether it ends the loop."""
+    async def _run_body(self, body: Steps) -> bool:
+        """Run the body of a loop once; return True if it ends the loop."""
         try:
             await self._run_all(body)
         except _Jump as jump:
@@ -208,57 +208,57 @@ class ScriptRun:
     async def _assert(self, condition: str, description: str | None) -> None:
         if await self._is_true(condition):
             return
-        why = "" if description is None else f": {constant_value(await self._value(description, 'description'))}"
+        why = "" if description is None else f": {python_value(await self._value(description, 'description'))}"
         raise invalid_query(f"Assertion failed{why}")
 
     async def _raise(self, message: str | None) -> None:
         if message is not None:
-            raise invalid_query(str(constant_value(await self._value(message, "message"))))
+            raise invalid_query(str(python_value(await self._value(message, "message"))))
         if not self._handled:
             raise invalid_query("RAISE without USING MESSAGE is only allowed in an exception handler")
         raise self._handled[-1]
 
     async def _execute_immediate(self, sql: str, into: tuple[str, ...], using: tuple[str, ...]) -> None:
-        text, places = number_parameters(str(constant_value(await self._value(sql, "sql"))), _USING)
+        text, count = name_parameters(str(python_value(await self._value(sql, "sql"))), _USING)
         parameters = []
-        for place, item in enumerate(using):
-            name = sqlglot.parse_one(select(item), read=DIALECT, into=exp.Select).selects[0].alias
-            parameters.append({**await self._value(item, "value"), "name": name or f"{_USING}{place}"})
-        if places > len(parameters):
-            raise invalid_query(f"EXECUTE IMMEDIATE has {places} parameters (?), but {len(parameters)} values for them")
+        for position, item in enumerate(using):
+            name = sqlglot.parse_one(as_query(item), read=DIALECT, into=exp.Select).selects[0].alias
+            parameters.append({**await self._value(item, "value"), "name": name or f"{_USING}{position}"})
+        if count > len(parameters):
+            raise invalid_query(f"EXECUTE IMMEDIATE has {count} parameters (?), but {len(parameters)} values for them")
         statement = parse(text)
         self._bind(statement, variables=False)
         if not into:
-            self._result = await self._statements.run(statement, parameters)
+            self._result = await self._runner.run(statement, parameters)
             return
         if not isinstance(statement, OtherStatement):
             raise invalid_query("EXECUTE IMMEDIATE ... INTO needs a query")
-        fields, rows = await self._statements.rows(statement, parameters)
+        fields, rows = await self._runner.rows(statement, parameters)
         if len(rows) > 1 or len(fields) != len(into):
             raise invalid_query(f"EXECUTE IMMEDIATE ... INTO needs at most one row of {len(into)} columns")
         self._assign_cells(into, fields, rows[0] if rows else [None] * len(into))
 
     async def _is_true(self, condition: str) -> bool:
-        return constant_value(await self._value(condition, "condition", "BOOL")) is True
+        return python_value(await self._value(condition, "condition", "BOOL")) is True
 
     async def _value(self, expression: str, name: str, kind: str | None = None) -> Parameter:
-        """Return the value of an expression as the query parameter for the variable `name`.
+        """Return the value of an expression as the query parameter of a variable.
 
         Args:
-            expression: The expression.
-            name: The variable's name.
-            kind: The type that it is to have; None for its own.
+            expression: the expression.
+            name: the name of the variable.
+            kind: the type of the variable; None for the type of the expression.
         """
         plain = kind is None or kind.upper().startswith(("ARRAY", "STRUCT"))
-        query = select(expression if plain else f"CAST({expression}\n AS {kind})")
+        query = as_query(expression if plain else f"CAST({expression}\n AS {kind})")
         (field, *_), (row, *_) = await self._rows(query)
-        return of_result(self._names.parameter_of(name), field, row[0])
+        return parameter_of(parameter_name(name), field, row[0])
 
     async def _rows(self, query: str) -> Result:
         statement = parse(query)
         if not isinstance(statement, OtherStatement):
             raise invalid_query(f"{query.strip()} is not a query")
-        return await self._statements.rows(statement, self._bind(statement))
+        return await self._runner.rows(statement, self._bind(statement))
 
     def _bind(self, statement: Statement, *, variables: bool = True) -> list[Parameter]:
         match statement:
@@ -269,7 +269,7 @@ class ScriptRun:
         return []
 
 
-class _Jump(Exception):  # noqa: N818 -- not an error
+class _Jump(Exception):  # noqa: N818  control flow, not an error
     def __init__(self, to: Literal["BREAK", "CONTINUE", "RETURN"]) -> None:
         super().__init__(to)
         self.to = to

@@ -1,7 +1,7 @@
-"""What the names of a script mean: its variables, its temporary tables and its temporary functions.
+"""The names of a script: variables, temporary tables and temporary functions.
 
-The emulator sees the statements of a script one by one. So variables become query parameters, and what is temporary
-gets a name in the hidden dataset.
+The emulator receives the statements of a script one by one. So variables become query parameters, and temporary tables
+and functions get names in the hidden dataset.
 """
 
 from dataclasses import dataclass
@@ -13,23 +13,29 @@ from local_bigquery.backend.emulator import TableName
 from local_bigquery.errors import invalid_query
 from local_bigquery.run.parameters import Parameter
 from local_bigquery.run.scratch import Scratch
+from local_bigquery.sql import DIALECT
 from local_bigquery.sql.ml_calls import rename
 
-_PARAMETER = "_variable_"
+_PREFIX = "_variable_"
 # The emulator binds parameters of these types as strings.
 _FROM_TEXT = {"BYTES": "FROM_BASE64", "JSON": "PARSE_JSON", "GEOGRAPHY": "ST_GEOGFROMTEXT"}
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable: its value as a query parameter, and the type that it was declared with, if any."""
+    """A variable: its value as a query parameter, and its declared type, if any."""
 
     value: Parameter
     declared_type: str | None = None
 
 
+def parameter_name(variable: str) -> str:
+    """Return the name of the query parameter for a variable."""
+    return f"{_PREFIX}{variable.lower()}"
+
+
 class ScriptNames:
-    """The names of a script, in the blocks that are open."""
+    """The names that are visible at the current step of a script."""
 
     def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
@@ -39,27 +45,26 @@ class ScriptNames:
         self._errors: list[str] = []
 
     def open_block(self, error: str | None = None) -> None:
-        """Begin a block, perhaps the handler of an error."""
+        """Begin a block.
+
+        Args:
+            error: the message of the error, if the block is an exception handler.
+        """
         self._blocks.append({})
         if error is not None:
             self._errors.append(error)
 
     def close_block(self, *, handler: bool = False) -> None:
-        """End the innermost block; its variables are forgotten."""
+        """End the innermost block and its variables."""
         self._blocks.pop()
         if handler:
             self._errors.pop()
-
-    @staticmethod
-    def parameter_of(variable: str) -> str:
-        """Return the name of the query parameter for a variable."""
-        return f"{_PARAMETER}{variable.lower()}"
 
     def declare(self, name: str, variable: Variable) -> None:
         """Create a variable in the innermost block.
 
         Raises:
-            BigQueryError: `invalidQuery`, if there is one of that name.
+            BigQueryError: `invalidQuery` if the name is in use.
         """
         if any(name.lower() in block for block in self._blocks):
             raise invalid_query(f"Variable {name!r} redeclared")
@@ -69,7 +74,7 @@ class ScriptNames:
         """Return a variable.
 
         Raises:
-            BigQueryError: `invalidQuery`, if there is none of that name.
+            BigQueryError: `invalidQuery` if the variable does not exist.
         """
         for block in reversed(self._blocks):
             if name.lower() in block:
@@ -77,21 +82,21 @@ class ScriptNames:
         raise invalid_query(f"Undeclared variable: {name}")
 
     def assign(self, name: str, value: Parameter) -> None:
-        """Change a variable.
+        """Change the value of a variable.
 
         Raises:
-            BigQueryError: `invalidQuery`, if there is none of that name.
+            BigQueryError: `invalidQuery` if the variable does not exist.
         """
         declared = self.variable(name).declared_type
         block = next(block for block in self._blocks if name.lower() in block)
         block[name.lower()] = Variable(value, declared)
 
     def bind(self, tree: exp.Expr, *, variables: bool = True) -> list[Parameter]:
-        """Put into a statement what its names mean.
+        """Replace the names in a statement, in place.
 
         Args:
-            tree: The statement.
-            variables: Whether variables are visible in it.
+            tree: the statement.
+            variables: whether variables are visible in it.
 
         Returns:
             The query parameters for its variables.
@@ -114,7 +119,7 @@ class ScriptNames:
             value: exp.Expr = exp.Parameter(this=exp.Var(this=variable.value["name"]))
             from_text = _FROM_TEXT.get(variable.value["parameterType"]["type"])
             if from_text is not None:
-                value = exp.func(from_text, value, dialect="bigquery")
+                value = exp.func(from_text, value, dialect=DIALECT)
             for part in rest:
                 value = exp.Dot(this=value, expression=part.copy())
             if column.arg_key == "expressions" and isinstance(column.parent, exp.Select):
@@ -124,27 +129,27 @@ class ScriptNames:
         return list(used.values())
 
     def _bind_error(self, tree: exp.Expr) -> None:
-        """Put in the message of the error that is being handled for `@@error.message`."""
+        """Replace `@@error.message` by the message of the error that is being handled."""
         for dot in list(tree.find_all(exp.Dot)):
-            if dot.sql("bigquery").lower() == "@@error.message" and self._errors:
+            if dot.sql(DIALECT).lower() == "@@error.message" and self._errors:
                 message = exp.Literal.string(self._errors[-1])
                 is_column = dot.arg_key == "expressions" and isinstance(dot.parent, exp.Select)
                 dot.replace(exp.alias_(message, "message") if is_column else message)
 
     def _bind_tables(self, tree: exp.Expr) -> None:
-        if isinstance(tree, exp.Create) and tree.kind == "TABLE" and _drop_temporary(tree):
+        if isinstance(tree, exp.Create) and tree.kind == "TABLE" and _remove_temporary(tree):
             name = tree.this.this.name if isinstance(tree.this, exp.Schema) else tree.this.name
             self._tables.setdefault(name.lower(), self._scratch.new_table())
         for table in list(tree.find_all(exp.Table)):
             temporary = self._tables.get(table.name.lower()) if table.db.upper() in ("", "_SESSION") else None
-            if temporary is None or _is_common_table_expression(table):
+            if temporary is None or _is_cte(table):
                 continue
             if not table.alias and isinstance(table.parent, exp.From | exp.Join):
                 table.set("alias", exp.TableAlias(this=table.this.copy()))
             rename(table, temporary.project, temporary.dataset, temporary.table)
 
     def _bind_functions(self, tree: exp.Expr) -> None:
-        if isinstance(tree, exp.Create) and tree.kind == "FUNCTION" and _drop_temporary(tree):
+        if isinstance(tree, exp.Create) and tree.kind == "FUNCTION" and _remove_temporary(tree):
             table = tree.this.this
             function = self._functions.setdefault(table.name.lower(), self._scratch.new_routine())
             rename(table, function.project, function.dataset, function.table)
@@ -155,8 +160,8 @@ class ScriptNames:
                 call.replace(exp.Dot(this=exp.to_identifier(known.dataset, quoted=True), expression=renamed))
 
 
-def _drop_temporary(create: exp.Create) -> bool:
-    """Make what a statement creates a lasting object; return whether it was temporary."""
+def _remove_temporary(create: exp.Create) -> bool:
+    """Remove TEMP from a CREATE statement; return True if it was there."""
     temporary = create.find(exp.TemporaryProperty)
     if temporary is None:
         return False
@@ -166,8 +171,8 @@ def _drop_temporary(create: exp.Create) -> bool:
     return True
 
 
-def _is_common_table_expression(table: exp.Table) -> bool:
-    """Whether a WITH clause around a table reference defines its name."""
+def _is_cte(table: exp.Table) -> bool:
+    """Return True if a WITH clause around a table reference defines its name."""
     node: exp.Expr | None = table
     while node is not None and not table.db:
         clause = node.args.get("with_")

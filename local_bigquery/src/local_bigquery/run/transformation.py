@@ -1,4 +1,4 @@
-"""Runs TRANSFORM clauses: their SQL expressions on the emulator, their preprocessing functions on Arrow columns."""
+"""Runs TRANSFORM clauses: the emulator computes SQL expressions, the gateway preprocessing functions."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -14,26 +14,28 @@ from local_bigquery.backend.emulator import TableName
 from local_bigquery.errors import BigQueryError
 from local_bigquery.ml.features.preprocessing import Transformer
 from local_bigquery.ml.features.transform import Step, Transform
-from local_bigquery.run.scratch import Schema, Scratch
+from local_bigquery.run.scratch import Scratch
+from local_bigquery.schema import Schema
+from local_bigquery.sql import DIALECT
 from local_bigquery.sql.generator import to_sql
-from local_bigquery.sql.rewrites.integer_division import integer_division
-from local_bigquery.sql.statements import DIALECT, constant
+from local_bigquery.sql.rewrites.syntax import integer_division
+from local_bigquery.sql.statements import constant
 
-# Options that name a column which a clause must pass on as it is.
+# Options with the name of a column that a clause must pass on unchanged.
 _KEPT = ("input_label_cols", "data_split_col", "instance_weight_col", "kmeans_init_col")
 _DEFAULT_LABEL = "label"
 
 
 def parse(select_list: Sequence[exp.Expr], columns: Schema, options: Mapping[str, Any]) -> Transform:
-    """Return a clause as a transform that has not learned yet.
+    """Return a clause that has not learned yet.
 
     Args:
-        select_list: What stands in the parentheses.
-        columns: The columns of the training query.
-        options: The complete options of CREATE MODEL.
+        select_list: the expressions in the parentheses.
+        columns: the columns of the training query.
+        options: the complete options of CREATE MODEL.
 
     Raises:
-        BigQueryError: `invalidQuery`, naming what is not allowed in the clause.
+        BigQueryError: `invalidQuery` if the clause contains something that is not allowed in it.
     """
     kept = [options[option] for option in _KEPT if options.get(option) is not None]
     if "input_label_cols" in options and options["input_label_cols"] is None:
@@ -48,27 +50,25 @@ def parse(select_list: Sequence[exp.Expr], columns: Schema, options: Mapping[str
 async def learn(
     transform: Transform, table: TableName, columns: Schema, scratch: Scratch
 ) -> tuple[Transform, pa.Table, pa.Table]:
-    """Learn from the rows of a training query.
+    """Learn the parameters of a clause from the rows of a training query.
 
     Args:
-        transform: The transform.
-        table: The rows.
-        columns: The columns of the table.
-        scratch: Takes temporary tables.
+        transform: the clause.
+        table: the table with the rows.
+        columns: the columns of the table.
+        scratch: makes temporary tables.
 
     Returns:
-        The transform, ready to be applied; the output columns of these rows, and what their features are made from.
+        The clause with its parameters; its output columns for these rows; and the columns that its features use.
 
     Raises:
-        BigQueryError: If an expression cannot be computed, or an argument does not fit its function.
+        BigQueryError: an expression cannot be computed, or an argument of a function is invalid.
     """
     constants = await _constants(sorted(transform.constants), table.project, scratch)
     transformers: dict[str, Transformer] = {}
     rows: pa.Table = None
-    for number, step in enumerate(transform.steps):
-        rows = (
-            await _extended(table, _names(columns), step, scratch) if number == 0 else await _again(rows, step, scratch)
-        )
+    for step in transform.steps:
+        rows = await _computed(step, rows, table, columns, scratch)
         rows, learned = await asyncio.to_thread(step.learn, rows, constants)
         transformers |= learned
     ready = replace(transform, transformers=transformers)
@@ -76,42 +76,47 @@ async def learn(
 
 
 async def apply(transform: Transform, table: TableName, columns: Schema, scratch: Scratch) -> tuple[pa.Table, pa.Table]:
-    """Apply a transform that has learned.
+    """Apply a clause that has learned.
 
     Args:
-        transform: The transform.
-        table: The rows.
-        columns: The columns of the table.
-        scratch: Takes temporary tables.
+        transform: the clause.
+        table: the table with the rows.
+        columns: the columns of the table.
+        scratch: makes temporary tables.
 
     Returns:
-        The rows as they are, and the output columns of the same rows.
+        The rows, unchanged, and the output columns for the same rows.
 
     Raises:
-        BigQueryError: If a column is missing, or of a type that does not fit.
+        BigQueryError: a column is missing, or its type does not fit.
     """
     names = _names(columns)
     transform = transform.applicable(names)
     rows: pa.Table = None
-    for number, step in enumerate(transform.steps):
-        rows = await _extended(table, names, step, scratch) if number == 0 else await _again(rows, step, scratch)
+    for step in transform.steps:
+        rows = await _computed(step, rows, table, columns, scratch)
         rows = await asyncio.to_thread(step.apply, rows, transform.transformers)
     return rows.select(names), transform.result(rows)
 
 
-async def _again(rows: pa.Table, step: Step, scratch: Scratch) -> pa.Table:
-    """Return rows that have been through a step with the results of the next step's expressions appended."""
-    return await _extended(await scratch.write(rows, []), rows.column_names, step, scratch)
+async def _computed(step: Step, rows: pa.Table | None, table: TableName, columns: Schema, scratch: Scratch) -> pa.Table:
+    """Return rows with the results of a step's SQL expressions appended.
 
-
-async def _extended(table: TableName, names: Sequence[str], step: Step, scratch: Scratch) -> pa.Table:
-    """Return the named columns of a table with the results of the step's expressions appended."""
-    # The columns are named because the emulator leaves STRUCTs out of `*` next to some functions.
+    Args:
+        step: the step.
+        rows: the rows after the previous step; None before the first, which reads the table.
+        table: the table with the rows before the first step.
+        columns: the columns of the table.
+        scratch: makes temporary tables.
+    """
+    names: Sequence[str] = _names(columns)
+    if rows is not None:
+        table, names = await scratch.write(rows, []), rows.column_names
+    # The columns are named, because `*` beside some functions drops STRUCTs in the emulator.
     items = [*(f"`{name}`" for name in names), *(f"{sql} AS {name}" for name, sql in step.expressions.items())]
     select = sqlglot.parse_one(f"SELECT {', '.join(items)} FROM {table.sql}", read=DIALECT)
     integer_division(select)
-    extended = await scratch.create(to_sql(select), table.project, {})
-    return await scratch.read(extended)
+    return await scratch.read(await scratch.create(to_sql(select), table.project, {}))
 
 
 def _names(columns: Schema) -> list[str]:
@@ -119,7 +124,7 @@ def _names(columns: Schema) -> list[str]:
 
 
 async def _constants(expressions: Sequence[str], project: str, scratch: Scratch) -> dict[str, Any]:
-    """Return the value of constant expressions, by their SQL."""
+    """Return the values of constant expressions by their SQL."""
     values, others = {}, []
     for sql in expressions:
         try:

@@ -1,8 +1,7 @@
-"""Decides which ML function of a statement can run next, and writes the SQL of its input.
+"""Chooses the next ML function of a statement to run, and derives the SQL of its input.
 
-A call can run when neither its input nor the common table expressions that the input refers to hold a call that has
-not run yet. Once it has run, its node is replaced by the table that holds its result (`put_table`), and the next one is
-looked for, until none is left.
+A function can run as soon as neither its input nor the common table expressions that the input refers to contain
+another function. `replace_call` then replaces it by the table with its result. This repeats until no function is left.
 """
 
 from sqlglot import exp
@@ -11,7 +10,7 @@ from local_bigquery.sql.statements import MLCall
 
 
 def next_call(tree: exp.Expr) -> MLCall | None:
-    """Return a call that can run now, or None if the tree holds none."""
+    """Return a call that can run now, or None if the tree contains no call."""
     for call in tree.find_all(MLCall):
         source = source_query(call)
         if source is None or source.find(MLCall) is None:
@@ -20,19 +19,22 @@ def next_call(tree: exp.Expr) -> MLCall | None:
 
 
 def source_query(call: MLCall) -> exp.Query | None:
-    """Return the input of a call as a query that stands alone, or None if the call has no input.
-
-    The common table expressions that the input refers to are put in front, scope by scope, so that an inner
-    name still hides an outer one.
-    """
+    """Return the input of a call as a self-contained query, or None if the call has no input."""
     source = call.args.get("source")
-    return None if source is None else stand_alone(source.copy(), call)
+    return None if source is None else self_contained(source.copy(), call)
 
 
-def stand_alone(query: exp.Query, place: exp.Expr) -> exp.Query:
-    """Return a query with those common table expressions in front that it would see if it stood at `place`."""
+def self_contained(query: exp.Query, place: exp.Expr) -> exp.Query:
+    """Return a query with the common table expressions that it refers to.
+
+    They are added scope by scope, so that an inner name still hides an outer one.
+
+    Args:
+        query: the query.
+        place: the node of the statement whose scopes the query sees.
+    """
     for scope in _visible_ctes(place):
-        needed = _needed(scope.expressions, query)
+        needed = _referenced(scope.expressions, query)
         if needed:
             query = exp.select("*").from_(query.subquery("ml_input"))
             scope.set("expressions", needed)
@@ -40,23 +42,23 @@ def stand_alone(query: exp.Query, place: exp.Expr) -> exp.Query:
     return query
 
 
-def put_table(call: MLCall, project: str, dataset: str, table: str) -> None:
-    """Replace a call by the table that holds its result; an alias of the call stays."""
+def replace_call(call: MLCall, project: str, dataset: str, table: str) -> None:
+    """Replace a call by the table with its result; the alias of the call stays."""
     place = call.parent
     if not isinstance(place, exp.Table):
-        raise TypeError(f"an ML call stands in a {type(place).__name__}, not in a table reference")
+        raise TypeError(f"the parent of an ML call is a {type(place).__name__}, not a table reference")
     rename(place, project, dataset, table)
 
 
-def rename(place: exp.Table, project: str, dataset: str, table: str) -> None:
+def rename(reference: exp.Table, project: str, dataset: str, table: str) -> None:
     """Make a table reference refer to another table; its alias stays."""
-    place.set("this", exp.to_identifier(table, quoted=True))
-    place.set("db", exp.to_identifier(dataset, quoted=True))
-    place.set("catalog", exp.to_identifier(project, quoted=True))
+    reference.set("this", exp.to_identifier(table, quoted=True))
+    reference.set("db", exp.to_identifier(dataset, quoted=True))
+    reference.set("catalog", exp.to_identifier(project, quoted=True))
 
 
 def _visible_ctes(node: exp.Expr) -> list[exp.With]:
-    """Return a WITH clause for each scope around `node`, the innermost first, with what `node` may refer to."""
+    """Return a WITH clause for each scope around a node, the innermost first, with the CTEs visible to the node."""
     scopes = []
     child: exp.Expr = node
     parent = node.parent
@@ -74,8 +76,8 @@ def _with(clause: exp.With, ctes: list[exp.CTE]) -> exp.With:
     return exp.With(expressions=copies, recursive=clause.args.get("recursive"))
 
 
-def _needed(ctes: list[exp.CTE], query: exp.Expr) -> list[exp.CTE]:
-    """Return those of `ctes` that `query` refers to, directly or through others, in their order."""
+def _referenced(ctes: list[exp.CTE], query: exp.Expr) -> list[exp.CTE]:
+    """Return the CTEs that a query refers to, directly or through others, in their order."""
     names = _table_names(query)
     needed = []
     for cte in reversed(ctes):

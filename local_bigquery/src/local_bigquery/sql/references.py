@@ -1,36 +1,37 @@
-"""Which tables SQL text reads."""
+"""Finds the tables that SQL reads."""
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from local_bigquery.errors import BigQueryError
-from local_bigquery.sql.scripts import pieces, read_script
-from local_bigquery.sql.statements import DIALECT, CreateModel, DropModel, MLCall, parse
-
-_HIDDEN_SCHEMA = "INFORMATION_SCHEMA"
+from local_bigquery.sql import DIALECT
+from local_bigquery.sql.scripts import parse_script, sql_texts
+from local_bigquery.sql.statements import CreateModel, DropModel, MLCall, parse
 
 
 def referenced_tables(sql: str, project: str, dataset: str | None) -> list[dict[str, str]]:
-    """Return the TableReference of every table that `sql` reads, each once, in order; nothing, if it cannot be parsed.
+    """Return the TableReference of every table that a text reads, in the order of their first occurrence.
+
+    The list is empty if the text cannot be parsed.
 
     Args:
-        sql: The statements.
-        project: The project for names that name none.
-        dataset: The dataset for names that name none; None if there is no default dataset.
+        sql: the statements.
+        project: the project of names without one.
+        dataset: the dataset of names without one; None if there is no default dataset.
     """
     found: dict[tuple[str, str, str], None] = {}
     for tree in _trees(sql):
         ctes = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
-        # In FROM t, t.items the second is a column of the first.
+        # In `FROM t, t.items`, `t.items` is a column of `t`.
         aliases = {table.alias_or_name.lower() for table in tree.find_all(exp.Table)}
         for table in tree.find_all(exp.Table):
-            if not isinstance(table.this, exp.Identifier) or isinstance(table.parent, MLCall) or _is_written(table):
+            if not isinstance(table.this, exp.Identifier) or isinstance(table.parent, MLCall) or _is_target(table):
                 continue
             if not table.db and (table.name.lower() in ctes or dataset is None):
                 continue
             if not table.catalog and table.db.lower() in aliases:
                 continue
-            if _HIDDEN_SCHEMA in table.sql(DIALECT).upper():
+            if "INFORMATION_SCHEMA" in table.sql(DIALECT).upper():
                 continue
             found[table.catalog or project, table.db or str(dataset), table.name] = None
     return [{"projectId": p, "datasetId": d, "tableId": t} for p, d, t in found]
@@ -38,7 +39,7 @@ def referenced_tables(sql: str, project: str, dataset: str | None) -> list[dict[
 
 def _trees(sql: str) -> list[exp.Expr]:
     try:
-        statements = [parse(text) for text in pieces(read_script(sql))]
+        statements = [parse(text) for text in sql_texts(parse_script(sql))]
     except (BigQueryError, SqlglotError):
         return []
     trees = [
@@ -49,9 +50,9 @@ def _trees(sql: str) -> list[exp.Expr]:
     return [tree for tree in trees if tree is not None]
 
 
-def _is_written(table: exp.Table) -> bool:
-    """Whether a table is what a CREATE, INSERT, ... makes, fills or removes."""
-    place: exp.Expr | None = table.parent
-    if isinstance(place, exp.Schema):
-        place = place.parent
-    return isinstance(place, exp.Create | exp.Insert | exp.Drop | exp.Alter | exp.TruncateTable)
+def _is_target(table: exp.Table) -> bool:
+    """Return True if a statement such as CREATE or INSERT makes, changes or removes this table."""
+    parent: exp.Expr | None = table.parent
+    if isinstance(parent, exp.Schema):
+        parent = parent.parent
+    return isinstance(parent, exp.Create | exp.Insert | exp.Drop | exp.Alter | exp.TruncateTable)

@@ -1,6 +1,6 @@
-"""Reads BigQuery's procedural language: which statements a text holds, and how control passes between them.
+"""Parses BigQuery's procedural language into steps.
 
-sqlglot tells the tokens; statements and expressions stay text here, and are parsed when they run.
+The tokens are sqlglot's. Statements and expressions remain text, which is parsed when it runs.
 
 https://cloud.google.com/bigquery/docs/reference/standard-sql/procedural-language
 """
@@ -13,11 +13,12 @@ from sqlglot import Token, TokenType
 from sqlglot.dialects.bigquery import BigQuery
 
 from local_bigquery.errors import invalid_query
+from local_bigquery.sql import DIALECT
 
 
 @dataclass(frozen=True)
 class Sql:
-    """A statement that is not of the procedural language."""
+    """A statement of plain SQL."""
 
     text: str
 
@@ -64,7 +65,7 @@ class If:
 
 @dataclass(frozen=True)
 class Loop:
-    """LOOP, WHILE (`condition`, tested before the body) and REPEAT (`until`, tested after it)."""
+    """LOOP, WHILE (tests `condition` before the body) or REPEAT (tests `until` after the body)."""
 
     body: "Steps"
     condition: str | None = None
@@ -90,7 +91,7 @@ class Block:
 
 @dataclass(frozen=True)
 class ExecuteImmediate:
-    """EXECUTE IMMEDIATE sql [INTO names] [USING values]; a value is an expression, or `expression AS name`."""
+    """EXECUTE IMMEDIATE sql [INTO names] [USING values]; a value is an expression or `expression AS name`."""
 
     sql: str
     into: tuple[str, ...]
@@ -99,7 +100,7 @@ class ExecuteImmediate:
 
 @dataclass(frozen=True)
 class Jump:
-    """BREAK, CONTINUE or RETURN; LEAVE and ITERATE are other words for the first two."""
+    """BREAK (or LEAVE), CONTINUE (or ITERATE) or RETURN."""
 
     to: Literal["BREAK", "CONTINUE", "RETURN"]
 
@@ -118,90 +119,90 @@ _TEXT = {TokenType.STRING, TokenType.IDENTIFIER, TokenType.RAW_STRING, TokenType
 _OPENING, _CLOSING = {"(", "[", "{", "CASE"}, {")", "]", "}", "END"}
 
 
-def read_script(sql: str) -> Steps:
-    """Return the statements of a text.
+def parse_script(sql: str) -> Steps:
+    """Return the steps of a script; a single statement is a script of one step.
 
     Raises:
-        BigQueryError: `invalidQuery`, if control statements do not fit together.
-        sqlglot.errors.TokenError: If the text does not even consist of tokens.
+        BigQueryError: `invalidQuery` if a control statement is incomplete or misplaced.
+        sqlglot.errors.TokenError: the text cannot be split into tokens.
     """
-    reader = _Reader(sql)
-    steps = reader.steps()
-    if not reader.at_end:
-        raise reader.unexpected()
+    parser = _Parser(sql)
+    steps = parser.steps()
+    if not parser.at_end:
+        raise parser.unexpected()
     return steps
 
 
-def pieces(steps: Steps) -> Iterator[str]:
-    """Return the SQL in a script: statements as they are, expressions as queries."""
+def sql_texts(steps: Steps) -> Iterator[str]:
+    """Yield all SQL of a script: statements as they are, expressions as queries."""
     for step in steps:
         match step:
             case Sql(text):
                 yield text
             case For(_, query, body):
                 yield query
-                yield from pieces(body)
+                yield from sql_texts(body)
             case If(branches, otherwise):
                 for condition, body in branches:
-                    yield select(condition)
-                    yield from pieces(body)
-                yield from pieces(otherwise)
+                    yield as_query(condition)
+                    yield from sql_texts(body)
+                yield from sql_texts(otherwise)
             case Block(body, handler):
-                yield from pieces(body)
-                yield from pieces(handler or ())
+                yield from sql_texts(body)
+                yield from sql_texts(handler or ())
             case Loop(body, condition, until):
-                yield from (select(text) for text in (condition, until) if text)
-                yield from pieces(body)
+                yield from (as_query(text) for text in (condition, until) if text)
+                yield from sql_texts(body)
             case Assert(text, _) | Assign(_, text) | Raise(str(text)) | Declare(_, _, str(text)):
-                yield select(text)
+                yield as_query(text)
             case ExecuteImmediate(text, _, using):
-                yield from (select(text) for text in (text, *using))
+                yield from (as_query(text) for text in (text, *using))
 
 
-def every(steps: Steps) -> Iterator[Step]:
-    """Return the steps of a script and those within them."""
+def walk(steps: Steps) -> Iterator[Step]:
+    """Yield all steps of a script, each followed by its inner steps."""
     for step in steps:
         yield step
         for field in fields(step):
             value = getattr(step, field.name)
             if field.name in ("body", "handler", "otherwise") and value:
-                yield from every(value)
+                yield from walk(value)
             elif field.name == "branches":
                 for _, body in value:
-                    yield from every(body)
+                    yield from walk(body)
 
 
-def select(expression: str) -> str:
-    """Return a query for the value of an expression; it may end in a comment."""
-    return f"SELECT {expression}\n"
+def as_query(expression: str) -> str:
+    """Return a query for the value of an expression."""
+    return f"SELECT {expression}\n"  # the line break ends a comment
 
 
-def number_parameters(sql: str, name: str) -> tuple[str, int]:
-    """Give positional parameters names, so that they stay what they are when the text is taken to pieces.
+def name_parameters(sql: str, prefix: str) -> tuple[str, int]:
+    """Replace positional parameters by named ones, which keep their meaning when the script is split.
 
     Args:
-        sql: The text.
-        name: What the names begin with; the place of the parameter follows, counted from 0.
+        sql: the text.
+        prefix: the beginning of the names; the position of the parameter from 0 on follows.
 
     Returns:
         The text with named parameters, and their number.
     """
     places = [token for token in _tokens(sql) if token.token_type is TokenType.PLACEHOLDER]
     for number, token in reversed(list(enumerate(places))):
-        sql = f"{sql[: token.start]}@{name}{number}{sql[token.end + 1 :]}"
+        sql = f"{sql[: token.start]}@{prefix}{number}{sql[token.end + 1 :]}"
     return sql, len(places)
 
 
 class _Tokenizer(BigQuery.Tokenizer):
-    # sqlglot takes what follows BEGIN, ELSEIF, EXECUTE, ... for one piece of text.
+    # By default sqlglot makes everything after BEGIN, ELSEIF, EXECUTE and others one token.
     COMMANDS: ClassVar[set[TokenType]] = set()
 
 
 def _tokens(sql: str) -> list[Token]:
-    return _Tokenizer(dialect="bigquery").tokenize(sql)
+    return _Tokenizer(dialect=DIALECT).tokenize(sql)
 
 
-class _Reader:
+class _Parser:
     def __init__(self, sql: str) -> None:
         self._sql = sql
         self._tokens = _tokens(sql)
@@ -218,10 +219,10 @@ class _Reader:
         return invalid_query(f"Syntax error: Unexpected {found} at [{token.line}:{token.col}]")
 
     def steps(self, *until: str) -> Steps:
-        """Read statements up to the end, or one of these words."""
+        """Parse steps up to the end or to one of these words."""
         steps: list[Step] = []
         while not self.at_end and self._word() not in until:
-            if not self._take(";"):
+            if not self._accept(";"):
                 steps.append(self._step())
                 if not self.at_end:
                     self._expect(";")
@@ -244,14 +245,14 @@ class _Reader:
         self._expect("DECLARE")
         names = self._names()
         kind = None if self._word() == "DEFAULT" else self._text("DEFAULT", ";")
-        return Declare(names, kind, self._text(";") if self._take("DEFAULT") else None)
+        return Declare(names, kind, self._text(";") if self._accept("DEFAULT") else None)
 
     def _assign(self) -> Assign | Sql:
         self._expect("SET")
-        if self._word() == "@":
+        if self._word() == "@":  # a system variable
             self._next -= 1
-            return Sql(self._text(";"))  # a system variable
-        several = self._take("(")
+            return Sql(self._text(";"))
+        several = self._accept("(")
         names = self._names()
         if several:
             self._expect(")")
@@ -267,7 +268,7 @@ class _Reader:
             self._expect("THEN")
             branches.append((condition, self.steps("ELSEIF", "ELSE", "END")))
             word = self._word()
-        otherwise = self.steps("END") if self._take("ELSE") else ()
+        otherwise = self.steps("END") if self._accept("ELSE") else ()
         self._expect("END", "IF")
         return If(tuple(branches), otherwise)
 
@@ -307,7 +308,7 @@ class _Reader:
         self._expect("BEGIN")
         body = self.steps("EXCEPTION", "END")
         handler = None
-        if self._take("EXCEPTION"):
+        if self._accept("EXCEPTION"):
             self._expect("WHEN", "ERROR", "THEN")
             handler = self.steps("END")
         self._expect("END")
@@ -321,7 +322,7 @@ class _Reader:
 
     def _raise(self) -> Raise:
         self._expect("RAISE")
-        if not self._take("USING"):
+        if not self._accept("USING"):
             return Raise(None)
         self._expect("MESSAGE", "=")
         return Raise(self._text(";"))
@@ -329,16 +330,16 @@ class _Reader:
     def _assert(self) -> Assert:
         self._expect("ASSERT")
         condition = self._text("AS", ";")
-        return Assert(condition, self._text(";") if self._take("AS") else None)
+        return Assert(condition, self._text(";") if self._accept("AS") else None)
 
     def _execute(self) -> ExecuteImmediate:
         self._expect("EXECUTE", "IMMEDIATE")
         sql = self._text("INTO", "USING", ";")
-        into = self._names() if self._take("INTO") else ()
+        into = self._names() if self._accept("INTO") else ()
         using = []
-        if self._take("USING"):
+        if self._accept("USING"):
             using.append(self._text(",", ";"))
-            while self._take(","):
+            while self._accept(","):
                 using.append(self._text(",", ";"))
         return ExecuteImmediate(sql, into, tuple(using))
 
@@ -359,14 +360,14 @@ class _Reader:
     def _word(self) -> str:
         return "" if self.at_end else self._words[self._next]
 
-    def _take(self, word: str) -> bool:
+    def _accept(self, word: str) -> bool:
         found = self._word() == word
         self._next += found
         return found
 
     def _expect(self, *words: str) -> None:
         for word in words:
-            if not self._take(word):
+            if not self._accept(word):
                 raise self.unexpected()
 
     def _names(self) -> tuple[str, ...]:
@@ -376,11 +377,11 @@ class _Reader:
                 raise self.unexpected()
             names.append(self._tokens[self._next].text)
             self._next += 1
-            if not self._take(","):
+            if not self._accept(","):
                 return tuple(names)
 
     def _text(self, *until: str) -> str:
-        """Read up to one of these words that is not within parentheses or CASE ... END; a `;` always ends it."""
+        """Return the text up to `;` or one of these words outside of parentheses and CASE ... END."""
         start, depth = self._next, 0
         while not self.at_end:
             word = self._word()

@@ -1,8 +1,8 @@
-"""Finds BigQuery ML in a statement.
+"""Parses a statement that may contain BigQuery ML.
 
-sqlglot parses CREATE MODEL and DROP MODEL, but only some of the table functions that take a model. So the calls
-`ML.NAME(MODEL ..., ...)` are cut out of the text by its tokens, whatever the name, each leaving a made-up table in its
-place; the rest is parsed, and the calls are put into the syntax tree as `MLCall` nodes.
+sqlglot parses CREATE MODEL and DROP MODEL, but only some of the table functions that take a model. So every call
+`ML.NAME(MODEL ..., ...)` is found in the tokens and replaced by a placeholder table, and parsed separately. Then the
+rest is parsed, and `MLCall` nodes replace the placeholders in the syntax tree.
 """
 
 import math
@@ -16,10 +16,9 @@ from sqlglot import Token, TokenType, exp
 from sqlglot.errors import SqlglotError
 
 from local_bigquery.errors import invalid_query
+from local_bigquery.sql import DIALECT
 
-DIALECT = "bigquery"
-
-_MAY_HOLD_ML = re.compile(r"\bML\s*\.|\bMODEL\b", re.IGNORECASE)
+_MAY_CONTAIN_ML = re.compile(r"\bML\s*\.|\bMODEL\b", re.IGNORECASE)
 _PLACEHOLDER = "__ml_call_{}"
 _REFUSED: dict[tuple[str, ...], str] = {
     ("EXPORT", "MODEL"): "EXPORT MODEL is not supported by the local BigQuery ML: a model cannot leave it",
@@ -28,7 +27,7 @@ _REFUSED: dict[tuple[str, ...], str] = {
         "through models.patch (Client.update_model, bq update --model)"
     ),
 }
-_MOST_GENERATED = 1_000_000
+_MAX_GENERATED = 1_000_000
 # https://cloud.google.com/bigquery/docs/manual-preprocessing
 _PREPROCESSING = {
     "BAG_OF_WORDS",
@@ -54,14 +53,14 @@ _CLOSING = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
 
 
 class MLCall(exp.Expression):
-    """A table function that takes a model, in the place of a table's name.
+    """A call of a table function that takes a model; it replaces the name in a table reference.
 
-    `this` is the model's path (exp.Table), `function` the name in capitals, `source` the input (exp.Query, or None),
-    `thresholds` the array of thresholds that ML.ROC_CURVE takes (or None), `settings` the trailing STRUCT (exp.Struct,
+    `this` is the model's path (exp.Table), `function` the name in capitals without `ML.`, `source` the input (exp.Query
+    or None), `thresholds` the array of thresholds of ML.ROC_CURVE (or None), `settings` the trailing STRUCT (exp.Struct
     or None).
     """
 
-    arg_types = {"this": True, "function": True, "source": False, "thresholds": False, "settings": False}  # noqa: RUF012 -- sqlglot's own declaration
+    arg_types = {"this": True, "function": True, "source": False, "thresholds": False, "settings": False}  # noqa: RUF012  as sqlglot declares it
 
 
 @dataclass(frozen=True)
@@ -77,15 +76,26 @@ class ModelPath:
 
     @property
     def sql(self) -> str:
-        """The name as SQL."""
+        """The name as SQL writes it."""
         return f"`{self.project}`.`{self.dataset}`.`{self.model}`"
+
+    @property
+    def rest_path(self) -> str:
+        """The path of the model's resource below `/bigquery/v2/projects/`."""
+        return f"{self.project}/datasets/{self.dataset}/models/{self.model}"
 
 
 @dataclass(frozen=True)
 class CreateModel:
-    """CREATE MODEL: the training query, and the options as plain Python values, names in lower case.
+    """A CREATE MODEL statement.
 
-    `transform` is the select list of the TRANSFORM clause, empty if there is none.
+    Attributes:
+        path: the model's name.
+        query: the training query.
+        options: the values of OPTIONS by their names in lower case.
+        replace: whether it says OR REPLACE.
+        if_not_exists: whether it says IF NOT EXISTS.
+        transform: the select list of the TRANSFORM clause; empty if there is none.
     """
 
     path: exp.Table
@@ -98,7 +108,7 @@ class CreateModel:
 
 @dataclass(frozen=True)
 class DropModel:
-    """DROP MODEL."""
+    """A DROP MODEL statement."""
 
     path: exp.Table
     if_exists: bool
@@ -106,7 +116,7 @@ class DropModel:
 
 @dataclass(frozen=True)
 class OtherStatement:
-    """Any other statement; `tree` may hold MLCall nodes. Without a tree, sqlglot cannot parse the text."""
+    """Any other statement. `tree` may contain MLCall nodes; it is None if sqlglot cannot parse the text."""
 
     text: str
     tree: exp.Expr | None
@@ -115,13 +125,13 @@ class OtherStatement:
 Statement = CreateModel | DropModel | OtherStatement
 
 
-def may_hold_ml(sql: str) -> bool:
-    """Whether a text may hold BigQuery ML, be it in a string; without it, it holds none."""
-    return _MAY_HOLD_ML.search(sql) is not None
+def may_contain_ml(sql: str) -> bool:
+    """Return False if a text certainly contains no BigQuery ML. Strings and comments are not told apart."""
+    return _MAY_CONTAIN_ML.search(sql) is not None
 
 
-def holds_ml(statement: Statement) -> bool:
-    """Whether a statement is one of BigQuery ML, or calls one of its functions."""
+def contains_ml(statement: Statement) -> bool:
+    """Return True if a statement is one of BigQuery ML, or calls one of its functions."""
     if isinstance(statement, OtherStatement):
         return statement.tree is not None and statement.tree.find(MLCall) is not None
     return True
@@ -131,31 +141,32 @@ def parse(sql: str) -> Statement:
     """Return the statement in a text.
 
     Raises:
-        BigQueryError: `invalidQuery`, if it uses BigQuery ML and cannot be parsed.
+        BigQueryError: `invalidQuery` if it uses BigQuery ML and cannot be parsed.
     """
     _refuse_statements(sql)
-    text, calls = _cut_out_calls(sql)
+    text, calls = _extract_calls(sql)
     try:
-        tree = _put_calls(sqlglot.parse_one(text, read=DIALECT), calls)
+        tree = _insert_calls(sqlglot.parse_one(text, read=DIALECT), calls)
     except SqlglotError as error:
         if calls:
             raise invalid_query(f"Syntax error in a statement that uses BigQuery ML: {error}") from error
-        return OtherStatement(sql, None)  # whatever this is, the emulator says what is wrong with it
-    if len(list(tree.find_all(MLCall))) < len(calls):  # sqlglot leaves the body of a procedure as it is
+        return OtherStatement(sql, None)  # the emulator reports the error
+    # sqlglot does not parse the body of a procedure.
+    if len(list(tree.find_all(MLCall))) < len(calls):
         raise invalid_query("BigQuery ML functions inside CREATE PROCEDURE are not supported locally")
     return _statement(sql, tree)
 
 
 def model_path(table: exp.Table, project: str, dataset: str | None) -> ModelPath:
-    """Return the full name for a model's path in SQL.
+    """Return the full name of a model.
 
     Args:
-        table: The path as written.
-        project: The project for a path that names none.
-        dataset: The dataset for a path that names none; None if the job has no default dataset.
+        table: the name as written in SQL.
+        project: the project of a name without one.
+        dataset: the dataset of a name without one; None if the job has no default dataset.
 
     Raises:
-        BigQueryError: `invalidQuery`, if the path names no dataset and there is no default.
+        BigQueryError: `invalidQuery` if the name has no dataset and there is no default.
     """
     dataset = table.db or dataset
     if not dataset:
@@ -163,11 +174,15 @@ def model_path(table: exp.Table, project: str, dataset: str | None) -> ModelPath
     return ModelPath(table.catalog or project, dataset, table.name)
 
 
-def constant(node: exp.Expr, what: str) -> Any:
+def constant(node: exp.Expr, subject: str) -> Any:
     """Return the Python value of a constant: a string, number, bool, None, or a list or tuple of them.
 
+    Args:
+        node: the expression.
+        subject: the name of the constant in messages.
+
     Raises:
-        BigQueryError: `invalidQuery`, naming `what`, if the expression is not a constant.
+        BigQueryError: `invalidQuery` if the expression is not a constant.
     """
     value: Any = None
     match node:
@@ -178,29 +193,30 @@ def constant(node: exp.Expr, what: str) -> Any:
         case exp.Literal():
             value = float(node.this) if re.search(r"[.eE]", node.this) else int(node.this)
         case exp.Neg():
-            value = -constant(node.this, what)
+            value = -constant(node.this, subject)
         case exp.Array():
-            value = [constant(item, what) for item in node.expressions]
+            value = [constant(item, subject) for item in node.expressions]
         case exp.GenerateSeries():
-            bounds = [constant(node.args[key], what) for key in ("start", "end", "step") if node.args.get(key)]
-            value = _generated_array(bounds, what)
+            bounds = [constant(node.args[key], subject) for key in ("start", "end", "step") if node.args.get(key)]
+            value = _generated_array(bounds, subject)
         case exp.Tuple() | exp.Struct():
-            value = tuple(constant(item.unalias(), what) for item in node.expressions)
+            value = tuple(constant(item.unalias(), subject) for item in node.expressions)
         case exp.Paren():
-            value = constant(node.this, what)
+            value = constant(node.this, subject)
         case _:
-            raise invalid_query(f"{what} must be a constant, not {node.sql(DIALECT)}")
+            raise invalid_query(f"{subject} must be a constant, not {node.sql(DIALECT)}")
     return value
 
 
-def _generated_array(bounds: list[Any], what: str) -> list[float]:
-    """Return what GENERATE_ARRAY returns for a start, an end and perhaps a step."""
-    start, end, step = bounds if len(bounds) == 3 else (*bounds, 1)  # noqa: PLR2004 -- start, end and step
+def _generated_array(bounds: list[Any], subject: str) -> list[float]:
+    """Return the result of GENERATE_ARRAY for a start, an end and optionally a step."""
+    start, end, step = bounds if len(bounds) == 3 else (*bounds, 1)  # noqa: PLR2004  start, end and step
     if not all(isinstance(bound, int | float) for bound in (start, end, step)) or step == 0:
-        raise invalid_query(f"{what}: GENERATE_ARRAY takes a start, an end and a step other than 0, all numbers")
-    count = math.floor((end - start) / step + 1e-9) + 1  # 0.4 to 0.6 by 0.01 ends at 0.6, whatever the rounding
-    if count > _MOST_GENERATED:
-        raise invalid_query(f"{what}: GENERATE_ARRAY makes {count} numbers; there can be {_MOST_GENERATED}")
+        raise invalid_query(f"{subject}: GENERATE_ARRAY takes a start, an end and a step other than 0, all numbers")
+    # The tolerance makes 0.4 to 0.6 by 0.01 end at 0.6 in spite of rounding errors.
+    count = math.floor((end - start) / step + 1e-9) + 1
+    if count > _MAX_GENERATED:
+        raise invalid_query(f"{subject}: GENERATE_ARRAY makes {count} numbers; the maximum is {_MAX_GENERATED}")
     return [start + i * step for i in range(count)]
 
 
@@ -213,8 +229,8 @@ def _refuse_statements(sql: str) -> None:
             raise invalid_query(reason)
 
 
-def _cut_out_calls(sql: str) -> tuple[str, list[MLCall]]:
-    """Replace every call by a made-up table, the last in the text first: an inner call comes after its outer one."""
+def _extract_calls(sql: str) -> tuple[str, list[MLCall]]:
+    """Replace every call by a placeholder table, from the last to the first, so that inner calls precede outer ones."""
     calls: list[MLCall] = []
     while True:
         tokens = sqlglot.tokenize(sql, read=DIALECT)
@@ -223,7 +239,7 @@ def _cut_out_calls(sql: str) -> tuple[str, list[MLCall]]:
             return sql, calls
         end, commas = _extent(tokens, start + 3)
         bounds = [start + 3, *commas, end]
-        # From token to token, so that comments around an argument are left out.
+        # The text from the first to the last token of an argument excludes comments around it.
         arguments = [sql[tokens[left + 1].start : tokens[right - 1].end + 1] for left, right in pairwise(bounds)]
         placeholder = _PLACEHOLDER.format(len(calls))
         calls.append(_call(tokens[start + 2].text.upper(), arguments))
@@ -231,13 +247,13 @@ def _cut_out_calls(sql: str) -> tuple[str, list[MLCall]]:
 
 
 def _is_call(tokens: list[Token], start: int) -> bool:
-    """Whether the tokens from `start` on read `ML . NAME ( MODEL`."""
+    """Return True if the tokens from `start` on are `ML . NAME ( MODEL`."""
     head = [token.text.upper() for token in tokens[start : start + 5]]
-    return len(head) == 5 and head[:2] == ["ML", "."] and head[3:] == ["(", "MODEL"]  # noqa: PLR2004 -- five tokens
+    return len(head) == 5 and head[:2] == ["ML", "."] and head[3:] == ["(", "MODEL"]  # noqa: PLR2004  five tokens
 
 
 def _extent(tokens: list[Token], opening: int) -> tuple[int, list[int]]:
-    """Return where the parenthesis at `opening` closes, and the commas that separate its arguments."""
+    """Return the position of the parenthesis that closes `opening`, and of the commas between the arguments."""
     depth = 0
     commas: list[int] = []
     for i in range(opening, len(tokens)):
@@ -253,7 +269,7 @@ def _extent(tokens: list[Token], opening: int) -> tuple[int, list[int]]:
 
 
 def _call(function: str, arguments: list[str]) -> MLCall:
-    """Build the node of a call from the text of its arguments: model, then input, then settings."""
+    """Return the node of a call, from the texts of its arguments: model, input, settings."""
     path = _parse_part(re.sub(r"^\s*MODEL\b", "SELECT * FROM ", arguments[0], flags=re.IGNORECASE), function)
     call = MLCall(this=path.find(exp.Table), function=function)
     node: exp.Expr | None
@@ -286,8 +302,8 @@ def _parse_part(sql: str, function: str) -> exp.Query:
     return tree
 
 
-def _put_calls(tree: exp.Expr, calls: list[MLCall]) -> exp.Expr:
-    """Put the calls where their made-up tables are, also inside the inputs of other calls."""
+def _insert_calls(tree: exp.Expr, calls: list[MLCall]) -> exp.Expr:
+    """Replace the placeholder tables by their calls, also in the inputs of other calls."""
     by_name = {_PLACEHOLDER.format(i): call for i, call in enumerate(calls)}
     pending: list[exp.Expr] = [tree]
     while pending:
@@ -310,7 +326,7 @@ def _statement(sql: str, tree: exp.Expr) -> Statement:
 
 
 def _refuse_preprocessing(tree: exp.Expr | None) -> None:
-    """Refuse the functions that are there in the TRANSFORM clause only."""
+    """Refuse the functions that are supported in the TRANSFORM clause only."""
     for node in tree.find_all(exp.Dot) if tree is not None else ():
         name = node.expression.name.upper()
         if isinstance(node.expression, exp.Anonymous) and node.this.name.upper() == "ML" and name in _PREPROCESSING:

@@ -1,12 +1,13 @@
-"""Turns columns into a matrix of numbers as BigQuery ML's automatic preprocessing does.
+"""Encodes columns as a matrix of numbers, like BigQuery ML's automatic preprocessing.
 
-First columns become features: a STRUCT is expanded into its fields, a TIMESTAMP into its components. Then each feature
-is encoded by its type. NULL is the mean of a number and a category of its own; a category not seen in training adds
-nothing to a prediction.
+First, columns are expanded into features: a STRUCT into its fields, a TIMESTAMP into its components. Then each feature
+is encoded according to its type. NULL counts as the mean of a numeric feature, and as a category of its own of any
+other. A category that training has not seen adds nothing to a prediction.
 https://cloud.google.com/bigquery/docs/auto-preprocessing
 https://cloud.google.com/bigquery/docs/input-feature-types
 """
 
+import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -19,7 +20,8 @@ from scipy import sparse
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.features.training_data import find_column
 
-Matrix = Any  # numpy array or scipy sparse array of float64, (rows, encoded columns); scikit-learn takes either
+# A numpy array or a scipy sparse array of float64, (rows, encoded columns). scikit-learn takes both.
+Matrix = Any
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 ONE_HOT = "ONE_HOT_ENCODING"
@@ -27,25 +29,25 @@ DUMMY = "DUMMY_ENCODING"
 LABEL = "LABEL_ENCODING"
 TARGET = "TARGET_ENCODING"
 
-NULL_CATEGORY = "_null_filler"  # what BigQuery ML calls the category of NULL
+NULL_CATEGORY = "_null_filler"  # BigQuery ML's name for the category of NULL
 
 
 class Encoding(Protocol):
-    """How the values of a feature become numbers; `width` is how many columns they take in the matrix."""
+    """The encoding of one feature."""
 
     @property
     def width(self) -> int:
-        """The number of columns."""
+        """The number of columns in the matrix."""
 
     def encode(self, name: str, column: pa.ChunkedArray) -> Matrix:
-        """Return the matrix of one feature, (rows, width); `name` is for messages."""
+        """Return the matrix of the feature, (rows, width); `name` is its name for messages."""
 
 
 @dataclass(frozen=True)
 class NumericEncoding:
-    """Numbers less their mean over the training rows, divided by a scale; NULL counts as the mean.
+    """Standardised numbers, or the numbers themselves if `standardize` is False; NULL counts as the mean.
 
-    `mean` and `deviation` are those of the training rows. Numbers that are not standardised keep their value.
+    `mean` and `deviation` (of the population) are those of the training rows.
     """
 
     mean: float
@@ -55,12 +57,12 @@ class NumericEncoding:
 
     @property
     def offset(self) -> float:
-        """What is subtracted from a number."""
+        """The number that is subtracted."""
         return self.mean if self.standardize else 0.0
 
     @property
     def scale(self) -> float:
-        """What a number is divided by."""
+        """The number that the difference is divided by."""
         return (self.deviation or 1.0) if self.standardize else 1.0
 
     def encode(self, name: str, column: pa.ChunkedArray) -> Matrix:
@@ -73,7 +75,7 @@ class NumericEncoding:
 class OneHotEncoding:
     """A 1 in the column of the category; the last column is for NULL.
 
-    The column of `dropped`, a position, stays 0 (dummy encoding).
+    `dropped` is the position of a category whose column stays 0 (dummy encoding).
     """
 
     categories: pa.Array
@@ -81,7 +83,7 @@ class OneHotEncoding:
 
     @property
     def width(self) -> int:
-        """A column for each category, and one for NULL."""
+        """One column for each category, and one for NULL."""
         return len(self.categories) + 1
 
     def encode(self, name: str, column: pa.ChunkedArray) -> Matrix:
@@ -94,7 +96,7 @@ class OneHotEncoding:
 
 @dataclass(frozen=True)
 class LabelEncoding:
-    """The position of the category from 1 on; 0 for NULL and for a category that was not seen in training."""
+    """The position of the category from 1 on; 0 for NULL and for a category that training has not seen."""
 
     categories: pa.Array
     width: int = 1
@@ -108,9 +110,9 @@ class LabelEncoding:
 
 @dataclass(frozen=True)
 class TargetEncoding:
-    """The mean of the target over the training rows of the category; over all rows for one that was not seen.
+    """The mean of the target over the training rows of the category; over all rows for an unknown category.
 
-    `means` is (categories + 2, targets): those of the categories, of NULL, and of all rows.
+    `means` has the means of the categories, of NULL and of all rows, (categories + 2, targets).
     """
 
     categories: pa.Array
@@ -118,7 +120,7 @@ class TargetEncoding:
 
     @property
     def width(self) -> int:
-        """A column for each target."""
+        """One column for each target."""
         return int(self.means.shape[1])
 
     def encode(self, name: str, column: pa.ChunkedArray) -> Matrix:
@@ -128,13 +130,13 @@ class TargetEncoding:
 
 @dataclass(frozen=True)
 class MultiHotEncoding:
-    """ARRAY of categories: a 1 in the column of each element; the last column is for elements that are NULL."""
+    """A 1 in the column of each element of an ARRAY of categories; the last column is for NULL elements."""
 
     categories: pa.Array
 
     @property
     def width(self) -> int:
-        """A column for each category, and one for NULL."""
+        """One column for each category, and one for NULL."""
         return len(self.categories) + 1
 
     def encode(self, name: str, column: pa.ChunkedArray) -> Matrix:
@@ -143,13 +145,13 @@ class MultiHotEncoding:
         codes = _codes(name, elements, self.categories)
         known = np.asarray(codes.is_valid())
         matrix = _ones(rows[known], codes.drop_null().to_numpy(), (len(column), self.width))
-        matrix.data[:] = 1.0  # an element that occurs twice counts once
+        matrix.data[:] = 1.0  # repeated elements count once
         return matrix
 
 
 @dataclass(frozen=True)
 class VectorEncoding:
-    """ARRAY of numbers, each array of the same length: the numbers as they are."""
+    """The elements of an ARRAY of numbers, unchanged. All arrays have the same length."""
 
     width: int
 
@@ -169,9 +171,9 @@ class VectorEncoding:
 
 @dataclass(frozen=True)
 class SparseVectorEncoding:
-    """ARRAY of STRUCT(position from 0 on, number): the numbers at their positions, as they are.
+    """The numbers of an ARRAY of STRUCT(position from 0 on, number), unchanged, at their positions.
 
-    Positions past those of the training rows add nothing.
+    Positions beyond those of the training rows are ignored.
     """
 
     width: int
@@ -191,11 +193,11 @@ class Feature:
     """An input of a model after expansion.
 
     Attributes:
-        name: What BigQuery ML calls it: `column`, `column_field` or `_TS_DOW_column`.
-        column: The column that it comes from.
-        field: The field of a STRUCT that it comes from, or None.
-        component: The component of a TIMESTAMP that it is, a key of `TIMESTAMP_COMPONENTS`, or None.
-        encoding: How its values become numbers.
+        name: BigQuery ML's name for it: `column`, `column_field` or a name such as `_TS_DOW_column`.
+        column: its column.
+        field: its field of a STRUCT, or None.
+        component: its component of a TIMESTAMP, a key of `TIMESTAMP_COMPONENTS`, or None.
+        encoding: its encoding.
     """
 
     name: str
@@ -208,7 +210,7 @@ class Feature:
         """Return the matrix of this feature, (rows, width).
 
         Raises:
-            BigQueryError: `invalidQuery`, naming the column, if it is missing or of another type than in training.
+            BigQueryError: `invalidQuery` if the column is missing or has another type than in training.
         """
         return self.encoding.encode(self.name, _values(rows, self.column, self.field, self.component))
 
@@ -232,19 +234,19 @@ class FeatureEncoder:
         """Learn means, deviations and categories from the training rows.
 
         Args:
-            rows: The training rows.
-            names: The feature columns.
-            standardize: Whether numbers are standardised.
-            categories: How categories become numbers: `ONE_HOT`, `DUMMY`, `LABEL` or `TARGET`.
-            target: What `TARGET` takes the means of, (rows, targets).
+            rows: the training rows.
+            names: the feature columns.
+            standardize: whether numbers are standardised.
+            categories: the encoding of categories: `ONE_HOT`, `DUMMY`, `LABEL` or `TARGET`.
+            target: the numbers whose means `TARGET` uses, (rows, targets).
 
         Raises:
-            BigQueryError: `invalidQuery`, naming the column, if its type cannot be a feature.
+            BigQueryError: `invalidQuery` if the type of a column cannot be a feature.
         """
         features = []
         for name, column, field, component in _expanded(rows, names):
             values = _values(rows, column, field, component)
-            if component:  # one of a TIMESTAMP's that is a number, but means a category
+            if component:  # a number that stands for a category, such as the day of the week
                 encoding = _fit_categories(name, values, categories, target)
             else:
                 encoding = _fit(name, values, categories, target, standardize=standardize)
@@ -252,10 +254,10 @@ class FeatureEncoder:
         return cls(tuple(features))
 
     def encode(self, rows: pa.Table) -> Matrix:
-        """Return the matrix for a table that has the feature columns, in any order and among others.
+        """Return the matrix of a table that has the feature columns; their order and other columns do not matter.
 
         Raises:
-            BigQueryError: `invalidQuery`, naming the column, if one is missing or of another type.
+            BigQueryError: `invalidQuery` if a column is missing or has another type than in training.
         """
         blocks = [feature.encode(rows) for feature in self.features]
         if any(sparse.issparse(block) for block in blocks):
@@ -263,7 +265,7 @@ class FeatureEncoder:
         return np.hstack(blocks)
 
     def spans(self) -> Iterator[tuple[Feature, slice]]:
-        """Yield every feature with the columns that it takes in the matrix."""
+        """Yield every feature with its columns in the matrix."""
         start = 0
         for feature in self.features:
             yield feature, slice(start, start + feature.encoding.width)
@@ -271,18 +273,41 @@ class FeatureEncoder:
 
 
 def is_numeric(column_type: pa.DataType) -> bool:
-    """Whether BigQuery ML treats a column of this type as numbers."""
+    """Return True if BigQuery ML treats a column of this Arrow type as numbers."""
     return bool(
         pa.types.is_integer(column_type) or pa.types.is_floating(column_type) or pa.types.is_decimal(column_type)
     )
 
 
 def as_float64(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return numbers as FLOAT64; whole numbers past 2^53 are rounded, which Arrow by itself refuses."""
+    """Return numbers as FLOAT64. Whole numbers beyond 2^53 are rounded, which Arrow refuses by default."""
     return column.cast(pa.float64(), safe=False)
 
 
-# What a TIMESTAMP is expanded into, by the prefix of the feature's name; the first is a number, the others categories.
+def dense(matrix: Matrix) -> Numbers:
+    """Return a matrix as a numpy array."""
+    return np.asarray(matrix.toarray() if sparse.issparse(matrix) else matrix)
+
+
+def category_names(encoding: Encoding) -> Iterator[tuple[int, str]]:
+    """Yield position and BigQuery ML's name of every column that encodes a feature which is not a number.
+
+    The name is the category, or the position in an array of numbers.
+    """
+    if isinstance(encoding, OneHotEncoding | MultiHotEncoding):
+        yield from enumerate([*_category_texts(encoding.categories), NULL_CATEGORY])
+    else:
+        yield from ((position, str(position)) for position in range(encoding.width))
+
+
+def _category_texts(categories: pa.Array) -> list[str]:
+    if pa.types.is_binary(categories.type):  # BigQuery writes BYTES as base64
+        return [base64.b64encode(value).decode() for value in categories.to_pylist()]
+    texts: list[str] = categories.cast(pa.string()).to_pylist()
+    return texts
+
+
+# The components of a TIMESTAMP by the prefix of the feature's name. The first is a number, the others are categories.
 # https://cloud.google.com/bigquery/docs/auto-preprocessing#timestamp-transform
 TIMESTAMP_COMPONENTS: dict[str, Callable[[pa.ChunkedArray], pa.ChunkedArray]] = {
     "": lambda column: pc.floor(pc.divide(as_float64(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())), 1e6)),
@@ -348,7 +373,7 @@ def _fit(name: str, column: pa.ChunkedArray, categories: str, target: Numbers | 
     column_type = column.type
     if is_numeric(column_type):
         present = _numbers(name, column.drop_null(), null_as=0.0)
-        with np.errstate(over="ignore", invalid="ignore"):  # told from the results
+        with np.errstate(over="ignore", invalid="ignore"):  # the results are checked below
             mean = float(present.mean()) if len(present) else 0.0
             deviation = float(_numbers(name, column, null_as=mean if np.isfinite(mean) else 0.0).std())
         if not (np.isfinite(mean) and np.isfinite(deviation)):
@@ -387,13 +412,13 @@ def _fit_array(name: str, column: pa.ChunkedArray) -> Encoding:
 
 
 def _categories(column: pa.ChunkedArray) -> pa.Array:
-    """Return the distinct values without NULL, sorted."""
+    """Return the distinct values without NULL in ascending order."""
     values = pc.unique(column).drop_null()
     return values.take(pc.sort_indices(values))
 
 
 def _means(codes: Any, count: int, target: Numbers) -> Numbers:
-    """Return the means of the target by code, (count, targets), and over all rows in the last row."""
+    """Return the means of the target by code, and over all rows in the last row, (count + 1, targets)."""
     sizes = np.bincount(codes, minlength=count)[:, np.newaxis]
     sums = np.column_stack([np.bincount(codes, values, minlength=count) for values in target.T])
     overall = target.mean(axis=0)
@@ -405,7 +430,7 @@ def _most_frequent(name: str, column: pa.ChunkedArray, categories: pa.Array) -> 
 
 
 def _codes(name: str, column: pa.ChunkedArray, categories: pa.Array) -> pa.Array:
-    """Return the position of each value in `categories`; their number for NULL, and NULL for an unknown value."""
+    """Return the position of each value in `categories`: `len(categories)` for NULL, NULL for an unknown value."""
     try:
         column = column.cast(categories.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -417,7 +442,7 @@ def _codes(name: str, column: pa.ChunkedArray, categories: pa.Array) -> pa.Array
 
 
 def _elements(name: str, column: pa.ChunkedArray) -> tuple[np.ndarray[Any, np.dtype[np.int64]], pa.ChunkedArray]:
-    """Return the elements of all arrays, and the number of the row that each belongs to."""
+    """Return the row number of each element of the arrays, and the elements."""
     if not pa.types.is_list(column.type):
         raise invalid_query(f"Feature column {name!r} is {column.type}, but was an array in training")
     return pc.list_parent_indices(column).to_numpy(), pc.list_flatten(column)
@@ -426,7 +451,7 @@ def _elements(name: str, column: pa.ChunkedArray) -> tuple[np.ndarray[Any, np.dt
 def _entries(
     name: str, column: pa.ChunkedArray
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]], Numbers]:
-    """Return row, position and number of every entry of sparse vectors."""
+    """Return the row, the position and the number of every entry of sparse vectors."""
     rows, entries = _elements(name, column)
     if not _is_sparse_entry(entries.type):
         raise invalid_query(f"Feature column {name!r} is {column.type}, but was a sparse vector in training")
@@ -437,7 +462,7 @@ def _entries(
 
 
 def _ones(rows: Any, columns: Any, shape: tuple[int, int]) -> Any:
-    # 32 bits: scikit-learn takes no wider index
+    # scikit-learn accepts only indices of 32 bits.
     indices = (rows.astype(np.int32), columns.astype(np.int32))
     return sparse.csr_array((np.ones(len(columns)), indices), shape=shape)
 
@@ -461,7 +486,7 @@ def _is_categorical(column_type: pa.DataType) -> bool:
 
 
 def _is_sparse_entry(element_type: pa.DataType) -> bool:
-    if not pa.types.is_struct(element_type) or element_type.num_fields != 2:  # noqa: PLR2004 -- position and number
+    if not pa.types.is_struct(element_type) or element_type.num_fields != 2:  # noqa: PLR2004  position and number
         return False
     return pa.types.is_integer(element_type.field(0).type) and is_numeric(element_type.field(1).type)
 

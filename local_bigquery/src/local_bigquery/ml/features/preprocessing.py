@@ -1,8 +1,8 @@
 """The preprocessing functions of the TRANSFORM clause, such as ML.STANDARD_SCALER, on Arrow columns.
 
-Each is a factory that checks its constant arguments and the training column, learns what is to be learned, and returns
-the function to apply to columns of the same type from then on. Quantiles are the smallest values that enough values do
-not exceed, as in BigQuery's APPROX_QUANTILES, but exact.
+Each function checks its constant arguments and the training column, learns its parameters from that column, and returns
+a transformer for columns of the same type. Quantiles are existing values, as with APPROX_QUANTILES of BigQuery, but
+exact.
 https://cloud.google.com/bigquery/docs/manual-preprocessing
 """
 
@@ -23,11 +23,11 @@ from local_bigquery.ml.options import Reader, boolean, one_of, whole_number
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
-_MOST_CROSSED = 10
+_MAX_CROSSED = 10
 
 
 class Transformer(Protocol):
-    """A function that knows all it needs, to be applied to a column."""
+    """A preprocessing function with its learned parameters."""
 
     def apply(self, column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
         """Return the value for every row."""
@@ -35,7 +35,7 @@ class Transformer(Protocol):
 
 @dataclass(frozen=True)
 class Scaler:
-    """`(x - offset) / scale`, kept within `lowest` and `highest`."""
+    """`(x - offset) / scale`, clipped to the range from `lowest` to `highest`."""
 
     function: str
     offset: float
@@ -54,7 +54,7 @@ class Scaler:
 
 @dataclass(frozen=True)
 class Bucketizer:
-    """The name of the interval that a number lies in."""
+    """The name of the bucket of a number. `names` has one name more than there are splits."""
 
     function: str
     splits: tuple[float, ...]
@@ -69,7 +69,7 @@ class Bucketizer:
 
 @dataclass(frozen=True)
 class Imputer:
-    """A value in the place of NULL."""
+    """A replacement of NULL."""
 
     function: str
     value: pa.Scalar
@@ -82,7 +82,7 @@ class Imputer:
 
 @dataclass(frozen=True)
 class LabelEncoder:
-    """The position of a string in a vocabulary from 1 on; 0 for NULL and for strings that are not in it."""
+    """The position of a string in a vocabulary from 1 on; 0 for NULL and for strings not in the vocabulary."""
 
     function: str
     vocabulary: pa.Array
@@ -95,13 +95,13 @@ class LabelEncoder:
 
 @dataclass(frozen=True)
 class OneHotEncoder:
-    """The position as of a LabelEncoder, with 1.0, or with 0.0 for the category that is `dropped`."""
+    """The position of a `LabelEncoder` with the value 1.0, or 0.0 for the position `dropped`."""
 
     labels: LabelEncoder
     dropped: int | None
 
     def apply(self, column: pa.ChunkedArray) -> pa.Array:
-        """Return ARRAY<STRUCT<index INT64, value FLOAT64>> of one element."""
+        """Return ARRAY<STRUCT<index INT64, value FLOAT64>> with one element."""
         index = pa.chunked_array(self.labels.apply(column)).combine_chunks()
         value = np.ones(len(index))
         if self.dropped is not None:
@@ -112,12 +112,12 @@ class OneHotEncoder:
 
 @dataclass(frozen=True)
 class FeatureCross:
-    """Every combination of up to `degree` fields of a STRUCT, their strings joined by `_`."""
+    """All combinations of 2 to `degree` fields of a STRUCT, their strings joined by `_`."""
 
     degree: int
 
     def apply(self, column: pa.ChunkedArray) -> pa.Array:
-        """Return STRUCT<STRING>, with a field `a_b` for the fields a and b; NULL where one of the two is."""
+        """Return a STRUCT with a STRING field `a_b` for the fields a and b, which is NULL if a or b is NULL."""
         _check_crossed(column.type)
         names = [field.name for field in column.type]
         values = {name: pc.struct_field(column, name).combine_chunks() for name in names}
@@ -134,10 +134,10 @@ class Function:
     """A preprocessing function.
 
     Attributes:
-        analytic: Whether it learns from all rows, and is written with OVER().
-        learn: Makes the transformer from the training column and the constant arguments.
-        required: How many constant arguments it must have.
-        optional: How many more it may have.
+        analytic: whether it learns from all rows and is written with OVER().
+        learn: returns the transformer for the function's name, the training column and the constant arguments.
+        required: the number of constant arguments that it requires.
+        optional: the number of further constant arguments that it accepts.
     """
 
     analytic: bool
@@ -147,15 +147,15 @@ class Function:
 
 
 def learn(name: str, column: pa.ChunkedArray, arguments: Sequence[Any]) -> Transformer:
-    """Return the transformer for a function of `FUNCTIONS`.
+    """Return the transformer of a function.
 
     Args:
-        name: The function's name in capitals, without `ML.`.
-        column: The first argument for all training rows.
-        arguments: The other arguments, constants.
+        name: the name of the function without `ML.`, a key of `FUNCTIONS`.
+        column: the first argument for all training rows.
+        arguments: the other arguments, which are constants.
 
     Raises:
-        BigQueryError: `invalidQuery`, naming the function, if an argument is missing, too many or wrong.
+        BigQueryError: `invalidQuery`, naming the function, if an argument is missing, superfluous or invalid.
     """
     function = FUNCTIONS[name]
     if not function.required <= len(arguments) <= function.required + function.optional:
@@ -185,11 +185,11 @@ def _robust_scaler(
     function: str,
     column: pa.ChunkedArray,
     between: Any = (25, 75),
-    center: Any = True,  # noqa: FBT002 -- arguments come as SQL has them, by position
-    scale: Any = True,  # noqa: FBT002 -- as above
+    center: Any = True,  # noqa: FBT002  arguments are positional in SQL
+    scale: Any = True,  # noqa: FBT002  as above
 ) -> Transformer:
     bounds = [_read(function, "quantile_range", whole_number(at_least=1), bound) for bound in _items(between)]
-    if len(bounds) != 2 or not bounds[0] < bounds[1] < 100:  # noqa: PLR2004 -- a lower and an upper percentage
+    if len(bounds) != 2 or not bounds[0] < bounds[1] < 100:  # noqa: PLR2004  a lower and an upper percentage
         raise invalid_query(f"{function}: quantile_range must be [lower, upper] with 0 < lower < upper < 100")
     low, median, high = _quantiles(_present(function, column), [bounds[0] / 100, 0.5, bounds[1] / 100])
     offset = median if _read(function, "with_median", boolean, center) else 0.0
@@ -201,7 +201,7 @@ def _bucketize(
     function: str,
     column: pa.ChunkedArray,
     points: Any,
-    exclude: Any = False,  # noqa: FBT002 -- as above
+    exclude: Any = False,  # noqa: FBT002  as above
     output_format: Any = "bucket_names",
 ) -> Transformer:
     _numbers(function, column)
@@ -265,7 +265,7 @@ def _label_encoder(
 ) -> LabelEncoder:
     _check_string(function, column.type)
     top_k = _read(function, "top_k", whole_number(at_least=1), top_k)
-    if top_k >= 1_000_000:  # noqa: PLR2004 -- as documented
+    if top_k >= 1_000_000:  # noqa: PLR2004  as documented
         raise invalid_query(f"{function}: top_k must be less than 1,000,000")
     threshold = _read(function, "frequency_threshold", whole_number(at_least=0), frequency_threshold)
     values, counts = _by_frequency(column)
@@ -291,7 +291,7 @@ def _one_hot_encoder(
 def _feature_cross(function: str, column: pa.ChunkedArray, degree: Any = 2) -> Transformer:
     _check_crossed(column.type)
     degree = _read(function, "degree", whole_number(at_least=2), degree)
-    if degree > 4:  # noqa: PLR2004 -- as documented
+    if degree > 4:  # noqa: PLR2004  as documented
         raise invalid_query(f"{function}: degree must be 2, 3 or 4, not {degree}")
     return FeatureCross(degree)
 
@@ -317,7 +317,7 @@ def _numbers(function: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _present(function: str, column: pa.ChunkedArray) -> Numbers:
-    """Return the numbers that are not NULL, sorted, so that nothing depends on the order of the rows."""
+    """Return the numbers that are not NULL, sorted, so that results do not depend on the order of the rows."""
     numbers: Numbers = np.sort(_numbers(function, column).drop_null().to_numpy())
     if not np.isfinite(numbers).all():
         raise invalid_query(f"{function} cannot learn from NaN or infinity")
@@ -325,7 +325,7 @@ def _present(function: str, column: pa.ChunkedArray) -> Numbers:
 
 
 def _quantiles(numbers: Numbers, fractions: Sequence[float]) -> list[float]:
-    """Return a quantile of sorted numbers for each fraction; 0 if there are no numbers."""
+    """Return the quantile of sorted numbers for each fraction; 0 if there are no numbers."""
     if not len(numbers) or not fractions:
         return [0.0 for _ in fractions]
     return [float(value) for value in np.quantile(numbers, fractions, method="inverted_cdf")]
@@ -346,9 +346,9 @@ def _check_string(function: str, column_type: pa.DataType) -> None:
 def _check_crossed(column_type: pa.DataType) -> None:
     fields = list(column_type) if pa.types.is_struct(column_type) else []
     names = [field.name for field in fields]
-    if not 1 < len(fields) <= _MOST_CROSSED or "" in names or len(set(names)) < len(names):
+    if not 1 < len(fields) <= _MAX_CROSSED or "" in names or len(set(names)) < len(names):
         raise invalid_query(
-            f"ML.FEATURE_CROSS needs a STRUCT with 2 to {_MOST_CROSSED} fields, each with a name of its own"
+            f"ML.FEATURE_CROSS needs a STRUCT with 2 to {_MAX_CROSSED} fields, each with a name of its own"
         )
     for field in fields:
         if not pa.types.is_string(field.type):

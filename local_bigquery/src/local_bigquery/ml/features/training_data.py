@@ -1,4 +1,4 @@
-"""From the rows of a training query to what is trained and evaluated on: the label, the order, the split."""
+"""Training data: the label, the order of the rows, and the split into training and evaluation rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SPLIT_OPTIONS = (
     Option("data_split_col", string),
 )
 
-# AUTO_SPLIT as documented: no split below 500 rows, then 20 % up to 50,000 rows, then 10,000 rows.
+# AUTO_SPLIT holds out no rows below 500 rows, 20 % of the rows up to 50,000 rows, and 10,000 rows above.
 # https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-create-glm#data_split_method
 _AUTO_NO_SPLIT_BELOW = 500
 _AUTO_FRACTION = 0.2
@@ -31,7 +31,14 @@ _SPLIT_SEED = 20_180_725
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Rows to train on and rows held out (none, if there was no split), and which columns are what."""
+    """Rows to train on and rows to evaluate on.
+
+    Attributes:
+        label: the name of the label column.
+        features: the names of the feature columns.
+        training: the rows to train on.
+        evaluation: the rows held out for evaluation; no rows if there is no split.
+    """
 
     label: str
     features: tuple[str, ...]
@@ -40,19 +47,22 @@ class TrainingData:
 
 
 def find_column(table: pa.Table, name: str) -> str | None:
-    """Return the column's name as the table spells it, or None: BigQuery ignores the case of column names."""
+    """Return the name of a column as the table spells it, or None. BigQuery ignores the case of column names."""
     return next((column for column in table.column_names if column.lower() == name.lower()), None)
 
 
 def prepare(rows: pa.Table, options: Mapping[str, Any]) -> TrainingData:
-    """Find the label, put the rows into an order of their own, and split off what is held out for evaluation.
+    """Find the label, sort the rows, and split them.
 
-    Because rows are sorted by all their columns first, a model does not depend on the order in which a query happens
-    to return them.
+    Sorting by all columns makes the model independent of the order in which the query returns its rows.
+
+    Args:
+        rows: the result of the training query.
+        options: the options of CREATE MODEL, including `SPLIT_OPTIONS`.
 
     Raises:
-        BigQueryError: `invalidQuery`, if there are no rows, the label is missing or NULL, no column is left as a
-            feature, or the split cannot be made.
+        BigQueryError: `invalidQuery` if there are no rows, the label is missing or NULL, there is no feature column, or
+            the options of the split are invalid.
     """
     label = _label_column(rows, options["input_label_cols"])
     if rows.num_rows == 0:
@@ -103,7 +113,7 @@ def _split_column(rows: pa.Table, options: Mapping[str, Any]) -> str | None:
 
 
 def ordered(rows: pa.Table) -> pa.Table:
-    """Return the rows sorted by all columns; DuckDB, unlike Arrow, also sorts arrays and structs."""
+    """Return the rows sorted by all columns. DuckDB sorts them because Arrow cannot sort arrays and structs."""
     columns = [f"c{number}" for number in range(rows.num_columns)]
     numbered = rows.rename_columns(columns).append_column("row_number", pa.array(np.arange(rows.num_rows)))
     with duckdb.connect() as connection:
@@ -115,7 +125,7 @@ def ordered(rows: pa.Table) -> pa.Table:
 def _held_out(
     rows: pa.Table, split_column: str | None, options: Mapping[str, Any]
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return a mask of the rows that are held out for evaluation."""
+    """Return the mask of the rows to hold out for evaluation."""
     count = rows.num_rows
     mask = np.zeros(count, dtype=np.bool_)
     method, fraction = options["data_split_method"], options["data_split_eval_fraction"]
@@ -138,7 +148,10 @@ def _held_out(
 
 
 def _last(column: pa.ChunkedArray, fraction: float) -> pa.ChunkedArray:
-    """Return a mask of the rows whose value is not below that of the first row to be held out; NULL counts as last."""
+    """Return the mask of a fraction of the rows with the greatest values, and of all rows equal to the least of them.
+
+    NULL counts as the greatest value.
+    """
     kept = len(column) - round(len(column) * fraction)
     if kept == len(column):
         return pc.is_null(column)

@@ -1,9 +1,9 @@
-"""The TRANSFORM clause: how the columns of a query become those that a model is trained on.
+"""The TRANSFORM clause, which turns the columns of the training query into the columns that a model is trained on.
 
-A clause is a list of columns, each an expression over the columns of the training query that may hold preprocessing
-functions (`preprocessing.py`). It is taken apart into steps: SQL expressions over the columns that are there, which
-the emulator computes; then preprocessing functions of those, on Arrow columns, whose results the next step may use. One
-step is enough unless a preprocessing function stands inside a SQL expression.
+A clause is a list of expressions over the columns of the training query. They may contain preprocessing functions
+(`preprocessing.py`). The clause is split into steps. In each step the emulator computes SQL expressions over the
+existing columns; then preprocessing functions compute further columns from them, as Arrow columns. The next step can
+use all of these columns. There is only one step unless a preprocessing function is part of a SQL expression.
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-create#transform
 """
 
@@ -16,12 +16,13 @@ from sqlglot import exp
 
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.features.preprocessing import FUNCTIONS, Transformer, learn
+from local_bigquery.sql import DIALECT
 
-Columns = Mapping[str, Sequence[str]]  # the columns of a table in order, each with the names of its fields if a STRUCT
+# The columns of a table in order, with the names of their fields (none if a column is no STRUCT).
+Columns = Mapping[str, Sequence[str]]
 
-_DIALECT = "bigquery"
 _PREFIX = "ml_transform_"
-_NAMESPACES = {"ML", "NET", "SAFE", "KEYS", "AEAD", "HLL_COUNT"}  # what may stand before a function that is no UDF
+_NAMESPACES = {"ML", "NET", "SAFE", "KEYS", "AEAD", "HLL_COUNT"}  # prefixes of functions that are not user-defined
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Call:
     """A call of a preprocessing function.
 
     Attributes:
-        result: The name of the column that takes the result.
-        function: The function's name in capitals, without `ML.`.
-        columns: The columns that are its first argument, by the field of a STRUCT that each is; a single column, if the
-            field is "".
-        arguments: The SQL of its other arguments, which are constants.
+        result: the name of the column with the result.
+        function: the name of the function in capitals without `ML.`.
+        columns: the columns of its first argument. If that is a STRUCT, they are the fields by name; otherwise there is
+            one column, with the name "".
+        arguments: the SQL of its other arguments, which are constants.
     """
 
     result: str
@@ -51,31 +52,39 @@ class Call:
 
 @dataclass(frozen=True)
 class Step:
-    """SQL expressions by the name of the column that takes the result, and calls that come after them."""
+    """A step of a clause.
+
+    Attributes:
+        expressions: SQL expressions by the name of the column with the result.
+        calls: calls of preprocessing functions, which use these columns.
+    """
 
     expressions: dict[str, str] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
 
     def apply(self, rows: pa.Table, transformers: Mapping[str, Transformer]) -> pa.Table:
-        """Append the results of the calls to rows that have those of the expressions.
+        """Return rows with the results of the calls appended.
 
         Args:
-            rows: The rows.
-            transformers: What has been learned, by the name of the result.
+            rows: the rows, with the results of the expressions.
+            transformers: the transformers by the names of the results.
         """
         for call in self.calls:
             rows = rows.append_column(call.result, pa.chunked_array(transformers[call.result].apply(call.input(rows))))
         return rows
 
     def learn(self, rows: pa.Table, constants: Mapping[str, Any]) -> tuple[pa.Table, dict[str, Transformer]]:
-        """Learn what the calls have to learn; return also what `apply` does.
+        """Learn the parameters of the calls from the training rows.
 
         Args:
-            rows: The training rows, with the results of the expressions.
-            constants: The values of the arguments of all calls by their SQL.
+            rows: the training rows, with the results of the expressions.
+            constants: the values of constant arguments by their SQL.
+
+        Returns:
+            The rows with the results of the calls appended, and the transformers by the names of the results.
 
         Raises:
-            BigQueryError: `invalidQuery`, naming the function, if an argument does not fit.
+            BigQueryError: `invalidQuery`, naming the function, if an argument is invalid.
         """
         transformers: dict[str, Transformer] = {}
         for call in self.calls:
@@ -90,12 +99,12 @@ class Transform:
     """A TRANSFORM clause.
 
     Attributes:
-        steps: The steps, in order.
-        outputs: The column that holds each output column when all steps are done, by the name of the latter.
-        expressions: The SQL of each output column as written, by its name.
-        inputs: The columns of the training query that an output column is made from, by its name.
-        kept: The output columns that are no features; an input may lack them.
-        transformers: What the calls have learned, by the name of their results.
+        steps: the steps in order.
+        outputs: the column with the values of each output column after all steps, by the name of the output column.
+        expressions: the SQL of each output column as written, by its name.
+        inputs: the columns of the training query that each output column uses, by its name.
+        kept: the output columns that are no features, such as the label; an input may lack them.
+        transformers: the learned transformers by the names of the results; empty before training.
     """
 
     steps: tuple[Step, ...]
@@ -107,17 +116,17 @@ class Transform:
 
     @classmethod
     def parse(cls, select_list: Sequence[exp.Expr], columns: Columns, kept: Sequence[str]) -> Self:
-        """Take a clause apart.
+        """Return a clause that has not learned yet.
 
         Args:
-            select_list: What stands in the parentheses.
-            columns: The columns of the training query.
-            kept: The columns that are no features, such as the label: they must be passed on as they are.
+            select_list: the expressions in the parentheses.
+            columns: the columns of the training query.
+            kept: the columns that are no features, such as the label. The clause must pass them on unchanged.
 
         Raises:
-            BigQueryError: `invalidQuery`, naming what is not allowed in the clause.
+            BigQueryError: `invalidQuery` if the clause contains something that is not allowed in it.
         """
-        builder = _Builder()
+        builder = _StepBuilder()
         outputs: dict[str, str] = {}
         expressions: dict[str, str] = {}
         inputs: dict[str, tuple[str, ...]] = {}
@@ -128,8 +137,8 @@ class Transform:
             _check(expression)
             used = [column.parts[0].name.lower() for column in expression.find_all(exp.Column)]
             inputs[name] = tuple(dict.fromkeys(names[column] for column in used if column in names))
-            expressions[name] = expression.sql(_DIALECT)
-            outputs[name] = builder.place(expression.copy())[0]
+            expressions[name] = expression.sql(DIALECT)
+            outputs[name] = builder.add(expression.copy())[0]
         for name in kept:
             written = {output.lower(): sql.strip("`").lower() for output, sql in expressions.items()}
             if name.lower() in names and written.get(name.lower()) != name.lower():
@@ -141,71 +150,71 @@ class Transform:
 
     @property
     def constants(self) -> set[str]:
-        """The SQL of all constant arguments."""
+        """The SQL of all constant arguments of calls."""
         return {argument for step in self.steps for call in step.calls for argument in call.arguments}
 
     @property
     def feature_inputs(self) -> list[str]:
-        """The columns of the training query that features are made from."""
+        """The columns of the training query that features use."""
         kept = {name.lower() for name in self.kept}
         used = [column for name, columns in self.inputs.items() if name.lower() not in kept for column in columns]
         return list(dict.fromkeys(used))
 
     def applicable(self, columns: Sequence[str]) -> Self:
-        """Return the transform for an input that may lack columns, but for features.
+        """Return the clause for an input that may lack the columns that are no features.
 
         Args:
-            columns: The columns of the input.
+            columns: the columns of the input.
 
         Raises:
-            BigQueryError: `invalidQuery`, naming the column that is missing.
+            BigQueryError: `invalidQuery` if a column that a feature uses is missing.
         """
-        there, may_lack = ({name.lower() for name in names} for names in (columns, self.kept))
+        present, optional = ({name.lower() for name in names} for names in (columns, self.kept))
         missing = {
-            name: [column for column in used if column.lower() not in there] for name, used in self.inputs.items()
+            name: [column for column in used if column.lower() not in present] for name, used in self.inputs.items()
         }
-        for name, lacking in missing.items():
-            if lacking and name.lower() not in may_lack:
+        for name, absent in missing.items():
+            if absent and name.lower() not in optional:
                 raise invalid_query(
-                    f"Column {lacking[0]!r}, which the TRANSFORM clause of the model uses, is missing in the input, "
+                    f"Column {absent[0]!r}, which the TRANSFORM clause of the model uses, is missing in the input, "
                     f"which has {', '.join(columns)}"
                 )
         outputs = {name: column for name, column in self.outputs.items() if not missing[name]}
-        left_out = set(self.outputs.values()) - set(outputs.values())
+        excluded = set(self.outputs.values()) - set(outputs.values())
         steps = tuple(
-            Step({name: sql for name, sql in step.expressions.items() if name not in left_out}, step.calls)
+            Step({name: sql for name, sql in step.expressions.items() if name not in excluded}, step.calls)
             for step in self.steps
         )
         return replace(self, steps=steps, outputs=outputs)
 
     def result(self, rows: pa.Table) -> pa.Table:
-        """Return the output columns of rows that have been through all steps."""
+        """Return the output columns of rows after all steps."""
         return pa.table({name: rows[column] for name, column in self.outputs.items()})
 
 
-class _Builder:
-    """Puts expressions and calls into steps."""
+class _StepBuilder:
+    """Assigns expressions and calls to steps."""
 
     def __init__(self) -> None:
         self.steps = [Step()]
         self._count = 0
 
-    def place(self, expression: exp.Expr) -> tuple[str, int]:
-        """Return the column that holds an expression, and the number of the step that computes it."""
+    def add(self, expression: exp.Expr) -> tuple[str, int]:
+        """Add an expression; return the column with its value, and the number of the step that computes it."""
         call = _call(expression)
         if call is not None:
-            return self._place_call(*call)
+            return self._add_call(*call)
         step = 0
         for inner in list(_outermost_calls(expression)):
-            column, computed = self.place(inner.copy())
+            column, computed = self.add(inner.copy())
             inner.replace(exp.column(column))
             step = max(step, computed + 1)
-        return self._place_expression(expression, step), step
+        return self._add_expression(expression, step), step
 
-    def _place_expression(self, expression: exp.Expr, step: int) -> str:
+    def _add_expression(self, expression: exp.Expr, step: int) -> str:
         if step == len(self.steps):
             self.steps.append(Step())
-        sql = expression.sql(_DIALECT)
+        sql = expression.sql(DIALECT)
         for column, present in self.steps[step].expressions.items():
             if present == sql:
                 return column
@@ -213,17 +222,17 @@ class _Builder:
         self.steps[step].expressions[column] = sql
         return column
 
-    def _place_call(self, function: str, arguments: Sequence[exp.Expr]) -> tuple[str, int]:
+    def _add_call(self, function: str, arguments: Sequence[exp.Expr]) -> tuple[str, int]:
         fields = {"": arguments[0]}
         if isinstance(arguments[0], exp.Struct) and function == "FEATURE_CROSS":
             fields = dict(map(_struct_field, arguments[0].expressions))
             if len(fields) < len(arguments[0].expressions):
                 raise invalid_query("ML.FEATURE_CROSS needs a STRUCT whose fields have different names")
-        placed = {name: self.place(value.copy()) for name, value in fields.items()}
-        step = max(step for _, step in placed.values())
+        added = {name: self.add(value.copy()) for name, value in fields.items()}
+        step = max(step for _, step in added.values())
         result = self._new_column()
-        columns = {name: column for name, (column, _) in placed.items()}
-        constants = tuple(argument.sql(_DIALECT) for argument in arguments[1:])
+        columns = {name: column for name, (column, _) in added.items()}
+        constants = tuple(argument.sql(DIALECT) for argument in arguments[1:])
         self.steps[step].calls.append(Call(result, function, columns, constants))
         return result, step
 
@@ -233,7 +242,7 @@ class _Builder:
 
 
 def _output_columns(select_list: Sequence[exp.Expr], columns: Columns) -> Iterator[tuple[str, exp.Expr]]:
-    """Yield name and expression of every output column; `*` stands for the columns of the training query."""
+    """Yield name and expression of every output column; `*` is expanded to the columns of the training query."""
     for item in select_list:
         match item:
             case exp.Star():
@@ -246,18 +255,18 @@ def _output_columns(select_list: Sequence[exp.Expr], columns: Columns) -> Iterat
                 yield item.name, item
             case _:
                 raise invalid_query(
-                    f"TRANSFORM cannot have a column without a name: {item.sql(_DIALECT)}; add AS and a name"
+                    f"TRANSFORM cannot have a column without a name: {item.sql(DIALECT)}; add AS and a name"
                 )
 
 
 def _star(star: exp.Star, columns: Columns) -> Iterator[tuple[str, exp.Expr]]:
-    left_out = {column.name.lower() for column in star.args.get("except_") or []}
+    excluded = {column.name.lower() for column in star.args.get("except_") or []}
     replaced = {alias.alias.lower(): alias.this for alias in star.args.get("replace") or []}
-    unknown = (left_out | set(replaced)) - {name.lower() for name in columns}
+    unknown = (excluded | set(replaced)) - {name.lower() for name in columns}
     if unknown:
-        raise invalid_query(f"TRANSFORM: {star.sql(_DIALECT)} names {', '.join(sorted(unknown))}, which is no column")
+        raise invalid_query(f"TRANSFORM: {star.sql(DIALECT)} names {', '.join(sorted(unknown))}, which is no column")
     for name in columns:
-        if name.lower() not in left_out:
+        if name.lower() not in excluded:
             yield name, replaced.get(name.lower(), exp.column(name, quoted=True))
 
 
@@ -265,7 +274,7 @@ def _fields(item: exp.Column, columns: Columns) -> Iterator[tuple[str, exp.Expr]
     """Yield the fields of `column.*`."""
     name = next((name for name in columns if name.lower() == item.table.lower()), None)
     if name is None or not columns[name]:
-        raise invalid_query(f"TRANSFORM: {item.sql(_DIALECT)} does not name a column of type STRUCT")
+        raise invalid_query(f"TRANSFORM: {item.sql(DIALECT)} does not name a column of type STRUCT")
     for part in columns[name]:
         yield part, exp.column(part, table=name, quoted=True)
 
@@ -275,18 +284,17 @@ def _struct_field(node: exp.Expr) -> tuple[str, exp.Expr]:
         return node.this.name, node.expression
     if isinstance(node, exp.Column):
         return node.name, node
-    raise invalid_query(f"ML.FEATURE_CROSS needs a name for {node.sql(_DIALECT)}: STRUCT(... AS name)")
+    raise invalid_query(f"ML.FEATURE_CROSS needs a name for {node.sql(DIALECT)}: STRUCT(... AS name)")
 
 
 def _call(node: exp.Expr) -> tuple[str, Sequence[exp.Expr]] | None:
-    """Return function and arguments, if a node is a call of a preprocessing function.
+    """Return function and arguments of a node that calls a preprocessing function; None for any other node.
 
     Raises:
-        BigQueryError: `invalidQuery`, naming the function, if there is no such function, or OVER() is missing or there
-            for no reason.
+        BigQueryError: `invalidQuery` if there is no such function, or OVER() is missing or superfluous.
     """
     called = node.this if isinstance(node, exp.Window) else node
-    if not _is_of_ml(called):
+    if not _is_ml_function(called):
         return None
     name = called.expression.name.upper()
     function = FUNCTIONS.get(name)
@@ -309,16 +317,16 @@ def _outermost_calls(expression: exp.Expr) -> Iterator[exp.Expr]:
             yield node
 
 
-def _is_of_ml(node: Any) -> bool:
+def _is_ml_function(node: Any) -> bool:
     return isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous) and node.this.name.upper() == "ML"
 
 
 def _check(expression: exp.Expr) -> None:
-    """Refuse what BigQuery does not allow in the clause."""
+    """Refuse expressions that BigQuery does not allow in the clause."""
     for node in expression.walk():
         reason = None
         match node:
-            case exp.Window() if not _is_of_ml(node.this):
+            case exp.Window() if not _is_ml_function(node.this):
                 reason = "analytic functions other than those of BigQuery ML are not allowed"
             case exp.AggFunc():
                 reason = "aggregate functions are not allowed"
@@ -329,4 +337,4 @@ def _check(expression: exp.Expr) -> None:
             case exp.Dot(expression=exp.Anonymous()) if node.this.name.upper() not in _NAMESPACES:
                 reason = "user-defined functions are not allowed"
         if reason is not None:
-            raise invalid_query(f"TRANSFORM: {node.sql(_DIALECT)}: {reason}")
+            raise invalid_query(f"TRANSFORM: {node.sql(DIALECT)}: {reason}")

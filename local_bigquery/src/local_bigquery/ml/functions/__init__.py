@@ -1,4 +1,4 @@
-"""The table functions that take a model, `ML.PREDICT` and the like.
+"""Table functions that take a model, such as ML.PREDICT.
 
 https://cloud.google.com/bigquery/docs/e2e-journey
 """
@@ -41,33 +41,32 @@ def call_function(
     """Run ML.`name`.
 
     Args:
-        name: The function's name in capitals, without `ML.`; one that `check_function` has let pass.
-        model: The model.
-        rows: The input, or None.
-        given: The settings as written; the array of thresholds of ML.ROC_CURVE is one called `thresholds`.
-        kept: What the result of a function that keeps its input ends with, if not with `rows`: the input as it was
-            before a TRANSFORM clause.
+        name: the name of the function in capitals without `ML.`, accepted by `check_function`.
+        model: the model.
+        rows: the input, or None.
+        given: the settings as written. The thresholds of ML.ROC_CURVE are a setting called `thresholds`.
+        kept: the input before the TRANSFORM clause, for functions that keep the columns of the input; None if there is
+            no such clause.
 
     Raises:
-        BigQueryError: `invalidQuery`, if a setting or the input does not fit, or the model's type does not have the
-            function.
+        BigQueryError: `invalidQuery` if a setting or the input is invalid, or the model type lacks the function.
     """
     function = TABLE_FUNCTIONS[name]
     result = function.run(model, rows, read_options(f"ML.{name}", function.settings, given))
     kept = rows if kept is None else kept
-    return _followed_by(f"ML.{name}", result, kept) if function.keeps_input and kept is not None else result
+    return _with_input(f"ML.{name}", result, kept) if function.keeps_input and kept is not None else result
 
 
 def keeps_input(name: str) -> bool:
-    """Whether the result of a function ends with the columns of its input."""
+    """Return True if the result of a function ends with the columns of its input."""
     return TABLE_FUNCTIONS[name].keeps_input
 
 
 def check_function(name: str, *, has_input: bool) -> None:
-    """Check that a function exists, and has an input if and only if it takes one.
+    """Check that a function exists, and has an input if it needs one and none if it takes none.
 
     Raises:
-        BigQueryError: `invalidQuery`, naming the function.
+        BigQueryError: `invalidQuery`, naming the function, if the check fails.
     """
     function = TABLE_FUNCTIONS.get(name)
     if function is None:
@@ -79,8 +78,8 @@ def check_function(name: str, *, has_input: bool) -> None:
         raise invalid_query(f"ML.{name} takes no input: leave out the TABLE or the (query) after the model")
 
 
-def _followed_by(function: str, result: pa.Table, rows: pa.Table) -> pa.Table:
-    """Append the columns of the input to those of a result."""
+def _with_input(function: str, result: pa.Table, rows: pa.Table) -> pa.Table:
+    """Return a result with the columns of the input appended."""
     taken = {name.lower() for name in result.column_names}
     for name in rows.column_names:
         if name.lower() in taken:

@@ -1,6 +1,6 @@
-"""ML.EVALUATE, ML.ROC_CURVE and ML.CONFUSION_MATRIX: how good a model is on rows whose label is known.
+"""ML.EVALUATE, ML.ROC_CURVE and ML.CONFUSION_MATRIX: the quality of a model on rows with a label.
 
-Without an input, these are the rows that were held out in training, or all if there was no split.
+Without an input, these are the rows held out in training, or all training rows if there was no split.
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-evaluate
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-roc
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-confusion
@@ -16,11 +16,11 @@ from sklearn.metrics import confusion_matrix
 
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.features.training_data import find_column
-from local_bigquery.ml.functions.table_function import Settings, TableFunction, not_offered, probability
+from local_bigquery.ml.functions.table_function import Settings, TableFunction, not_supported, probability
+from local_bigquery.ml.metrics import is_binary
 from local_bigquery.ml.model import Classifying, Model, Vector
 from local_bigquery.ml.options import Option
 
-_BINARY = 2
 _PERCENTILES = np.linspace(0.0, 1.0, 101)
 
 
@@ -30,11 +30,11 @@ def _evaluate(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Tab
 
 
 def _roc_curve(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Table:
-    """Return a row for every threshold, from the highest to the lowest."""
+    """Return one row for every threshold, from the highest to the lowest."""
     models = "classification models with two classes"
     if not isinstance(model, Classifying):
-        raise not_offered("ML.ROC_CURVE", model, models)
-    if len(model.class_labels) != _BINARY:
+        raise not_supported("ML.ROC_CURVE", model, models)
+    if not is_binary(model.class_labels):
         raise invalid_query(
             f"ML.ROC_CURVE takes {models}; this {model.model_type} has {len(model.class_labels)} classes"
         )
@@ -61,10 +61,10 @@ def _roc_curve(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Ta
 
 
 def _confusion_matrix(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Table:
-    """Return a row for every class that occurs, with the number of times that each class is predicted for it."""
+    """Return one row for every class that occurs, with the counts of the classes predicted for it."""
     _check_threshold("ML.CONFUSION_MATRIX", rows, settings)
     if not isinstance(model, Classifying):
-        raise not_offered("ML.CONFUSION_MATRIX", model, "classification models")
+        raise not_supported("ML.CONFUSION_MATRIX", model, "classification models")
     scored = model.scored(rows)
     predicted = model.decide(scored.probabilities, settings["threshold"])
     labels = model.class_labels
@@ -83,7 +83,7 @@ def _check_threshold(function: str, rows: pa.Table | None, settings: Settings) -
 
 
 def _at_least(scores: Vector, thresholds: Vector) -> Vector:
-    """Return how many of the scores reach each threshold."""
+    """Return the number of scores that reach each threshold."""
     return np.asarray(len(scores) - np.searchsorted(np.sort(scores), thresholds, side="left"), dtype=np.int64)
 
 
@@ -92,7 +92,7 @@ def _share(counts: Vector, total: int) -> pa.Array:
 
 
 def _column_names(names: Iterable[str]) -> list[str]:
-    """Return names that a column can have, each another: letters, digits and _, and no digit first.
+    """Return valid and distinct column names: letters, digits and `_`, not beginning with a digit.
 
     https://cloud.google.com/bigquery/docs/schemas#column_names
     """

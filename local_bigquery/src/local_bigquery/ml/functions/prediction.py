@@ -1,4 +1,4 @@
-"""ML.PREDICT and ML.EXPLAIN_PREDICT: a prediction for every row, followed by the row's own columns.
+"""ML.PREDICT and ML.EXPLAIN_PREDICT: a prediction for every row, followed by the columns of the input.
 
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-predict
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-explain-predict
@@ -7,19 +7,19 @@ https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-
 import numpy as np
 import pyarrow as pa
 
-from local_bigquery.ml.functions.table_function import Settings, TableFunction, needed, not_offered, probability
+from local_bigquery.ml.functions.table_function import Settings, TableFunction, not_supported, probability, required
 from local_bigquery.ml.model import Explainable, Explanation, Model
 from local_bigquery.ml.options import Option, boolean, whole_number
 
 
 def _predict(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Table:
-    return model.predict(needed(rows), settings["threshold"])
+    return model.predict(required(rows), settings["threshold"])
 
 
 def _explain_predict(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Table:
-    rows = needed(rows)
+    rows = required(rows)
     if not isinstance(model, Explainable):
-        raise not_offered("ML.EXPLAIN_PREDICT", model, "models that predict a label")
+        raise not_supported("ML.EXPLAIN_PREDICT", model, "models that predict a label")
     explanation = model.explain(rows, settings["threshold"], approximate=settings["approx_feature_contrib"])
     result = {f"predicted_{model.label}": explanation.predicted}
     if explanation.probability is not None:
@@ -28,16 +28,17 @@ def _explain_predict(model: Model, rows: pa.Table | None, settings: Settings) ->
         "top_feature_attributions": _top(explanation, settings["top_k_features"]),
         "baseline_prediction_value": pa.array(explanation.baseline),
         "prediction_value": pa.array(explanation.prediction),
-        "approximation_error": pa.array(np.zeros(rows.num_rows)),  # attributions of all model types here are exact
+        # The attributions always add up to the prediction, even those that are approximate.
+        "approximation_error": pa.array(np.zeros(rows.num_rows)),
     }
     return pa.table(result)
 
 
-def _top(explanation: Explanation, most: int) -> pa.ListArray:
-    """Return the features of the greatest absolute attributions of every row, with these."""
+def _top(explanation: Explanation, count: int) -> pa.ListArray:
+    """Return the features with the greatest absolute attributions of every row, and the attributions."""
     values = explanation.attributions
-    order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :most]
-    count, width = order.shape
+    order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :count]
+    rows, width = order.shape
     entries = pa.StructArray.from_arrays(
         [
             pa.array(explanation.features, pa.string()).take(pa.array(order.ravel())),
@@ -45,7 +46,7 @@ def _top(explanation: Explanation, most: int) -> pa.ListArray:
         ],
         names=["feature", "attribution"],
     )
-    return pa.ListArray.from_arrays(pa.array(np.arange(count + 1, dtype=np.int32) * width), entries)
+    return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1, dtype=np.int32) * width), entries)
 
 
 PREDICT = TableFunction(run=_predict, input="required", settings=(Option("threshold", probability),), keeps_input=True)

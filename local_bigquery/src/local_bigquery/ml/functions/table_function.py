@@ -1,4 +1,4 @@
-"""What a table function is made of."""
+"""The definition of a table function."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class TableFunction:
     """A table function.
 
     Attributes:
-        run: Computes the result from the model, the input (None if there is none) and the settings.
-        input: Whether it takes an input: a TABLE or a (query).
-        settings: What its STRUCT may hold.
-        keeps_input: Whether the result ends with the columns of the input.
+        run: computes the result from the model, the input (None if there is none) and the settings.
+        input: whether it takes an input, a TABLE or a (query).
+        settings: the settings that its STRUCT may contain.
+        keeps_input: whether the result ends with the columns of the input.
     """
 
     run: Callable[[Model, pa.Table | None, Settings], pa.Table]
@@ -32,19 +32,19 @@ class TableFunction:
     keeps_input: bool = False
 
 
-def not_offered(function: str, model: Model, models: str) -> BigQueryError:
-    """Return the error for a model whose type does not offer what a function needs.
+def not_supported(function: str, model: Model, models: str) -> BigQueryError:
+    """Return the error for a function that a model's type does not have.
 
     Args:
-        function: The function.
-        model: The model.
-        models: The models that offer it.
+        function: the name of the function.
+        model: the model.
+        models: the models that have the function, for the message.
     """
     return invalid_query(f"{function} is not supported for models of type {model.model_type}; it takes {models}")
 
 
-def needed(rows: pa.Table | None) -> pa.Table:
-    """Return the input of a function that cannot do without."""
+def required(rows: pa.Table | None) -> pa.Table:
+    """Return the input of a function that requires one."""
     if rows is None:
-        raise TypeError("a call without the input it needs was let pass")
+        raise TypeError("`check_function` accepted a call without its required input")
     return rows

@@ -1,1 +1,1 @@
-"""Model types."""
+"""Model types: one module for each family, and what they share."""

@@ -1,4 +1,4 @@
-"""XGBoost: how an ensemble of trees is trained, predicts, and explains itself."""
+"""Ensembles of trees by XGBoost: training, prediction and attributions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ import xgboost
 from scipy import sparse
 
 from local_bigquery.errors import invalid_query
-from local_bigquery.ml.features.encoding import Matrix
+from local_bigquery.ml.features.encoding import Matrix, dense
 from local_bigquery.ml.model import Vector
 from local_bigquery.ml.models.training_info import iterations
 
 _SEED = 0
-# Sums in one thread do not depend on the number of processors, so a model is the same on every machine. It also keeps
-# training fast on a machine that is busy with something else: XGBoost's threads wait for one another without a pause.
+# With one thread, sums do not depend on the number of processors, so a model is the same on every machine. It is also
+# faster on a busy machine, because XGBoost's threads busy-wait for each other.
 _THREADS = 1
-_ROWS_AT_ONCE = 65_536  # so that a sparse matrix is never dense as a whole
+_BATCH_ROWS = 65_536  # rows of a sparse matrix that are made dense at a time
 
-_MOST = float(np.finfo(np.float32).max)
+_MAX = float(np.finfo(np.float32).max)
 _TRAINING, _HELD_OUT = "training", "held_out"
 
 
@@ -33,8 +33,8 @@ class Trees:
 
     def predict(self, matrix: Matrix) -> Vector:
         """Return the predicted number of every row."""
-        starts = range(0, matrix.shape[0], _ROWS_AT_ONCE)
-        pieces = [self.booster.inplace_predict(_dense(matrix[start : start + _ROWS_AT_ONCE])) for start in starts]
+        starts = range(0, matrix.shape[0], _BATCH_ROWS)
+        pieces = [self.booster.inplace_predict(_as_float32(matrix[start : start + _BATCH_ROWS])) for start in starts]
         return np.concatenate(pieces, dtype=np.float64)
 
     def predict_proba(self, matrix: Matrix) -> Vector:
@@ -46,31 +46,36 @@ class Trees:
         return probabilities / sums
 
     def contributions(self, matrix: Matrix, *, approximate: bool) -> tuple[Vector, Vector]:
-        """Return the contributions of the matrix's columns by TreeSHAP, and what they are added to.
+        """Return the contributions of the matrix's columns to the raw predictions, by TreeSHAP.
 
         Returns:
-            Contributions, (rows, raw predictions, columns), and the expected raw predictions, (raw predictions,).
+            The contributions, (rows, raw predictions, columns), and the expected raw predictions, (raw predictions,).
         """
-        rows = xgboost.DMatrix(_dense(matrix), nthread=_THREADS)
+        rows = xgboost.DMatrix(_as_float32(matrix), nthread=_THREADS)
         values = self.booster.predict(rows, pred_contribs=True, approx_contribs=approximate, strict_shape=True)
         values = np.asarray(values, dtype=np.float64)
         return values[:, :, :-1], values[0, :, -1]
 
     def totals(self, kind: str, width: int) -> Vector:
-        """Return a score over all splits of every column of the matrix, (width,): weight, total_gain or total_cover."""
+        """Return a score of every column of the matrix over all splits, (width,).
+
+        Args:
+            kind: `weight`, `total_gain` or `total_cover`.
+            width: the number of columns.
+        """
         scores = self.booster.get_score(importance_type=kind)
         return np.array([scores.get(f"f{column}", 0.0) for column in range(width)])
 
 
 def examples_of(matrix: Matrix, label: Vector, weight: Vector) -> xgboost.DMatrix:
-    """Return rows as XGBoost takes them for training.
+    """Return rows in XGBoost's form for training.
 
     Raises:
-        BigQueryError: `invalidQuery`, if a number does not fit into the 32 bits that XGBoost computes with.
+        BigQueryError: `invalidQuery` if a number does not fit into XGBoost's 32 bits.
     """
-    if np.abs(label).max() > _MOST:
-        raise invalid_query(f"The label has numbers beyond {_MOST:.1e}, which trees cannot predict: scale it")
-    return xgboost.DMatrix(_dense(matrix), label, weight=weight, nthread=_THREADS)
+    if np.abs(label).max() > _MAX:
+        raise invalid_query(f"The label has numbers beyond {_MAX:.1e}, which trees cannot predict: scale it")
+    return xgboost.DMatrix(_as_float32(matrix), label, weight=weight, nthread=_THREADS)
 
 
 def boost(
@@ -79,22 +84,22 @@ def boost(
     parameters: Mapping[str, Any],
     *,
     rounds: int,
-    least_progress: float | None,
+    min_progress: float | None,
 ) -> tuple[Trees, pa.Table]:
     """Train an ensemble.
 
     Args:
-        training: The rows to train on.
-        held_out: The rows that say when to stop; None to take those of the training.
-        parameters: XGBoost's, with `eta` and `eval_metric`.
-        rounds: How many there are at most.
-        least_progress: The least relative improvement of the loss with which training goes on; None for none.
+        training: the rows to train on.
+        held_out: the evaluation rows, whose loss decides about early stopping; None to use the training rows.
+        parameters: the parameters of XGBoost, including `eta` and `eval_metric`.
+        rounds: the maximum number of iterations.
+        min_progress: the relative decrease of the loss below which training stops; None to train all rounds.
 
     Returns:
-        The ensemble, and the columns of ML.TRAINING_INFO.
+        The ensemble, and the result of ML.TRAINING_INFO.
     """
     watched = [(training, _TRAINING)] if held_out is None else [(training, _TRAINING), (held_out, _HELD_OUT)]
-    progress = _Progress(least_progress)
+    progress = _Progress(min_progress)
     booster = xgboost.train(
         {**parameters, "seed": _SEED, "nthread": _THREADS},
         training,
@@ -112,17 +117,15 @@ def boost(
 
 
 class _Progress(xgboost.callback.TrainingCallback):
-    """Records every iteration, and ends the training after the first one with too little progress.
-
-    What counts is the loss on the rows held out, where there are any.
+    """Records every iteration, and stops the training after the first one with too little progress.
 
     Args:
-        least: The least relative improvement of the loss with which training goes on; None for none.
+        min_progress: the relative decrease of the loss below which training stops; None to train all rounds.
     """
 
-    def __init__(self, least: float | None) -> None:
+    def __init__(self, min_progress: float | None) -> None:
         super().__init__()
-        self._least = least
+        self._min_progress = min_progress
         self._start = 0.0
         self.losses: dict[str, list[float]] = {}
         self.durations: list[int] = []
@@ -134,25 +137,25 @@ class _Progress(xgboost.callback.TrainingCallback):
         return False
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:
-        """Record the iteration, and return whether it is the last."""
+        """Record the iteration; return True to stop the training."""
         del model, epoch
         self.durations.append(round(1000 * (perf_counter() - self._start)))
         for name, metrics in evals_log.items():
             ((metric, values),) = metrics.items()
             self.losses[name] = [value**2 for value in values] if metric == "rmse" else list(values)
         decisive = self.losses.get(_HELD_OUT, self.losses[_TRAINING])
-        if self._least is None or len(decisive) == 1:
+        if self._min_progress is None or len(decisive) == 1:
             return False
         previous, current = decisive[-2:]
-        return previous - current < self._least * previous
+        return previous - current < self._min_progress * previous
 
 
-def _dense(matrix: Matrix) -> Vector:
-    """Return the matrix with all its zeros: in a sparse one, XGBoost takes a zero for a missing number.
+def _as_float32(matrix: Matrix) -> Vector:
+    """Return a matrix as a dense array of 32-bit numbers. In a sparse one, XGBoost would take a zero for missing.
 
     Raises:
-        BigQueryError: `invalidQuery`, if a number does not fit into the 32 bits that XGBoost computes with.
+        BigQueryError: `invalidQuery` if a number does not fit into 32 bits.
     """
-    if abs(matrix).max() > _MOST:
-        raise invalid_query(f"A feature has numbers beyond {_MOST:.1e}, which trees cannot split: scale it")
-    return np.asarray(matrix.astype(np.float32).toarray() if sparse.issparse(matrix) else matrix)
+    if abs(matrix).max() > _MAX:
+        raise invalid_query(f"A feature has numbers beyond {_MAX:.1e}, which trees cannot split: scale it")
+    return dense(matrix.astype(np.float32) if sparse.issparse(matrix) else matrix)

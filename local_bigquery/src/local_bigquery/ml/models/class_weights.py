@@ -1,4 +1,4 @@
-"""How much each row counts when a classifier is trained."""
+"""Class weights: the weight of each training row of a classifier by its class."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,15 +18,17 @@ CLASS_WEIGHT_OPTIONS = (
 
 
 def class_weights_of(label: Vector, classes: Classes, options: Mapping[str, Any]) -> Vector:
-    """Return the weight of every class: such that classes weigh the same, or as given, or 1.
+    """Return the weight of every class, (classes,).
+
+    With `auto_class_weights` all classes have the same total weight. Without either option, every weight is 1.
 
     Args:
-        label: The class numbers of the training rows.
-        classes: The classes.
-        options: Those of CREATE MODEL, with `CLASS_WEIGHT_OPTIONS`.
+        label: the class numbers of the training rows, (rows,).
+        classes: the classes.
+        options: the options of CREATE MODEL, including `CLASS_WEIGHT_OPTIONS`.
 
     Raises:
-        BigQueryError: `invalidQuery`, if both options are set, or weights are not for exactly the classes.
+        BigQueryError: `invalidQuery` if both options are set, or the weights do not match the classes.
     """
     given = options["class_weights"]
     if given is not None and options["auto_class_weights"]:
@@ -40,12 +42,12 @@ def class_weights_of(label: Vector, classes: Classes, options: Mapping[str, Any]
     names = [_text(value) for value in classes.values.to_pylist()]
     unknown, missing = sorted(by_text.keys() - set(names)), sorted(set(names) - by_text.keys())
     if unknown:
-        raise invalid_query(f"Option 'class_weights' names {unknown}, which the label never is")
+        raise invalid_query(f"Option 'class_weights' names {unknown}, which the label never has")
     if missing:
         raise invalid_query(f"Option 'class_weights' must have a weight for every class; it has none for {missing}")
     return np.array([by_text[name] for name in names])
 
 
 def _text(value: Any) -> str:
-    """Return a class as BigQuery casts it to STRING."""
+    """Return a class as BigQuery's CAST to STRING does."""
     return str(pa.scalar(value).cast(pa.string()))

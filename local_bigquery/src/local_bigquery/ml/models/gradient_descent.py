@@ -1,4 +1,4 @@
-"""Batch gradient descent for generalised linear models, with BigQuery ML's options for it.
+"""Batch gradient descent for generalised linear models, with BigQuery ML's options.
 
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-create-glm#learn_rate_strategy
 """
@@ -18,7 +18,7 @@ from local_bigquery.ml.options import Option, boolean, number, one_of, whole_num
 
 _positive = number(more_than=0.0)
 
-# The options have no default here, because naming one is what asks for gradient descent.
+# These options have no default, because giving one of them selects gradient descent.
 DESCENT_OPTIONS = (
     Option("max_iterations", whole_number(at_least=1)),
     Option("early_stop", boolean),
@@ -30,23 +30,21 @@ DESCENT_OPTIONS = (
 _MAX_ITERATIONS = 20
 _MIN_REL_PROGRESS = 0.01
 _LEARN_RATE = 0.1
-_MOST_HALVINGS = 40
+_MAX_HALVINGS = 40
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised: mean loss + l1 * |w| + l2 / 2 * w^2, the intercepts free.
-
-    The loss is half the squared error if `family` is "linear", and the log loss if it is "logistic".
+    """The function to minimise: mean loss + l1 * |w| + l2 / 2 * w^2, without a penalty for the intercepts.
 
     Attributes:
-        family: "linear" or "logistic".
-        matrix: (rows, columns).
-        target: Numbers, or for each output 1 where it is the class and else 0, (rows, outputs).
-        weights: The weight of every row; they add up to 1.
-        l1: The amount of L1 regularisation.
-        l2: The amount of L2 regularisation.
-        fit_intercept: Whether there is an intercept.
+        family: "linear" (the loss is half the squared error) or "logistic" (the loss is the log loss).
+        matrix: the encoded features, (rows, columns).
+        target: the label, or for each output 1 in the rows of its class and 0 in others, (rows, outputs).
+        weights: the weight of every row, (rows,); the sum is 1.
+        l1: the factor of the L1 penalty.
+        l2: the factor of the L2 penalty.
+        fit_intercept: whether there is an intercept.
     """
 
     family: str
@@ -58,8 +56,8 @@ class Objective:
     fit_intercept: bool
 
     def value(self, coefficients: Vector, intercepts: Vector) -> float:
-        """Return the value for coefficients, (outputs, columns), and intercepts, (outputs,)."""
-        with np.errstate(over="ignore", invalid="ignore"):  # what diverges is told from the value
+        """Return the value for coefficients, (outputs, columns), and intercepts, (outputs,); maybe inf or NaN."""
+        with np.errstate(over="ignore", invalid="ignore"):
             return self._value(coefficients, intercepts)
 
     def _value(self, coefficients: Vector, intercepts: Vector) -> float:
@@ -68,7 +66,7 @@ class Objective:
         return float(self.weights @ self._losses(scores) + penalty)
 
     def gradient(self, coefficients: Vector, intercepts: Vector) -> tuple[Vector, Vector]:
-        """Return the gradient without that of the L1 term."""
+        """Return the gradients for coefficients and intercepts, without that of the L1 penalty."""
         scores = self.matrix @ coefficients.T + intercepts
         errors = (self._means(scores) - self.target) * self.weights[:, np.newaxis]
         slopes = np.asarray(self.matrix.T @ errors).T + self.l2 * coefficients
@@ -88,7 +86,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Iteration:
-    """The parameters after an iteration, and how they were reached; no learning rate if they were solved for."""
+    """The parameters after an iteration, its learning rate (None for a solver) and its duration."""
 
     coefficients: Vector
     intercepts: Vector
@@ -96,11 +94,11 @@ class Iteration:
     duration_ms: int
 
 
-def is_asked_for(options: Mapping[str, Any]) -> bool:
-    """Whether CREATE MODEL names an option of gradient descent.
+def is_requested(options: Mapping[str, Any]) -> bool:
+    """Return True if CREATE MODEL gives an option of gradient descent.
 
     Raises:
-        BigQueryError: `invalidQuery`, if the options contradict each other.
+        BigQueryError: `invalidQuery` if the options contradict each other.
     """
     if options["learn_rate"] is not None and options["learn_rate_strategy"] != "CONSTANT":
         raise invalid_query("Option 'learn_rate' needs learn_rate_strategy='CONSTANT'; with 'LINE_SEARCH' it is found")
@@ -108,14 +106,16 @@ def is_asked_for(options: Mapping[str, Any]) -> bool:
 
 
 def descend(objective: Objective, options: Mapping[str, Any]) -> list[Iteration]:
-    """Minimise an objective from zero on, and return all iterations; the last one holds the result.
+    """Minimise an objective, starting at zero, and return all iterations; the last one has the result.
+
+    The line search doubles the learning rate before each iteration, and halves it until the value decreases.
 
     Args:
-        objective: What to minimise.
-        options: Those of CREATE MODEL, with `DESCENT_OPTIONS`.
+        objective: the function to minimise.
+        options: the options of CREATE MODEL, including `DESCENT_OPTIONS`.
 
     Raises:
-        BigQueryError: `invalidQuery`, if a constant learning rate is too high to converge.
+        BigQueryError: `invalidQuery` if a constant learning rate is too high to converge.
     """
     constant = options["learn_rate_strategy"] == "CONSTANT"
     rate = options["learn_rate"] if constant else options["ls_init_learn_rate"]
@@ -126,15 +126,15 @@ def descend(objective: Objective, options: Mapping[str, Any]) -> list[Iteration]
     iterations: list[Iteration] = []
     for _ in range(options["max_iterations"] or _MAX_ITERATIONS):
         started = perf_counter()
-        slopes, drifts = objective.gradient(coefficients, intercepts)
+        slopes, intercept_slopes = objective.gradient(coefficients, intercepts)
         rate = rate if constant else 2 * rate
-        for _ in range(1 if constant else _MOST_HALVINGS):
-            moved = _shrunk(coefficients - rate * slopes, rate * objective.l1), intercepts - rate * drifts
+        for _ in range(1 if constant else _MAX_HALVINGS):
+            moved = _shrunk(coefficients - rate * slopes, rate * objective.l1), intercepts - rate * intercept_slopes
             reached = objective.value(*moved)
             if constant or reached < value:
                 break
             rate /= 2
-        else:  # no step gains anything any more
+        else:  # no step decreases the value
             moved, reached = (coefficients, intercepts), value
         if not np.isfinite(reached):
             raise invalid_query(f"Training diverges with a constant learn_rate of {rate:g}: lower it")
@@ -153,5 +153,5 @@ def _least_progress(options: Mapping[str, Any]) -> float:
 
 
 def _shrunk(coefficients: Vector, amount: float) -> Vector:
-    """Move every coefficient towards 0, and not past it: the step that the L1 term asks for."""
+    """Return coefficients moved towards 0 by an amount, but not beyond 0: the proximal step of the L1 penalty."""
     return np.asarray(np.sign(coefficients) * np.maximum(np.abs(coefficients) - amount, 0.0))

@@ -1,8 +1,9 @@
-"""LINEAR_REG and LOGISTIC_REG.
+"""The model types LINEAR_REG and LOGISTIC_REG.
 
-Both minimise the mean loss per row + l1_reg * |w| + l2_reg / 2 * w^2, the intercept left out of the penalty: by a
-deterministic solver that runs until it has converged, or by gradient descent if the options ask for it.
+Both minimise the mean loss per row + l1_reg * |w| + l2_reg / 2 * w^2, without a penalty for the intercept: by a
+deterministic solver that runs until it converges, or by gradient descent if the options request it.
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-create-glm
+https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-weights
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,24 +18,31 @@ from sklearn import metrics
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 
 from local_bigquery.errors import invalid_query
-from local_bigquery.ml.features.encoding import DUMMY, ONE_HOT, FeatureEncoder, Matrix
-from local_bigquery.ml.features.info import describe
+from local_bigquery.ml.features.encoding import DUMMY, ONE_HOT, FeatureEncoder, Matrix, NumericEncoding, category_names
+from local_bigquery.ml.features.statistics import describe
 from local_bigquery.ml.features.training_data import SPLIT_OPTIONS, prepare
-from local_bigquery.ml.model import Vector
+from local_bigquery.ml.model import ModelType, Vector
 from local_bigquery.ml.models.class_weights import CLASS_WEIGHT_OPTIONS, class_weights_of
 from local_bigquery.ml.models.gradient_descent import (
     DESCENT_OPTIONS,
     Iteration,
     Objective,
     descend,
-    is_asked_for,
+    is_requested,
 )
-from local_bigquery.ml.models.linear_models import LinearClassifier, LinearRegressor
-from local_bigquery.ml.models.supervised import Classes, complete, evaluation_rows, label_numbers
+from local_bigquery.ml.models.supervised import (
+    Classes,
+    Classifier,
+    Regressor,
+    Supervised,
+    complete,
+    evaluation_rows,
+    label_numbers,
+)
 from local_bigquery.ml.models.training_info import iterations
 from local_bigquery.ml.options import Option, boolean, number, one_of, only
 
-LINEAR_OPTIONS = (
+_LINEAR_OPTIONS = (
     *SPLIT_OPTIONS,
     Option("l1_reg", number(at_least=0.0), 0.0),
     Option("l2_reg", number(at_least=0.0), 0.0),
@@ -46,22 +54,30 @@ LINEAR_OPTIONS = (
     Option("warm_start", only(choice=False), default=False),
     Option("calculate_p_values", only(choice=False), default=False),
 )
-LOGISTIC_OPTIONS = (*LINEAR_OPTIONS, *CLASS_WEIGHT_OPTIONS)
+_LOGISTIC_OPTIONS = (*_LINEAR_OPTIONS, *CLASS_WEIGHT_OPTIONS)
 
-# One-hot columns add up to 1 like the intercept, and perfectly separable classes have no finite optimum. A touch of L2
-# makes the optimum one point in both cases; it moves a probability by far less than 1e-4 otherwise.
-_LEAST_L2 = 1e-6
+# One-hot columns are collinear with the intercept, and perfectly separable classes have no finite optimum. A little L2
+# regularisation makes the optimum unique in both cases. It changes probabilities by far less than 1e-4.
+_MIN_L2 = 1e-6
 _TOLERANCE = 1e-9
-_MOST_ITERATIONS = 10_000
+_MAX_ITERATIONS = 10_000
+_INTERCEPT = "__INTERCEPT__"
+_WEIGHTS = pa.schema(
+    [
+        ("processed_input", pa.string()),
+        ("weight", pa.float64()),
+        ("category_weights", pa.list_(pa.struct([("category", pa.string()), ("weight", pa.float64())]))),
+    ]
+)
 
 
 @dataclass(frozen=True)
 class LinearEstimator:
-    """A trained linear model, with the names of scikit-learn's estimators.
+    """The parameters of a linear model, with the attributes and methods of scikit-learn's estimators.
 
     Attributes:
-        coef_: (raw predictions, encoded columns); one raw prediction for a regression or two classes.
-        intercept_: (raw predictions,).
+        coef_: the weights, (raw predictions, encoded columns). A regression and two classes have one raw prediction.
+        intercept_: the intercepts, (raw predictions,).
     """
 
     coef_: Vector
@@ -80,15 +96,79 @@ class LinearEstimator:
         return np.column_stack([1.0 - positive, positive])
 
 
-def train_linear(rows: pa.Table, options: Mapping[str, Any]) -> LinearRegressor:
-    """Train a linear regression.
+class LinearModel(Supervised):
+    """The common part of linear models."""
 
-    Raises:
-        BigQueryError: `invalidQuery`, if the rows cannot be trained on, or options contradict each other.
-    """
-    strategy, asked_for = options["optimize_strategy"], is_asked_for(options)
-    # As documented, what BigQuery ML does by itself is to solve the normal equation, unless there is an L1 term.
-    descends = strategy == "BATCH_GRADIENT_DESCENT" or (asked_for and options["l1_reg"] > 0.0)
+    estimator: LinearEstimator
+
+    def attributions(self, matrix: Matrix, *, approximate: bool = False) -> tuple[Vector, Vector]:
+        """Return weight * value, summed by column; the baseline is the intercept."""
+        if approximate:
+            raise invalid_query("approx_feature_contrib only applies to boosted tree and random forest models")
+        weights = self.estimator.coef_
+        totals = np.zeros((matrix.shape[0], len(weights), len(self.columns)))
+        for feature, span in self.encoder.spans():
+            totals[:, :, self.columns.index(feature.column)] += matrix[:, span] @ weights[:, span].T
+        return totals, self.estimator.intercept_
+
+    def weights(self, *, standardize: bool) -> pa.Table:
+        """Return a row for every feature and one for the intercept; with more than two classes, for each class."""
+        tables = [
+            _weights(self.encoder, weights, intercept, standardize=standardize)
+            for weights, intercept in zip(self.estimator.coef_, self.estimator.intercept_, strict=True)
+        ]
+        if len(tables) == 1:
+            return tables[0]
+        return pa.concat_tables(
+            table.append_column("class_label", pa.array([label] * table.num_rows, pa.string()))
+            for table, label in zip(tables, self.raw_prediction_names(), strict=True)
+        )
+
+    def raw_prediction_names(self) -> list[str]:
+        """Return the names of the raw predictions, if there are several."""
+        raise TypeError(f"{self.model_type} has only one raw prediction")
+
+
+class LinearRegressor(LinearModel, Regressor):
+    """A linear regression."""
+
+
+class LinearClassifier(LinearModel, Classifier):
+    """A logistic regression."""
+
+    def raw_prediction_names(self) -> list[str]:
+        """Return the classes as text."""
+        names: list[str] = self.class_labels.cast(pa.string()).to_pylist()
+        return names
+
+
+def _weights(encoder: FeatureEncoder, weights: Vector, intercept: float, *, standardize: bool) -> pa.Table:
+    """Return the result of ML.WEIGHTS for one raw prediction."""
+    rows = []
+    for feature, span in encoder.spans():
+        row: dict[str, Any] = {"processed_input": feature.name, "weight": None, "category_weights": []}
+        if isinstance(encoding := feature.encoding, NumericEncoding):
+            weight = float(weights[span][0]) / encoding.scale
+            intercept -= weight * encoding.offset
+            if standardize:
+                intercept += weight * encoding.mean
+                weight *= encoding.deviation or 1.0
+            row["weight"] = weight
+        else:
+            row["category_weights"] = [
+                {"category": name, "weight": float(weights[span][position])}
+                for position, name in category_names(encoding)
+            ]
+        rows.append(row)
+    rows.append({"processed_input": _INTERCEPT, "weight": float(intercept), "category_weights": []})
+    return pa.Table.from_pylist(rows, schema=_WEIGHTS)
+
+
+def train_linear(rows: pa.Table, options: Mapping[str, Any]) -> LinearRegressor:
+    """Train a linear regression; see `model.ModelType`."""
+    strategy, requested = options["optimize_strategy"], is_requested(options)
+    # BigQuery ML documents that it solves the normal equation by default, unless there is L1 regularisation.
+    descends = strategy == "BATCH_GRADIENT_DESCENT" or (requested and options["l1_reg"] > 0.0)
     if strategy == "NORMAL_EQUATION" and options["l1_reg"]:
         raise invalid_query("Option 'optimize_strategy' cannot be 'NORMAL_EQUATION' together with l1_reg")
     data = prepare(rows, options)
@@ -116,14 +196,10 @@ def train_linear(rows: pa.Table, options: Mapping[str, Any]) -> LinearRegressor:
 
 
 def train_logistic(rows: pa.Table, options: Mapping[str, Any]) -> LinearClassifier:
-    """Train a logistic regression, multinomial if the label has more than two values.
-
-    Raises:
-        BigQueryError: `invalidQuery`, if the rows cannot be trained on, or options contradict each other.
-    """
+    """Train a logistic regression, multinomial if the label has more than two values; see `model.ModelType`."""
     if options["optimize_strategy"] == "NORMAL_EQUATION":
         raise invalid_query("Option 'optimize_strategy' can only be 'NORMAL_EQUATION' for model type LINEAR_REG")
-    descends = is_asked_for(options) or options["optimize_strategy"] == "BATCH_GRADIENT_DESCENT"
+    descends = is_requested(options) or options["optimize_strategy"] == "BATCH_GRADIENT_DESCENT"
     data = prepare(rows, options)
     classes = Classes.of(data.label, data.training[data.label])
     label = classes.numbers(data.training)
@@ -132,7 +208,7 @@ def train_logistic(rows: pa.Table, options: Mapping[str, Any]) -> LinearClassifi
     weights = class_weights_of(label, classes, options)[label]
     every = np.arange(len(classes.values))
     if descends:
-        target = (label[:, np.newaxis] == (every[1:] if classes.are_two else every)).astype(np.float64)
+        target = (label[:, np.newaxis] == (every[1:] if classes.are_binary else every)).astype(np.float64)
         steps = _descended("logistic", matrix, target, options, weights)
     else:
         steps = _solved_logistic(matrix, label, options, weights)
@@ -168,9 +244,9 @@ def _descended(
 
 
 def _solved(matrix: Matrix, label: Vector, options: Mapping[str, Any]) -> list[Iteration]:
-    """Return the optimum of a linear regression, as the one iteration."""
-    l1, l2 = options["l1_reg"], max(options["l2_reg"], _LEAST_L2)
-    shared = {"fit_intercept": options["fit_intercept"], "tol": _TOLERANCE, "max_iter": _MOST_ITERATIONS}
+    """Return the optimum of a linear regression as one iteration."""
+    l1, l2 = options["l1_reg"], max(options["l2_reg"], _MIN_L2)
+    shared = {"fit_intercept": options["fit_intercept"], "tol": _TOLERANCE, "max_iter": _MAX_ITERATIONS}
     started = perf_counter()
     if l1:
         estimator = ElasticNet(alpha=l1 + l2, l1_ratio=l1 / (l1 + l2), **shared)
@@ -181,8 +257,8 @@ def _solved(matrix: Matrix, label: Vector, options: Mapping[str, Any]) -> list[I
 
 
 def _solved_logistic(matrix: Matrix, label: Vector, options: Mapping[str, Any], weights: Vector) -> list[Iteration]:
-    """Return the optimum of a logistic regression, as the one iteration."""
-    l1, l2 = options["l1_reg"], max(options["l2_reg"], _LEAST_L2)
+    """Return the optimum of a logistic regression as one iteration."""
+    l1, l2 = options["l1_reg"], max(options["l2_reg"], _MIN_L2)
     started = perf_counter()
     estimator = LogisticRegression(
         C=1.0 / ((l1 + l2) * weights.sum()),
@@ -190,7 +266,7 @@ def _solved_logistic(matrix: Matrix, label: Vector, options: Mapping[str, Any], 
         solver="saga" if l1 else "lbfgs",
         fit_intercept=options["fit_intercept"],
         tol=_TOLERANCE,
-        max_iter=_MOST_ITERATIONS,
+        max_iter=_MAX_ITERATIONS,
         random_state=0,
     )
     estimator.fit(matrix, label, sample_weight=weights)
@@ -213,7 +289,14 @@ def _training_info(
     training: tuple[Matrix, Vector],
     held_out: tuple[Matrix, Vector] | None,
 ) -> pa.Table:
-    """Return ML.TRAINING_INFO; `training` and `held_out` are matrix and label."""
+    """Return the result of ML.TRAINING_INFO.
+
+    Args:
+        steps: the iterations of the training.
+        loss: returns the loss for a matrix and its labels.
+        training: matrix and labels of the training rows.
+        held_out: matrix and labels of the rows held out; None if there are none.
+    """
     estimators = [_estimator(step) for step in steps]
     return iterations(
         loss=[loss(estimator, *training) for estimator in estimators],
@@ -221,3 +304,7 @@ def _training_info(
         learning_rate=[step.learning_rate for step in steps],
         duration_ms=[step.duration_ms for step in steps],
     )
+
+
+LINEAR_REG = ModelType("LINEAR_REG", "LINEAR_REGRESSION", _LINEAR_OPTIONS, train_linear)
+LOGISTIC_REG = ModelType("LOGISTIC_REG", "LOGISTIC_REGRESSION", _LOGISTIC_OPTIONS, train_logistic)

@@ -1,8 +1,8 @@
-"""Trained models that predict a label: a classifier and a regressor, whatever estimator is inside.
+"""Trained models that predict a label: a classifier and a regressor around any estimator.
 
-A model type derives from `Supervised` what it adds: how attributions are found (`attributions`), and what else it has
-of `protocols.py`; and then its own classifier and regressor from that and from those here. `complete` ends every
-training.
+A family of model types subclasses `Supervised` to implement `attributions` and the protocols of `model.py` that it
+offers. Its classifier and its regressor inherit from that class and from `Classifier` or `Regressor`. Every training
+ends with `complete`.
 """
 
 from abc import ABC, abstractmethod
@@ -16,15 +16,23 @@ import pyarrow.compute as pc
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.features.encoding import FeatureEncoder, Matrix, as_float64, is_numeric
 from local_bigquery.ml.features.training_data import TrainingData, find_column
-from local_bigquery.ml.metrics import classification_metrics, metrics_table, regression_metrics
+from local_bigquery.ml.metrics import (
+    CLASSIFICATION_FIELDS,
+    REGRESSION_FIELDS,
+    classification_metrics,
+    is_binary,
+    metrics_table,
+    regression_metrics,
+    rest_fields,
+)
 from local_bigquery.ml.model import Explanation, Scored, Vector
 
-# Labels can have up to 50 values in BigQuery ML.
+# The maximum number of values of a label.
 # https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-create
-_MOST_CLASSES = 50
-_BINARY = 2
-_MOST_FEATURES_OF_A_CLASS = 10
-_ROWS_AT_ONCE = 10_000  # when attributions are averaged
+_MAX_CLASSES = 50
+_MAX_FEATURES_OF_A_CLASS = 10
+_BATCH_ROWS = 10_000  # rows whose attributions are in memory at a time
+_DEFAULT_THRESHOLD = 0.5
 
 Completed = TypeVar("Completed", bound="Classifier | Regressor")
 
@@ -38,33 +46,33 @@ class Classes:
 
     @classmethod
     def of(cls, label: str, column: pa.ChunkedArray) -> Self:
-        """Return the values that occur in a column without NULL.
+        """Return the values of a label column, which has no NULL.
 
         Raises:
-            BigQueryError: `invalidQuery`, if the column's type cannot be a label, or it has too few or many values.
+            BigQueryError: `invalidQuery` if the type cannot be a label, or there are too few or too many values.
         """
         if pa.types.is_nested(column.type):
             raise invalid_query(
                 f"The label column {label!r} is of type {column.type}; a classification needs numbers, strings or BOOLs"
             )
         values = pc.unique(column)
-        if not 1 < len(values) <= _MOST_CLASSES:
+        if not 1 < len(values) <= _MAX_CLASSES:
             raise invalid_query(
                 f"The label column {label!r} has {len(values)} distinct values in the training rows; "
-                f"a classification needs 2 to {_MOST_CLASSES}"
+                f"a classification needs 2 to {_MAX_CLASSES}"
             )
         return cls(label, values.take(pc.sort_indices(values)))
 
     @property
-    def are_two(self) -> bool:
-        """Whether there are two: a negative and a positive class."""
-        return len(self.values) == _BINARY
+    def are_binary(self) -> bool:
+        """True if there are two classes, a negative and a positive one."""
+        return is_binary(self.values)
 
     def numbers(self, rows: pa.Table) -> Vector:
         """Return the class number of every row.
 
         Raises:
-            BigQueryError: `invalidQuery`, if the label is missing, NULL, or a value not seen in training.
+            BigQueryError: `invalidQuery` if the label is missing, NULL, or a value that training has not seen.
         """
         column = label_column(rows, self.label)
         try:
@@ -83,16 +91,16 @@ class Classes:
 
 @dataclass(frozen=True, kw_only=True)
 class Supervised(ABC):
-    """What classifiers and regressors share.
+    """The common part of classifiers and regressors.
 
     Attributes:
-        model_type: The value of the option `model_type`.
-        encoder: Turns rows into a matrix.
-        estimator: What predicts from a matrix, as scikit-learn's estimators do.
-        training_info: As `protocols.Model` has it.
-        feature_info: As `protocols.Model` has it.
-        importance: The mean absolute attributions, (outputs, columns) as `attributions` has them, over the rows that
-            were evaluated at the end of training; None if nobody asked for them.
+        model_type: the value of the option `model_type`.
+        encoder: encodes rows as a matrix.
+        estimator: predicts from a matrix, with the methods of scikit-learn's estimators.
+        training_info: see `model.Model`.
+        feature_info: see `model.Model`.
+        importance: the mean absolute attributions over the evaluation rows, (raw predictions, `columns`); None without
+            `enable_global_explain`.
     """
 
     model_type: str
@@ -104,21 +112,21 @@ class Supervised(ABC):
 
     @abstractmethod
     def attributions(self, matrix: Matrix, *, approximate: bool = False) -> tuple[Vector, Vector]:
-        """Return the attributions of the feature columns to the raw predictions for every row, and the baseline.
+        """Return the attributions of the feature columns to the raw predictions of every row, and the baseline.
 
-        A raw prediction is a number or a log-odds. There is one for a regression; for two classes, the log-odds of the
-        second; for more, that of each.
+        A regression has one raw prediction, the number. With two classes there is one, the log-odds of the second
+        class. With more classes there is one for each class, its log-odds.
 
         Args:
-            matrix: What the encoder has made of the rows; at least one.
-            approximate: Whether they may be approximations, where these are faster.
+            matrix: the encoded rows, at least one.
+            approximate: whether faster approximations are requested.
 
         Returns:
-            Attributions, (rows, raw predictions, `columns`), and the baseline that they are added to, (raw
+            The attributions, (rows, raw predictions, `columns`), and the baseline that they are added to, (raw
             predictions,).
 
         Raises:
-            BigQueryError: `invalidQuery`, if there is nothing faster than exact attributions.
+            BigQueryError: `invalidQuery` if an approximation is requested and there is none.
         """
 
     @property
@@ -127,7 +135,7 @@ class Supervised(ABC):
         return tuple(dict.fromkeys(feature.column for feature in self.encoder.features))
 
     def by_column(self, values: Vector) -> Vector:
-        """Add up values of the encoded columns, (..., encoded columns), to those of `columns`."""
+        """Return the sums of values of the encoded columns, (..., encoded columns), by column, (..., `columns`)."""
         totals = np.zeros((*values.shape[:-1], len(self.columns)))
         for feature, span in self.encoder.spans():
             totals[..., self.columns.index(feature.column)] += values[..., span].sum(axis=-1)
@@ -135,7 +143,7 @@ class Supervised(ABC):
 
     @property
     def global_explanation(self) -> pa.Table | None:
-        """The mean absolute attribution of every feature column, the greatest first."""
+        """See `model.Explainable`; the greatest attribution comes first."""
         if self.importance is None:
             return None
         attribution = self.importance.mean(axis=0)
@@ -143,10 +151,10 @@ class Supervised(ABC):
         return pa.table({"feature": np.array(self.columns)[order], "attribution": attribution[order]})
 
     def mean_attributions(self, rows: pa.Table, *, approximate: bool) -> Vector:
-        """Return the mean absolute attributions for some rows, (raw predictions, `columns`)."""
+        """Return the mean absolute attributions over some rows, (raw predictions, `columns`)."""
         total: Any = 0.0
-        for start in range(0, rows.num_rows, _ROWS_AT_ONCE):
-            matrix = self.encoder.encode(rows.slice(start, _ROWS_AT_ONCE))
+        for start in range(0, rows.num_rows, _BATCH_ROWS):
+            matrix = self.encoder.encode(rows.slice(start, _BATCH_ROWS))
             values, _ = self.attributions(matrix, approximate=approximate)
             total += np.abs(values).sum(axis=0)
         return np.asarray(total / rows.num_rows)
@@ -154,10 +162,9 @@ class Supervised(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier(Supervised):
-    """Predicts one of two or more classes.
+    """A model that predicts one of two or more classes.
 
-    `estimator` has `predict_proba` over class numbers; `kept` is how the model judges the rows that were evaluated at
-    the end of training.
+    `estimator` has `predict_proba` for class numbers. `kept` are the probabilities for the evaluation rows.
     """
 
     classes: Classes
@@ -176,11 +183,7 @@ class Classifier(Supervised):
     def predict(self, rows: pa.Table, threshold: float | None = None) -> pa.Table:
         """Return `predicted_<label>` and `predicted_<label>_probs` for every row.
 
-        BigQuery lists the probabilities by class in descending order: 1 or TRUE comes first.
-
-        Args:
-            rows: The input; it has the feature columns.
-            threshold: The least probability of the second class at which it is predicted, for two classes.
+        The probabilities are in descending order of the classes, as in BigQuery: 1 or TRUE comes first.
         """
         probabilities = self._probabilities(self.encoder.encode(rows))
         predicted = self.decide(probabilities, threshold)
@@ -203,37 +206,51 @@ class Classifier(Supervised):
         )
 
     def evaluate(self, rows: pa.Table | None, threshold: float | None = None) -> pa.Table:
-        """Return the metrics on rows that have the feature columns and the label, or on those kept in training."""
+        """Return the metrics for rows with a label, or for the evaluation rows."""
         scored = self.scored(rows)
         return metrics_table(
             classification_metrics(scored.actual, self.decide(scored.probabilities, threshold), scored.probabilities)
         )
 
+    def rest_metrics(self) -> dict[str, Any]:
+        """See `model.Model`."""
+        aggregate: dict[str, Any] = rest_fields(self.evaluate(None), CLASSIFICATION_FIELDS)
+        if not self.classes.are_binary:
+            return {"multiClassClassificationMetrics": {"aggregateClassificationMetrics": aggregate}}
+        negative, positive = (str(label) for label in self.class_labels.to_pylist())
+        return {
+            "binaryClassificationMetrics": {
+                "aggregateClassificationMetrics": {**aggregate, "threshold": _DEFAULT_THRESHOLD},
+                "negativeLabel": negative,
+                "positiveLabel": positive,
+            }
+        }
+
     def scored(self, rows: pa.Table | None) -> Scored:
-        """Return how the model judges rows that have the label, or those kept in training."""
+        """Return the probabilities for rows with a label, or for the evaluation rows."""
         if rows is not None:
             return Scored(self.classes.numbers(rows), self._probabilities(self.encoder.encode(rows)))
         if self.kept is None:
-            raise TypeError("a model that `complete` has not ended was used")
+            raise TypeError("the model is incomplete: its training did not end with `complete`")
         return self.kept
 
     def decide(self, probabilities: Vector, threshold: float | None) -> Vector:
         """Return the number of the class predicted for every row of probabilities."""
         if threshold is None:
             return np.asarray(probabilities.argmax(axis=1))
-        if not self.classes.are_two:
+        if not self.classes.are_binary:
             raise invalid_query("threshold can only be set for a model with two classes")
         return np.asarray(probabilities[:, 1] >= threshold, dtype=np.int64)
 
     def explain(self, rows: pa.Table, threshold: float | None = None, *, approximate: bool = False) -> Explanation:
-        """Return the predicted classes, and the attributions to the log-odds of each."""
+        """Return the predicted classes, and the attributions to their log-odds."""
         matrix = self.encoder.encode(rows)
         probabilities = self._probabilities(matrix)
         predicted = self.decide(probabilities, threshold)
         every = np.arange(rows.num_rows)
         if rows.num_rows == 0:
             values, baseline = np.empty((0, len(self.columns))), np.empty(0)
-        elif self.classes.are_two:
+        elif self.classes.are_binary:
             values, baseline = self.attributions(matrix, approximate=approximate)
             sign = np.where(predicted == 1, 1.0, -1.0)
             values, baseline = values[:, 0] * sign[:, np.newaxis], baseline[0] * sign
@@ -251,11 +268,11 @@ class Classifier(Supervised):
 
     @property
     def class_explanation(self) -> pa.Table | None:
-        """The mean absolute attributions to the log-odds of each class, the ten greatest of each class."""
+        """See `model.Explainable`; each class has its ten greatest attributions."""
         if self.importance is None:
             return None
         importance = np.broadcast_to(self.importance, (len(self.classes.values), len(self.columns)))
-        order = np.argsort(-importance, axis=1, kind="stable")[:, :_MOST_FEATURES_OF_A_CLASS]
+        order = np.argsort(-importance, axis=1, kind="stable")[:, :_MAX_FEATURES_OF_A_CLASS]
         class_numbers = np.repeat(np.arange(len(importance)), order.shape[1])
         return pa.table(
             {
@@ -273,10 +290,9 @@ class Classifier(Supervised):
 
 @dataclass(frozen=True, kw_only=True)
 class Regressor(Supervised):
-    """Predicts a number.
+    """A model that predicts a number.
 
-    `estimator` has `predict`; `kept` are the actual and the predicted numbers of the rows that were evaluated at the
-    end of training.
+    `estimator` has `predict`. `kept` are the actual and the predicted numbers of the evaluation rows.
     """
 
     label: str
@@ -288,17 +304,21 @@ class Regressor(Supervised):
         return pa.table({f"predicted_{self.label}": self._numbers(self.encoder.encode(rows))})
 
     def evaluate(self, rows: pa.Table | None, threshold: float | None = None) -> pa.Table:
-        """Return the metrics on rows that have the feature columns and the label, or on those kept in training."""
+        """Return the metrics for rows with a label, or for the evaluation rows."""
         _refuse_threshold(threshold)
         actual, predicted = self.scored(rows)
         return metrics_table(regression_metrics(actual, predicted))
 
+    def rest_metrics(self) -> dict[str, Any]:
+        """See `model.Model`."""
+        return {"regressionMetrics": rest_fields(self.evaluate(None), REGRESSION_FIELDS)}
+
     def scored(self, rows: pa.Table | None) -> tuple[Vector, Vector]:
-        """Return the actual and the predicted numbers of rows that have the label, or of those kept in training."""
+        """Return the actual and the predicted numbers of rows with a label, or of the evaluation rows."""
         if rows is not None:
             return label_numbers(rows, self.label), self._numbers(self.encoder.encode(rows))
         if self.kept is None:
-            raise TypeError("a model that `complete` has not ended was used")
+            raise TypeError("the model is incomplete: its training did not end with `complete`")
         return self.kept
 
     def explain(self, rows: pa.Table, threshold: float | None = None, *, approximate: bool = False) -> Explanation:
@@ -320,7 +340,7 @@ class Regressor(Supervised):
 
     @property
     def class_explanation(self) -> None:
-        """A regression has no classes."""
+        """None, because a regression has no classes."""
 
     def _numbers(self, matrix: Matrix) -> Vector:
         if matrix.shape[0] == 0:
@@ -329,13 +349,13 @@ class Regressor(Supervised):
 
 
 def complete(model: Completed, data: TrainingData, *, global_explain: bool, approximate: bool = False) -> Completed:
-    """End a training: judge the evaluation rows for the functions that are called without an input.
+    """Return a model with its predictions for the evaluation rows, which functions without an input use.
 
     Args:
-        model: The model that was trained on `data`.
-        data: What it was trained on.
-        global_explain: The option `enable_global_explain`.
-        approximate: Whether global explanations are made of approximate attributions.
+        model: the model.
+        data: the data that it was trained on.
+        global_explain: the option `enable_global_explain`.
+        approximate: whether global explanations use approximate attributions.
     """
     rows = evaluation_rows(data, model.classes if isinstance(model, Classifier) else None)
     importance = model.mean_attributions(rows, approximate=approximate) if global_explain else None
@@ -344,9 +364,9 @@ def complete(model: Completed, data: TrainingData, *, global_explain: bool, appr
 
 
 def evaluation_rows(data: TrainingData, classes: Classes | None = None) -> pa.Table:
-    """Return the rows that a new model is evaluated on: those held out, or all if there was no split.
+    """Return the evaluation rows of a model: the rows held out, or the training rows if there are none.
 
-    Held-out rows with a class that no training row has are left out.
+    Rows with a class that no training row has are excluded.
     """
     held_out = data.evaluation
     if classes is not None:
@@ -358,7 +378,7 @@ def label_column(rows: pa.Table, label: str) -> pa.ChunkedArray:
     """Return the label of every row.
 
     Raises:
-        BigQueryError: `invalidQuery`, if there are no rows, the column is missing, or it contains NULL.
+        BigQueryError: `invalidQuery` if there are no rows, the column is missing, or it contains NULL.
     """
     name = find_column(rows, label)
     if name is None:
@@ -376,7 +396,7 @@ def label_numbers(rows: pa.Table, label: str) -> Vector:
     """Return the label of every row as float64.
 
     Raises:
-        BigQueryError: `invalidQuery`, as `label_column`, or if the label is not a finite number.
+        BigQueryError: `invalidQuery` as for `label_column`, or if a label is not a finite number.
     """
     column = label_column(rows, label)
     if not is_numeric(column.type):

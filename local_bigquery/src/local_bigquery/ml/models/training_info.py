@@ -1,4 +1,4 @@
-"""What ML.TRAINING_INFO returns.
+"""The result of ML.TRAINING_INFO for models that predict a label.
 
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-train
 """
@@ -18,10 +18,10 @@ def iterations(
     """Return a row for every iteration of a training.
 
     Args:
-        loss: The loss on the training rows after each iteration.
-        eval_loss: The loss on the rows held out; None if there are none.
-        learning_rate: The learning rate of each iteration, or of all; None if the training has none.
-        duration_ms: How long each iteration took.
+        loss: the loss on the training rows after each iteration.
+        eval_loss: the loss on the evaluation rows; None if there is no split.
+        learning_rate: the learning rate of each iteration, or of all; None if the training has no learning rate.
+        duration_ms: the duration of each iteration in milliseconds.
     """
     count = len(loss)
     learning_rates = learning_rate if isinstance(learning_rate, Sequence) else [learning_rate] * count

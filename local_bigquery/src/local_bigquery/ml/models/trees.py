@@ -1,12 +1,13 @@
-"""BOOSTED_TREE_CLASSIFIER/_REGRESSOR and RANDOM_FOREST_CLASSIFIER/_REGRESSOR: XGBoost, as in BigQuery ML.
+"""The model types BOOSTED_TREE_CLASSIFIER/_REGRESSOR and RANDOM_FOREST_CLASSIFIER/_REGRESSOR, by XGBoost.
 
-A random forest is one round of boosting with many parallel trees and no shrinkage.
+A random forest is one round of boosting with many parallel trees and without shrinkage.
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-create-boosted-tree
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-create-random-forest
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ import xgboost
 
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.features.encoding import LABEL, ONE_HOT, TARGET, FeatureEncoder, Matrix, as_float64, is_numeric
-from local_bigquery.ml.features.info import describe
+from local_bigquery.ml.features.statistics import describe
 from local_bigquery.ml.features.training_data import SPLIT_OPTIONS, TrainingData, find_column, prepare
-from local_bigquery.ml.model import Vector
+from local_bigquery.ml.model import Model, ModelType, Vector
 from local_bigquery.ml.models.boosting import Trees, boost, examples_of
 from local_bigquery.ml.models.class_weights import CLASS_WEIGHT_OPTIONS, class_weights_of
 from local_bigquery.ml.models.supervised import (
@@ -70,12 +71,8 @@ _FOREST_OPTIONS = (
     Option("colsample_bynode", _fraction, 0.8),
     Option("subsample", number(more_than=0.0, less_than=1.0), 0.8),
 )
-BOOSTED_REGRESSOR_OPTIONS = _BOOSTED_OPTIONS
-BOOSTED_CLASSIFIER_OPTIONS = (*_BOOSTED_OPTIONS, *CLASS_WEIGHT_OPTIONS)
-FOREST_REGRESSOR_OPTIONS = _FOREST_OPTIONS
-FOREST_CLASSIFIER_OPTIONS = (*_FOREST_OPTIONS, *CLASS_WEIGHT_OPTIONS)
 
-# What a random forest is in terms of boosted trees.
+# The options that random forests lack, with the values that make a random forest of boosted trees.
 _FOREST = {
     "category_encoding_method": LABEL,
     "booster_type": "GBTREE",
@@ -85,17 +82,17 @@ _FOREST = {
     "max_iterations": 1,
 }
 
-# From this many parallel trees on, global explanations are approximations unless told otherwise.
+# The number of parallel trees from which on global explanations are approximations by default.
 _APPROXIMATE_BOOSTED_FROM = 10
 _APPROXIMATE_FOREST_FROM = 50
 
-# XGBoost starts from this before version 2, and from the mean of the label since then.
+# Boosting starts at this value before XGBoost 2, and at the mean of the label since then.
 _EARLY_START = 0.5
 _MEAN_START_VERSION = "2.1"
 
 
 class TreeModel(Supervised):
-    """What models made of trees share; `estimator` is the ensemble."""
+    """The common part of tree models."""
 
     estimator: Trees
 
@@ -105,7 +102,7 @@ class TreeModel(Supervised):
         return self.by_column(values), baseline
 
     def feature_importance(self) -> pa.Table:
-        """Return how often each feature column splits, and the average gain and cover of its splits."""
+        """Return the number of splits by each feature column, and the mean gain and cover of these splits."""
         width = sum(feature.encoding.width for feature in self.encoder.features)
         weight, gain, cover = (
             self.by_column(self.estimator.totals(kind, width)) for kind in ("weight", "total_gain", "total_cover")
@@ -129,62 +126,21 @@ class TreeRegressor(TreeModel, Regressor):
     """Trees that predict a number."""
 
 
-def train_boosted_classifier(rows: pa.Table, options: Mapping[str, Any]) -> TreeClassifier:
-    """Train a BOOSTED_TREE_CLASSIFIER.
-
-    Raises:
-        BigQueryError: `invalidQuery`, if the rows cannot be trained on, or options do not go together.
-    """
-    approximate = _approximate(options, _APPROXIMATE_BOOSTED_FROM)
-    return _train_classifier("BOOSTED_TREE_CLASSIFIER", rows, options, approximate=approximate)
-
-
-def train_boosted_regressor(rows: pa.Table, options: Mapping[str, Any]) -> TreeRegressor:
-    """Train a BOOSTED_TREE_REGRESSOR.
-
-    Raises:
-        BigQueryError: `invalidQuery`, if the rows cannot be trained on, or options do not go together.
-    """
-    approximate = _approximate(options, _APPROXIMATE_BOOSTED_FROM)
-    return _train_regressor("BOOSTED_TREE_REGRESSOR", rows, options, approximate=approximate)
-
-
-def train_forest_classifier(rows: pa.Table, options: Mapping[str, Any]) -> TreeClassifier:
-    """Train a RANDOM_FOREST_CLASSIFIER.
-
-    Raises:
-        BigQueryError: `invalidQuery`, if the rows cannot be trained on, or options do not go together.
-    """
-    approximate = _approximate(options, _APPROXIMATE_FOREST_FROM)
-    return _train_classifier("RANDOM_FOREST_CLASSIFIER", rows, {**options, **_FOREST}, approximate=approximate)
-
-
-def train_forest_regressor(rows: pa.Table, options: Mapping[str, Any]) -> TreeRegressor:
-    """Train a RANDOM_FOREST_REGRESSOR.
-
-    Raises:
-        BigQueryError: `invalidQuery`, if the rows cannot be trained on, or options do not go together.
-    """
-    approximate = _approximate(options, _APPROXIMATE_FOREST_FROM)
-    return _train_regressor("RANDOM_FOREST_REGRESSOR", rows, {**options, **_FOREST}, approximate=approximate)
-
-
-def _train_classifier(
-    model_type: str, rows: pa.Table, options: Mapping[str, Any], *, approximate: bool
-) -> TreeClassifier:
+def _train_classifier(model_type: str, many_trees: int, rows: pa.Table, options: Mapping[str, Any]) -> TreeClassifier:
+    options = {**_FOREST, **options}
     data = _prepare(rows, options)
     classes = Classes.of(data.label, data.training[data.label])
     label = classes.numbers(data.training)
     weights = class_weights_of(label, classes, options)
-    one_column_each = np.eye(len(classes.values))[label]
-    encoder = _fit_encoder(data, one_column_each[:, 1:] if classes.are_two else one_column_each, options)
+    one_hot = np.eye(len(classes.values))[label]
+    encoder = _fit_encoder(data, one_hot[:, 1:] if classes.are_binary else one_hot, options)
 
-    def examples(of: pa.Table) -> xgboost.DMatrix:
-        numbers = classes.numbers(of)
-        return examples_of(encoder.encode(of), numbers, weights[numbers] * _instance_weights(of, options))
+    def examples(part: pa.Table) -> xgboost.DMatrix:
+        numbers = classes.numbers(part)
+        return examples_of(encoder.encode(part), numbers, weights[numbers] * _instance_weights(part, options))
 
     objective: dict[str, Any] = {"objective": "binary:logistic", "eval_metric": "logloss"}
-    if not classes.are_two:
+    if not classes.are_binary:
         several = {"num_class": len(classes.values), "base_score": _EARLY_START}
         objective = {"objective": "multi:softprob", "eval_metric": "mlogloss", **several}
     held_out = evaluation_rows(data, classes)
@@ -193,7 +149,7 @@ def _train_classifier(
         None if held_out is data.training else examples(held_out),
         {**_parameters(options), **objective},
         rounds=options["max_iterations"],
-        least_progress=_least_progress(options),
+        min_progress=_min_progress(options),
     )
     model = TreeClassifier(
         model_type=model_type,
@@ -203,24 +159,25 @@ def _train_classifier(
         training_info=training_info,
         feature_info=describe(rows, data.features),
     )
-    return complete(model, data, global_explain=options["enable_global_explain"], approximate=approximate)
+    return complete(
+        model, data, global_explain=options["enable_global_explain"], approximate=_approximate(options, many_trees)
+    )
 
 
-def _train_regressor(
-    model_type: str, rows: pa.Table, options: Mapping[str, Any], *, approximate: bool
-) -> TreeRegressor:
+def _train_regressor(model_type: str, many_trees: int, rows: pa.Table, options: Mapping[str, Any]) -> TreeRegressor:
+    options = {**_FOREST, **options}
     data = _prepare(rows, options)
     encoder = _fit_encoder(data, label_numbers(data.training, data.label)[:, np.newaxis], options)
 
-    def examples(of: pa.Table) -> xgboost.DMatrix:
-        return examples_of(encoder.encode(of), label_numbers(of, data.label), _instance_weights(of, options))
+    def examples(part: pa.Table) -> xgboost.DMatrix:
+        return examples_of(encoder.encode(part), label_numbers(part, data.label), _instance_weights(part, options))
 
     trees, training_info = boost(
         examples(data.training),
         examples(data.evaluation) if data.evaluation.num_rows else None,
         {**_parameters(options), "objective": "reg:squarederror", "eval_metric": "rmse"},
         rounds=options["max_iterations"],
-        least_progress=_least_progress(options),
+        min_progress=_min_progress(options),
     )
     model = TreeRegressor(
         model_type=model_type,
@@ -230,11 +187,13 @@ def _train_regressor(
         training_info=training_info,
         feature_info=describe(rows, data.features),
     )
-    return complete(model, data, global_explain=options["enable_global_explain"], approximate=approximate)
+    return complete(
+        model, data, global_explain=options["enable_global_explain"], approximate=_approximate(options, many_trees)
+    )
 
 
 def _prepare(rows: pa.Table, options: Mapping[str, Any]) -> TrainingData:
-    """Prepare the rows, the column of the weights being no feature."""
+    """Prepare the rows; the column of the weights is no feature."""
     data = prepare(rows, options)
     if options["instance_weight_col"] is None:
         return data
@@ -276,7 +235,7 @@ def _fit_encoder(data: TrainingData, target: Vector, options: Mapping[str, Any])
 
 
 def _parameters(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options in XGBoost's words."""
+    """Return the options as parameters of XGBoost."""
     method = options["tree_method"]
     parameters = {
         "alpha": options["l1_reg"],
@@ -298,21 +257,35 @@ def _parameters(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _booster(options: Mapping[str, Any]) -> dict[str, Any]:
-    of_dart = {"dart_normalize_type": options["dart_normalize_type"], "dropout": options["dropout"]}
+    dart_options = {"dart_normalize_type": options["dart_normalize_type"], "dropout": options["dropout"]}
     if options["booster_type"] == "DART":
         normalize_type = options["dart_normalize_type"] or "TREE"
         return {"booster": "dart", "normalize_type": normalize_type.lower(), "rate_drop": options["dropout"] or 0.0}
-    for name, value in of_dart.items():
+    for name, value in dart_options.items():
         if value is not None:
             raise invalid_query(f"Option {name!r} goes with booster_type='DART' only")
     return {"booster": "gbtree"}
 
 
-def _least_progress(options: Mapping[str, Any]) -> float | None:
+def _min_progress(options: Mapping[str, Any]) -> float | None:
     return options["min_rel_progress"] if options["early_stop"] else None
 
 
-def _approximate(options: Mapping[str, Any], least_trees: int) -> bool:
-    """Whether global explanations may be approximations."""
+def _approximate(options: Mapping[str, Any], many_trees: int) -> bool:
+    """Return True if global explanations use approximate attributions: by default from `many_trees` trees on."""
     chosen = options["approx_global_feature_contrib"]
-    return bool(options["num_parallel_tree"] >= least_trees if chosen is None else chosen)
+    return bool(options["num_parallel_tree"] >= many_trees if chosen is None else chosen)
+
+
+def _boosted(name: str, train: Callable[..., Model], *more: Option) -> ModelType:
+    return ModelType(name, name, (*_BOOSTED_OPTIONS, *more), partial(train, name, _APPROXIMATE_BOOSTED_FROM))
+
+
+def _forest(name: str, train: Callable[..., Model], *more: Option) -> ModelType:
+    return ModelType(name, name, (*_FOREST_OPTIONS, *more), partial(train, name, _APPROXIMATE_FOREST_FROM))
+
+
+BOOSTED_TREE_CLASSIFIER = _boosted("BOOSTED_TREE_CLASSIFIER", _train_classifier, *CLASS_WEIGHT_OPTIONS)
+BOOSTED_TREE_REGRESSOR = _boosted("BOOSTED_TREE_REGRESSOR", _train_regressor)
+RANDOM_FOREST_CLASSIFIER = _forest("RANDOM_FOREST_CLASSIFIER", _train_classifier, *CLASS_WEIGHT_OPTIONS)
+RANDOM_FOREST_REGRESSOR = _forest("RANDOM_FOREST_REGRESSOR", _train_regressor)

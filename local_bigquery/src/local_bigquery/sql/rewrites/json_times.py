@@ -1,50 +1,46 @@
-"""TO_JSON_STRING and TO_JSON of times: `2026-11-23T01:02:03Z`, where the emulator has `2026-11-23 01:02:03+00`.
+"""Rewrite of TO_JSON and TO_JSON_STRING of times: `2026-11-23T01:02:03Z` instead of `2026-11-23 01:02:03+00`.
 
-Times become strings of that format before the value, or the struct or array that holds them, becomes JSON. Where they
-are is seen from the argument's type.
+Times become strings of BigQuery's format before the value, struct or array that contains them becomes JSON. The type of
+the argument tells the places of the times.
 """
-
-from typing import Any
 
 import sqlglot
 from sqlglot import exp
 
-from local_bigquery.sql.rewrites.scopes import selects, sources, value_query
-from local_bigquery.sql.rewrites.surroundings import Surroundings
+from local_bigquery.schema import Field, element, is_repeated
+from local_bigquery.sql import DIALECT
+from local_bigquery.sql.rewrites.resolver import Catalog, selects, sources, type_of
 
-# As the emulator writes a time, with the fraction of the second filled up to 3 or 6 digits.
+# The emulator's text of a time with a `T`, and with zeros that make the fraction of a second 3 or 6 digits long.
 _ISO = r"""
 REGEXP_REPLACE(REGEXP_REPLACE(REPLACE(REPLACE(CAST(t AS STRING), ' ', 'T'), '+00', ''),
   r'(\.\d{4}|\.\d)$', r'\100'), r'(\.\d{5}|\.\d{2})$', r'\10')
 """
 _FORMATS = {
-    "TIMESTAMP": sqlglot.parse_one(f"CONCAT({_ISO}, 'Z')", read="bigquery"),
-    "DATETIME": sqlglot.parse_one(_ISO, read="bigquery"),
+    "TIMESTAMP": sqlglot.parse_one(f"CONCAT({_ISO}, 'Z')", read=DIALECT),
+    "DATETIME": sqlglot.parse_one(_ISO, read=DIALECT),
 }
 _ELEMENT = "_json_element"
 
-Field = dict[str, Any]
 
-
-async def json_timestamps(tree: exp.Expr, surroundings: Surroundings) -> None:
+async def json_times(tree: exp.Expr, catalog: Catalog) -> None:
     """Format times that become JSON."""
     calls = [call for select in selects(tree) for call in _calls(select)]
-    for call in reversed(calls):  # a call within another's argument first
-        query = value_query(call.this)
-        schema = await surroundings.schema(query) if query is not None else None
-        if schema and _holds_times(schema[0]):
+    for call in reversed(calls):  # inner calls first
+        field = await type_of(call.this, catalog)
+        if field is not None and _contains_times(field):
             rows = _row_names(call.find_ancestor(exp.Select))
-            call.set("this", _formatted(call.this.copy(), schema[0], rows))
+            call.set("this", _formatted(call.this.copy(), field, rows))
 
 
 def _calls(select: exp.Select) -> list[exp.JSONFormat]:
-    """Return the calls in a query, but for those in its subqueries."""
+    """Return the calls in a query, but not those in its subqueries."""
     nodes = select.walk(prune=lambda node: isinstance(node, exp.Select) and node is not select)
     return [node for node in nodes if isinstance(node, exp.JSONFormat)]
 
 
 def _row_names(select: exp.Select | None) -> set[str]:
-    """Return the names in lower case, in a query and those around it, that mean the row of a table."""
+    """Return the names, in lower case, that mean a row of a table in a query or an outer one."""
     names: set[str] = set()
     while select is not None:
         names |= {source.alias_or_name.lower() for source in sources(select) if not isinstance(source, exp.Unnest)}
@@ -52,33 +48,33 @@ def _row_names(select: exp.Select | None) -> set[str]:
     return names
 
 
-def _holds_times(field: Field) -> bool:
-    return field["type"] in _FORMATS or any(_holds_times(inner) for inner in field.get("fields", []))
+def _contains_times(field: Field) -> bool:
+    return field["type"] in _FORMATS or any(_contains_times(inner) for inner in field.get("fields", []))
 
 
 def _formatted(value: exp.Expr, field: Field, rows: set[str]) -> exp.Expr:
     """Return the same value with its times as strings.
 
     Args:
-        value: The value.
-        field: Its type.
-        rows: Names that mean rows, which are never NULL.
+        value: the value.
+        field: its type.
+        rows: the names that mean rows, which are never NULL.
     """
-    if not _holds_times(field):
+    if not _contains_times(field):
         return value
     select = _only_query(value)
     if select is not None:
-        # The times of a subquery are formatted within it, so that it does not run once for each field.
+        # Times of a subquery are formatted inside it; outside, the subquery would run once for each field.
         is_struct = select.args.get("kind") == "STRUCT"
-        fields = field["fields"] if is_struct else [{**field, "mode": "NULLABLE"}]
+        fields = field["fields"] if is_struct else [element(field)]
         for item, inner in zip(select.expressions, fields, strict=True):
             formatted = _formatted(item.unalias().copy(), inner, rows | _row_names(select))
             item.replace(exp.alias_(formatted, inner["name"] if is_struct else "value", quoted=True))
         return value
-    if field.get("mode") == "REPEATED":
-        element = _formatted(exp.column(_ELEMENT), {**field, "mode": "NULLABLE"}, rows)
+    if is_repeated(field):
+        formatted = _formatted(exp.column(_ELEMENT), element(field), rows)
         alias = exp.TableAlias(columns=[exp.to_identifier(_ELEMENT)])
-        return exp.Array(expressions=[exp.select(element).from_(exp.Unnest(expressions=[value], alias=alias))])
+        return exp.Array(expressions=[exp.select(formatted).from_(exp.Unnest(expressions=[value], alias=alias))])
     if field["type"] in _FORMATS:
         text = _FORMATS[field["type"]].copy()
         for column in text.find_all(exp.Column):
@@ -88,7 +84,7 @@ def _formatted(value: exp.Expr, field: Field, rows: set[str]) -> exp.Expr:
 
 
 def _only_query(value: exp.Expr) -> exp.Select | None:
-    """Return the query of `(SELECT x ...)` or ARRAY(SELECT x ...), or None for any other value."""
+    """Return the query of `(SELECT x ...)` or `ARRAY(SELECT x ...)`; None for any other value."""
     if isinstance(value, exp.Array) and len(value.expressions) == 1:
         query = value.expressions[0]
     else:
@@ -100,10 +96,10 @@ def _only_query(value: exp.Expr) -> exp.Select | None:
 
 def _formatted_struct(value: exp.Expr, field: Field, rows: set[str]) -> exp.Expr:
     items = []
-    for place, inner in enumerate(field["fields"]):
+    for position, inner in enumerate(field["fields"]):
         name = exp.to_identifier(inner["name"], quoted=True)
         if isinstance(value, exp.Struct):
-            item = value.expressions[place]
+            item = value.expressions[position]
             part = (item.expression if isinstance(item, exp.PropertyEQ) else item.unalias()).copy()
         else:
             part = exp.Dot(this=value.copy() if isinstance(value, exp.Column) else exp.paren(value), expression=name)

@@ -1,4 +1,4 @@
-"""What ML.FEATURE_INFO returns.
+"""Statistics of the columns of the training query: the result of ML.FEATURE_INFO.
 
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-feature
 """
@@ -27,11 +27,11 @@ _SCHEMA = pa.schema(
 
 
 def describe(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """Return a row for each of the columns, with the statistics that fit its type.
+    """Return a row for each column, with the statistics that its type has.
 
     Args:
-        rows: What the training query returned, rows that are held out included.
-        columns: The feature columns.
+        rows: the result of the training query, including the rows held out for evaluation.
+        columns: the feature columns.
     """
     return pa.Table.from_pylist([_describe(name, rows[name]) for name in columns], schema=_SCHEMA)
 
