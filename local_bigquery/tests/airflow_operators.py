@@ -1,6 +1,6 @@
-"""Runs Airflow's BigQuery operators and hook on a local BigQuery; `test_clients.py` runs this with Airflow's Python.
+"""Runs Airflow's BigQuery operators and hook; `test_clients.py` runs this script with Airflow's Python.
 
-Arguments: the name of a dataset. The environment says where BigQuery is.
+The argument is the name of a dataset. The environment has the address of BigQuery.
 """
 
 import json
@@ -30,7 +30,7 @@ def main(dataset: str) -> None:
     )
     job_id = insert(train, "train")
     try:
-        insert(train, "train")  # the id is made of the configuration: the job has run already
+        insert(train, "train")  # the same configuration makes the same job id
         refusal = ""
     except AirflowException as error:
         refusal = str(error)
@@ -52,7 +52,7 @@ def main(dataset: str) -> None:
         "labels": job.labels,
         "models": [model.model_id for model in client.list_models(dataset)],
     }
-    print(json.dumps(found))  # noqa: T201 -- its result
+    print(json.dumps(found))  # noqa: T201  the result
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A real gateway and emulator, started once for all tests of a session."""
+"""Fixtures: a real server, started once per session, and tables and models in it."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from local_server import LocalBigQuery, running
 
 @pytest.fixture(scope="session")
 def start() -> Callable[..., object]:
-    """Starts another one, with command line arguments, as a context manager."""
+    """Starts another server with command line arguments, as a context manager."""
     return running
 
 
@@ -29,7 +29,7 @@ def client(local_bigquery: LocalBigQuery) -> bigquery.Client:
 
 @pytest.fixture(scope="session")
 def rows(client: bigquery.Client) -> Callable[..., list[dict[str, object]]]:
-    """Runs SQL, and returns the rows as dictionaries; keyword arguments are query parameters."""
+    """Runs SQL and returns the rows as dictionaries; keyword arguments are query parameters."""
 
     def run(sql: str, **parameters: object) -> list[dict[str, object]]:
         types_ = {bool: "BOOL", int: "INT64", float: "FLOAT64", str: "STRING"}
@@ -45,7 +45,7 @@ def rows(client: bigquery.Client) -> Callable[..., list[dict[str, object]]]:
 
 @pytest.fixture
 def api(local_bigquery):
-    """Calls the REST API: api(method, path, ...) returns the status and the body."""
+    """Calls the REST API: `api(method, path, ...)` returns status and body."""
 
     def call(method, path, **arguments):
         response = requests.request(
@@ -65,7 +65,7 @@ def dataset(client: bigquery.Client) -> Iterator[str]:
     client.delete_dataset(name, delete_contents=True)
 
 
-# 1,200 customers; `bought` depends on the numbers and the city, and on what no model can see. All comes from the id.
+# 1,200 customers. All columns follow from the id. `bought` depends on the features and on terms that no model sees.
 CUSTOMERS = """
 SELECT
   id,
@@ -80,7 +80,7 @@ FROM UNNEST(GENERATE_ARRAY(1, 1200)) AS id
 
 @pytest.fixture(scope="session")
 def customers(client: bigquery.Client) -> Iterator[str]:
-    """The name of a table of customers with a label, which no test changes."""
+    """The name of a table of customers with a label. No test changes it."""
     client.create_dataset("shared")
     client.query(f"CREATE TABLE shared.customers AS {CUSTOMERS}").result()
     yield "shared.customers"
@@ -89,7 +89,7 @@ def customers(client: bigquery.Client) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def model(client: bigquery.Client, customers: str) -> str:
-    """The name of a logistic regression on the customers, which no test changes."""
+    """The name of a logistic regression on the customers. No test changes it."""
     client.query(
         "CREATE MODEL shared.buys OPTIONS(model_type='LOGISTIC_REG', input_label_cols=['bought'], "
         f"data_split_method='NO_SPLIT') AS SELECT * EXCEPT(id) FROM {customers}"
@@ -97,7 +97,7 @@ def model(client: bigquery.Client, customers: str) -> str:
     return "shared.buys"
 
 
-# What the models of `zoo` are trained on: the columns of a customer, and a label of their own.
+# The model type and the label of each model of `zoo`.
 ZOO_LABELS = {
     "binary": ("LOGISTIC_REG", "bought"),
     "multiclass": ("LOGISTIC_REG", "CASE WHEN recency < 3 THEN 'low' WHEN member THEN 'mid' ELSE 'top' END"),
@@ -110,9 +110,9 @@ ZOO_LABELS = {
 
 @pytest.fixture(scope="session")
 def zoo(client: bigquery.Client, customers: str) -> Iterator[str]:
-    """The name of a dataset with a model of every kind, and for each what it was trained on; no test changes them.
+    """The name of a dataset with models of every kind, and a table `<model>_rows` with the training rows of each.
 
-    The label is the column `y`. A fifth of the 1,200 rows is held out.
+    The label is the column `y`. A fifth of the 1,200 rows is held out. No test changes them.
     """
     client.create_dataset("zoo")
     for name, (model_type, label) in ZOO_LABELS.items():
@@ -135,7 +135,7 @@ def zoo(client: bigquery.Client, customers: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def columns(client: bigquery.Client) -> Callable[[str], list[str]]:
-    """Returns the columns of a query's result as SQL writes them, such as `a ARRAY<STRUCT<x INT64>>`."""
+    """Returns the columns of a query's result as DDL, such as `a ARRAY<STRUCT<x INT64>>`."""
     names = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
 
     def written(field: bigquery.SchemaField) -> str:

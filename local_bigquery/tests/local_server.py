@@ -18,7 +18,7 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 COMMAND = Path(sys.executable).with_name("local-bigquery")
 ANY_PORTS = ("--port", "0", "--storage-port", "0")
 
-# The emulator computes FARM_FINGERPRINT in Python, 0.1 ms each: long enough to be seen running.
+# A query that is still running when its job is polled: the emulator computes FARM_FINGERPRINT in Python, 0.1 ms each.
 SLOW = "SELECT MAX(FARM_FINGERPRINT(CAST(x AS STRING))) AS m FROM UNNEST(GENERATE_ARRAY(1, 6000)) AS x"
 
 
@@ -36,7 +36,7 @@ class LocalBigQuery:
         )
 
     def read(self, table: str, offset: int = 0) -> pa.Table:
-        """Read `dataset.table` through the Storage Read API, from an offset on."""
+        """Read `dataset.table` through the Storage Read API, starting at an offset."""
         dataset, name = table.split(".")
         with grpc.insecure_channel(self.storage) as channel:
             reader = BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))

@@ -1,4 +1,4 @@
-"""Other clients than the official Python client, which the other tests use: the bq command, and Airflow."""
+"""Clients other than the Python client of the other tests: the bq command and Airflow."""
 
 import json
 import os
@@ -13,7 +13,7 @@ AIRFLOW_PYTHON = Path(__file__).parents[2] / ".venvs" / "airflow" / "bin" / "pyt
 
 @pytest.fixture
 def bq(local_bigquery, tmp_path):
-    """Runs the bq command and returns its standard output; with a JSON value in it, that value."""
+    """Runs the bq command and returns the JSON value in its standard output, or the output if there is none."""
     if shutil.which("bq") is None:
         pytest.skip("the bq command is not installed")
     installed = Path(shutil.which("bq")).resolve().parents[1]
@@ -58,7 +58,7 @@ def test_bq_lists_shows_changes_and_removes_models(bq, client, rows, dataset):
 
 
 @pytest.mark.skipif(not AIRFLOW_PYTHON.exists(), reason="the environment of Airflow is not installed")
-def test_the_operators_and_the_hook_of_airflow(local_bigquery, dataset, tmp_path):
+def test_the_operators_and_the_hook_of_airflow_work(local_bigquery, dataset, tmp_path):
     connection = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": "demo"}}
     environment = {
         "PATH": os.environ["PATH"],

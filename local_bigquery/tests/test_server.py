@@ -1,4 +1,4 @@
-"""The process: its ports, its end, and what it keeps."""
+"""The process: its ports, its end, and the data that it keeps."""
 
 import os
 import shutil
@@ -61,7 +61,7 @@ PS = shutil.which("ps")
 
 
 def emulator_of(server):
-    """The process id of the emulator behind a gateway."""
+    """Return the process id of the emulator of a server."""
     command = [PS, "-o", "pid=", "--ppid", str(server.process.pid)]
     (child,) = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return int(child)

@@ -1,4 +1,4 @@
-"""ML.EVALUATE, ML.ROC_CURVE and ML.CONFUSION_MATRIX, against scikit-learn."""
+"""ML.EVALUATE, ML.ROC_CURVE and ML.CONFUSION_MATRIX agree with scikit-learn."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ CURVE = [
 
 @pytest.fixture(scope="module")
 def judged(rows, zoo):
-    """Returns actual labels, predictions, and probabilities by class of a model's rows, all or those held out."""
+    """Returns the labels, the predictions and the probabilities by class of a model's rows that meet a condition."""
 
     def judge(name, condition="TRUE"):
         found = rows(f"SELECT * FROM ML.PREDICT(MODEL {zoo}.{name}, TABLE {zoo}.{name}_rows) WHERE {condition}")
@@ -29,7 +29,7 @@ def judged(rows, zoo):
 
 
 @pytest.mark.parametrize("name", ["binary", "multiclass", "trees", "forest"])
-def test_metrics_of_a_classification(rows, columns, zoo, judged, name):
+def test_metrics_of_a_classification_are_those_of_scikit_learn(rows, columns, zoo, judged, name):
     sql = f"SELECT * FROM ML.EVALUATE(MODEL {zoo}.{name}, TABLE {zoo}.{name}_rows)"
     assert columns(sql) == [f"{metric} FLOAT64" for metric in CLASSIFICATION]
     actual, predicted, probabilities = judged(name)
@@ -51,7 +51,7 @@ def test_metrics_of_a_classification(rows, columns, zoo, judged, name):
 
 
 @pytest.mark.parametrize("name", ["linear", "tree_numbers"])
-def test_metrics_of_a_regression(rows, columns, zoo, name):
+def test_metrics_of_a_regression_are_those_of_scikit_learn(rows, columns, zoo, name):
     sql = f"SELECT * FROM ML.EVALUATE(MODEL {zoo}.{name}, TABLE {zoo}.{name}_rows)"
     assert columns(sql) == [f"{metric} FLOAT64" for metric in REGRESSION]
     found = rows(f"SELECT y, predicted_y FROM ML.PREDICT(MODEL {zoo}.{name}, TABLE {zoo}.{name}_rows)")
@@ -70,7 +70,7 @@ def test_metrics_of_a_regression(rows, columns, zoo, name):
     )
 
 
-def test_metrics_of_clusters(rows, columns, zoo):
+def test_metrics_of_clusters_without_an_input_are_those_of_the_training_rows(rows, columns, zoo):
     sql = f"SELECT * FROM ML.EVALUATE(MODEL {zoo}.clusters)"
     assert columns(sql) == ["davies_bouldin_index FLOAT64", "mean_squared_distance FLOAT64"]
     (at_training,) = rows(sql)
@@ -95,7 +95,7 @@ def test_the_precision_of_no_positive_prediction_is_nan(rows, zoo):
 
 
 @pytest.mark.parametrize("name", ["binary", "trees"])
-def test_the_curve_at_given_thresholds(rows, columns, zoo, judged, name):
+def test_the_roc_curve_has_a_row_for_each_given_threshold(rows, columns, zoo, judged, name):
     sql = (
         f"SELECT * FROM ML.ROC_CURVE(MODEL {zoo}.{name}, TABLE {zoo}.{name}_rows, GENERATE_ARRAY(0.1, 0.9, 0.1)) "
         "ORDER BY threshold"
@@ -147,7 +147,7 @@ def test_a_curve_without_positives_has_no_recall(rows, zoo):
         ("forest", ["expected_label STRING", "low INT64", "mid INT64", "top INT64"]),
     ],
 )
-def test_the_confusion_matrix(rows, columns, zoo, judged, name, expected):
+def test_the_confusion_matrix_is_that_of_scikit_learn(rows, columns, zoo, judged, name, expected):
     for source, condition in ((f", TABLE {zoo}.{name}_rows", "TRUE"), ("", "held_out")):
         sql = f"SELECT * FROM ML.CONFUSION_MATRIX(MODEL {zoo}.{name}{source}) ORDER BY expected_label"
         assert columns(sql) == expected

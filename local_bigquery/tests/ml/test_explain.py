@@ -1,4 +1,4 @@
-"""ML.EXPLAIN_PREDICT and ML.GLOBAL_EXPLAIN: what adds up to a prediction, against scikit-learn and XGBoost."""
+"""ML.EXPLAIN_PREDICT and ML.GLOBAL_EXPLAIN agree with scikit-learn and XGBoost."""
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ FEATURES = ["recency", "frequency", "city", "member"]
 
 
 def explain(rows, zoo, name, settings="STRUCT(4 AS top_k_features)"):
-    """Return the rows of ML.EXPLAIN_PREDICT by id, the attributions as a dictionary."""
+    """Return the rows of ML.EXPLAIN_PREDICT by id, with the attributions as a dictionary."""
     found = rows(f"SELECT * FROM ML.EXPLAIN_PREDICT(MODEL {zoo}.{name}, TABLE {zoo}.{name}_rows, {settings})")
     for row in found:
         row["attributions"] = {entry["feature"]: entry["attribution"] for entry in row["top_feature_attributions"]}
@@ -29,7 +29,7 @@ def explain(rows, zoo, name, settings="STRUCT(4 AS top_k_features)"):
 
 @pytest.fixture(scope="module")
 def trained(rows, zoo):
-    """The names, the encoded columns and the feature of each, and the rows that the linear models are trained on."""
+    """The rows, their encoded columns, the feature of each column, and the mask of the training rows."""
     table = rows(f"SELECT * FROM {zoo}.linear_rows ORDER BY id")
     is_trained = np.array([not row["held_out"] for row in table])
     encoded, of_feature = [], []
@@ -52,14 +52,14 @@ def expected_attributions(coefficients, matrix, of_feature):
     }
 
 
-def test_columns_of_a_regression(columns, zoo):
+def test_a_regression_has_the_documented_columns(columns, zoo):
     assert columns(f"SELECT * FROM ML.EXPLAIN_PREDICT(MODEL {zoo}.linear, TABLE {zoo}.linear_rows)") == [
         "predicted_y FLOAT64", *EXPLAINED, *INPUT, "y FLOAT64",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "label"), [("binary", "INT64"), ("trees", "INT64"), ("multiclass", "STRING")])
-def test_columns_of_a_classification(columns, zoo, name, label):
+def test_a_classification_has_the_documented_columns(columns, zoo, name, label):
     assert columns(f"SELECT * FROM ML.EXPLAIN_PREDICT(MODEL {zoo}.{name}, TABLE {zoo}.{name}_rows)") == [
         f"predicted_y {label}", "probability FLOAT64", *EXPLAINED, *INPUT, f"y {label}",
     ]  # fmt: skip
@@ -193,7 +193,7 @@ def test_the_global_explanation_is_the_mean_absolute_attribution_of_the_held_out
     assert found == sorted(found, key=lambda row: -row["attribution"])
 
 
-def test_the_global_explanation_class_by_class(rows, columns, zoo):
+def test_the_global_explanation_can_be_by_class(rows, columns, zoo):
     sql = f"SELECT * FROM ML.GLOBAL_EXPLAIN(MODEL {zoo}.multiclass, STRUCT(TRUE AS class_level_explain))"
     assert columns(sql) == ["y STRING", "feature STRING", "attribution FLOAT64"]
     found = rows(sql)

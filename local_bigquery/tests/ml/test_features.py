@@ -1,4 +1,4 @@
-"""Columns of every type become features as BigQuery ML documents its automatic preprocessing."""
+"""Columns of every type become features, as BigQuery ML documents its automatic preprocessing."""
 
 import datetime as dt
 
@@ -19,7 +19,7 @@ def at(*parts):
 
 
 def encoded(values, column_type=None, **options):
-    """Return the features of one column `x`, by name: the matrix of each."""
+    """Return the matrix of each feature of one column `x`, by the name of the feature."""
     rows = pa.table({"x": pa.array(values, column_type)})
     encoder = FeatureEncoder.fit(rows, ["x"], **options)
     matrix = dense(encoder.encode(rows))
@@ -38,7 +38,7 @@ def dense(matrix):
         (["b", "a", None], [[0, 1, 0], [1, 0, 0], [0, 0, 1]]),
         ([True, False], [[0, 1, 0], [1, 0, 0]]),
         ([dt.date(2024, 5, 1), dt.date(2024, 4, 1)], [[0, 1, 0], [1, 0, 0]]),
-        ([dt.datetime(2024, 5, 1), None], [[1, 0], [0, 1]]),  # noqa: DTZ001 -- a DATETIME has no time zone
+        ([dt.datetime(2024, 5, 1), None], [[1, 0], [0, 1]]),  # noqa: DTZ001  a DATETIME has no time zone
         ([[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [3.0, 4.0]]),
         ([["b", "a", "b"], [None], []], [[1, 1, 0], [0, 0, 1], [0, 0, 0]]),
     ],
@@ -70,7 +70,7 @@ def test_a_timestamp_is_expanded_into_its_components():
         "_TS_MOY_x": [0, 0, 2, 1],
         "_TS_HOD_x": [1, 0, 2, 0],
         "_TS_MOH_x": [2, 0, 3, 1],
-        "_TS_WOY_x": [0, 1, 3, 2],  # weeks begin on Sunday, and the first one is that of the first Sunday
+        "_TS_WOY_x": [0, 1, 3, 2],  # week 1 begins with the first Sunday
         "_TS_YEAR_x": [0, 0, 1, 0],
     }
 
@@ -168,7 +168,7 @@ QUERY = """
 
 
 def test_a_model_learns_from_columns_of_every_type(rows, dataset):
-    """The label is a sum of what only the components, fields and elements can tell."""
+    """The label is a sum of terms that follow only from components, fields and elements."""
     rows(f"CREATE MODEL {dataset}.m OPTIONS(model_type='LINEAR_REG', data_split_method='NO_SPLIT') AS {QUERY}")
     (quality,) = rows(f"SELECT * FROM ML.EVALUATE(MODEL {dataset}.m, ({QUERY}))")
     assert quality["mean_absolute_error"] < 0.01

@@ -1,4 +1,4 @@
-"""The options of gradient descent do what BigQuery ML documents; without them the optimum is solved for."""
+"""The options of gradient descent work as BigQuery ML documents; without them a solver finds the optimum."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""ML.WEIGHTS, ML.FEATURE_IMPORTANCE, ML.CENTROIDS, ML.TRAINING_INFO and ML.FEATURE_INFO."""
+"""Functions that describe a model: ML.WEIGHTS, ML.FEATURE_IMPORTANCE, ML.CENTROIDS and others."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ TRAINING = [
 
 
 def weights(rows, model, settings=""):
-    """Return the weights of a model with one raw prediction: numbers, and dictionaries by category."""
+    """Return the weights of a model by feature: a number, or a dictionary by category."""
     return {
         row["processed_input"]: row["weight"]
         if row["weight"] is not None
@@ -25,7 +25,7 @@ def weights(rows, model, settings=""):
     }
 
 
-def test_columns_of_weights(columns, zoo):
+def test_weights_have_the_documented_columns(columns, zoo):
     assert columns(f"SELECT * FROM ML.WEIGHTS(MODEL {zoo}.linear)") == WEIGHTS
     assert columns(f"SELECT * FROM ML.WEIGHTS(MODEL {zoo}.binary)") == WEIGHTS
     assert columns(f"SELECT * FROM ML.WEIGHTS(MODEL {zoo}.multiclass)") == [*WEIGHTS, "class_label STRING"]
@@ -102,7 +102,7 @@ def test_category_weights_can_be_unnested(rows, zoo):
 
 
 @pytest.mark.parametrize("name", ["trees", "forest", "tree_numbers"])
-def test_feature_importance(rows, columns, zoo, name):
+def test_feature_importance_lists_every_feature(rows, columns, zoo, name):
     sql = f"SELECT * FROM ML.FEATURE_IMPORTANCE(MODEL {zoo}.{name})"
     assert columns(sql) == [
         "feature STRING", "importance_weight FLOAT64", "importance_gain FLOAT64", "importance_cover FLOAT64",
@@ -113,7 +113,7 @@ def test_feature_importance(rows, columns, zoo, name):
     assert all(row["importance_weight"] == int(row["importance_weight"]) for row in found.values())
 
 
-def test_columns_of_centroids(rows, columns, zoo):
+def test_centroids_have_a_row_for_each_feature(rows, columns, zoo):
     sql = f"SELECT * FROM ML.CENTROIDS(MODEL {zoo}.clusters)"
     assert columns(sql)[:3] == ["centroid_id INT64", "feature STRING", "numerical_value FLOAT64"]
     found = rows(sql)
@@ -132,7 +132,7 @@ def test_columns_of_centroids(rows, columns, zoo):
 @pytest.mark.parametrize(
     ("name", "metric"), [("binary", "log_loss"), ("multiclass", "log_loss"), ("linear", "mean_squared_error")]
 )
-def test_training_info_of_a_linear_model(rows, columns, zoo, name, metric):
+def test_training_info_of_a_linear_model_has_the_losses_of_both_splits(rows, columns, zoo, name, metric):
     sql = f"SELECT * FROM ML.TRAINING_INFO(MODEL {zoo}.{name})"
     assert columns(sql) == TRAINING
     last = max(rows(sql), key=lambda row: row["iteration"])
@@ -145,7 +145,7 @@ def test_training_info_of_a_linear_model(rows, columns, zoo, name, metric):
     assert last["duration_ms"] >= 0
 
 
-def test_training_info_of_boosted_trees(rows, columns, zoo):
+def test_training_info_of_boosted_trees_has_every_iteration(rows, columns, zoo):
     sql = f"SELECT * FROM ML.TRAINING_INFO(MODEL {zoo}.trees)"
     assert columns(sql) == TRAINING
     found = sorted(rows(sql), key=lambda row: row["iteration"])
@@ -154,7 +154,7 @@ def test_training_info_of_boosted_trees(rows, columns, zoo):
     assert all(row["eval_loss"] is not None and row["learning_rate"] is not None for row in found)
 
 
-def test_training_info_of_clusters(columns, zoo):
+def test_training_info_of_clusters_has_the_documented_columns(columns, zoo):
     assert columns(f"SELECT * FROM ML.TRAINING_INFO(MODEL {zoo}.clusters)") == [
         "training_run INT64", "iteration INT64", "loss FLOAT64", "duration_ms INT64",
         "cluster_info ARRAY<STRUCT<centroid_id INT64, cluster_radius FLOAT64, cluster_size INT64>>",
@@ -166,7 +166,7 @@ def test_without_a_split_there_is_no_loss_of_held_out_rows(rows, model):
 
 
 @pytest.mark.parametrize("name", ["linear", "trees"])
-def test_feature_info(rows, columns, zoo, name):
+def test_feature_info_has_the_statistics_of_each_column(rows, columns, zoo, name):
     sql = f"SELECT * FROM ML.FEATURE_INFO(MODEL {zoo}.{name})"
     assert columns(sql) == [
         "input STRING", "min FLOAT64", "max FLOAT64", "mean FLOAT64", "median FLOAT64", "stddev FLOAT64",

@@ -1,4 +1,4 @@
-"""KMEANS: the clusters are those of scikit-learn, from the same start."""
+"""KMEANS finds the clusters of scikit-learn from the same initial centroids."""
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +46,7 @@ def table(rows, customers):
 
 @pytest.fixture(scope="module")
 def fitted(table):
-    """scikit-learn's clusters of the customers."""
+    """The encoded customers, and their clusters by scikit-learn."""
     column = {name: [row[name] for row in table] for name in table[0]}
     numbers = [standardised(column["recency"]), standardised(column["frequency"])]
     matrix = np.column_stack([*numbers, *one_hot(column["city"]), *one_hot(column["member"])])

@@ -1,4 +1,4 @@
-"""ML.PREDICT and ML.EVALUATE wherever a table can stand, against scikit-learn's own answer."""
+"""ML.PREDICT and ML.EVALUATE in statements of all kinds."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from sklearn import metrics
 
 @pytest.fixture(scope="module")
 def probabilities(rows, customers, model):
-    """The probability of `bought` = 1 by id, as ML.PREDICT gives it."""
+    """The probability of `bought` = 1 by id, from ML.PREDICT."""
     found = rows(
         f"SELECT id, (SELECT p.prob FROM UNNEST(predicted_bought_probs) AS p WHERE p.label = 1) AS p "
         f"FROM ML.PREDICT(MODEL {model}, TABLE {customers})"

@@ -1,4 +1,4 @@
-"""CREATE MODEL and DROP MODEL: what is trained is what scikit-learn trains on the same matrix."""
+"""CREATE MODEL and DROP MODEL: the models are those of scikit-learn for the same matrix."""
 
 import threading
 
@@ -109,7 +109,7 @@ def test_regularisation_is_per_row(rows, dataset, customers, table, matrix, opti
     )
 
 
-def test_several_classes(rows, dataset, customers):
+def test_a_label_may_have_several_classes(rows, dataset, customers):
     query = f"SELECT id, recency, frequency, IF(recency < 3, 'a', IF(recency < 6, 'b', 'c')) AS label FROM {customers}"
     train(rows, f"{dataset}.m", f"SELECT * EXCEPT(id) FROM ({query})", model_type="'LOGISTIC_REG'", l2_reg=0.001)
     (row,) = rows(f"SELECT * FROM ML.PREDICT(MODEL {dataset}.m, (SELECT * FROM ({query}) WHERE id = 5))")
@@ -141,7 +141,7 @@ def test_labels_keep_their_type(rows, dataset, customers, label, values):
     assert values is None or {row["v"] for row in found} == values
 
 
-def test_missing_and_unknown_values(rows, dataset):
+def test_null_is_the_mean_or_a_category_and_unknown_categories_add_nothing(rows, dataset):
     query = """
         SELECT IF(MOD(id, 4) = 0, NULL, MOD(id, 10)) AS number,
           IF(MOD(id, 3) = 0, NULL, CONCAT('c', CAST(MOD(id, 2) AS STRING))) AS city,
@@ -224,7 +224,7 @@ def test_a_random_split_holds_rows_out(rows, dataset, customers, split, differs)
     ],
 )
 def test_a_split_by_a_column_holds_its_rows_out(rows, dataset, customers, split, column, held_out):
-    """The label is 1 exactly in the rows to be held out: the model learns 0, and is wrong by 1 in evaluation."""
+    """The label is 1 only in the rows to hold out, so the model learns 0 and its error in evaluation is 1."""
     rows(
         f"CREATE MODEL {dataset}.m OPTIONS(model_type='LINEAR_REG', {split}) AS "
         f"SELECT 1.0 AS x, {column} AS s, IF({held_out}, 1, 0) AS label FROM {customers}"
@@ -356,7 +356,7 @@ def test_a_failed_replacement_leaves_the_model(rows, dataset):
 
 
 def test_a_model_is_replaced_in_one_step(local_bigquery, rows, dataset):
-    """A reader sees the old model or the new one, also while it is replaced again and again."""
+    """A reader sees either the old or the new model while it is replaced repeatedly."""
 
     def replace(sign):
         rows(
@@ -382,7 +382,7 @@ def test_a_model_is_replaced_in_one_step(local_bigquery, rows, dataset):
     assert seen == {10.0, -10.0}
 
 
-def test_drop_model(client, rows, dataset):
+def test_drop_model_removes_the_model(client, rows, dataset):
     rows(f"CREATE MODEL {dataset}.m OPTIONS(model_type='LOGISTIC_REG') AS {SOME_ROWS}")
     for operation in ("DROP", "SKIP"):
         job = client.query(f"DROP MODEL IF EXISTS {dataset}.m")

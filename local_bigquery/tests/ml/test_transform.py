@@ -1,4 +1,4 @@
-"""The TRANSFORM clause: learned in training, applied in prediction, evaluation and explanation."""
+"""The TRANSFORM clause learns in training, and applies in prediction, evaluation and explanation."""
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from local_bigquery.ml.features.transform import Transform
 
 
 def result(function, values, *arguments):
-    """What a function makes of the values that it has learned from."""
+    """Return the results of a function for the values that it learned from."""
     column = pa.chunked_array([pa.array(values)])
     return learn(function, column, arguments).apply(column).to_pylist()
 
@@ -167,7 +167,7 @@ CLAUSE = """
 
 @pytest.fixture(scope="module")
 def transformed(rows, customers):
-    """A logistic regression that sees what `CLAUSE` makes of the customers."""
+    """The name of a logistic regression on the customers with the clause `CLAUSE`."""
     rows(
         f"CREATE MODEL shared.transformed TRANSFORM({CLAUSE}) OPTIONS(model_type='LOGISTIC_REG', l2_reg=0.001, "
         f"input_label_cols=['bought'], data_split_method='NO_SPLIT') AS SELECT * FROM {customers}"
@@ -176,12 +176,12 @@ def transformed(rows, customers):
 
 
 def features(table):
-    """What scikit-learn makes of the customers as `CLAUSE` does."""
+    """Return the customers as scikit-learn transforms them in the way of `CLAUSE`."""
     recency = preprocessing.scale([[row["recency"]] for row in table])
     known = sorted(row["frequency"] for row in table if row["frequency"] is not None)
     median = known[(len(known) - 1) // 2]
     frequency = [[median if row["frequency"] is None else row["frequency"]] for row in table]
-    scaled = preprocessing.scale(preprocessing.minmax_scale(frequency))  # also standardised as every number is
+    scaled = preprocessing.scale(preprocessing.minmax_scale(frequency))  # standardised again, like every number
     city = preprocessing.OneHotEncoder(sparse_output=False).fit_transform([[row["city"] or "none"] for row in table])
     return np.column_stack([recency, scaled, city])
 
@@ -208,7 +208,7 @@ def test_prediction_takes_the_columns_of_the_training_query_and_returns_them(row
 
 
 def test_what_was_learned_in_training_is_applied_whatever_the_input_looks_like(rows, customers, transformed):
-    """One row alone would be its own mean and its own only category."""
+    """A transform that learned from the input would see one value and one category."""
     everyone = rows(f"SELECT * FROM ML.PREDICT(MODEL {transformed}, TABLE {customers}) WHERE id IN (1, 11, 14)")
     for row in everyone:
         (alone,) = rows(

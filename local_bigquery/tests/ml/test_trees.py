@@ -1,4 +1,4 @@
-"""Boosted trees and random forests: what is trained is what XGBoost trains on the same numbers."""
+"""Boosted trees and random forests are those of XGBoost for the same numbers."""
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +34,7 @@ def positive(probs, label=1):
 
 @pytest.fixture(scope="module")
 def purchases():
-    """Rows in the order of their columns, as they are trained on."""
+    """Rows sorted by their columns, like training rows."""
     random = np.random.default_rng(7)
     count = 900
     table = pa.table(
@@ -172,7 +172,7 @@ def test_a_random_forest_is_one_round_of_many_trees(binary, numbers):
     assert regressor.training_info["iteration"].to_pylist() == [0]
 
 
-def test_several_classes(purchases):
+def test_trees_predict_and_explain_several_classes(purchases):
     tiers = pa.array(["low", "mid", "top"]).take(
         pa.array(np.digitize(purchases["score"].to_numpy(), [0.0, 3.0]), pa.int64())
     )
@@ -260,7 +260,7 @@ def test_a_feature_that_never_splits_has_no_importance(binary):
 
 
 def test_zero_is_a_number_among_one_hot_columns():
-    """XGBoost takes what a sparse matrix leaves out for missing, and sends it where most rows go."""
+    """XGBoost treats the zeros of a sparse matrix as missing values."""
     numbers = np.repeat([-1.0, 0.0, 1.0], [60, 30, 20])
     table = pa.table({"x": numbers, "city": ["a"] * 110, "label": np.where(numbers == 0.0, 10.0, numbers)})
     options = {"category_encoding_method": "ONE_HOT_ENCODING", "tree_method": "EXACT"}

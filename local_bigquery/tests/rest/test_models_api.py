@@ -1,4 +1,4 @@
-"""Models as REST resources, and what becomes of them when they are replaced."""
+"""Models as REST resources, and their replacement and deletion."""
 
 import json
 import shutil
@@ -89,13 +89,13 @@ def test_a_column_that_only_splits_the_rows_is_no_feature(client, rows, dataset)
 
 
 def discovery_document():
-    """The description of the REST API that the bq command brings along."""
+    """Return the discovery document of the REST API that the bq command includes."""
     installed = Path(shutil.which("bq")).resolve().parents[1]
     return json.loads((installed / "platform/bq/discovery_next/bigquery.json").read_text())
 
 
 def check(value, schema, schemas, where):
-    """Check that a value is made as the API's description says."""
+    """Check that a value conforms to a schema of the discovery document."""
     schema = schemas[schema["$ref"]] if "$ref" in schema else schema
     match schema["type"]:
         case "object" if "properties" in schema:
@@ -135,7 +135,7 @@ def check(value, schema, schemas, where):
         "model_type='KMEANS', num_clusters=3, max_iterations=3, kmeans_init_method='KMEANS++'",
     ],
 )
-def test_resources_are_made_as_the_description_of_the_api_says(api, rows, dataset, customers, options):
+def test_resources_conform_to_the_discovery_document(api, rows, dataset, customers, options):
     rows(f"CREATE MODEL {dataset}.m OPTIONS({options}) AS SELECT * EXCEPT(id) FROM {customers} WHERE city IS NOT NULL")
     schemas = discovery_document()["schemas"]
     _, resource = api("GET", f"datasets/{dataset}/models/m")
@@ -296,7 +296,7 @@ def test_a_failed_replacement_leaves_the_model_as_it_was(client, rows, line):
 
 
 def test_a_statement_uses_one_model_from_start_to_end(local_bigquery, rows, dataset):
-    """The model is replaced all the time by one that predicts 0 everywhere, or 1: no statement may see both."""
+    """The model alternates between one that predicts 0 and one that predicts 1; no statement may see both."""
 
     def replace(constant):
         return (

@@ -1,4 +1,4 @@
-"""A query job with a destination table really writes it."""
+"""Query jobs write their destination table."""
 
 import pytest
 import requests
@@ -8,7 +8,7 @@ from google.cloud import bigquery
 
 @pytest.fixture
 def write(client, dataset):
-    """Runs a query with the destination `out` in a new dataset; returns the job, or raises its error."""
+    """Runs a query with the destination `out` in a new dataset; returns the job or raises its error."""
 
     def run(sql, **settings):
         config = bigquery.QueryJobConfig(destination=f"demo.{dataset}.out", **settings)

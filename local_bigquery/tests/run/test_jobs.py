@@ -1,4 +1,4 @@
-"""Jobs run in the background, have states, and fail as BigQuery's do."""
+"""Jobs run in the background, have states, and report errors like BigQuery."""
 
 import io
 import uuid
@@ -86,7 +86,7 @@ def test_a_job_id_can_be_used_once(client, first):
 
 @pytest.mark.parametrize("count", [1, 600_000])
 def test_the_job_id_of_an_upload_can_be_used_once_too(client, dataset, count):
-    """A large file is uploaded in another way than a small one."""
+    """A small file takes a multipart upload, a large one a resumable upload."""
     job_id = f"job-{uuid.uuid4().hex}"
     table = f"demo.{dataset}.t"
     config = bigquery.LoadJobConfig(schema=[bigquery.SchemaField("x", "INT64")], source_format="NEWLINE_DELIMITED_JSON")
@@ -218,7 +218,7 @@ def test_jobs_keep_their_labels(client, dataset, method):
 
 
 def dry_run(api, sql, **query):
-    """Return what both ways to ask for a dry run answer: `statistics.query`, and the answer of jobs.query."""
+    """Check that jobs.insert and jobs.query agree on a dry run; return its `statistics.query`."""
     body = {"query": sql, "useLegacySql": False, **query}
     status, job = api("POST", "jobs", json={"configuration": {"dryRun": True, "query": body}})
     assert status == 200, job

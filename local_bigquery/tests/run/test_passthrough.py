@@ -1,4 +1,4 @@
-"""What the gateway does not do itself reaches the emulator, unharmed and one at a time."""
+"""Other requests reach the emulator unchanged and one at a time."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from google.api_core.exceptions import BadRequest, MethodNotImplemented, NotFoun
 from google.cloud import bigquery
 
 
-def test_datasets_and_tables(client, dataset):
+def test_datasets_and_tables_can_be_created_listed_and_deleted(client, dataset):
     schema = [bigquery.SchemaField("x", "INT64"), bigquery.SchemaField("y", "STRING")]
     client.create_table(bigquery.Table(f"demo.{dataset}.t", schema=schema))
     assert client.get_table(f"{dataset}.t").schema == schema
@@ -54,7 +54,7 @@ def test_tables_are_read_through_the_storage_api(local_bigquery, rows, dataset):
 
 
 def test_a_read_resumes_at_its_offset(local_bigquery, rows, dataset):
-    """The emulator alone would start again at the first row. It sends 65,536 rows a message."""
+    """The emulator ignores the offset. It sends 65,536 rows a message."""
     rows(f"CREATE TABLE {dataset}.t AS SELECT CAST(x AS STRING) AS id FROM UNNEST(GENERATE_ARRAY(1, 70000)) AS x")
     whole = local_bigquery.read(f"{dataset}.t")
     assert local_bigquery.read(f"{dataset}.t", 65_536) == whole.slice(65_536)
@@ -68,7 +68,7 @@ def test_an_absent_table_is_not_found_through_the_storage_api(local_bigquery, da
 
 
 def test_concurrent_calls_get_their_own_answers(local_bigquery, rows, dataset):
-    """The emulator alone mixes up results when queries, tabledata.list and the Storage API meet."""
+    """The emulator mixes up results of concurrent queries, tabledata.list and Storage API calls."""
     for value in range(3):
         rows(f"CREATE TABLE {dataset}.t{value} AS SELECT {value} AS v{value}")
 
@@ -92,7 +92,7 @@ def test_concurrent_calls_get_their_own_answers(local_bigquery, rows, dataset):
 
 
 def test_what_the_emulator_cannot_do_does_not_spoil_the_next_call(rows):
-    """It closes the connection after it has answered with a status from 500 up."""
+    """The emulator closes the connection after a response with status 500 or more."""
     for _ in range(5):
         with pytest.raises(BadRequest, match="The emulator cannot do this"):
             rows("SELECT STRUCT(1, 2) AS s UNION ALL SELECT STRUCT(3, 4)")

@@ -1,4 +1,4 @@
-"""BigQuery ML stands wherever a table can: in joins, expressions, DML and scripts, with parameters of all kinds."""
+"""BigQuery ML functions work in place of any table: in joins, expressions, DML and scripts, with parameters."""
 
 from datetime import UTC, datetime
 
@@ -20,10 +20,10 @@ def line(client, rows):
     client.delete_dataset("line", delete_contents=True)
 
 
-# in a statement
+# statements
 
 
-def test_in_joins_common_table_expressions_subqueries_and_set_operations(rows, line):
+def test_a_function_can_be_in_joins_ctes_subqueries_and_set_operations(rows, line):
     found = rows("""
         WITH few AS (SELECT * FROM line.points WHERE x <= 3),
         doubled AS (SELECT x, predicted_label AS d FROM ML.PREDICT(MODEL line.double, TABLE few))
@@ -41,7 +41,7 @@ def test_in_joins_common_table_expressions_subqueries_and_set_operations(rows, l
     ]
 
 
-def test_in_all_statements_that_write(rows, dataset, line):
+def test_a_function_can_be_in_all_statements_that_write(rows, dataset, line):
     rows(f"""
         CREATE TABLE {dataset}.t AS
         SELECT x, ROUND(predicted_label) AS p
@@ -242,7 +242,7 @@ def test_a_script_can_run_twice_with_its_temporary_tables(rows, line):
         ("DECLARE d DATE; ASSERT d IS NULL; SELECT d", None),
     ],
 )
-def test_control_statements(client, line, sql, expected):
+def test_a_control_statement_works_as_documented(client, line, sql, expected):
     ((value,),) = client.query(sql).result()
     assert value == expected
 

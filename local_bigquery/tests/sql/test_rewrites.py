@@ -1,4 +1,4 @@
-"""What BigQuery users paste and the emulator alone refuses or answers otherwise works, and all else keeps its text."""
+"""SQL that the emulator refuses or misinterprets works after a rewrite; other SQL keeps its text."""
 
 import json
 
@@ -239,7 +239,7 @@ def test_the_models_of_an_absent_dataset_are_not_found(rows):
         rows("SELECT * FROM absent.INFORMATION_SCHEMA.MODELS")
 
 
-# what stays as it is
+# text without rewrites
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_legacy_sql_is_left_to_the_emulator():
 
 
 def test_words_in_strings_and_comments_do_no_harm(client, rows):
-    """The emulator alone refuses a text in which ML.PREDICT is mentioned."""
+    """The emulator refuses any text that mentions ML.PREDICT."""
     assert rows("SELECT 'see ML.PREDICT(MODEL m, TABLE t)' AS x -- not ML.EVALUATE") == [
         {"x": "see ML.PREDICT(MODEL m, TABLE t)"}
     ]
@@ -276,6 +276,6 @@ def test_words_in_strings_and_comments_do_no_harm(client, rows):
 
 
 def test_mod_and_div_are_factors_as_they_stand(rows):
-    """The emulator alone reads `3 * MOD(5, 7)` as `(3 * 5) % 7`."""
+    """The emulator reads `3 * MOD(5, 7)` as `(3 * 5) % 7`."""
     sql = "SELECT 3 * MOD(5, 7) AS a, 3 * DIV(7, 2) AS b, MOD(5, 7) * 3 AS c, 3 * MOD(2 * MOD(5, 7), 4) AS d"
     assert rows(sql) == [{"a": 15, "b": 9, "c": 15, "d": 6}]

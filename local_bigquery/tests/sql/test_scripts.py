@@ -1,4 +1,4 @@
-"""Scripts are taken to pieces as BigQuery's procedural language wants it."""
+"""Scripts are parsed into the steps of BigQuery's procedural language."""
 
 import pytest
 
@@ -95,7 +95,7 @@ FOR r IN (SELECT 6) DO EXECUTE IMMEDIATE 's' USING 7; END FOR
 """
 
 
-def test_all_sql_of_a_script_is_found():
+def test_all_sql_of_a_script_is_yielded():
     found = [" ".join(text.split()) for text in sql_texts(parse_script(SCRIPT))]
     assert found == [
         "SELECT 1", "SELECT 2", "SELECT 'm'", "SELECT a = 3", "SELECT 4", "SELECT a = 5", "SELECT 6", "SELECT 's'",
@@ -103,7 +103,7 @@ def test_all_sql_of_a_script_is_found():
     ]  # fmt: skip
 
 
-def test_all_steps_of_a_script_are_found():
+def test_all_steps_of_a_script_are_yielded():
     assert [type(step) for step in walk(parse_script(SCRIPT))] == [
         Declare, Block, Assign, Raise, If, Sql, Loop, Assert, For, ExecuteImmediate,
     ]  # fmt: skip

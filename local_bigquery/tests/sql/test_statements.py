@@ -1,4 +1,4 @@
-"""BigQuery ML is found in a statement, and nothing else is touched."""
+"""BigQuery ML in a statement is parsed, and nothing else changes."""
 
 import pytest
 

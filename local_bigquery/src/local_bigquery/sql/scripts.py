@@ -25,7 +25,7 @@ class Sql:
 
 @dataclass(frozen=True)
 class Assert:
-    """ASSERT condition [AS description]."""
+    """The statement `ASSERT condition [AS description]`."""
 
     condition: str
     description: str | None
@@ -33,14 +33,14 @@ class Assert:
 
 @dataclass(frozen=True)
 class Raise:
-    """RAISE [USING MESSAGE = message]."""
+    """The statement `RAISE [USING MESSAGE = message]`."""
 
     message: str | None
 
 
 @dataclass(frozen=True)
 class Declare:
-    """DECLARE names [type] [DEFAULT default]."""
+    """The statement `DECLARE names [type] [DEFAULT default]`."""
 
     names: tuple[str, ...]
     type: str | None
@@ -49,7 +49,7 @@ class Declare:
 
 @dataclass(frozen=True)
 class Assign:
-    """SET name = value, or SET (names) = value."""
+    """The statement `SET name = value` or `SET (names) = value`."""
 
     names: tuple[str, ...]
     value: str
@@ -57,7 +57,7 @@ class Assign:
 
 @dataclass(frozen=True)
 class If:
-    """IF ... THEN ... ELSEIF ... ELSE ... END IF."""
+    """The statement `IF ... THEN ... ELSEIF ... ELSE ... END IF`."""
 
     branches: tuple[tuple[str, "Steps"], ...]
     otherwise: "Steps"
@@ -65,7 +65,7 @@ class If:
 
 @dataclass(frozen=True)
 class Loop:
-    """LOOP, WHILE (tests `condition` before the body) or REPEAT (tests `until` after the body)."""
+    """The statement LOOP, WHILE (tests `condition` before the body) or REPEAT (tests `until` after the body)."""
 
     body: "Steps"
     condition: str | None = None
@@ -74,7 +74,7 @@ class Loop:
 
 @dataclass(frozen=True)
 class For:
-    """FOR variable IN (query) DO ... END FOR."""
+    """The statement `FOR variable IN (query) DO ... END FOR`."""
 
     variable: str
     query: str
@@ -83,7 +83,7 @@ class For:
 
 @dataclass(frozen=True)
 class Block:
-    """BEGIN ... [EXCEPTION WHEN ERROR THEN handler] END."""
+    """The statement `BEGIN ... [EXCEPTION WHEN ERROR THEN handler] END`."""
 
     body: "Steps"
     handler: "Steps | None"
@@ -91,7 +91,7 @@ class Block:
 
 @dataclass(frozen=True)
 class ExecuteImmediate:
-    """EXECUTE IMMEDIATE sql [INTO names] [USING values]; a value is an expression or `expression AS name`."""
+    """The statement `EXECUTE IMMEDIATE sql [INTO names] [USING values]`; a value may be `expression AS name`."""
 
     sql: str
     into: tuple[str, ...]
@@ -100,7 +100,7 @@ class ExecuteImmediate:
 
 @dataclass(frozen=True)
 class Jump:
-    """BREAK (or LEAVE), CONTINUE (or ITERATE) or RETURN."""
+    """The statement BREAK (or LEAVE), CONTINUE (or ITERATE) or RETURN."""
 
     to: Literal["BREAK", "CONTINUE", "RETURN"]
 
