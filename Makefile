@@ -16,9 +16,10 @@ VENVS := .venvs
 UV := $(VENVS)/uv/bin/uv
 AIRFLOW := $(VENVS)/airflow/bin
 LOCAL := $(VENVS)/local_stack/bin
+BIGQUERY := $(VENVS)/local_bigquery/bin
 TOOLS := $(VENVS)/tools/bin
 FACTORY := PYTHONPATH=.:dags:plugins $(AIRFLOW)/python -m refresh_factory
-ENVIRONMENTS := $(addprefix $(VENVS)/,airflow/.installed serving_api/.installed local_stack/.installed tools/.installed)
+ENVIRONMENTS := $(patsubst %,$(VENVS)/%/.installed,airflow serving_api local_stack local_bigquery tools)
 FEAST_ENVIRONMENT := $(VENVS)/feast/.installed
 TERRAFORM := command -v terraform > /dev/null || { echo "No terraform: install 1.9 or later; make test checks infra/ without" >&2; exit 1; }
 OTHER_AIRFLOWS := $(VENVS)/airflow-2.11/.installed $(VENVS)/airflow-3.1/.installed
@@ -63,8 +64,8 @@ schema: install ## Write the JSON Schema of pipeline.yaml anew
 	@$(FACTORY).schema
 
 .PHONY: bigquery
-bigquery: install ## Start only BigQuery with BigQuery ML, in the foreground
-	@$(LOCAL)/python -m local_stack.bigquery
+bigquery: $(VENVS)/local_bigquery/.installed ## Start only BigQuery with BigQuery ML, in the foreground
+	@$(BIGQUERY)/local-bigquery
 
 .PHONY: deploy
 deploy: $(VENVS)/local_stack/.installed ## Say what a deployment would change; APPLY=1 does it (ENV=example)
@@ -152,6 +153,7 @@ lint-types:
 
 lint-local-types:
 	MYPYPATH=. $(AIRFLOW)/mypy --cache-dir .mypy_cache/local_stack --python-executable $(LOCAL)/python --exclude local_stack/airflow local_stack
+	MYPYPATH=local_bigquery/src $(AIRFLOW)/mypy --cache-dir .mypy_cache/local_bigquery --python-executable $(BIGQUERY)/python -p local_bigquery
 
 lint-files:
 	$(TOOLS)/hadolint $(DOCKERFILES)
@@ -179,6 +181,8 @@ lock: $(UV) ## Lock the requirements anew, with the newest versions
 	$(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11 \
 		local_stack/requirements.in -o local_stack/requirements.txt
 	$(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11 \
+		local_bigquery/requirements.in -o local_bigquery/requirements.txt
+	$(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11 \
 		tests/tools/requirements.in -o tests/tools/requirements.txt
 	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 -c requirements.txt \
 		tests/browser/requirements.in -o tests/browser/requirements.txt
@@ -198,6 +202,8 @@ clean: ## Stop the stack; remove it and the environments
 $(VENVS)/airflow/.installed: requirements.txt
 $(VENVS)/serving_api/.installed: serving_api/requirements.txt
 $(VENVS)/local_stack/.installed: local_stack/requirements.txt
+$(VENVS)/local_bigquery/.installed: local_bigquery/requirements.txt local_bigquery/pyproject.toml
+$(VENVS)/local_bigquery/.installed: PACKAGE := local_bigquery
 $(VENVS)/tools/.installed: tests/tools/requirements.txt
 $(VENVS)/browser/.installed: tests/browser/requirements.txt
 $(VENVS)/stand_in/.installed: tests/infra/terraform/requirements.txt
@@ -210,6 +216,7 @@ $(ENVIRONMENTS) $(OTHER_AIRFLOWS) $(VENVS)/browser/.installed $(VENVS)/stand_in/
 	@echo "installing $(@D) from $<"
 	@$(UV) venv -q --clear --python $(PYTHON) $(@D)
 	@$(UV) pip sync -q --python $(@D) $<
+	@$(if $(PACKAGE),$(UV) pip install -q --python $(@D) --no-deps --no-build-isolation --editable ./$(PACKAGE))
 	@touch $@
 
 $(UV):

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from local_stack.settings import ROOT
 
-__all__ = ["BIGQUERY", "BIGTABLE", "LOCAL_STACK_PYTHON", "ROOT", "running"]
-
-LOCAL_STACK_PYTHON = ROOT / ".venvs" / "local_stack" / "bin" / "python"
+__all__ = ["BIGQUERY", "BIGTABLE", "ROOT", "running"]
 
 BIGTABLE = (sys.executable, "-m", "local_stack.bigtable", "--port", "0")
-BIGQUERY = (LOCAL_STACK_PYTHON, "-m", "local_stack.bigquery", "--port", "0", "--storage-port", "0")
+BIGQUERY = (ROOT / ".venvs" / "local_bigquery" / "bin" / "local-bigquery", "--port", "0", "--storage-port", "0")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ ENVIRONMENTS = {
     "tests/docker": "local_stack",
     "tests/end_to_end": "local_stack",
     "tests/local_stack": "local_stack",
+    "local_bigquery": "local_bigquery",
 }
 # Folders that `make test` leaves to other targets: they need a whole stack, a download or minutes.
 OTHER_TARGETS = (

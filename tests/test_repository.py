@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "plugins/foreserve": {"prediction_store"},
     "dags": {"foreserve", "prediction_store"},
     "local_stack": {"prediction_store", "foreserve"},  # foreserve: to warm Airflow's processes up
+    "local_bigquery": set(),
     "deployment": set(),
     "benchmarks": {"beam_jobs", "prediction_store", "local_stack"},
 }
@@ -24,6 +25,7 @@ OURS = {
     "foreserve",
     "refresh_factory",
     "local_stack",
+    "local_bigquery",
     "deployment",
     "benchmarks",
     "tests",
@@ -83,6 +85,7 @@ def test_what_the_tests_of_the_service_ran_with_is_what_serves():
         "requirements.txt",
         "serving_api/requirements.txt",
         "local_stack/requirements.txt",
+        "local_bigquery/requirements.txt",
         "tests/browser/requirements.txt",
         "tests/tools/requirements.txt",
         "tests/infra/terraform/requirements.txt",

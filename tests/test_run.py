@@ -9,6 +9,7 @@ from tests.run import ENVIRONMENTS, OTHER_TARGETS, suites
     [
         (["tests/plugins", "-k", "gate"], {"airflow": ["tests/plugins", "-k", "gate"]}),
         (["tests/local_stack/bigtable"], {"local_stack": ["tests/local_stack/bigtable"]}),
+        (["local_bigquery/tests/sql"], {"local_bigquery": ["local_bigquery/tests/sql"]}),
         (["tests/test_run.py::test_x"], {"airflow": ["tests/test_run.py::test_x"]}),
         (["tests/infra"], {"airflow": ["tests/infra", "--ignore=tests/infra/terraform"]}),
         (["tests/infra/terraform"], {"airflow": ["tests/infra/terraform"]}),
@@ -24,7 +25,7 @@ def test_tests_run_in_the_environment_of_their_folder(arguments, expected):
 
 def test_without_a_path_all_runs_but_the_folders_of_other_targets():
     found = suites(["-k", "gate"])
-    assert found.keys() == {"airflow", "local_stack"}
+    assert found.keys() == {"airflow", "local_stack", "local_bigquery"}
     assert found["airflow"][0] == "tests"
     assert {f"--ignore={folder}" for folder in (*OTHER_TARGETS, "tests/local_stack")} <= set(found["airflow"])
     assert found["local_stack"][0] == "tests/local_stack"

@@ -20,10 +20,12 @@ DOCKERFILES = sorted(
 STACK = Stack(ports=DEFAULT_PORTS, state=Path("/state"), environments=Path("/environments"))
 ENVIRONMENTS = {
     service.name: Path(service.command[0]).parents[1].name for service in STACK.services() if service.name in BUILT
-}
+} | {"prepare": "local_stack"}
 """The virtual environment of each service without Docker."""
 
-LOCKS = dict(re.findall(r"^\$\(VENVS\)/([\w.-]+)/\.installed: (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
+LOCKS = dict(
+    re.findall(r"^\$\(VENVS\)/([\w.-]+)/\.installed: (\S+\.txt)\b", (ROOT / "Makefile").read_text(), re.MULTILINE)
+)
 
 
 def imported(folder):
@@ -69,8 +71,9 @@ def test_all_images_have_the_python_of_the_makefile():
 def test_image_installs_the_packages_that_the_service_has_without_docker(name):
     lock = LOCKS[ENVIRONMENTS[name]]
     assert lock in copied(BUILT[name])
-    (install,) = (line for line in instructions(BUILT[name], "RUN") if " install " in line)
+    install, *of_ours = (line for line in instructions(BUILT[name], "RUN") if " install " in line)
     assert {"--no-deps", "--require-hashes"} <= set(install.split())
+    assert all({"--no-deps", "--no-build-isolation"} <= set(line.split()) for line in of_ours)
 
 
 @pytest.mark.parametrize("name", BUILT)
@@ -97,7 +100,7 @@ def test_image_has_all_packages_that_its_modules_import(name):
     packages = {source for source in copied(BUILT[name]) if (ROOT / source).is_dir()}
     folders = [*packages, *(mount["source"] for mount in mounts(name, "bind").values())]
     needed = {package for folder in folders for package in imported(ROOT / folder)} & ours
-    assert needed
+    assert needed or name == "bigquery"  # a distribution of its own
     assert needed <= packages
 
 
@@ -109,7 +112,6 @@ def test_image_runs_as_a_user_with_a_number(name):
     assert any(line.endswith(f"--uid {user}") for line in instructions(BUILT[name], "RUN useradd"))
 
 
-@pytest.mark.parametrize("name", ["prepare", "reports"])
-def test_service_runs_in_an_image_that_another_service_builds(name):
-    assert SERVICES[name]["image"] in {SERVICES[name].get("image") for name in BUILT}
-    assert SERVICES[name]["pull_policy"] == "never"
+def test_reports_run_in_an_image_that_another_service_builds():
+    assert SERVICES["reports"]["image"] in {SERVICES[name].get("image") for name in BUILT}
+    assert SERVICES["reports"]["pull_policy"] == "never"

@@ -1,0 +1,62 @@
+"""ML.PREDICT and ML.EXPLAIN_PREDICT: a prediction for every row, followed by the columns of the input.
+
+https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-predict
+https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-explain-predict
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from local_bigquery.ml.functions.table_function import Settings, TableFunction, not_supported, probability, required
+from local_bigquery.ml.model import Explainable, Explanation, Model
+from local_bigquery.ml.options import Option, boolean, whole_number
+
+
+def _predict(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Table:
+    return model.predict(required(rows), settings["threshold"])
+
+
+def _explain_predict(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Table:
+    rows = required(rows)
+    if not isinstance(model, Explainable):
+        raise not_supported("ML.EXPLAIN_PREDICT", model, "models that predict a label")
+    explanation = model.explain(rows, settings["threshold"], approximate=settings["approx_feature_contrib"])
+    result = {f"predicted_{model.label}": explanation.predicted}
+    if explanation.probability is not None:
+        result["probability"] = pa.array(explanation.probability)
+    result |= {
+        "top_feature_attributions": _top(explanation, settings["top_k_features"]),
+        "baseline_prediction_value": pa.array(explanation.baseline),
+        "prediction_value": pa.array(explanation.prediction),
+        # The attributions always add up to the prediction, even those that are approximate.
+        "approximation_error": pa.array(np.zeros(rows.num_rows)),
+    }
+    return pa.table(result)
+
+
+def _top(explanation: Explanation, count: int) -> pa.ListArray:
+    """Return the features with the greatest absolute attributions of every row, and the attributions."""
+    values = explanation.attributions
+    order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :count]
+    rows, width = order.shape
+    entries = pa.StructArray.from_arrays(
+        [
+            pa.array(explanation.features, pa.string()).take(pa.array(order.ravel())),
+            pa.array(np.take_along_axis(values, order, axis=1).ravel()),
+        ],
+        names=["feature", "attribution"],
+    )
+    return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1, dtype=np.int32) * width), entries)
+
+
+PREDICT = TableFunction(run=_predict, input="required", settings=(Option("threshold", probability),), keeps_input=True)
+EXPLAIN_PREDICT = TableFunction(
+    run=_explain_predict,
+    input="required",
+    settings=(
+        Option("top_k_features", whole_number(at_least=1), 5),
+        Option("threshold", probability),
+        Option("approx_feature_contrib", boolean, default=False),
+    ),
+    keeps_input=True,
+)

@@ -1,0 +1,1 @@
+"""Model types: one module for each family, and what they share."""

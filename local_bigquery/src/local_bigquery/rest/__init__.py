@@ -1,0 +1,1 @@
+"""BigQuery's REST API, as the gateway serves it."""

@@ -1,0 +1,1 @@
+"""Jobs and their work: queries, scripts, single statements, destination tables."""
