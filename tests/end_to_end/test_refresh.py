@@ -71,7 +71,7 @@ def test_an_impossible_rollback_fails_and_changes_nothing(run, predictions):
     assert predictions() == before
 
 
-def test_a_gate_that_closes_keeps_the_served_version(run, newest, predictions, purchases, warehouse):
+def test_a_gate_that_closes_keeps_the_active_version(run, newest, predictions, purchases, warehouse):
     """Here the one on the predictions: half of the customers are gone."""
     before = predictions()
     warehouse.query_and_wait(f"DELETE FROM {purchases} WHERE customer_id >= '10000'")
@@ -144,7 +144,7 @@ def test_readers_do_not_notice_that_the_scheduler_died(airflow, finish, kill, me
 
 
 def test_nothing_listens_beyond_loopback(stack):
-    """Except Airflow's log servers: their address cannot be set, and they answer signed requests only."""
+    """Airflow's log servers are excepted: their address cannot be set, and they answer signed requests only."""
     beyond = {
         connection.laddr.port
         for found in processes.running(stack.state).values()
