@@ -220,7 +220,7 @@ def test_predictions_without_a_number_are_a_bin_of_their_own(warehouse, followin
     assert (measures["numbers_p"], measures["psi_p"] > 0.25) == (5, True)
 
 
-def test_a_field_that_the_served_version_does_not_have_is_not_compared(warehouse, statements, refresh):
+def test_a_field_that_the_active_version_does_not_have_is_not_compared(warehouse, statements, refresh):
     query = "SELECT 'a' AS entity_id, STRUCT(1 AS p) AS prediction"
     warehouse.query_and_wait(statements(query).predict(refresh, "m"))
     later = Refresh(

@@ -71,8 +71,7 @@ def test_an_impossible_rollback_fails_and_changes_nothing(run, predictions):
     assert predictions() == before
 
 
-def test_a_gate_that_closes_keeps_the_active_version(run, newest, predictions, purchases, warehouse):
-    """Here the one on the predictions: half of the customers are gone."""
+def test_a_breach_of_the_prediction_gate_keeps_the_active_version(run, newest, predictions, purchases, warehouse):
     before = predictions()
     warehouse.query_and_wait(f"DELETE FROM {purchases} WHERE customer_id >= '10000'")
     state, tasks = run()
@@ -143,8 +142,8 @@ def test_readers_do_not_notice_that_the_scheduler_died(airflow, finish, kill, me
     assert (state == "success") == (predictions()[0] > before[0])
 
 
-def test_nothing_listens_beyond_loopback(stack):
-    """Airflow's log servers are excepted: their address cannot be set, and they answer signed requests only."""
+def test_only_the_log_servers_of_airflow_listen_beyond_loopback(stack):
+    # Their address cannot be set, and they answer signed requests only.
     beyond = {
         connection.laddr.port
         for found in processes.running(stack.state).values()
