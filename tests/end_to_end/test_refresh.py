@@ -83,14 +83,14 @@ def test_a_breach_of_the_prediction_gate_keeps_the_active_version(run, newest, p
 
 
 def test_an_export_that_is_killed_at_every_try_fails_the_refresh_and_the_next_one_goes_on(
-    run, kill, model_view, newest, predictions, stack
+    run, kill, model_view, newest, predictions
 ):
     active, before = predictions()
 
-    def is_writing(process):
-        return any(c.raddr and c.raddr.port == stack.ports["bigtable"] for c in process.net_connections())
+    def has_loaded_grpc(process):
+        return any("cygrpc" in file.path for file in process.memory_maps())
 
-    with kill("export_predictions.py", "--runner", when=is_writing) as killed:
+    with kill("export_predictions.py", "--runner", when=has_loaded_grpc) as killed:
         state, tasks = run(export="full")
     assert len(killed) >= 2
     assert (state, tasks["export"], tasks["abort"]) == ("failed", "failed", "success")
