@@ -59,11 +59,7 @@ def pattern(word):
 
 @pytest.fixture(scope="module")
 def texts():
-    return {
-        file: file.read_text()
-        for file in files(*READ)
-        if file not in UNREAD and not file.is_relative_to(ROOT / "local_bigquery")  # which has words of its own
-    }
+    return {file: file.read_text() for file in files(*READ) if file not in UNREAD}
 
 
 @pytest.mark.parametrize("word", retired())
