@@ -6,9 +6,11 @@ For `model_view`, `newest` and `predictions`, the model has been refreshed at le
 import io
 import json
 import shutil
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -140,7 +142,7 @@ def refreshes(stack, api, registry):
     client = AirflowClient(stack.url("airflow"))
     client.wait_for_dag(DAG_ID)
     client.wait_for_dag("roll_back")
-    return Refreshes(client, api, registry)
+    return Refreshes(client, api, registry, stack.state / "airflow" / "logs")
 
 
 @dataclass
@@ -150,6 +152,7 @@ class Refreshes:
     airflow: AirflowClient
     api: httpx.Client
     registry: Registry
+    logs: Path
 
     def run(self, dag_id=DAG_ID, **params):
         """Run a DAG to its end; the state of the run, and of each task."""
@@ -157,8 +160,13 @@ class Refreshes:
         return final.state, {task.task_id: task.state for task in final.tasks}
 
     def finish(self, run_id, dag_id=DAG_ID):
-        """Wait until a run has ended; its final state."""
+        """Wait until a run has ended; its final state. Print the ends of the logs of tasks that failed."""
         *_, final = self.airflow.follow(dag_id, run_id)
+        for task in final.tasks:
+            if task.state == "failed":
+                folder = self.logs / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task.task_id}"
+                for log in folder.glob("*.log"):
+                    sys.stdout.write(f"{log}:\n{log.read_text()[-3_000:]}\n")
         self.settle()
         return final
 
