@@ -356,7 +356,7 @@ def test_a_failed_replacement_leaves_the_model(rows, dataset):
 
 
 def test_a_model_is_replaced_in_one_step(local_bigquery, rows, dataset):
-    """A reader sees either the old or the new model while it is replaced repeatedly."""
+    """A reader sees one of two models, never a mixture, while one replaces the other repeatedly."""
 
     def replace(sign):
         rows(

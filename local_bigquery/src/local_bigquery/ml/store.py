@@ -1,7 +1,7 @@
 """Trained models on disk.
 
 The file of a model begins with one line of JSON, its description; the pickled model follows. A model is replaced by
-renaming a new file over the old one, so a reader gets either the old or the new model.
+renaming another file over its file, so a reader never gets a mixture of two models.
 """
 
 import json
