@@ -25,6 +25,12 @@ _ACCEPTING: tuple[Outcome, ...] = ("accepted", "overridden", "approved")
 _USE_CANDIDATE = "Use the candidate"
 _KEEP_CHAMPION = "Keep the champion"
 _USE_PREDICTIONS = "Use the predictions"
+_OUTCOMES: dict[str, Outcome] = {
+    _USE_CANDIDATE: "approved",
+    _USE_PREDICTIONS: "approved",
+    _KEEP_CHAMPION: "kept_champion",
+    STOP: "stopped",
+}
 
 
 class ApplyGate(RefreshOperator, HumanApprovalOperator):  # type: ignore[misc]  # Airflow types template_fields in two ways
@@ -73,8 +79,7 @@ class ApplyGate(RefreshOperator, HumanApprovalOperator):  # type: ignore[misc]  
         """Act on a person's answer."""
         with self.registry() as registry:
             details = registry.get(self.refresh.model).versions[self.refresh.version].details
-        outcomes: dict[str, Outcome] = {STOP: "stopped", _KEEP_CHAMPION: "kept_champion"}
-        outcome = outcomes.get(option, "approved")
+        outcome = _OUTCOMES.get(option, "stopped")  # a question of an earlier release may have other answers
         return self.settle(context, outcome, details[self.detail]["reasons"], by=by, why=why)
 
     def settle(
