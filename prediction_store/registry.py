@@ -159,7 +159,7 @@ class Registry:
         """Make a step.
 
         The outcome of a write that failed is unknown. If the row then has the document and the revision of that write,
-        the step was made. Else it is made again. Either write needs the revision that was read, so one succeeds at most.
+        the step was made. Else it is made again: both writes need the revision that was read, so one succeeds at most.
         """
         perhaps_written: set[tuple[bytes | None, int]] = set()
 

@@ -43,7 +43,7 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
 
     template_fields: Sequence[str] = (*RefreshOperator.template_fields, *BeamRunPythonPipelineOperator.template_fields)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  a job needs as many
         self,
         *,
         python: str,
