@@ -503,9 +503,9 @@ class ModelState:
         """
         if stale := self.stale_versions(version):
             raise RegistryError(
-                f"{self.model}: version {version} cannot be exported: cells of versions {stale}, above the active "
-                f"version {self.active}, would be read with it; clear the task purge, which deletes them. If readers "
-                "were rolled back since the run began, start a new run"
+                f"{self.model}: version {version} cannot be exported: cells of versions {stale} would be read with it; "
+                "clear the task purge, which deletes them; if readers were rolled back since the run began, start a "
+                "new run"
             )
 
     def _end(self, version: int, kind: EndingKind, reason: str, task: str, now: int) -> "ModelState":
