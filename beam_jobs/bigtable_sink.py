@@ -79,12 +79,14 @@ class WritePredictions(BigtableDoFn):
         super().__init__(target, "export")
         self._version = version
         self._row_keys: RowKeyFormat = row_keys
+        self._shared_lease = Shared()
         self._predictions = Metrics.counter("export", "predictions")
         self._tombstones = Metrics.counter("export", "tombstones")
 
     def setup(self) -> None:
         """Connect to Bigtable, once per worker thread."""
         super().setup()
+        self._lease = self._shared_lease.acquire(lambda: WriteLease(self._version, self._target.deadline_seconds))
         self._rows = 0
 
     def start_bundle(self) -> None:
@@ -92,10 +94,10 @@ class WritePredictions(BigtableDoFn):
 
         Raises:
             RegistryError: the registry does not expect this export any more.
+            TimeoutError: the registry did not answer within the target's deadline.
         """
-        lease = WriteLease(self._version)
-        lease.seconds_left()
-        self._writer = self.new_writer(lease.seconds_left)
+        self._lease.seconds_left()
+        self._writer = self.new_writer(self._lease.seconds_left)
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Receipt]:
         """Write one record batch."""

@@ -6,18 +6,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from google.api_core.exceptions import GoogleAPIError
+import grpc
 
 from prediction_store.layout import Instance
-from prediction_store.lifecycle import WRITE_LEASE, ModelState, now_ms
+from prediction_store.lifecycle import WRITE_LEASE, ModelState, RegistryBusyError, now_ms
 from prediction_store.registry import Registry
+
+_RENEWAL_PAUSE = 1.0  # seconds between attempts to renew a lease
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredVersion:
-    """A version of a model, and the registry that has it. Each call opens and closes a connection."""
+    """A version of a model, and the registry that has it."""
 
     instance: Instance
     app_profile: str
@@ -30,8 +32,7 @@ class RegisteredVersion:
         Raises:
             RegistryError: the registry does not have the model.
         """
-        with Registry(self.instance, self.app_profile) as registry:
-            return registry.get(self.model)
+        return Registry(self.instance, self.app_profile).get(self.model)
 
     def update(self, step: Callable[[ModelState], ModelState]) -> ModelState:
         """Make a step in the registry, and return the new state.
@@ -39,8 +40,7 @@ class RegisteredVersion:
         Raises:
             RegistryError: the step is not allowed.
         """
-        with Registry(self.instance, self.app_profile) as registry:
-            return registry.update(self.model, step)
+        return Registry(self.instance, self.app_profile).update(self.model, step)
 
     def wait_for_stale_writes(self, state: ModelState) -> None:
         """Wait until no job can still write stale cells.
@@ -55,43 +55,61 @@ class RegisteredVersion:
 
 
 class WriteLease:
-    """A write lease for the cells of a version, renewed as it is used. Thread-safe.
+    """A write lease for the cells of a version, renewed as it is used. One per process; thread-safe.
 
-    The purge for a later version waits until the lease has ended. So all writes by it must end by then.
+    The purge for a later version waits until the lease has ended. So all writes by it must end by then. While the
+    registry does not answer, nothing is written, and no work is lost.
     """
 
-    def __init__(self, version: RegisteredVersion, milliseconds: int = WRITE_LEASE) -> None:
-        """Lease the right to write cells of `version` for `milliseconds` at a time."""
+    def __init__(self, version: RegisteredVersion, patience: float, milliseconds: int = WRITE_LEASE) -> None:
+        """Lease the right to write cells of `version`.
+
+        Args:
+            version: the version.
+            patience: the seconds for which a write waits for a lease.
+            milliseconds: the duration of the lease.
+        """
+        self._registry = Registry(version.instance, version.app_profile, retry_seconds=0)
         self._version = version
+        self._patience = patience
         self._milliseconds = milliseconds
         self._lock = threading.Lock()
         self._until = self._renew_at = float("-inf")  # of the monotonic clock
+        self._failure: Exception | None = None
 
     def seconds_left(self) -> float:
-        """The number of seconds that a write which begins now may take.
+        """The number of seconds that a write which begins now may take; more than 0.
 
-        Renews the lease in the registry when a third of it has passed.
+        Renews the lease in the registry when a third of it has passed. If that fails after the lease has ended, waits
+        and tries again.
 
         Raises:
             RegistryError: the registry does not expect this export any more.
-            GoogleAPIError: the registry cannot be reached, and the lease has ended.
+            TimeoutError: the lease could not be renewed while this call waited.
         """
-        with self._lock:
-            if time.monotonic() >= self._renew_at:
-                self._renew()
-            return max(0.0, self._until - time.monotonic())
+        give_up = time.monotonic() + self._patience
+        while True:
+            with self._lock:
+                if time.monotonic() >= self._renew_at:
+                    self._renew()
+                left, failure = self._until - time.monotonic(), self._failure
+            if left > 0:
+                return left
+            if time.monotonic() >= give_up:
+                raise TimeoutError(f"the write lease was not renewed within {self._patience:g} s: {failure}")
+            time.sleep(_RENEWAL_PAUSE)
 
     def _renew(self) -> None:
+        """Try once to renew the lease."""
         asked, now = time.monotonic(), now_ms()
+        version, lease = self._version.version, self._milliseconds
         try:
-            version, lease = self._version.version, self._milliseconds
-            state = self._version.update(lambda state: state.renew_write_lease(version, now, lease))
-        except GoogleAPIError as error:
-            if time.monotonic() >= self._until:
-                raise
-            _log.warning("the registry did not renew the write lease: %s; again in a second", error)
-            self._renew_at = time.monotonic() + 1
+            state = self._registry.update(
+                self._version.model, lambda state: state.renew_write_lease(version, now, lease)
+            )
+        except (grpc.RpcError, RegistryBusyError) as error:
+            _log.warning("the registry did not renew the write lease; again in a second: %s", error)
+            self._failure, self._renew_at = error, time.monotonic() + _RENEWAL_PAUSE
             return
-        granted = state.versions[version].write_lease_until - now
-        self._until = asked + min(granted, self._milliseconds) / 1000
-        self._renew_at = asked + self._milliseconds / 3000
+        self._until = asked + min(state.write_lease_until - now, lease) / 1000
+        self._renew_at = asked + lease / 3000

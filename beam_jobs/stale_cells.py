@@ -8,16 +8,16 @@ import apache_beam as beam
 import grpc
 import pyarrow as pa
 from apache_beam.metrics.metric import Metrics
-from google.cloud.bigtable.data import BigtableDataClient
 
 from beam_jobs.bigtable_sink import BigtableDoFn
 from beam_jobs.bulk_writer import Target
 from beam_jobs.mutations import purge_entries
-from prediction_store.connection import TRANSIENT, read_rows, routing_metadata
+from prediction_store.connection import TRANSIENT, channel, read_rows, routing_metadata, sample_row_keys
 from prediction_store.layout import Instance
-from prediction_store.messages import ReadRowsRequest, RowAssembler, stale_filter
+from prediction_store.messages import ReadRowsRequest, RowAssembler, SampleRowKeysRequest, stale_filter
 
 _READ_TIMEOUT = 600.0  # seconds
+_SAMPLE_TIMEOUT = 60.0
 _RESUME_DELAY = 1.0
 
 _log = logging.getLogger(__name__)
@@ -36,11 +36,12 @@ class SplitTable(beam.DoFn):
 
     def process(self, table: str) -> Iterator[KeyRange]:
         """Split the table with this id."""
-        with (
-            BigtableDataClient(project=self._instance.project) as client,
-            client.get_table(self._instance.instance, table, app_profile_id=self._app_profile or None) as opened,
-        ):
-            ends = sorted({row_key for row_key, _ in opened.sample_row_keys()} - {b""})
+        name = self._instance.table(table)
+        request = SampleRowKeysRequest(table_name=name, app_profile_id=self._app_profile)
+        metadata = (routing_metadata(name, self._app_profile),)
+        with channel() as opened:
+            samples = sample_row_keys(opened)(request, timeout=_SAMPLE_TIMEOUT, metadata=metadata)
+            ends = sorted({sample.row_key for sample in samples} - {b""})
         yield from zip([b"", *ends], [*ends, b""], strict=True)
 
 

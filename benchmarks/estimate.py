@@ -13,6 +13,7 @@ from math import ceil
 from pathlib import Path
 
 from benchmarks.document import filled, markdown_table
+from prediction_store.lifecycle import ModelState
 
 # Inputs. The comment above each group has its source. Some of Google's price pages show their numbers only in a
 # browser: "quoted" numbers are from third parties that cite such a page.
@@ -28,8 +29,9 @@ EFFICIENCY = 0.3  # share of the measured rates that a vCPU reaches
 SERVICE_LOAD = 0.8  # share of a vCPU that is used at the peak
 STARTUP_SECONDS = 180  # from the submission of a Dataflow job until its workers read
 REQUEST_LOG_BYTES = 1_000  # per lookup
-# The default of keep_versions. Scans of tables of predictions by a refresh: `check` one, `changes` two, smoke test one.
-KEEP_VERSIONS = 4
+# Cells per row with the default of keep_versions.
+CELLS = ModelState("churn", "customer").cells_per_row
+# Scans of tables of predictions by a refresh: `check` one, `changes` two, smoke test one.
 OWN_SCANS = 4
 # Chosen for the table of exports.
 TARGET_SECONDS = 3_600
@@ -203,7 +205,7 @@ def spare_rate(nodes: float, lookups: float) -> float:
 
 def stored_gib(entities: float) -> float:
     """GiB of cells that garbage collection leaves at most, before compression."""
-    return entities * (KEEP_VERSIONS + 1) * CELL_BYTES / GIB
+    return entities * CELLS * CELL_BYTES / GIB
 
 
 def deployed_export(d: Deployment) -> Export:
@@ -259,7 +261,7 @@ def limits() -> str:
         ("spare capacity", f"{_short(spare)} rows/s: above {_short(spare * TARGET_SECONDS)} rows, add nodes"),
         ("node quota", f"{NODE_QUOTA} nodes: {_short(quota)} rows in {TARGET_SECONDS / 60:.0f} minutes"),
         ("read session", f"ends after {READ_SESSION_SECONDS / 3_600:.0f} hours: 10B rows need {fewest} nodes"),
-        ("storage", f"{_short(entities)} entities with {KEEP_VERSIONS + 1} cells each"),
+        ("storage", f"{_short(entities)} entities with {CELLS} cells each"),
     )
     return markdown_table(("limit", "value"), rows)
 

@@ -2,18 +2,35 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import grpc
 from google.api_core import grpc_helpers
 from google.api_core.gapic_v1.routing_header import to_grpc_metadata
 
-from prediction_store.messages import MutateRowsResponse, ReadRowsRequest, ReadRowsResponse
+from prediction_store.messages import (
+    CheckAndMutateRowRequest,
+    CheckAndMutateRowResponse,
+    MutateRowsResponse,
+    ReadRowsRequest,
+    ReadRowsResponse,
+    SampleRowKeysRequest,
+    SampleRowKeysResponse,
+)
 
 TRANSIENT = frozenset((grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE))
 """Status codes of reads and writes that may succeed if they are tried again."""
 
-_ENDPOINT = "bigtable.googleapis.com:443"
+_RESETS = (
+    "rst_stream",
+    "rst stream",
+    "received unexpected eos on data frame",
+    "stream closed before write could take place",
+    "authentication backend internal server error. please retry",
+)
+
+_HOST = "bigtable.googleapis.com"
 _SCOPES = ("https://www.googleapis.com/auth/bigtable.data",)
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),  # a row may have 256 MiB; Bigtable limits its responses itself
@@ -46,8 +63,40 @@ def channel(options: Sequence[tuple[str, int]] = ()) -> grpc.Channel:
     """
     if address := emulator_address():
         return grpc.insecure_channel(address, options=(*_OPTIONS, *options))
-    opened: grpc.Channel = grpc_helpers.create_channel(_ENDPOINT, default_scopes=_SCOPES, options=(*_OPTIONS, *options))
+    opened: grpc.Channel = grpc_helpers.create_channel(
+        f"{_HOST}:443",
+        default_scopes=_SCOPES,
+        default_host=_HOST,  # the audience of the tokens that a service account's key signs
+        options=(*_OPTIONS, *options),
+    )
     return opened
+
+
+def shared_channel() -> grpc.Channel:
+    """The channel of this process for calls that need no options of their own. It is never closed.
+
+    A process that was forked gets a channel of its own, because gRPC's do not survive a fork.
+
+    Raises:
+        ValueError: `BIGTABLE_EMULATOR_HOST` has no port.
+    """
+    return _shared_channel(emulator_address(), os.getpid())
+
+
+@cache
+def _shared_channel(_address: str | None, _process: int) -> grpc.Channel:
+    return channel()
+
+
+def is_transient(code: int, message: str) -> bool:
+    """Return True if a read or an idempotent write that ended with this gRPC status may succeed if it is tried again.
+
+    Args:
+        code: the number of the status code.
+        message: the status message.
+    """
+    is_reset = code == grpc.StatusCode.INTERNAL.value[0] and any(reset in message.lower() for reset in _RESETS)
+    return code in {each.value[0] for each in TRANSIENT} or is_reset
 
 
 def routing_metadata(table: str, app_profile: str) -> tuple[str, str]:
@@ -73,3 +122,21 @@ def read_rows(channel: Any) -> Any:
 def mutate_rows(channel: Any) -> Any:
     """The MutateRows method of a channel: a serialized request in, a stream of responses out."""
     return channel.unary_stream("/google.bigtable.v2.Bigtable/MutateRows", None, MutateRowsResponse.FromString)
+
+
+def check_and_mutate_row(channel: Any) -> Any:
+    """The CheckAndMutateRow method of a channel: a request in, a response out."""
+    return channel.unary_unary(
+        "/google.bigtable.v2.Bigtable/CheckAndMutateRow",
+        CheckAndMutateRowRequest.SerializeToString,
+        CheckAndMutateRowResponse.FromString,
+    )
+
+
+def sample_row_keys(channel: Any) -> Any:
+    """The SampleRowKeys method of a channel: a request in, a stream of responses out."""
+    return channel.unary_stream(
+        "/google.bigtable.v2.Bigtable/SampleRowKeys",
+        SampleRowKeysRequest.SerializeToString,
+        SampleRowKeysResponse.FromString,
+    )

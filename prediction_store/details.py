@@ -98,6 +98,23 @@ class Rollback(Signed):
     why: str
 
 
+EndingKind = Literal["aborted", "not_promoted", "rolled_back", "superseded"]
+"""The kind of a version's ending: its refresh failed, its promotion was refused, readers were rolled back from it, or a
+newer version was opened before it was promoted."""
+
+
+class Ending(TypedDict):
+    """The ending of a version that is not, or no longer, active: the reason, the task and the time (ISO 8601, UTC).
+
+    `task` is empty if no task ended the version.
+    """
+
+    kind: EndingKind
+    reason: str
+    task: str
+    at: str
+
+
 class VersionDetails(TypedDict, total=False):
     """The details of a version.
 
@@ -114,6 +131,7 @@ class VersionDetails(TypedDict, total=False):
         smoke_test: the figures of the smoke test.
         promotion: the promotion.
         rollback: the rollback to an earlier version, if readers left this one.
+        ended: the ending; absent while the version may still be promoted, or is active.
     """
 
     run: RunDetails
@@ -128,6 +146,24 @@ class VersionDetails(TypedDict, total=False):
     smoke_test: SmokeTestResult
     promotion: Promotion
     rollback: Rollback
+    ended: Ending
+
+
+MAX_TEXT = 2_000
+"""Largest number of characters of a text in the details. The document is rewritten at each step, and polled."""
+
+
+def bounded(value: Any) -> Any:
+    """The value, with every text in it cut to `MAX_TEXT` characters."""
+    match value:
+        case str():
+            return value if len(value) <= MAX_TEXT else f"{value[: MAX_TEXT - 1]}…"
+        case Mapping():
+            return {key: bounded(each) for key, each in value.items()}
+        case list() | tuple():
+            return [bounded(each) for each in value]
+        case _:
+            return value
 
 
 _RENAMED = {"gate": "quality_gate", "checks": "prediction_gate", "model": "bigquery_model"}

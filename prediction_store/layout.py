@@ -19,6 +19,13 @@ REGISTRY_TABLE = "prediction_versions"
 REGISTRY_FAMILY = "state"
 REGISTRY_DOCUMENT = b"document"
 REGISTRY_REVISION = b"revision"
+REGISTRY_WRITE_LEASE = b"write_lease"
+REGISTRY_TIMESTAMP = 4_000_000_000_000_000
+"""The timestamp of every cell in the registry, in microseconds: in the year 2096.
+
+A write with the timestamp of a cell replaces the cell, so that a row does not grow until garbage collection
+(https://docs.cloud.google.com/bigtable/docs/gc-latest-value). 0.1.0 wrote lower timestamps, which this one hides.
+"""
 
 MAX_ENTITY_ID_BYTES = 4096 - 5
 """Bigtable's limit of 4 KiB for a row key, less the prefix of the hashed format."""

@@ -5,6 +5,9 @@ Values are immutable and rules are pure. `registry` stores the values in Bigtabl
     open -> exporting -> (receipt) -> promoted -> expired
       \________\____________________ aborted -> purged
 
+An export writes cells only while no other version has cells above the active one. So the cells of one export are the
+only ones that garbage collection must keep besides those of readable versions.
+
 All times are in milliseconds since the epoch.
 """
 
@@ -14,16 +17,28 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
-from prediction_store.details import VersionDetails, details_from_json
+from prediction_store.details import Ending, EndingKind, VersionDetails, bounded, details_from_json
 from prediction_store.layout import RowKeyFormat
 
-RUN_LEASE = 6 * 3_600_000
-"""Duration of a run lease, in milliseconds: six hours, the longest that a BigQuery query job may run."""
+RUN_LEASE = 73 * 3_600_000
+"""Duration of a run lease, in milliseconds: longer than any single step of a run.
+
+BigQuery's quotas let CREATE MODEL run for 24 hours, and for 72 hours if it makes a time series or AutoML model or tunes
+hyperparameters. A person who is asked has 24 hours.
+"""
 
 WRITE_LEASE = 30_000
 """Duration of a write lease, in milliseconds. Jobs renew it when a third has passed."""
+
+SPARE_CELLS = 3
+"""The number of cells per row that garbage collection keeps besides those of the readable versions.
+
+One is for the version that is being exported. Two are for cells that were purged in one cluster of a replicated
+instance, but not yet in another: that one may compact before the deletions arrive, and what it collects is deleted in
+all clusters (https://docs.cloud.google.com/bigtable/docs/garbage-collection, "Replication").
+"""
 
 CLOCK_TOLERANCE = 10_000
 """Largest difference between the clocks of two machines, in milliseconds. Clocks in Google Cloud differ by far less."""
@@ -69,7 +84,6 @@ class VersionRecord:
         status: the version's state.
         run: the URL of the Airflow run that opened the version; empty if no run did.
         run_lease_until: the end of the run lease. No other run may open a version before.
-        write_lease_until: the end of the write lease. No job may write cells of the version after.
         has_cells: True from the beginning of the export until a purge.
         confirmed: True once the service has answered from the version.
         receipt: the counts of the finished export; None before its end.
@@ -79,7 +93,6 @@ class VersionRecord:
     status: Status
     run: str = ""
     run_lease_until: int = 0
-    write_lease_until: int = 0
     has_cells: bool = False
     confirmed: bool = False
     receipt: Receipt | None = None
@@ -98,6 +111,8 @@ class ModelState:
         active: the active version; None before the first promotion.
         latest: the version that was opened last; 0 before the first.
         versions: the records of all versions that are remembered.
+        write_lease_until: the end of the last write lease. No job writes cells after, unless it renews the lease. The
+            registry keeps it beside the document, because it changes often.
     """
 
     model: str
@@ -107,16 +122,17 @@ class ModelState:
     active: int | None = None
     latest: int = 0
     versions: Mapping[int, VersionRecord] = field(default_factory=dict)
+    write_lease_until: int = 0
 
     @property
     def cells_per_row(self) -> int:
         """The number of cells that garbage collection has to keep in each row.
 
-        One for each version that stays readable, one for the version that is being exported, and one for each version
-        with cells above the active version. Bigtable keeps the newest cells, so those would displace readable ones.
+        One for each version that stays readable, `SPARE_CELLS`, and one for each version with cells above the active
+        version. Bigtable keeps the newest cells, so those would displace readable ones if `keep_versions` is lowered.
         """
         above = [v for v, r in self.versions.items() if v > (self.active or 0) and r.has_cells]
-        return self.keep_versions + 1 + len(above)
+        return self.keep_versions + SPARE_CELLS + len(above)
 
     def configure(self, settings: "ModelState") -> "ModelState":
         """Adopt the settings of another state: entity type, row keys and number of versions to keep.
@@ -129,7 +145,13 @@ class ModelState:
                 f"{self.model}: entity_type and row_keys cannot change from {self.entity_type!r}, "
                 f"{self.row_keys!r} once versions exist; give the model a new name"
             )
-        return replace(settings, active=self.active, latest=self.latest, versions=self.versions)._expire()
+        return replace(
+            settings,
+            active=self.active,
+            latest=self.latest,
+            versions=self.versions,
+            write_lease_until=self.write_lease_until,
+        )._expire()
 
     def open(self, now: int, run: str = "") -> "ModelState":
         """Open a version. It is `latest` of the returned state.
@@ -157,7 +179,10 @@ class ModelState:
             return self.renew_run_lease(self.latest, now)
         version = max(now, self.latest + 1)
         record = VersionRecord(Status.OPEN, run=run, run_lease_until=now + RUN_LEASE if run else 0)
-        return replace(self, latest=version, versions={**self.versions, version: record})
+        before = self
+        if latest is not None and latest.status in (Status.OPEN, Status.EXPORTING):
+            before = self._end(self.latest, "superseded", f"version {version} was opened", "", now)
+        return replace(before, latest=version, versions={**before.versions, version: record})
 
     def run_lease_holder(self, now: int) -> str | None:
         """The run that has the run lease; None if no run has it.
@@ -180,9 +205,9 @@ class ModelState:
         return self._with(self.latest, replace(record, run_lease_until=0)) if record and record.run == run else self
 
     def note(self, version: int, **details: Unpack[VersionDetails]) -> "ModelState":
-        """Add to the details of a version; a detail of the same name is replaced."""
+        """Add to the details of a version; a detail of the same name is replaced. Long texts are cut."""
         record = self._record(version)
-        return self._with(version, replace(record, details={**record.details, **details}))
+        return self._with(version, replace(record, details={**record.details, **bounded(details)}))
 
     def is_final(self, version: int) -> bool:
         """Return True if the version's predictions must not change any more, because its export has begun.
@@ -196,21 +221,31 @@ class ModelState:
         return self._record(version).has_cells or self._latest_record(version, "be computed").has_cells
 
     def begin_export(self, version: int) -> "ModelState":
-        """Record that the export of a version begins, and drop the receipt of an earlier attempt.
+        """Record that the export of a version begins, and drop the receipt and the ending of an earlier attempt.
 
         The new cells make garbage collection delete older ones. So all promoted versions but the newest
         `keep_versions` are marked as expired.
 
         Raises:
-            RegistryError: the version was promoted or purged, or a newer version was opened.
+            RegistryError: the version was promoted or purged, a newer version was opened, or stale cells are left.
         """
-        record = self._latest_record(version, "be exported")
-        return self._expire()._with(version, replace(record, status=Status.EXPORTING, has_cells=True, receipt=None))
+        self._latest_record(version, "be exported")
+        self._require_no_stale_cells(version)
+        begun = self._without_ending(version, status=Status.EXPORTING, has_cells=True, receipt=None)
+        return begun._expire()
 
     def resume_export(self, version: int) -> "ModelState":
-        """Begin the export of a version again if it had begun and the version was aborted. Else nothing changes."""
-        record = self._record(version)
-        return self.begin_export(version) if record.status is Status.ABORTED and record.has_cells else self
+        """Begin the export of a version unless it has begun. Nothing changes if the version was promoted.
+
+        Raises:
+            RegistryError: the version was purged, a newer version was opened, or stale cells are left.
+        """
+        if self.was_promoted(version):
+            return self
+        if self._record(version).status is not Status.EXPORTING:
+            return self.begin_export(version)
+        self.require_exporting(version)
+        return self
 
     def was_promoted(self, version: int) -> bool:
         """Return True if the version was promoted. Nothing of such a version may change any more."""
@@ -226,18 +261,18 @@ class ModelState:
             RegistryError: no export of the version is expected.
         """
         self.require_exporting(version)
-        record = self._record(version)
-        if record.write_lease_until - now > lease * 2 // 3:
+        if self.write_lease_until - now > lease * 2 // 3:
             return self
-        return self._with(version, replace(_with_run_lease(record, now), write_lease_until=now + lease))
+        return replace(self, write_lease_until=now + lease)
 
     def stale_writes_end(self, version: int) -> int:
-        """The time after which no job can still write cells of stale versions; 0 if no job can.
+        """The time after which no job can still write stale cells; 0 if no job can.
 
-        The jobs of stale versions cannot renew their leases, because `version` was opened after them.
+        The last lease was given before there were stale versions, because none is renewed while there are any.
         """
-        until = max((self.versions[stale].write_lease_until for stale in self.stale_versions(version)), default=0)
-        return until + CLOCK_TOLERANCE if until else 0
+        return (
+            self.write_lease_until + CLOCK_TOLERANCE if self.write_lease_until and self.stale_versions(version) else 0
+        )
 
     def stale_versions(self, version: int) -> list[int]:
         """The versions, other than this one, that may have cells above the active version.
@@ -256,9 +291,11 @@ class ModelState:
             began: the time at which the purge began to look for cells.
 
         Raises:
-            RegistryError: another version was made active since the purge began, or jobs could still write stale
-                cells when it began.
+            RegistryError: another version was made active since the purge began, a newer version was opened, or jobs
+                could still write stale cells when the purge began.
         """
+        if self.was_promoted(version) or version != self.latest:
+            raise RegistryError(f"{self.model}: version {version} is not about to be exported; latest is {self.latest}")
         if above != (self.active or 0):
             raise RegistryError(f"{self.model}: purged above {above}, but {self.active} is active now; purge again")
         if began < self.stale_writes_end(version):
@@ -276,11 +313,13 @@ class ModelState:
         """Check that an export of a version is expected.
 
         Raises:
-            RegistryError: the export has not begun, the version was aborted, or a newer version was opened.
+            RegistryError: the export has not begun, the version was aborted, a newer version was opened, or readers
+                were rolled back, which leaves stale cells.
         """
         record = self._latest_record(version, "be exported")
         if record.status is not Status.EXPORTING:
             raise RegistryError(f"{self.model}: version {version} is {record.status}; begin its export first")
+        self._require_no_stale_cells(version)
 
     def complete_export(self, version: int, receipt: Receipt) -> "ModelState":
         """Record the receipt of a finished export.
@@ -321,14 +360,20 @@ class ModelState:
             )
         if stale := self.stale_versions(version):
             raise RegistryError(f"{self.model}: cells of versions {stale} would be read with {version}; purge them")
-        return replace(self._with(version, replace(record, status=Status.PROMOTED)), active=version)
+        return replace(self._without_ending(version, status=Status.PROMOTED), active=version)
 
     def rollback_targets(self) -> list[int]:
         """The versions that can be rolled back to, newest first."""
         return [v for v in self._promoted() if v < (self.active or 0)]
 
-    def roll_back(self, to: int) -> "ModelState":
+    def roll_back(self, to: int, *, reason: str, now: int, task: str = "") -> "ModelState":
         """Make an earlier promoted version the active one again.
+
+        Args:
+            to: the version that becomes active.
+            reason: the reason, recorded with the version that readers leave.
+            now: the current time.
+            task: the task that rolls back; empty if none does.
 
         Raises:
             RegistryError: `to` is not one of `rollback_targets`.
@@ -336,16 +381,16 @@ class ModelState:
         if to == self.active:
             return self
         targets = self.rollback_targets()
-        if to not in targets:
+        if self.active is None or to not in targets:
             possible = ", ".join(map(str, targets)) or "none"
             raise RegistryError(f"{self.model}: cannot roll back from {self.active} to {to}; possible: {possible}")
-        return replace(self, active=to)
+        return replace(self._end(self.active, "rolled_back", reason, task, now), active=to)
 
     def confirm(self, version: int) -> "ModelState":
         """Record that the service has answered from a version."""
         return self._with(version, replace(self._record(version), confirmed=True))
 
-    def abort(self, version: int, previous: int | None) -> "ModelState":
+    def abort(self, version: int, previous: int | None, *, reason: str, now: int, task: str = "") -> "ModelState":
         """End a version whose refresh failed. Its cells, if any, stay until the next purge.
 
         If the version is active and was never confirmed, `previous` becomes active again. Nothing changes if the
@@ -354,15 +399,30 @@ class ModelState:
         Args:
             version: the version to abort.
             previous: the version that was active before; None if there was none.
+            reason: the reason, recorded unless the version's ending has been recorded.
+            now: the current time.
+            task: the task that failed; empty if none did.
         """
         record = self._record(version)
         if record.status in (Status.PURGED, Status.EXPIRED):
             return self
+        aborted = self._end(version, "aborted", reason, task, now)
         if record.status is Status.PROMOTED:
             if self.active != version or record.confirmed or previous is None:
                 return self
-            return self.roll_back(previous)._with(version, replace(record, status=Status.ABORTED))
-        return self._with(version, replace(record, status=Status.ABORTED))
+            aborted = aborted.roll_back(previous, reason=reason, now=now, task=task)
+        return aborted._with(version, replace(aborted.versions[version], status=Status.ABORTED))
+
+    def refuse_promotion(self, version: int, *, reason: str, now: int, task: str = "") -> "ModelState":
+        """Record that a version will not be promoted, and the reason. Nothing changes if it was promoted.
+
+        Args:
+            version: the version.
+            reason: the reason.
+            now: the current time.
+            task: the task that refuses; empty if none does.
+        """
+        return self if self.was_promoted(version) else self._end(version, "not_promoted", reason, task, now)
 
     def forget(self) -> "ModelState":
         """Drop the records of versions that can be neither read nor exported, except the newest `keep_versions`."""
@@ -371,22 +431,31 @@ class ModelState:
         return replace(self, versions={v: r for v, r in self.versions.items() if v not in dropped})
 
     def to_json(self) -> bytes:
-        """The state as a JSON document."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        """The state as a JSON document, without `write_lease_until`."""
+        fields = asdict(self)
+        del fields["write_lease_until"]
+        return json.dumps(fields, separators=(",", ":")).encode()
 
     @classmethod
-    def from_json(cls, document: bytes) -> "ModelState":
+    def from_json(cls, document: bytes, write_lease_until: int | None = None) -> "ModelState":
         """The state in a JSON document that this release or an earlier one wrote. A missing field gets its default.
 
         An unknown field is an error. A later release wrote it, and a transition of this release would delete it.
+
+        Args:
+            document: the document.
+            write_lease_until: the end of the last write lease; None: that of the document, for 0.1.0 kept it there.
 
         Raises:
             RegistryError: the document is invalid or has an unknown field.
         """
         try:
             fields = json.loads(document)
-            versions = {int(v): _record_from(r) for v, r in fields.pop("versions").items()}
-            return cls(versions=versions, **fields)
+            records = {int(version): record for version, record in fields.pop("versions").items()}
+            leases = [record.pop(name, 0) for record in records.values() for name in _WRITE_LEASES]
+            versions = {version: _record_from(record) for version, record in records.items()}
+            until = max(leases, default=0) if write_lease_until is None else write_lease_until
+            return cls(versions=versions, write_lease_until=until, **fields)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             problem = f"not a registry document that this release understands ({error})"
             raise RegistryError(f"{problem}: {document[:200]!r}") from error
@@ -426,6 +495,32 @@ class ModelState:
             raise RegistryError(f"{self.model}: version {version} cannot {action}: it is {record.status}")
         return record
 
+    def _require_no_stale_cells(self, version: int) -> None:
+        """Check that no other version has cells above the active version.
+
+        Raises:
+            RegistryError: there are such cells. The message says how to get rid of them.
+        """
+        if stale := self.stale_versions(version):
+            raise RegistryError(
+                f"{self.model}: version {version} cannot be exported: cells of versions {stale} would be read with it; "
+                "clear the task purge, which deletes them; if readers were rolled back since the run began, start a "
+                "new run"
+            )
+
+    def _end(self, version: int, kind: EndingKind, reason: str, task: str, now: int) -> "ModelState":
+        """Record the ending of a version, unless one is recorded."""
+        if "ended" in self._record(version).details:
+            return self
+        at = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="seconds")
+        return self.note(version, ended=Ending(kind=kind, reason=reason, task=task, at=at))
+
+    def _without_ending(self, version: int, **changes: Any) -> "ModelState":
+        """Change the record of a version that goes on, and delete its ending."""
+        record = self._record(version)
+        details = {name: value for name, value in record.details.items() if name != "ended"}
+        return self._with(version, replace(record, details=cast("VersionDetails", details), **changes))
+
     def _with(self, version: int, record: VersionRecord) -> "ModelState":
         return replace(self, versions={**self.versions, version: record})
 
@@ -434,8 +529,11 @@ def _with_run_lease(record: VersionRecord, now: int) -> VersionRecord:
     return replace(record, run_lease_until=now + RUN_LEASE) if record.run else record
 
 
-_RENAMED = {"held_until": "run_lease_until", "writes_until": "write_lease_until"}
+_RENAMED = {"held_until": "run_lease_until"}
 """Fields of a version record: the names that release 0.1.0 wrote, and today's names."""
+
+_WRITE_LEASES = ("writes_until", "write_lease_until")
+"""Fields of a version record of 0.1.0, which had a write lease for each version."""
 
 
 def _record_from(fields: dict[str, Any]) -> VersionRecord:

@@ -9,7 +9,7 @@ The protobuf classes are used without their proto-plus wrappers, which take four
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from google.cloud.bigtable_v2.types import bigtable, data
 
@@ -20,12 +20,16 @@ ReadRowsResponse: Any = bigtable.ReadRowsResponse.pb()
 PingAndWarmRequest: Any = bigtable.PingAndWarmRequest.pb()
 MutateRowsRequest: Any = bigtable.MutateRowsRequest.pb()
 MutateRowsResponse: Any = bigtable.MutateRowsResponse.pb()
+CheckAndMutateRowRequest: Any = bigtable.CheckAndMutateRowRequest.pb()
+CheckAndMutateRowResponse: Any = bigtable.CheckAndMutateRowResponse.pb()
+SampleRowKeysRequest: Any = bigtable.SampleRowKeysRequest.pb()
+SampleRowKeysResponse: Any = bigtable.SampleRowKeysResponse.pb()
 RowSet: Any = data.RowSet.pb()
 RowFilter: Any = data.RowFilter.pb()
 TimestampRange: Any = data.TimestampRange.pb()
 
-Row = tuple[bytes, dict[str, bytes]]
-"""A row key, and the value of the newest cell by column family."""
+Row = tuple[bytes, dict[Any, bytes]]
+"""A row key, and the value of the newest cell by column family or by column."""
 
 
 def prediction_filter(versions: Mapping[str, int]) -> Any:
@@ -119,14 +123,20 @@ def purge_entry(model: str, active: int, version: int) -> Any:
 
 
 class RowAssembler:
-    """Joins the chunks of ReadRows responses into rows, for reads that leave one cell per family."""
+    """Joins the chunks of ReadRows responses into rows, for reads that leave one cell per family or per column."""
 
-    __slots__ = ("_cells", "_family", "_key", "_parts")
+    __slots__ = ("_by", "_cells", "_key", "_name", "_parts")
 
-    def __init__(self) -> None:
+    def __init__(self, by: Literal["family_name", "qualifier"] = "family_name") -> None:
+        """Start with no row.
+
+        Args:
+            by: the field of a chunk that tells the cells of a row apart: the family, or the column of a single family.
+        """
+        self._by = by
         self._key = b""
-        self._family = ""
-        self._cells: dict[str, bytes] = {}
+        self._name: str | bytes = ""
+        self._cells: dict[Any, bytes] = {}
         self._parts: list[bytes] = []
 
     def feed(self, response: Any) -> list[Row]:
@@ -138,17 +148,17 @@ class RowAssembler:
                 continue
             if chunk.row_key:
                 self._key = chunk.row_key
-            if chunk.HasField("family_name"):
-                self._family = chunk.family_name.value
+            if chunk.HasField(self._by):
+                self._name = getattr(chunk, self._by).value
             if chunk.value_size:  # the value continues in the next chunk
                 self._parts.append(chunk.value)
                 continue
             if self._parts:
                 self._parts.append(chunk.value)
-                self._cells[self._family] = b"".join(self._parts)
+                self._cells[self._name] = b"".join(self._parts)
                 self._parts = []
             else:
-                self._cells[self._family] = chunk.value
+                self._cells[self._name] = chunk.value
             if chunk.commit_row:
                 rows.append((self._key, self._cells))
                 self._cells = {}

@@ -19,9 +19,12 @@ SERVICE_COMMAND = (SERVICE_PYTHON, "-m", "serving_api")
 
 
 @contextmanager
-def bigtable_server(port=0, implementation="auto"):
+def bigtable_server(port=0, implementation="auto", garbage_collection=None):
     """A Bigtable; yields its address."""
-    with running(*BIGTABLE, "--port", str(port), "--implementation", implementation) as line:
+    options = ["--port", str(port), "--implementation", implementation]
+    if garbage_collection:
+        options += ["--garbage-collection", garbage_collection]
+    with running(*BIGTABLE, *options) as line:
         yield line.split()[-1]
 
 

@@ -37,7 +37,6 @@ class Store:
         self._tables.ensure_registry()
 
     def close(self):
-        self.registry.close()
         self._channel.close()
 
     def model(self, entity_type=None, *, name=None, **settings):

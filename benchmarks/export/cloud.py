@@ -82,8 +82,7 @@ def contents() -> Contents:
     for cell in all_cells(INSTANCE.table(ENTITY_TYPE)):
         digest.update(repr(tuple(cell)).encode())
         cells += 1
-    with Registry(INSTANCE) as registry:
-        return Contents(cells, digest.hexdigest(), registry.get(MODEL).versions[VERSION].receipt)
+    return Contents(cells, digest.hexdigest(), Registry(INSTANCE).get(MODEL).versions[VERSION].receipt)
 
 
 def _predict(rows: int) -> None:
@@ -96,6 +95,6 @@ def _predict(rows: int) -> None:
 def _begin_export() -> None:
     tables = Tables(INSTANCE)
     tables.ensure_registry()
-    with Registry(INSTANCE) as registry:
-        tables.ensure_model(registry.register(ModelState(MODEL, ENTITY_TYPE)))
-        registry.update(MODEL, lambda state: state.open(VERSION).begin_export(VERSION))
+    registry = Registry(INSTANCE)
+    tables.ensure_model(registry.register(ModelState(MODEL, ENTITY_TYPE)))
+    registry.update(MODEL, lambda state: state.open(VERSION).begin_export(VERSION))

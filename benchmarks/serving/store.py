@@ -51,12 +51,12 @@ def fill(entities: int) -> None:
     tables = Tables(INSTANCE)
     tables.ensure_registry()
     receipt = Receipt(entities, 0)
-    with Registry(INSTANCE) as registry:
-        tables.ensure_model(registry.register(ModelState(MODEL, ENTITY_TYPE)))
-        registry.update(MODEL, lambda state: state.open(VERSION).begin_export(VERSION))
-        _write(entities)
-        registry.update(MODEL, lambda state: state.complete_export(VERSION, receipt))
-        registry.update(MODEL, lambda state: state.promote(VERSION, expected_active=None, expected=receipt))
+    registry = Registry(INSTANCE)
+    tables.ensure_model(registry.register(ModelState(MODEL, ENTITY_TYPE)))
+    registry.update(MODEL, lambda state: state.open(VERSION).begin_export(VERSION))
+    _write(entities)
+    registry.update(MODEL, lambda state: state.complete_export(VERSION, receipt))
+    registry.update(MODEL, lambda state: state.promote(VERSION, expected_active=None, expected=receipt))
 
 
 def _write(entities: int) -> None:

@@ -131,12 +131,13 @@ def _add_tasks(pipeline: Pipeline, environment: Environment, statements: Stateme
             export_task_id="export",
             cloud=cloud,
         )
-        purge, await_purge = _beam_job(environment, "purge", "purge_stale_cells", _version_options)
+        purge, await_purge = _beam_job(environment, "purge", "purge_stale_cells", _version_options, is_export=False)
         export, await_export = _beam_job(
             environment,
             "export",
             "export_predictions",
             lambda refresh: {**_version_options(refresh), "source_table": refresh.changes_table},
+            is_export=True,
             trigger_rule=after_skipped,
         )
         wait_for_replication = WaitForReplication(

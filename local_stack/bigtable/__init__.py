@@ -2,6 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Literal
+
+Timing = Literal["eager", "lazy", "off"]
+"""The time at which garbage is collected: at each touch of a row, at one in ten, or never."""
 
 
 class StartError(Exception):

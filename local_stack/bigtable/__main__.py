@@ -8,14 +8,14 @@ import socket
 import sys
 from contextlib import AbstractAsyncContextManager
 
-from local_stack.bigtable import Serving, StartError, cbtemulator
+from local_stack.bigtable import Serving, StartError, Timing, cbtemulator
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT. If Bigtable cannot start, exit with a message on stderr."""
     arguments = _parser().parse_args()
     try:
-        asyncio.run(_run(arguments.implementation, arguments.host, arguments.port))
+        asyncio.run(_run(arguments.implementation, arguments.host, arguments.port, arguments.garbage_collection))
     except StartError as error:
         sys.exit(f"Bigtable: {error}")
 
@@ -32,14 +32,21 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="auto takes Google's emulator (cbtemulator) if it is installed, else embedded (default %(default)s)",
     )
+    parser.add_argument(
+        "--garbage-collection",
+        choices=("eager", "lazy", "off"),
+        default="eager",
+        help="when the embedded Bigtable collects the garbage of a row: at each touch, at one in ten, or never, as "
+        "production may for a week (default %(default)s); cbtemulator has its own time",
+    )
     return parser
 
 
-async def _run(implementation: str, host: str, port: int) -> None:
+async def _run(implementation: str, host: str, port: int, garbage_collection: Timing) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with _serve(implementation, host, port) as serving:
+    async with _serve(implementation, host, port, garbage_collection) as serving:
         sys.stdout.write(f"Bigtable ({serving.implementation}) is serving at {serving.address}\n")
         sys.stdout.flush()
         stopped, ended = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(serving.ended())
@@ -49,7 +56,9 @@ async def _run(implementation: str, host: str, port: int) -> None:
         ended.cancel()
 
 
-def _serve(implementation: str, host: str, port: int) -> AbstractAsyncContextManager[Serving]:
+def _serve(
+    implementation: str, host: str, port: int, garbage_collection: Timing
+) -> AbstractAsyncContextManager[Serving]:
     _refuse_taken(host, port)
     binary = None if implementation == "embedded" else cbtemulator.find(os.environ)
     if binary is not None:
@@ -61,7 +70,7 @@ def _serve(implementation: str, host: str, port: int) -> AbstractAsyncContextMan
         )
     from local_stack.bigtable.embedded import server  # noqa: PLC0415  takes two seconds, which cbtemulator does not need
 
-    return server.serve(host, port)
+    return server.serve(host, port, garbage_collection)
 
 
 def _refuse_taken(host: str, port: int) -> None:

@@ -43,7 +43,7 @@ class Cloud:
         return hook.get_client(project_id=self.project, location=self.location)
 
     def registry(self) -> Registry:
-        """A connection to the version registry. Tasks open it by `CloudOperator.registry`, which translates errors."""
+        """The version registry. Tasks use it by `CloudOperator.registry`, which translates errors."""
         from prediction_store.registry import Registry
 
         return Registry(self.bigtable, self.registry_app_profile)

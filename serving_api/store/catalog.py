@@ -11,7 +11,14 @@ from typing import Any, Self
 
 import structlog
 
-from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY, REGISTRY_TABLE, Instance, RowKeyFormat
+from prediction_store.layout import (
+    REGISTRY_DOCUMENT,
+    REGISTRY_FAMILY,
+    REGISTRY_REVISION,
+    REGISTRY_TABLE,
+    Instance,
+    RowKeyFormat,
+)
 from prediction_store.lifecycle import ModelState, RegistryError, Status
 from prediction_store.messages import ReadRowsRequest, ReadRowsResponse, RowAssembler, RowFilter
 from serving_api.bigtable import Answer, CallError, Channel
@@ -137,6 +144,7 @@ class Catalog:
         self._snapshot: Snapshot | None = None
         self._read_at: float | None = None
         self._documents: dict[str, bytes] = {}
+        self._revisions: dict[str, int] = {}
         self._parsed: dict[bytes, Model | RegistryError] = {}
         self._failure: str | None = None
 
@@ -170,13 +178,22 @@ class Catalog:
     async def _read(self) -> dict[str, bytes]:
         """Read the document of every model, by the model's name.
 
+        A cluster that is behind in replication may answer with an earlier revision than another cluster did before.
+        Then the later document stays.
+
         Raises:
             CallError: the registry cannot be read.
         """
         answer = Answer()
         self._channel.read_rows(self._table, self._request, _READ_TIMEOUT_SECONDS, answer)
         response = ReadRowsResponse.FromString(await answer.whole(_READ_TIMEOUT_SECONDS))
-        return {key.decode(errors="replace"): cells[REGISTRY_FAMILY] for key, cells in RowAssembler().feed(response)}
+        rows = {key.decode(errors="replace"): cells for key, cells in RowAssembler("qualifier").feed(response)}
+        last, self._revisions = self._revisions, {name: _revision(cells) for name, cells in rows.items()}
+        documents = {name: cells.get(REGISTRY_DOCUMENT, b"") for name, cells in rows.items()}
+        for name, revision in self._revisions.items():
+            if revision < last.get(name, 0):
+                self._revisions[name], documents[name] = last[name], self._documents[name]
+        return documents
 
     def _apply(self, documents: Mapping[str, bytes]) -> None:
         """Make a new snapshot of the documents. Documents that did not change are not parsed again."""
@@ -231,12 +248,18 @@ def iso_time(version: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z"
 
 
+def _revision(cells: Mapping[bytes, bytes]) -> int:
+    """The revision of a row; 0 if it has none that is a number."""
+    revision = cells.get(REGISTRY_REVISION, b"")
+    return int(revision) if revision.isdigit() else 0
+
+
 def _document_filter() -> Any:
     return RowFilter(
         chain=RowFilter.Chain(
             filters=[
                 RowFilter(family_name_regex_filter=REGISTRY_FAMILY),
-                RowFilter(column_qualifier_regex_filter=REGISTRY_DOCUMENT),
+                RowFilter(column_qualifier_regex_filter=b"%b|%b" % (REGISTRY_DOCUMENT, REGISTRY_REVISION)),
                 RowFilter(cells_per_column_limit_filter=1),
             ]
         )

@@ -27,8 +27,7 @@ def instance(bigtable):
 
 @pytest.fixture(scope="session")
 def registry(instance):
-    with Registry(instance) as registry:
-        yield registry
+    return Registry(instance)
 
 
 @pytest.fixture(scope="session")

@@ -329,14 +329,9 @@ def test_several_workers_export_what_was_submitted(exported, registry, stored, v
 
 
 def test_several_workers_purge_what_was_submitted(exported, registry, stored, submit, tmp_path, version):
-    registry.update(MODEL, lambda state: without_write_lease(state.abort(version, None), version))
+    step = registry.get(MODEL).abort(version, None, reason="a test", now=1)
+    registry.update(MODEL, lambda _: replace(step, write_lease_until=0))  # so that no purge waits for its end
     following = registry.update(MODEL, lambda state: state.open(version + 1)).latest
     submit("purge_stale_cells", following).run(tmp_path)
     assert stored(MODEL, following) == {}
     assert registry.get(MODEL).versions[version].status is Status.PURGED
-
-
-def without_write_lease(state, version):
-    """A state in which the version's lease ended long ago, so that no purge waits for its end."""
-    record = replace(state.versions[version], write_lease_until=0)
-    return replace(state, versions={**state.versions, version: record})

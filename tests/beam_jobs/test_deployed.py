@@ -31,6 +31,7 @@ def launch(gcs, job, arguments, home):
         runner="FnApiRunner",
         options={},
         refresh_options=lambda _: {},
+        is_export=True,
         cloud=Cloud("demo", "US", Instance("demo", "beam"), "", "google_cloud_default", "prediction_api"),
         region="europe-west1",
     )

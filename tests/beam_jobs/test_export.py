@@ -105,7 +105,7 @@ def test_an_export_stops_if_its_version_was_aborted_after_the_job_was_submitted(
     options = PipelineOptions(arguments(model, version, source_table=source)).view_as(BigtableOptions)
     pipeline = beam.Pipeline(options=options)
     export_predictions.build(pipeline, options, options.registered_version(), registry.get(model))
-    registry.update(model, lambda state: state.abort(version, None))
+    registry.update(model, lambda state: state.abort(version, None, reason="a test", now=1))
     with pytest.raises(Exception, match=f"version {version} is aborted"):
         launch(pipeline, "export")
     assert stored(model, version) == {}

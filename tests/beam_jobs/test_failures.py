@@ -167,7 +167,7 @@ def test_a_running_export_stops_soon_after_its_version_is_aborted(export_large, 
         requests.append(request)
         if len(requests) == 3:
             family = MutateRowsRequest.FromString(request).entries[0].mutations[0].set_cell.family_name
-            registry.update(family, lambda state: state.abort(state.latest, None))
+            registry.update(family, lambda state: state.abort(state.latest, None, reason="a test", now=1))
         yield from answers()
 
     through("BIGTABLE_EMULATOR_HOST", MutateRows=abort)

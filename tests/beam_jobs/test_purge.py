@@ -41,7 +41,7 @@ def stale_model(new_model, registry, write):
     registry.update(model, lambda state: state.open(20))
     registry.update(model, lambda state: state.begin_export(20))
     write(model, 20, {f"{n:05}": "stale" for n in range(1000, 6000)})
-    registry.update(model, lambda state: state.abort(20, 10))
+    registry.update(model, lambda state: state.abort(20, 10, reason="a test", now=1))
     registry.update(model, lambda state: state.open(30))
     return model
 
@@ -83,7 +83,7 @@ def test_a_purge_deletes_nothing_of_the_version_to_be_exported(arguments, stale_
 def test_a_purge_fails_if_a_rollback_happens_meanwhile(arguments, registry, stale_model):
     # The cells of the version that was rolled back were not purged.
     before = registry.get(stale_model)
-    exported = before.begin_export(30).mark_purged(30, above=10, began=0).complete_export(30, Receipt(0, 0))
+    exported = before.mark_purged(30, above=10, began=0).begin_export(30).complete_export(30, Receipt(0, 0))
     when_it_began = exported.promote(30, expected_active=10, expected=Receipt(0, 0)).open(40)
     options = PipelineOptions(arguments(stale_model, 40)).view_as(BigtableOptions)
     pipeline = beam.Pipeline(options=options)

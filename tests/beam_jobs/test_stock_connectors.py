@@ -34,11 +34,11 @@ def export_to_new_instance(arguments):
         instance = Instance("demo", f"i{uuid.uuid4().hex[:12]}")
         tables = Tables(instance)
         tables.ensure_registry()
-        with Registry(instance) as registry:
-            tables.ensure_model(registry.register(ModelState(MODEL, "customer", row_keys)))
-            registry.update(MODEL, lambda state: state.open(VERSION).begin_export(VERSION))
-            run(arguments(MODEL, VERSION, bigtable_instance=instance.instance, source_table=source))
-            return list(all_cells(instance.table("customer"))), registry.get(MODEL).versions[VERSION].receipt
+        registry = Registry(instance)
+        tables.ensure_model(registry.register(ModelState(MODEL, "customer", row_keys)))
+        registry.update(MODEL, lambda state: state.open(VERSION).begin_export(VERSION))
+        run(arguments(MODEL, VERSION, bigtable_instance=instance.instance, source_table=source))
+        return list(all_cells(instance.table("customer"))), registry.get(MODEL).versions[VERSION].receipt
 
     return run_export
 
@@ -98,7 +98,7 @@ def test_stock_connectors_write_nothing_of_an_aborted_version(
     options = PipelineOptions(arguments(model, version, source_table=source)).view_as(BigtableOptions)
     pipeline = beam.Pipeline(options=options)
     stock_connectors.build(pipeline, options, options.registered_version(), registry.get(model))
-    registry.update(model, lambda state: state.abort(version, None))
+    registry.update(model, lambda state: state.abort(version, None, reason="a test", now=1))
     with stock_connectors.on_emulators(), pytest.raises(Exception, match=f"version {version} is aborted"):
         launch(pipeline, "export")
     assert stored(model, version) == {}

@@ -243,5 +243,4 @@ def test_prepare_creates_the_registry_and_loads_purchases(bigtable, bigquery):
     rows = next(iter(client.query_and_wait("SELECT COUNT(*) FROM shop.transactions")))[0]
     assert rows > 0
     assert output.startswith(f"{rows:,} purchases loaded")
-    with Registry(Instance(PROJECT, INSTANCE)) as registry:
-        assert registry.find("a_model_without_versions") is None
+    assert Registry(Instance(PROJECT, INSTANCE)).find("a_model_without_versions") is None

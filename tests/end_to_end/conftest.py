@@ -107,8 +107,7 @@ def warehouse(stack):
 
 @pytest.fixture(scope="session")
 def registry(stack):
-    with Registry(Instance(PROJECT, INSTANCE)) as registry:
-        yield registry
+    return Registry(Instance(PROJECT, INSTANCE))
 
 
 @pytest.fixture(scope="session")

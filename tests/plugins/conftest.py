@@ -76,8 +76,7 @@ def warehouse(bigquery):
 
 @pytest.fixture
 def registry(cloud):
-    with cloud.registry() as registry:
-        yield registry
+    return cloud.registry()
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def test_aborting_a_version_cancels_its_job_if_it_still_runs(open_version, state
 def job(open_version, task, tmp_path):
     """Makes a task whose Beam job is the given Python script."""
 
-    def make_job(script, runner="FnApiRunner", **options):
+    def make_job(script, runner="FnApiRunner", *, is_export=True, **options):
         (tmp_path / "job.py").write_text(script)
         return task(
             RunBeamJob,
@@ -136,6 +136,7 @@ def job(open_version, task, tmp_path):
             region="europe-west1",
             options=options,
             refresh_options=lambda refresh: {"version": refresh.version},
+            is_export=is_export,
         )
 
     return make_job
@@ -180,6 +181,20 @@ def test_no_job_is_run_for_a_promoted_version(job, registry):
     step = step.promote(refresh.version, expected_active=None, expected=Receipt(0, 0))
     registry.update(refresh.model, lambda _: step)
     assert operator.execute({}) is None
+
+
+def test_no_export_is_run_before_the_purge_whatever_was_cleared(job, open_version, registry):
+    aborted = open_version()
+    step = registry.get(aborted.model).begin_export(aborted.version)
+    registry.update(aborted.model, lambda _: step.abort(aborted.version, None, reason="a test", now=1))
+    with pytest.raises(AirflowFailException, match=rf"cells of versions \[{aborted.version}\].*clear the task purge"):
+        job("raise SystemExit(3)").execute({})
+    purge = job("raise SystemExit(0)", is_export=False)
+    purge.execute({})
+    version = purge.refresh.version
+    registry.update(aborted.model, lambda state: state.mark_purged(version, above=0, began=0))
+    job("raise SystemExit(0)").execute({})
+    registry.get(aborted.model).require_exporting(registry.get(aborted.model).latest)
 
 
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])

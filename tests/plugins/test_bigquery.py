@@ -108,6 +108,6 @@ def test_what_was_exported_is_not_computed_again(refresh, registry, task):
 
 
 def test_a_version_is_not_computed_once_a_newer_one_was_opened(refresh, registry, task):
-    registry.update(refresh.model, lambda state: state.abort(refresh.version, None).open(0))
+    registry.update(refresh.model, lambda state: state.abort(refresh.version, None, reason="a test", now=1).open(0))
     with pytest.raises(AirflowFailException, match="was opened after it"):
         task(RunQuery, refresh, statement=lambda *_: "SELECT 1", poll_seconds=0.1).execute({"ti": TaskInstance()})

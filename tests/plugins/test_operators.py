@@ -74,10 +74,10 @@ def promoted(open_version, compute, prepare, promote, registry):
     def refresh_and_promote(**settings):
         refresh = open_version(**settings)
         compute(refresh, {"a": "1"}, {"a": "1"})
-        prepare(refresh, refresh.candidate_model)
         registry.update(
             refresh.model, lambda state: state.mark_purged(refresh.version, above=state.active or 0, began=0)
         )
+        prepare(refresh, refresh.candidate_model)
         registry.update(refresh.model, lambda state: state.complete_export(refresh.version, Receipt(1, 0)))
         promote(refresh)
         registry.update(refresh.model, lambda state: state.confirm(refresh.version))
@@ -352,10 +352,12 @@ def test_stale_cells_are_purged_before_an_export(compute, open_version, prepare,
     first = open_version()
     compute(first, {"a": "1"}, {"a": "1"})
     prepare(first)
-    registry.update(first.model, lambda state: state.abort(first.version, None))
+    registry.update(first.model, lambda state: state.abort(first.version, None, reason="a test", now=1))
     second = open_version()
     compute(second, {"a": "1"}, {"a": "1"})
     assert prepare(second) == "purge"
+    record = registry.get(second.model).versions[second.version]
+    assert (record.status, record.details["counts"]["written"]) == (Status.OPEN, 1)
 
 
 def test_without_a_decision_the_champion_predicts(compute, open_version, prepare, promoted, registry):
@@ -391,6 +393,7 @@ def test_aborting_leaves_readers_where_they_were(abort, open_version, promoted, 
     abort(second)
     state = registry.get(second.model)
     assert (state.active, state.versions[second.version].status) == (first.version, Status.ABORTED)
+    assert state.versions[second.version].details["ended"]["kind"] == "aborted"
 
 
 def test_what_a_failed_refresh_made_is_dropped_when_the_next_one_fails(

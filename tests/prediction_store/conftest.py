@@ -43,8 +43,7 @@ def data_channel(tables):
 
 @pytest.fixture(scope="session")
 def registry(instance, tables):
-    with Registry(instance) as registry:
-        yield registry
+    return Registry(instance)
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ def exported(state, now=0):
     """The state after a version was opened and exported."""
     state = state.open(now)
     version = state.latest
-    exporting = state.begin_export(version).mark_purged(version, above=state.active or 0, began=0)
-    return exporting.complete_export(version, RECEIPT)
+    purged = state.mark_purged(version, above=state.active or 0, began=0)
+    return purged.begin_export(version).complete_export(version, RECEIPT)
 
 
 def promoted(state, now=0):
@@ -102,40 +102,55 @@ def test_a_version_is_not_exported_or_promoted_after_a_newer_one_was_opened():
 def test_cells_of_an_aborted_export_must_be_purged_before_promotion():
     state = exported(promoted(NEW))
     aborted = state.latest
-    state = state.abort(aborted, state.active).open(0)
+    state = state.abort(aborted, state.active, reason="a test", now=1).open(0)
     version = state.latest
-    state = state.begin_export(version)
     assert state.stale_versions(version) == [aborted]
-    state = state.complete_export(version, RECEIPT)
-    with pytest.raises(RegistryError, match=rf"versions \[{aborted}\].*purge"):
-        state.promote(version, expected_active=state.active, expected=RECEIPT)
-    assert (
-        state.mark_purged(version, above=state.active, began=0)
-        .promote(version, expected_active=state.active, expected=RECEIPT)
-        .active
-        == version
-    )
+    for step in (state.begin_export, state.resume_export):
+        with pytest.raises(RegistryError, match=rf"cells of versions \[{aborted}\].*clear the task purge"):
+            step(version)
+    purged = state.mark_purged(version, above=state.active, began=0)
+    assert purged.resume_export(version).stale_versions(version) == []
+    with pytest.raises(RegistryError, match="is not about to be exported; latest is"):
+        state.mark_purged(aborted, above=state.active, began=0)
+
+
+def test_an_export_stops_when_readers_are_rolled_back():
+    # The cells of the version that readers leave would be read with the exported one.
+    state = promoted(promoted(NEW))
+    first, second = sorted(state.versions)
+    state = state.open(0).begin_export(state.latest + 1)
+    exported = state.complete_export(state.latest, RECEIPT)
+    rolled_back = state.roll_back(first, reason="a test", now=1)
+    for step in (
+        lambda: rolled_back.renew_write_lease(state.latest, 1),
+        lambda: rolled_back.resume_export(state.latest),
+        lambda: rolled_back.complete_export(state.latest, RECEIPT),
+    ):
+        with pytest.raises(RegistryError, match=rf"cells of versions \[{second}\].*start a new run"):
+            step()
+    with pytest.raises(RegistryError, match=rf"cells of versions \[{second}\] would be read"):
+        exported.roll_back(first, reason="a test", now=1).promote(state.latest, expected_active=first, expected=RECEIPT)
 
 
 def test_a_version_aborted_before_its_export_needs_no_purge():
     state = promoted(NEW).open(0)
-    state = state.abort(state.latest, state.active).open(0)
+    state = state.abort(state.latest, state.active, reason="a test", now=1).open(0)
     assert state.stale_versions(state.latest) == []
 
 
 def test_a_purged_version_is_gone_for_good():
     state = exported(NEW)
     late = state.latest
-    state = state.abort(late, None).open(0)
-    state = state.begin_export(state.latest).mark_purged(state.latest, above=0, began=0)
+    state = state.abort(late, None, reason="a test", now=1).open(0)
+    state = state.mark_purged(state.latest, above=0, began=0)
     assert state.versions[late].status is Status.PURGED
-    assert state.abort(late, None) == state
+    assert state.abort(late, None, reason="a test", now=1) == state
 
 
 def test_a_purge_that_began_before_a_rollback_does_not_count():
     state = promoted(promoted(NEW))
     first, second = sorted(state.versions)
-    state = state.open(0).begin_export(state.latest + 1).roll_back(first)
+    state = state.open(0).begin_export(state.latest + 1).roll_back(first, reason="a test", now=1)
     with pytest.raises(RegistryError, match=f"purged above {second}, but {first} is active"):
         state.mark_purged(state.latest, above=second, began=0)
 
@@ -143,7 +158,7 @@ def test_a_purge_that_began_before_a_rollback_does_not_count():
 def test_what_an_export_was_computed_from_is_final():
     state = NEW.open(5)
     assert not state.is_final(5)
-    assert not state.abort(5, None).is_final(5)
+    assert not state.abort(5, None, reason="a test", now=1).is_final(5)
     assert state.begin_export(5).is_final(5)
     assert promoted(NEW).open(9).is_final(promoted(NEW).latest)
     with pytest.raises(RegistryError, match="5 cannot be computed: 6 was opened after it"):
@@ -152,9 +167,10 @@ def test_what_an_export_was_computed_from_is_final():
 
 def test_the_export_of_an_aborted_version_can_be_resumed():
     state = NEW.open(5)
-    assert state.resume_export(5) == state
-    aborted = state.begin_export(5).complete_export(5, RECEIPT).abort(5, None)
+    assert state.resume_export(5) == state.begin_export(5)
+    aborted = state.begin_export(5).complete_export(5, RECEIPT).abort(5, None, reason="a test", now=1)
     assert aborted.resume_export(5) == state.begin_export(5)
+    assert state.begin_export(5).complete_export(5, RECEIPT).resume_export(5).versions[5].receipt == RECEIPT
     with pytest.raises(RegistryError, match="6 was opened after it"):
         aborted.open(6).resume_export(5)
     assert promoted(NEW).resume_export(promoted(NEW).latest) == promoted(NEW)
@@ -165,7 +181,7 @@ RUN, OTHER = "http://airflow/dags/d/runs/1", "http://airflow/dags/d/runs/2"
 
 def test_two_runs_do_not_interleave():
     state = NEW.open(5, RUN)
-    with pytest.raises(RegistryError, match=f"version 5 is being made by {RUN}, whose lease ends 1970-01-01 06:00 UTC"):
+    with pytest.raises(RegistryError, match=f"version 5 is being made by {RUN}, whose lease ends 1970-01-04 01:00 UTC"):
         state.open(6, OTHER)
     exporting = state.begin_export(5)
     with pytest.raises(RegistryError, match="is being made by"):
@@ -178,40 +194,37 @@ def test_two_runs_do_not_interleave():
 
 def test_a_run_lease_ends_when_its_version_is_aborted_or_its_run_has_ended():
     state = NEW.open(5, RUN)
-    assert state.abort(5, None).open(6, OTHER).latest == 6
+    assert state.abort(5, None, reason="a test", now=1).open(6, OTHER).latest == 6
     assert state.release_run_lease(RUN).open(6, OTHER).latest == 6
     assert state.release_run_lease(OTHER) == state
 
 
-def test_a_run_lease_ends_after_six_hours_unless_it_is_renewed():
+def test_a_run_lease_outlasts_any_step_and_ends_unless_it_is_renewed():
+    longest_training = 72 * 3_600_000  # "CREATE MODEL execution-time limit" in BigQuery's quotas
     state = NEW.open(5, RUN)
+    assert state.run_lease_holder(5 + longest_training) == RUN
     assert state.open(5 + RUN_LEASE, OTHER).latest == 5 + RUN_LEASE
-    for renewed in (
-        state.renew_run_lease(5, 1000),
-        state.begin_export(5).renew_write_lease(5, 1000),
-    ):
-        assert renewed.run_lease_holder(5 + RUN_LEASE) == RUN
-        assert renewed.run_lease_holder(1000 + RUN_LEASE) is None
+    renewed = state.renew_run_lease(5, 1000)
+    assert renewed.run_lease_holder(5 + RUN_LEASE) == RUN
+    assert renewed.run_lease_holder(1000 + RUN_LEASE) is None
 
 
 def test_a_run_that_opens_a_version_again_gets_the_same_until_it_is_exported():
     state = NEW.open(5, RUN)
     assert state.open(6, RUN).latest == 5
     assert state.begin_export(5).open(6, RUN).latest == 6
-    assert state.abort(5, None).open(6, RUN).latest == 6
+    assert state.abort(5, None, reason="a test", now=1).open(6, RUN).latest == 6
 
 
 def test_many_workers_renew_the_write_lease_with_few_writes():
     state = NEW.open(5).begin_export(5).renew_write_lease(5, 1000)
-    assert state.versions[5].write_lease_until == 1000 + WRITE_LEASE
+    assert state.write_lease_until == 1000 + WRITE_LEASE
     assert state.renew_write_lease(5, 1000 + WRITE_LEASE // 4) is state
-    assert (
-        state.renew_write_lease(5, 1000 + WRITE_LEASE // 2).versions[5].write_lease_until == 1000 + WRITE_LEASE * 3 // 2
-    )
+    assert state.renew_write_lease(5, 1000 + WRITE_LEASE // 2).write_lease_until == 1000 + WRITE_LEASE * 3 // 2
 
 
 def test_a_purge_that_began_while_cells_could_still_be_written_does_not_count():
-    state = NEW.open(5).begin_export(5).renew_write_lease(5, now=1000).abort(5, None).open(6)
+    state = NEW.open(5).begin_export(5).renew_write_lease(5, now=1000).abort(5, None, reason="a test", now=1).open(6)
     with pytest.raises(RegistryError, match="6 was opened after it"):
         state.renew_write_lease(5, now=1001)
     end = 1000 + WRITE_LEASE + CLOCK_TOLERANCE
@@ -225,25 +238,25 @@ def test_only_an_export_that_has_begun_is_expected():
     state = NEW.open(5).begin_export(5)
     state.require_exporting(5)
     with pytest.raises(RegistryError, match="5 is aborted; begin its export first"):
-        state.abort(5, None).require_exporting(5)
+        state.abort(5, None, reason="a test", now=1).require_exporting(5)
 
 
 def test_roll_back_makes_an_earlier_version_active():
     state = promoted(promoted(NEW))
     first, second = sorted(state.versions)
-    state = state.roll_back(first)
+    state = state.roll_back(first, reason="a test", now=1)
     assert state.active == first
     assert state.stale_versions(0) == [second]
-    assert state.roll_back(first) == state
+    assert state.roll_back(first, reason="a test", now=1) == state
 
 
 def test_roll_back_names_what_is_possible():
     state = promoted(NEW)
     with pytest.raises(RegistryError, match="possible: none"):
-        state.roll_back(3)
+        state.roll_back(3, reason="a test", now=1)
     state = promoted(state)
     with pytest.raises(RegistryError, match=f"to 17; possible: {min(state.versions)}"):
-        state.roll_back(17)
+        state.roll_back(17, reason="a test", now=1)
 
 
 def test_versions_that_garbage_collection_takes_expire():
@@ -266,15 +279,17 @@ def test_fewer_versions_to_keep_expire_the_others_at_once():
 
 def test_cells_above_the_active_version_do_not_push_out_what_is_read():
     state = promoted(promoted(promoted(ModelState("churn", "customer", keep_versions=4))))
-    assert state.cells_per_row == 5
-    rolled_back = state.roll_back(min(state.versions)).configure(ModelState("churn", "customer", keep_versions=1))
-    assert rolled_back.cells_per_row == 4  # two above, the active one, the next one
+    assert state.cells_per_row == 7
+    rolled_back = state.roll_back(min(state.versions), reason="a test", now=1).configure(
+        ModelState("churn", "customer", keep_versions=1)
+    )
+    assert rolled_back.cells_per_row == 6  # two above, the active one, three to spare
 
 
 def test_aborting_an_unconfirmed_version_takes_readers_back():
     state = promoted(promoted(NEW))
     first, second = sorted(state.versions)
-    state = state.abort(second, first)
+    state = state.abort(second, first, reason="a test", now=1)
     assert (state.active, state.versions[second].status) == (first, Status.ABORTED)
     assert state.stale_versions(0) == [second]
 
@@ -282,15 +297,15 @@ def test_aborting_an_unconfirmed_version_takes_readers_back():
 def test_aborting_leaves_a_confirmed_or_succeeded_version_alone():
     confirmed = promoted(NEW)
     confirmed = confirmed.confirm(confirmed.active)
-    assert confirmed.abort(confirmed.active, None) == confirmed
+    assert confirmed.abort(confirmed.active, None, reason="a test", now=1) == confirmed
     later = promoted(confirmed).confirm(confirmed.latest + 1)
-    assert later.abort(confirmed.active, None) == later
-    assert later.abort(later.active, confirmed.active) == later
+    assert later.abort(confirmed.active, None, reason="a test", now=1) == later
+    assert later.abort(later.active, confirmed.active, reason="a test", now=1) == later
 
 
 def test_an_aborted_version_can_still_be_promoted_when_its_tests_pass_after_all():
     state = exported(NEW)
-    state = state.abort(state.latest, None)
+    state = state.abort(state.latest, None, reason="a test", now=1)
     assert state.promote(state.latest, expected_active=None, expected=RECEIPT).active == state.latest
 
 
@@ -299,11 +314,49 @@ def test_notes_are_kept_with_the_version():
     assert state.versions[5].details == {"cutoff": "a", "rows": 2}
 
 
+def test_every_ending_has_a_reason():
+    def ended(state, version):
+        return state.versions[version].details.get("ended")
+
+    state = promoted(promoted(NEW))
+    first, second = sorted(state.versions)
+    assert ended(state, second) is None
+    rolled_back = state.roll_back(first, reason="wrong prices", now=1_764_000_000_000, task="roll_back")
+    assert ended(rolled_back, second) == {
+        "kind": "rolled_back",
+        "reason": "wrong prices",
+        "task": "roll_back",
+        "at": "2025-11-24T16:00:00+00:00",
+    }
+    taken_back = state.abort(second, first, reason="not confirmed", now=1, task="confirm")
+    assert ended(taken_back, second)["kind"] == "aborted"
+    opened = NEW.open(5)
+    assert ended(opened.abort(5, None, reason="no rows", now=1, task="predict"), 5)["reason"] == "no rows"
+    assert ended(opened.open(6), 5)["reason"] == "version 6 was opened"
+    refused = opened.refuse_promotion(5, reason="promote is false", now=1, task="may_promote")
+    assert ended(refused, 5)["kind"] == "not_promoted"
+    assert ended(refused.abort(5, None, reason="a task failed", now=2), 5)["kind"] == "not_promoted"
+    assert state.refuse_promotion(second, reason="too late", now=1) == state
+
+
+def test_a_version_that_goes_on_has_no_ending():
+    aborted = exported(NEW).abort(1, None, reason="a test", now=1)
+    assert "ended" not in aborted.resume_export(1).versions[1].details
+    assert "ended" not in aborted.promote(1, expected_active=None, expected=RECEIPT).versions[1].details
+
+
+def test_texts_in_the_registry_are_short():
+    long = "x" * 100_000
+    state = NEW.open(5).note(5, quality_gate={"reasons": [long], "why": long}).abort(5, None, reason=long, now=1)
+    assert len(state.to_json()) < 3 * 2_000 + 1_000
+    assert state.versions[5].details["ended"]["reason"] == "x" * 1_999 + "…"
+
+
 def test_forgetting_keeps_what_can_be_read_and_what_must_be_purged():
     state = NEW
     for _ in range(6):
         state = promoted(state)
-    state = exported(state).abort(state.latest + 1, state.active)
+    state = exported(state).abort(state.latest + 1, state.active, reason="a test", now=1)
     for _ in range(9):
         state = state.open(0)
     kept = state.forget()
@@ -314,7 +367,7 @@ def test_forgetting_keeps_what_can_be_read_and_what_must_be_purged():
 
 
 def test_a_document_leads_back_to_its_state():
-    state = promoted(exported(NEW).abort(1, None).note(1, quality_gate={"accepted": True}))
+    state = promoted(exported(NEW).abort(1, None, reason="a test", now=1).note(1, quality_gate={"accepted": True}))
     assert ModelState.from_json(state.to_json()) == state
 
 
@@ -337,12 +390,12 @@ def test_what_the_first_release_wrote_is_understood():
         keep_versions=2,
         active=7,
         latest=9,
+        write_lease_until=6,
         versions={
             7: VersionRecord(
                 Status.PROMOTED,
                 run="http://airflow/runs/1",
                 run_lease_until=5,
-                write_lease_until=6,
                 has_cells=True,
                 confirmed=True,
                 receipt=Receipt(3, 1),

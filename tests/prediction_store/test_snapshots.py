@@ -1,5 +1,6 @@
 """Readers see one whole snapshot, after any sequence of exports, failures, purges, promotions and rollbacks."""
 
+import os
 import uuid
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from prediction_store.connection import mutate_rows, read_rows, routing_metadata
+from local_stack.bigtable import cbtemulator
+from prediction_store.connection import channel, mutate_rows, read_rows, routing_metadata
 from prediction_store.layout import TOMBSTONE, row_key
 from prediction_store.lifecycle import ModelState, Receipt, RegistryError
 from prediction_store.messages import (
@@ -20,6 +22,9 @@ from prediction_store.messages import (
     read_request,
     stale_filter,
 )
+from prediction_store.registry import Registry
+from prediction_store.tables import Tables
+from tests.servers import INSTANCE, bigtable_server
 
 ENTITIES = ["a", "b", "c", "d"]
 KEEP_VERSIONS = 2
@@ -98,8 +103,8 @@ class Versions(RuleBasedStateMachine):
     @rule(share=st.floats(0, 1))
     def export_fails(self, share):
         version = self.state.latest
-        self.step(lambda state: state.begin_export(version))
         self.purge_if_stale(version)
+        self.step(lambda state: state.begin_export(version))
         changes = list(self.changes().items())
         self.write(changes[: round(share * len(changes))])
 
@@ -107,8 +112,8 @@ class Versions(RuleBasedStateMachine):
     @rule()
     def export(self):
         version = self.state.latest
-        self.step(lambda state: state.begin_export(version))
         self.purge_if_stale(version)
+        self.step(lambda state: state.begin_export(version))
         self.write(self.changes().items())
         self.step(lambda state: state.complete_export(version, self.expected()))
         assert self.read(version) == self.candidate  # the smoke test reads this
@@ -135,7 +140,7 @@ class Versions(RuleBasedStateMachine):
     @precondition(lambda self: self.candidate is not None)
     @rule()
     def abort(self):
-        self.step(lambda state: state.abort(state.latest, self.computed_against))
+        self.step(lambda state: state.abort(state.latest, self.computed_against, reason="a test", now=1))
 
     @precondition(lambda self: self.state.active is not None)
     @rule()
@@ -151,7 +156,7 @@ class Versions(RuleBasedStateMachine):
     @rule(data=st.data())
     def roll_back(self, data):
         to = data.draw(st.sampled_from(self.state.rollback_targets()))
-        self.step(lambda state: state.roll_back(to))
+        self.step(lambda state: state.roll_back(to, reason="a test", now=1))
 
     @precondition(lambda self: self.candidate is None)
     @rule(entity=st.sampled_from(ENTITIES))
@@ -185,14 +190,33 @@ class Versions(RuleBasedStateMachine):
             assert self.read(version) == self.snapshots[version]
 
 
-@pytest.mark.usefixtures("bigtable")
-def test_readers_always_see_one_whole_snapshot(instance, registry, tables, data_channel):
-    attributes = {"instance": instance, "registry": registry, "tables": tables, "channel": data_channel}
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"implementation": "cbtemulator"},
+        {"implementation": "embedded", "garbage_collection": "eager"},
+        {"implementation": "embedded", "garbage_collection": "lazy"},
+        {"implementation": "embedded", "garbage_collection": "off"},
+    ],
+    ids=lambda options: "-".join(options.values()),
+)
+def test_readers_always_see_one_whole_snapshot(monkeypatch, options):
+    if options["implementation"] == "cbtemulator" and cbtemulator.find(os.environ) is None:
+        pytest.skip("cbtemulator is not installed")
+    with bigtable_server(**options) as address:
+        monkeypatch.setenv("BIGTABLE_EMULATOR_HOST", address)
+        tables = Tables(INSTANCE)
+        tables.ensure_registry()
+        with channel() as opened:
+            _run(instance=INSTANCE, registry=Registry(INSTANCE), tables=tables, channel=opened)
+
+
+def _run(**attributes):
     machine = type("Versions", (Versions,), attributes)
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -14,7 +14,7 @@ from granian.server.embed import Server
 from prometheus_client.parser import text_string_to_metric_families
 
 from prediction_store import layout, messages
-from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY
+from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_FAMILY, REGISTRY_REVISION
 from prediction_store.lifecycle import ModelState, Receipt, Status, VersionRecord
 from serving_api.app import create_app
 from serving_api.server import LOGGING
@@ -39,6 +39,7 @@ class Wire:
         self.documents = {
             "m": ModelState("m", "things", active=VERSION, latest=VERSION, versions=_promoted()).to_json()
         }
+        self.revisions = defaultdict(int)  # by model
         self.reads = []
         self.gates = defaultdict(_open_gate)
         self.failing = {}
@@ -52,7 +53,11 @@ class Wire:
     async def read_rows(self, request, context):
         if request.table_name == INSTANCE.table("prediction_versions"):
             for name, document in self.documents.items():
-                yield _row(name.encode(), REGISTRY_FAMILY, REGISTRY_DOCUMENT, document)
+                response = _row(name.encode(), REGISTRY_FAMILY, REGISTRY_DOCUMENT, document)
+                response.chunks[0].commit_row = False
+                revision = b"%d" % self.revisions[name]
+                response.chunks.extend(_row(b"", REGISTRY_FAMILY, REGISTRY_REVISION, revision).chunks)
+                yield response
             return
         keys = list(request.rows.row_keys)
         async with self._changed:

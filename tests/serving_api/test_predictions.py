@@ -322,7 +322,9 @@ async def test_every_answer_is_of_one_version_while_versions_change(store, serve
             await eventually(current_seen)
         assert set(seen) == set(contents)
         before = sorted(contents)[-2]
-        await asyncio.to_thread(store.registry.update, model, lambda state: state.roll_back(before))
+        await asyncio.to_thread(
+            store.registry.update, model, lambda state: state.roll_back(before, reason="a test", now=1)
+        )
         seen.clear()
         await eventually(current_seen)
         done.set()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import grpc
 import grpc.aio
 
-from local_stack.bigtable import Serving, StartError
+from local_stack.bigtable import Serving, StartError, Timing
 from local_stack.bigtable.embedded import admin_api, data_api
 from local_stack.bigtable.embedded.storage import Database
 
@@ -20,13 +20,18 @@ _STOP_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def serve(host: str, port: int) -> AsyncIterator[Serving]:
-    """Serve an empty database until the context ends. Port 0 takes a free port.
+async def serve(host: str, port: int, garbage_collection: Timing) -> AsyncIterator[Serving]:
+    """Serve an empty database until the context ends.
+
+    Args:
+        host: the address to listen on.
+        port: the port to listen on; 0 takes a free one.
+        garbage_collection: the time at which the garbage of a row is collected.
 
     Raises:
         StartError: the port cannot be listened on.
     """
-    database = Database()
+    database = Database(garbage_collection)
     server = grpc.aio.server(options=_OPTIONS)
     server.add_generic_rpc_handlers(
         (

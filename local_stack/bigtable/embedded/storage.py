@@ -1,10 +1,12 @@
 """Tables in memory: rows, cells, and the garbage collection of cells."""
 
+import random
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from local_stack.bigtable import Timing
 from local_stack.bigtable.embedded.rpc import AlreadyExistsError, NotFoundError
 
 
@@ -50,8 +52,9 @@ def server_timestamp() -> int:
 class Database:
     """Tables by their full names, `projects/P/instances/I/tables/T`. Every project and instance is accepted."""
 
-    def __init__(self) -> None:
+    def __init__(self, garbage_collection: Timing) -> None:
         self._tables: dict[str, Table] = {}
+        self._garbage_collection: Timing = garbage_collection
 
     def create(self, name: str, families: Mapping[str, Any]) -> "Table":
         """Create a table with these `google.bigtable.admin.v2.ColumnFamily` messages.
@@ -61,7 +64,7 @@ class Database:
         """
         if name in self._tables:
             raise AlreadyExistsError(f'table "{name}" already exists')
-        self._tables[name] = Table(families)
+        self._tables[name] = Table(families, self._garbage_collection)
         return self._tables[name]
 
     def require(self, name: str) -> None:
@@ -87,7 +90,8 @@ class Database:
 class Table:
     """Rows by key. The keys are sorted when a range of them is read."""
 
-    def __init__(self, families: Mapping[str, Any]) -> None:
+    def __init__(self, families: Mapping[str, Any], garbage_collection: Timing) -> None:
+        self._garbage_collection: Timing = garbage_collection
         self._rows: dict[bytes, Row] = {}
         self._sorted_keys: list[bytes] | None = []
         self.set_families(families)
@@ -100,7 +104,7 @@ class Table:
     def set_families(self, families: Mapping[str, Any]) -> None:
         """Replace the families. Cells of families that are no longer there are deleted."""
         self._families = dict(families)
-        self._garbage_collector = GarbageCollector(families)
+        self._garbage_collector = GarbageCollector(families, self._garbage_collection)
         for key in list(self._rows):
             self.change(key, [_keep_families(self._families)])
 
@@ -163,22 +167,27 @@ _KeptCount = Callable[[Sequence[Cell]], int]
 """The number of cells that a rule keeps, given a column's cells, newest first. May exceed the number of cells."""
 
 
+_PROBABILITY: Mapping[Timing, float] = {"eager": 1, "lazy": 0.1, "off": 0}
+
+
 class GarbageCollector:
     """The garbage collection rules of a table.
 
-    Production and Google's emulator collect garbage some time after a change. The embedded Bigtable collects the
-    garbage of a row at each read and each change of the row.
+    Production and Google's emulator collect garbage some time after a change, which may be a week. The embedded
+    Bigtable collects the garbage of a row when the row is read or changed: each time (eager), in one case of ten
+    (lazy), or never.
     """
 
-    def __init__(self, families: Mapping[str, Any]) -> None:
+    def __init__(self, families: Mapping[str, Any], timing: Timing) -> None:
         """Compile the rules of these `google.bigtable.admin.v2.ColumnFamily` messages, by family name."""
+        self._probability = _PROBABILITY[timing]
         self._kept_counts = {
             name: _compile_rule(family.gc_rule) for name, family in families.items() if family.HasField("gc_rule")
         }
 
     def collect(self, row: Row) -> None:
-        """Delete the cells of a row that the rules of their families do not keep."""
-        if not self._kept_counts:
+        """Delete the cells of a row that the rules of their families do not keep, if it is time."""
+        if not self._kept_counts or random.random() >= self._probability:  # noqa: S311  not for security
             return
         for (family, _), cells in row.items():
             kept_count = self._kept_counts.get(family)

@@ -39,8 +39,7 @@ class CloudOperator(BaseOperator):
             AirflowFailException: the registry refused a step for another reason. The task fails without another try.
         """
         try:
-            with self.cloud.registry() as registry:
-                yield registry
+            yield self.cloud.registry()
         except RegistryBusyError as error:
             raise AirflowException(str(error)) from error
         except RegistryError as error:

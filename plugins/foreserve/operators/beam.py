@@ -43,7 +43,7 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
 
     template_fields: Sequence[str] = (*RefreshOperator.template_fields, *BeamRunPythonPipelineOperator.template_fields)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  a job needs as many
         self,
         *,
         python: str,
@@ -51,6 +51,7 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
         runner: str,
         options: dict[str, Any],
         refresh_options: Callable[[Refresh], dict[str, Any]],
+        is_export: bool,
         cloud: Cloud,
         region: str,
         **kwargs: Any,
@@ -63,6 +64,7 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
             runner: Beam's runner.
             options: the options of Beam and of the job.
             refresh_options: further options, which depend on the refresh.
+            is_export: True for the export, which the registry must expect; False for the purge before it.
             cloud: the environment of the job.
             region: the region of a Dataflow job.
             kwargs: those of `RefreshOperator`.
@@ -85,6 +87,7 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
             **kwargs,
         )
         self.refresh_options = refresh_options
+        self.is_export = is_export
 
     def set_fields(self, context: Context) -> None:
         """Add the options that depend on the refresh."""
@@ -94,11 +97,12 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
         """Run the job's process, and log its output. No job is run for a version that was promoted.
 
         Raises:
-            AirflowFailException: a newer version was opened.
+            AirflowFailException: a newer version was opened, or stale cells were not purged before the export.
             AirflowException: the job failed, or Dataflow did not accept it.
         """
         version = self.refresh.version
-        if self.step(lambda state: state.resume_export(version)).was_promoted(version):
+        state = self.step(lambda state: state.resume_export(version) if self.is_export else state)
+        if state.was_promoted(version):
             self.log.warning("no job is run: version %d was promoted, so its cells must not change any more", version)
             return None
         return super().execute(context)

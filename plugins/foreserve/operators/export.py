@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class PrepareExport(RefreshOperator, BaseBranchOperator):
-    """Announces the export in the registry, and chooses the next task: the purge, or the export itself."""
+    """Announces the export in the registry, and chooses the next task: the purge, or the export itself.
+
+    After a purge, the task of the export begins it.
+    """
 
     template_fields: Sequence[str] = (*RefreshOperator.template_fields, "bigquery_model")
 
@@ -38,7 +41,7 @@ class PrepareExport(RefreshOperator, BaseBranchOperator):
         self.export_task_id = export_task_id
 
     def choose_branch(self, context: Context) -> str:
-        """Count the changes, announce the export, and choose. Nothing changes if the version was promoted.
+        """Count the changes, and choose. Begin the export unless there are stale cells, or the version was promoted.
 
         Raises:
             AirflowFailException: a newer version was opened.
@@ -64,7 +67,7 @@ class PrepareExport(RefreshOperator, BaseBranchOperator):
                 predictions_table=refresh.predictions_table,
                 counts=counts,
             )
-            return noted.begin_export(refresh.version)
+            return noted if state.stale_versions(refresh.version) else noted.begin_export(refresh.version)
 
         stale = self.step(announce).stale_versions(refresh.version)
         self.log.info("of %(predictions)d predictions, %(written)d to write, %(unchanged)d unchanged", counts)

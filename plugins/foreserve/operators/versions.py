@@ -257,8 +257,12 @@ class AbortVersion(RefreshOperator):
             self.log.info("no version was opened; nothing to abort")
             return
         refresh = self.refresh
+        reason, now = "a task of the refresh failed; its log has the reason", now_ms()
         with self.registry() as registry:
-            state = registry.update(refresh.model, lambda state: state.abort(refresh.version, refresh.active))
+            state = registry.update(
+                refresh.model,
+                lambda state: state.abort(refresh.version, refresh.active, reason=reason, now=now, task=self.task_id),
+            )
         status = state.versions[refresh.version].status
         self.log.info("version %d is %s; the active version is %s", refresh.version, status, state.active or "none yet")
         for job_id in self.dataflow_jobs:
@@ -324,12 +328,12 @@ class RollBack(CloudOperator):
         Raises:
             AirflowFailException: the registry does not have the model, or the version cannot be rolled back to.
         """
-        to = int(self.version)
+        to, now = int(self.version), now_ms()
         rollback: Rollback = {"to": to, "why": context["params"]["reason"] or "", **signed(context)}
 
         def roll_back(state: ModelState) -> ModelState:
             left = state.active
-            rolled_back = state.roll_back(to)
+            rolled_back = state.roll_back(to, reason=rollback["why"], now=now, task=self.task_id)
             return rolled_back if left is None or left == to else rolled_back.note(left, rollback=rollback)
 
         with self.registry() as registry:

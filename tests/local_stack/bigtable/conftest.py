@@ -69,8 +69,8 @@ class TableUnderTest:
 
 
 @contextmanager
-def serving(implementation: str) -> Iterator[Bigtable]:
-    with running(*BIGTABLE, "--implementation", implementation) as line:
+def serving(implementation: str, *options: str) -> Iterator[Bigtable]:
+    with running(*BIGTABLE, "--implementation", implementation, *options) as line:
         assert line.startswith(f"Bigtable ({implementation}) is serving at 127.0.0.1:")
         with connected(implementation, line.split()[-1]) as emulator:
             yield emulator

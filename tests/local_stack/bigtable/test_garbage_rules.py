@@ -3,8 +3,22 @@
 import time
 from datetime import timedelta
 
+import pytest
 from google.cloud.bigtable.data import SetCell
 from google.cloud.bigtable_admin_v2.types import ColumnFamily, GcRule
+
+from tests.local_stack.bigtable.conftest import serving
+
+
+@pytest.mark.parametrize(("timing", "kept"), [("eager", [1]), ("off", [5]), ("lazy", [1, 5])])
+def test_garbage_is_collected_when_the_command_line_says(timing, kept):
+    with serving("embedded", "--garbage-collection", timing) as bigtable:
+        table = bigtable.create_table({"newest": ColumnFamily(gc_rule=GcRule(max_num_versions=1))})
+        counts = set()
+        for row in range(100):
+            table.write(b"%d" % row, *[SetCell("newest", b"p", b"", version * 1000) for version in range(5)])
+            counts.add(len(table.read(keys=[b"%d" % row])[b"%d" % row]))
+    assert sorted(counts) == kept
 
 
 def test_an_intersection_drops_only_what_every_rule_drops(start):
