@@ -1,5 +1,7 @@
 import os
 import uuid
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -12,22 +14,31 @@ from prediction_store.tables import Tables
 from tests.servers import bigtable_server
 
 
-@pytest.fixture(scope="session", params=["cbtemulator", "embedded"])
-def bigtable(request):
+@pytest.fixture(scope="session")
+def implementations():
+    """The address of an implementation, which is started when it is first asked for."""
+    with ExitStack() as started:
+        yield cache(lambda name: started.enter_context(bigtable_server(implementation=name)))
+
+
+# Another scope than a module's would leave the variable set for tests of other folders in the same process.
+@pytest.fixture(scope="module", params=["cbtemulator", "embedded"])
+def bigtable(request, implementations):
     """The address of each implementation in turn, which the clients of this process use."""
     if request.param == "cbtemulator" and cbtemulator.find(os.environ) is None:
         pytest.skip("cbtemulator is not installed")
-    with bigtable_server(implementation=request.param) as address, pytest.MonkeyPatch.context() as environment:
+    with pytest.MonkeyPatch.context() as environment:
+        address = implementations(request.param)
         environment.setenv("BIGTABLE_EMULATOR_HOST", address)
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def instance(bigtable):
     return Instance("test", "store")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tables(instance):
     """The tables of the instance, which has a registry."""
     tables = Tables(instance)
@@ -35,13 +46,13 @@ def tables(instance):
     return tables
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def data_channel(tables):
     with channel() as opened:
         yield opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def registry(instance, tables):
     return Registry(instance)
 
