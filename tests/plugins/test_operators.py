@@ -270,6 +270,14 @@ def test_an_answer_decides_and_is_kept(answer, open_version, promoted, registry,
     assert decision["reasons"] == ["roc_auc is too low"]
 
 
+def test_an_answer_that_the_gate_does_not_know_stops_the_refresh(open_version, context, registry, task):
+    refresh = open_version()
+    gate = task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE))
+    registry.update(refresh.model, lambda state: state.note(refresh.version, quality_gate={"reasons": ["too low"]}))
+    with pytest.raises(AirflowFailException, match="stopped by the quality_gate: too low"):
+        gate.answered(context(), "Keep the old one", "Bea", "")
+
+
 def test_without_an_answer_in_time_the_refresh_stops(answer, open_version, registry):
     refresh = open_version()
     with pytest.raises(AirflowFailException, match="stopped by the quality_gate: roc_auc is too low"):
