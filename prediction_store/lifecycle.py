@@ -294,10 +294,10 @@ class ModelState:
             RegistryError: another version was made active since the purge began, a newer version was opened, or jobs
                 could still write stale cells when the purge began.
         """
-        if self.was_promoted(version) or version != self.latest:
-            raise RegistryError(f"{self.model}: version {version} is not about to be exported; latest is {self.latest}")
         if above != (self.active or 0):
             raise RegistryError(f"{self.model}: purged above {above}, but {self.active} is active now; purge again")
+        if version != self.latest or self.was_promoted(version):
+            raise RegistryError(f"{self.model}: version {version} is not about to be exported; latest is {self.latest}")
         if began < self.stale_writes_end(version):
             stale = self.stale_versions(version)
             raise RegistryError(
