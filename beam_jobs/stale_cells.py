@@ -12,7 +12,15 @@ from apache_beam.metrics.metric import Metrics
 from beam_jobs.bigtable_sink import BigtableDoFn
 from beam_jobs.bulk_writer import Target
 from beam_jobs.mutations import purge_entries
-from prediction_store.connection import TRANSIENT, channel, read_rows, routing_metadata, sample_row_keys
+from prediction_store.connection import (
+    FEATURES,
+    channel,
+    is_transient,
+    read_rows,
+    requested_delay,
+    routing_metadata,
+    sample_row_keys,
+)
 from prediction_store.layout import Instance
 from prediction_store.messages import ReadRowsRequest, RowAssembler, SampleRowKeysRequest, stale_filter
 
@@ -60,7 +68,7 @@ class DeleteStaleCells(BigtableDoFn):
         """Connect to Bigtable, once per worker thread."""
         super().setup()
         self._read_rows = read_rows(self._channel)
-        self._metadata = (routing_metadata(self._target.table, self._target.app_profile),)
+        self._metadata = (routing_metadata(self._target.table, self._target.app_profile), FEATURES)
 
     def process(self, key_range: KeyRange) -> Iterator[int]:
         """Purge one key range."""
@@ -79,8 +87,8 @@ class DeleteStaleCells(BigtableDoFn):
     def _stale_keys(self, key_range: KeyRange) -> Iterator[list[bytes]]:
         """Yield the keys of the rows that have stale cells. The server strips the values.
 
-        A read that fails with a transient error is resumed after the last key. It fails if no key came within the
-        target's deadline.
+        A read that fails with a transient error is resumed after the last key that the server returned or scanned. It
+        fails if the server named no key within the target's deadline.
         """
         start, end = key_range
         request = ReadRowsRequest(
@@ -96,14 +104,18 @@ class DeleteStaleCells(BigtableDoFn):
             assembler = RowAssembler()
             try:
                 for response in self._read_rows(request, timeout=_READ_TIMEOUT, metadata=self._metadata):
-                    if keys := [key for key, _ in assembler.feed(response)]:
-                        row_range.start_key_open = keys[-1]
+                    keys = [key for key, _ in assembler.feed(response)]
+                    if keys:
                         yield keys
+                    if last := response.last_scanned_row_key or (keys and keys[-1]):
+                        row_range.start_key_open = last
                         advanced = time.monotonic()
             except grpc.RpcError as error:
-                if error.code() not in TRANSIENT or time.monotonic() - advanced >= self._target.deadline_seconds:
+                code, details, delay = error.code(), error.details() or "", requested_delay(error)
+                may_succeed = delay is not None or is_transient(code.value[0], details)
+                if not may_succeed or time.monotonic() - advanced >= self._target.deadline_seconds:
                     raise
-                _log.warning("a read failed and is resumed: %s %s", error.code().name, error.details())
-                time.sleep(_RESUME_DELAY)
+                _log.warning("a read failed and is resumed: %s %s", code.name, details)
+                time.sleep(_RESUME_DELAY if delay is None else delay)
             else:
                 return

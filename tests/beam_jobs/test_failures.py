@@ -14,8 +14,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.cloud.bigquery_storage_v1.types import ReadRowsRequest
 
 from beam_jobs import export_predictions
-from beam_jobs.flow_control import FEATURES
 from beam_jobs.options import BigtableOptions
+from prediction_store.connection import FEATURES
 from prediction_store.lifecycle import Receipt
 from prediction_store.messages import MutateRowsRequest, MutateRowsResponse
 

@@ -1,8 +1,12 @@
+import base64
+import time
+
 import apache_beam as beam
 import grpc
 import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from google.cloud.bigtable_v2.types import FeatureFlags
 
 from beam_jobs import purge_stale_cells
 from beam_jobs.bulk_writer import BulkWriter, Target
@@ -111,6 +115,50 @@ def test_a_read_that_breaks_off_is_resumed_after_the_last_row(arguments, registr
     through("BIGTABLE_EMULATOR_HOST", ReadRows=break_off)
     purge_stale_cells.run(arguments(stale_model, 30))
     assert resumed == broken
+    assert stored(stale_model, 99) == {f"{n:05}": "active" for n in range(3000)}
+
+
+def test_a_read_that_finds_nothing_for_long_goes_on_after_the_last_key_that_was_scanned(
+    arguments, registry, stale_model, stored, through
+):
+    # Bigtable sends such keys to clients that declare it, and nothing else while rows are filtered out.
+    scanned = iter([b"0", b"00", b"000"])
+    starts = []
+
+    def scan_slowly(context, request, answers):
+        asked = ReadRowsRequest.FromString(request)
+        first = asked.rows.row_ranges and asked.rows.row_ranges[0].start_key_closed == b""
+        if not first:
+            yield from answers()
+            return
+        flags = dict(context.invocation_metadata())["bigtable-features"]
+        assert FeatureFlags.deserialize(base64.urlsafe_b64decode(flags)).last_scanned_row_responses
+        starts.append(asked.rows.row_ranges[0].start_key_open)
+        if (key := next(scanned, None)) is None:
+            yield from answers()
+            return
+        time.sleep(0.3)
+        yield ReadRowsResponse(last_scanned_row_key=key).SerializeToString()
+        context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "ten minutes are over")
+
+    through("BIGTABLE_EMULATOR_HOST", ReadRows=scan_slowly)
+    purge_stale_cells.run(arguments(stale_model, 30, write_deadline_seconds=1))
+    assert starts == [b"", b"0", b"00", b"000"]
+    assert stored(stale_model, 99) == {f"{n:05}": "active" for n in range(3000)}
+
+
+def test_a_read_is_resumed_after_a_reset(arguments, stale_model, stored, through):
+    requests = []
+
+    def reset_once(context, request, answers):
+        if ReadRowsRequest.FromString(request).rows.row_ranges:
+            requests.append(request)
+            if len(requests) == 1:
+                context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+        yield from answers()
+
+    through("BIGTABLE_EMULATOR_HOST", ReadRows=reset_once)
+    purge_stale_cells.run(arguments(stale_model, 30))
     assert stored(stale_model, 99) == {f"{n:05}": "active" for n in range(3000)}
 
 
