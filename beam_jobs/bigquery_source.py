@@ -42,9 +42,10 @@ Stream = tuple[str, bytes, int]
 class ReadTables(beam.PTransform):
     """Reads columns of tables: opens a read session for each, and reads its streams in parallel."""
 
-    def __init__(self, tables: list[str], columns: list[str]) -> None:
-        """Read `columns` of `tables`, each given as PROJECT.DATASET.TABLE."""
+    def __init__(self, tables: list[str], columns: list[str], namespace: str) -> None:
+        """Read `columns` of `tables`, each given as PROJECT.DATASET.TABLE, with counters in `namespace`."""
         super().__init__()
+        self._namespace = namespace
         self._tables = tables
         self._columns = columns
 
@@ -57,7 +58,7 @@ class ReadTables(beam.PTransform):
             | "Tables" >> beam.Create(self._tables)
             | "Open read session" >> beam.ParDo(_OpenSession(self._columns, streams))
             | "Spread streams" >> beam.Reshuffle()  # also keeps the session when a later step is retried
-            | "Read streams" >> beam.ParDo(_ReadStream())
+            | "Read streams" >> beam.ParDo(_ReadStream(self._namespace))
         )
         return batches
 
@@ -162,8 +163,8 @@ class _ReadStream(beam.DoFn):
     capability matrix lists it for Dataflow's Runner v2, which all Python jobs use, and for the FnApiRunner.
     """
 
-    def __init__(self) -> None:
-        self._rows = Metrics.counter("export", "rows_read")
+    def __init__(self, namespace: str) -> None:
+        self._rows = Metrics.counter(namespace, "rows_read")
 
     def setup(self) -> None:
         self._client = _client()

@@ -33,7 +33,7 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions, version: Registered
     target = options.view_as(BigtableOptions).target(state.entity_type)
     (
         pipeline
-        | "Read changes" >> ReadTables([source_table], ["entity_id", "payload"])
+        | "Read changes" >> ReadTables([source_table], ["entity_id", "payload"], "export")
         | "Write cells" >> beam.ParDo(WritePredictions(target, version, state.row_keys))
         | "Add up" >> beam.CombineGlobally(AddReceipts())
         | "Write receipt" >> beam.ParDo(WriteReceipt(version))

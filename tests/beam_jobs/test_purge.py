@@ -15,6 +15,7 @@ from beam_jobs.launch import launch
 from beam_jobs.mutations import prediction_entries
 from beam_jobs.options import BigtableOptions
 from prediction_store.connection import channel
+from prediction_store.layout import row_key
 from prediction_store.lifecycle import Receipt, RegistryError, Status
 from prediction_store.messages import ReadRowsRequest, ReadRowsResponse
 
@@ -56,6 +57,43 @@ def test_stale_cells_are_deleted_and_active_ones_are_not(arguments, registry, st
     state = registry.get(stale_model)
     assert state.stale_versions(30) == []
     assert state.versions[20].status is Status.PURGED
+
+
+@pytest.fixture
+def scans(through):
+    """The reads of key ranges since the start of the test."""
+    scans = []
+
+    def note(context, request, answers):
+        if ReadRowsRequest.FromString(request).rows.row_ranges:
+            scans.append(request)
+        yield from answers()
+
+    through("BIGTABLE_EMULATOR_HOST", ReadRows=note)
+    return scans
+
+
+def test_the_rows_of_a_stale_version_are_those_of_its_changes(
+    arguments, registry, scans, source_table, stale_model, stored, write
+):
+    write(stale_model, 15, {"00001": "stale too", "elsewhere": "not named, so left alone"})
+    first = source_table([(f"{n:05}", "stale") for n in range(1000, 6000)])
+    second = source_table([("00001", None)])
+    purge_stale_cells.run([*arguments(stale_model, 30, changes_table=first), f"--changes_table={second}"])
+    left = {f"{n:05}": "active" for n in range(3000)} | {"elsewhere": "not named, so left alone"}
+    assert stored(stale_model, 99) == left
+    assert registry.get(stale_model).versions[20].status is Status.PURGED
+    assert scans == []
+
+
+def test_rows_with_hashed_keys_are_purged_by_their_ids(arguments, new_model, registry, source_table, stored, write):
+    model = new_model(row_keys="hashed")
+    registry.update(model, lambda state: state.open(20))
+    registry.update(model, lambda state: state.begin_export(20))
+    write(model, 20, {row_key("a", "hashed").decode(): "stale"})
+    registry.update(model, lambda state: state.abort(20, None).open(30))
+    purge_stale_cells.run(arguments(model, 30, changes_table=source_table([("a", "stale")])))
+    assert stored(model, 99, "hashed") == {}
 
 
 def test_purging_twice_is_purging_once(arguments, registry, stale_model, stored):
