@@ -12,6 +12,7 @@ import apache_beam
 import pytest
 from packaging.requirements import Requirement
 
+from beam_jobs.launch import IMAGE_PYTHON
 from beam_jobs.worker_package import build_wheel
 from local_stack.servers import ROOT
 
@@ -75,7 +76,7 @@ def imported(source):
 
 
 def test_the_image_is_beams_of_the_version_that_submits():
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    python = ".".join(map(str, IMAGE_PYTHON))
     locked = re.search(r"^apache-beam==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)[1]
     assert re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE) == [f"apache/beam_python{python}_sdk:${{BEAM_VERSION}}"]
     assert f"ARG BEAM_VERSION={locked}" in DOCKERFILE.splitlines()
