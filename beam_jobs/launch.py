@@ -97,8 +97,9 @@ def _require_python_of_image() -> None:
     here = sys.version_info[:2]
     if here != IMAGE_PYTHON:
         sys.exit(
-            f"Python {here[0]}.{here[1]} submits the job, but the workers' image has {IMAGE_PYTHON[0]}.{IMAGE_PYTHON[1]}"
-            ": let FORESERVE_PYTHON name an interpreter of that version, or change beam_jobs/Dockerfile and IMAGE_PYTHON"
+            f"Python {here[0]}.{here[1]} submits the job, but the workers' image has "
+            f"{IMAGE_PYTHON[0]}.{IMAGE_PYTHON[1]}: let FORESERVE_PYTHON name an interpreter of that version, or change "
+            "beam_jobs/Dockerfile and IMAGE_PYTHON"
         )
 
 

@@ -6,13 +6,14 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from zipfile import ZipFile
 
-import apache_beam as beam
 import pytest
 from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from google.api_core.client_options import ClientOptions
@@ -230,9 +231,6 @@ def test_an_image_of_another_python_is_refused_before_the_job_is_submitted(monke
     options = PipelineOptions(
         [
             "--runner=DataflowRunner",
-            "--project=p",
-            "--region=europe-west1",
-            "--temp_location=gs://bucket/jobs",
             "--bigtable_project=p",
             "--bigtable_instance=i",
             "--model=m",
@@ -241,7 +239,7 @@ def test_an_image_of_another_python_is_refused_before_the_job_is_submitted(monke
         ]
     )
     with pytest.raises(SystemExit, match=r"submits the job, but the workers' image has 3\.1: let FORESERVE_PYTHON"):
-        launch.launch(beam.Pipeline(options=options), "export")
+        launch.launch(SimpleNamespace(runner=DataflowRunner(), options=options), "export")
 
 
 @pytest.fixture(scope="module")

@@ -57,14 +57,20 @@ def test_beams_containers_have_what_the_packages_import(wheel):
     # They have apache-beam[gcp]. So a worker that installs the wheel needs no package index.
     (metadata,) = [name for name in wheel.namelist() if name.endswith("METADATA")]
     assert "Requires-Dist" not in wheel.read(metadata).decode()
-    requirements = [Requirement(text) for text in requires("apache-beam")]
-    names = ["apache-beam", *(r.name for r in requirements if not r.marker or r.marker.evaluate({"extra": "gcp"}))]
+    direct = required("apache-beam", "gcp")
+    names = {"apache-beam", *direct, *(name for package in direct for name in required(package))}
     brought = {str(file) for name in names for file in files(name)}
     for module in wheel.namelist():
         if module.endswith(".py"):
             for name in imported(wheel.read(module)):
                 path = name.replace(".", "/")
                 assert {f"{path}.py", f"{path}/__init__.py"} & brought, f"{module} imports {name}"
+
+
+def required(package, extra=""):
+    """The packages that a package requires."""
+    requirements = [Requirement(text) for text in requires(package) or []]
+    return {r.name for r in requirements if not r.marker or r.marker.evaluate({"extra": extra})}
 
 
 def imported(source):
