@@ -177,7 +177,7 @@ def test_a_running_export_stops_soon_after_its_version_is_aborted(export_large, 
     assert sum(len(MutateRowsRequest.FromString(request).entries) for request in requests) < 40_000
 
 
-def test_a_bundle_ends_after_a_minute_and_the_rest_of_its_stream_becomes_another(export, monkeypatch, through):
+def test_a_bundle_ends_after_a_minute_and_the_rest_of_its_stream_becomes_another(export_large, monkeypatch, through):
     # A retry of the second bundle would not write the rows of the first again.
     monkeypatch.setattr(bigquery_source, "SECONDS_PER_BUNDLE", 0)
     offsets, leases = [], []
@@ -189,6 +189,6 @@ def test_a_bundle_ends_after_a_minute_and_the_rest_of_its_stream_becomes_another
     start_bundle = WritePredictions.start_bundle
     monkeypatch.setattr(WritePredictions, "start_bundle", lambda self: leases.append(self) or start_bundle(self))
     through("BIGQUERY_STORAGE_EMULATOR_HOST", ReadRows=note)
-    assert export()["rows_read"] == ROWS
+    assert export_large(ROWS)["rows_read"] == ROWS
     assert offsets == [0, 65_536]
     assert len(leases) == 2
