@@ -322,12 +322,14 @@ def test_four_requests_are_in_flight_and_no_more(serve_mutate_rows):
 
 
 def test_requests_in_flight_are_bounded_in_bytes(serve_mutate_rows):
+    together = threading.Barrier(2)
     answering, most = [], []
 
     def note(number, request, context):
         answering.append(request.ByteSize())
+        together.wait(10)
         most.append(sum(answering))
-        time.sleep(0.1)
+        together.wait(10)
         answering.remove(request.ByteSize())
         return all_ok(number, request, context)
 
