@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_jobs.bigquery_source import ReadTable
+from beam_jobs.bigquery_source import ReadTables
 from beam_jobs.bigtable_sink import WritePredictions
 from beam_jobs.launch import launch
 from beam_jobs.options import BigtableOptions, ExportOptions, parse
@@ -33,7 +33,7 @@ def build(pipeline: beam.Pipeline, options: PipelineOptions, version: Registered
     target = options.view_as(BigtableOptions).target(state.entity_type)
     (
         pipeline
-        | "Read changes" >> ReadTable(source_table, ["entity_id", "payload"])
+        | "Read changes" >> ReadTables([source_table], ["entity_id", "payload"], "export")
         | "Write cells" >> beam.ParDo(WritePredictions(target, version, state.row_keys))
         | "Add up" >> beam.CombineGlobally(AddReceipts())
         | "Write receipt" >> beam.ParDo(WriteReceipt(version))

@@ -3,11 +3,10 @@
 A client that declares the feature gets a factor and a period in responses to MutateRows. It multiplies its rate by the
 factor, and then leaves it unchanged for the period. The app profile has to route to a single cluster.
 
-The constants are those of Google's Java client (https://github.com/googleapis/java-bigtable/pull/2243), which limits
-requests per second. A request has 2,000 rows here.
+Rules and constants are those of Google's Java client (RateLimitingServerStreamingCallable in java-bigtable), which
+limits requests of 100 rows. Here the rates are in rows.
 """
 
-import base64
 import logging
 import math
 import threading
@@ -15,18 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from google.cloud.bigtable_v2.types import FeatureFlags
-
-FEATURES = (
-    "bigtable-features",
-    base64.urlsafe_b64encode(
-        FeatureFlags.serialize(FeatureFlags(mutate_rows_rate_limit=True, mutate_rows_rate_limit2=True))
-    ).decode(),
-)
-"""The request header with which the client declares that it follows the rate limit."""
-
-_FIRST_RATE = 20_000.0  # rows/s
-_SLOWEST, _FASTEST = 200.0, 200_000_000.0  # rows/s
+_FIRST_RATE = 1_000.0  # rows/s
+_SLOWEST, _FASTEST = 10.0, 10_000_000.0  # rows/s
 _SMALLEST_FACTOR, _LARGEST_FACTOR = 0.7, 1.3
 _SECONDS_AFTER_ERROR = 10.0
 
@@ -53,14 +42,15 @@ class FlowControl:
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._asked: float | None = None  # the rate that Bigtable asks for, if it does
+        self._rate = _FIRST_RATE  # kept while Bigtable does not limit it
+        self._limited = False
         self._next_change = 0.0
         self._next_start = 0.0
 
     @property
     def rows_per_second(self) -> float:
         """The largest rate of all writers together; infinite without a limit."""
-        return min(self._cap, self._asked or math.inf)
+        return min(self._cap, self._rate if self._limited else math.inf)
 
     def acquire(self, rows: int) -> float:
         """Wait until `rows` may be sent; return the seconds that this took."""
@@ -78,27 +68,32 @@ class FlowControl:
     def follow(self, response: Any) -> None:
         """Follow the rate limit in a response to MutateRows.
 
-        A response without a limit lifts an earlier limit whose period has ended.
+        A response without a limit lifts an earlier limit whose period has ended. The next limit starts at its rate.
         """
         info = response.rate_limit_info
         period = info.period.ToMilliseconds() / 1000
         with self._lock:
-            if info.factor and period:
+            if info.factor > 0 and period > 0:
+                self._limited = True
                 self._change(info.factor, period)
             elif self._clock() >= self._next_change:
-                self._asked = None
+                self._limited = False
 
     def back_off(self) -> None:
-        """Lower the rate after an error by overload, if Bigtable limits it at all."""
+        """Lower the rate after an error by overload. If Bigtable does not limit it now, the next limit starts lower."""
         with self._lock:
-            if self._asked is not None:
-                self._change(_SMALLEST_FACTOR, _SECONDS_AFTER_ERROR)
+            self._change(_SMALLEST_FACTOR, _SECONDS_AFTER_ERROR)
 
     def _change(self, factor: float, period: float) -> None:
         now = self._clock()
-        if self._asked is not None and now < self._next_change:
+        if now < self._next_change:
             return
         capped = min(max(factor, _SMALLEST_FACTOR), _LARGEST_FACTOR)
-        self._asked = min(max((self._asked or _FIRST_RATE) * capped, _SLOWEST), _FASTEST)
+        self._rate = min(max(self._rate * capped, _SLOWEST), _FASTEST)
         self._next_change = now + period
-        _log.info("Bigtable changes the rate by the factor %.2f: %.0f rows/s from this worker", factor, self._asked)
+        _log.info(
+            "the rate changes by the factor %.2f to %.0f rows/s from this worker; Bigtable limits it now: %s",
+            capped,
+            self._rate,
+            self._limited,
+        )

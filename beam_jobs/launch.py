@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -25,6 +26,9 @@ Each thread reads a stream and has a limited number of rows in flight. Four keep
 the memory of Dataflow's default of twelve.
 """
 
+IMAGE_PYTHON = (3, 11)
+"""Version of Python in the workers' image, which `beam_jobs/Dockerfile` names. Pickled steps load in no other."""
+
 # Messages with which Beam logs a job in a thousand lines. Airflow shows each line as a warning.
 _DUMPS = ("sdk_pipeline_options: %s", "Create job: %s")
 _LONGEST_NAME = 63
@@ -39,6 +43,9 @@ def launch(pipeline: beam.Pipeline, job: str) -> None:
     Args:
         pipeline: the pipeline, with the options of its job.
         job: the job's kind, "export" or "purge". It is also the namespace of the counters.
+
+    Raises:
+        SystemExit: the workers' image has another version of Python.
     """
     if isinstance(pipeline.runner, DataflowRunner):
         _submit(pipeline, job)
@@ -64,11 +71,13 @@ def _submit(pipeline: beam.Pipeline, job: str) -> None:
     options = pipeline.options.view_as(BigtableOptions)
     cloud = options.view_as(GoogleCloudOptions)
     cloud.job_name = cloud.job_name or job_name(job, options.model, options.version)
-    cloud.labels = [*(cloud.labels or []), f"model={_label(options.model)}", f"version={options.version}"]
+    cloud.labels = [*(cloud.labels or []), f"model={_label(options.model)}"]  # the job's name has the version
     debug = options.view_as(DebugOptions)
     debug.number_of_worker_harness_threads = debug.number_of_worker_harness_threads or HARNESS_THREADS
     with TemporaryDirectory() as folder:
-        if not options.view_as(WorkerOptions).sdk_container_image:  # an image has the packages
+        if options.view_as(WorkerOptions).sdk_container_image:  # an image has the packages
+            _require_python_of_image()
+        else:
             setup = options.view_as(SetupOptions)
             setup.extra_packages = [*(setup.extra_packages or []), str(build_wheel(Path(folder)))]
         result: Any = pipeline.run()  # copies the wheel to the staging location
@@ -81,6 +90,16 @@ def _submit(pipeline: beam.Pipeline, job: str) -> None:
             cloud.region,
             result.job_id(),
             cloud.project,
+        )
+
+
+def _require_python_of_image() -> None:
+    here = sys.version_info[:2]
+    if here != IMAGE_PYTHON:
+        sys.exit(
+            f"Python {here[0]}.{here[1]} submits the job, but the workers' image has "
+            f"{IMAGE_PYTHON[0]}.{IMAGE_PYTHON[1]}: let FORESERVE_PYTHON name an interpreter of that version, or change "
+            "beam_jobs/Dockerfile and IMAGE_PYTHON"
         )
 
 

@@ -79,6 +79,21 @@ class ExportOptions(PipelineOptions):
         )
 
 
+class PurgeOptions(PipelineOptions):
+    """Options of the purge."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--changes_table",
+            dest="changes_tables",
+            type=_table,
+            action="append",
+            help="BigQuery table PROJECT.DATASET.TABLE that an export of a stale version read; give the table of every "
+            "stale version, or none: then the whole Bigtable table is scanned",
+        )
+
+
 def _positive(text: str) -> float:
     number = float(text)
     if not number > 0:

@@ -1,7 +1,7 @@
 """Delete the cells that aborted exports and rollbacks leave above a model's active version.
 
 Usage: python -m beam_jobs.purge_stale_cells --model=M --version=V --bigtable_project=P --bigtable_instance=I
-[--runner=...], where V is the version to be exported next.
+[--changes_table=P.D.T ...] [--runner=...], where V is the version to be exported next.
 """
 
 import logging
@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
+from beam_jobs.bigquery_source import ReadTables
 from beam_jobs.launch import launch
-from beam_jobs.options import BigtableOptions, parse
+from beam_jobs.options import BigtableOptions, PurgeOptions, parse
 from beam_jobs.receipts import MarkPurged
 from beam_jobs.registered_version import RegisteredVersion
-from beam_jobs.stale_cells import DeleteStaleCells, SplitTable
+from beam_jobs.stale_cells import DeleteStaleCells, FindStaleRows, RowKeys, SplitTable
 from prediction_store.lifecycle import ModelState, RegistryError, now_ms
 
 
@@ -28,13 +29,24 @@ def build(pipeline: beam.Pipeline, options: BigtableOptions, version: Registered
         state: the model's state in the registry. It has the entity type and the active version.
     """
     active = state.active or 0
-    delete = DeleteStaleCells(options.target(state.entity_type), state.model, active, version.version)
+    stale = (options.target(state.entity_type), state.model, active, version.version)
+    if tables := options.view_as(PurgeOptions).changes_tables:
+        rows = (
+            pipeline
+            | "Read changes" >> ReadTables(tables, ["entity_id"], "purge")
+            | "Make row keys" >> beam.ParDo(RowKeys(state.row_keys))
+        )
+    else:
+        rows = (
+            pipeline
+            | "Table" >> beam.Create([state.entity_type])
+            | "Split by keys" >> beam.ParDo(SplitTable(options.instance(), options.export_app_profile))
+            | "Spread ranges" >> beam.Reshuffle()
+            | "Find rows" >> beam.ParDo(FindStaleRows(*stale))
+        )
     (
-        pipeline
-        | "Table" >> beam.Create([state.entity_type])
-        | "Split by keys" >> beam.ParDo(SplitTable(options.instance(), options.export_app_profile))
-        | "Spread ranges" >> beam.Reshuffle()
-        | "Delete cells" >> beam.ParDo(delete)
+        rows
+        | "Delete cells" >> beam.ParDo(DeleteStaleCells(*stale))
         | "Add up" >> beam.CombineGlobally(sum)
         | "Mark purged" >> beam.ParDo(MarkPurged(version, active, began=now_ms()))
     )

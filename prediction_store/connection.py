@@ -1,5 +1,6 @@
 """Connections to Bigtable's data API: Google's, or an emulator's if `BIGTABLE_EMULATOR_HOST` is set."""
 
+import base64
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -8,6 +9,9 @@ from typing import Any
 import grpc
 from google.api_core import grpc_helpers
 from google.api_core.gapic_v1.routing_header import to_grpc_metadata
+from google.cloud.bigtable_v2.types import FeatureFlags
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 
 from prediction_store.messages import (
     CheckAndMutateRowRequest,
@@ -19,9 +23,29 @@ from prediction_store.messages import (
     SampleRowKeysResponse,
 )
 
-TRANSIENT = frozenset((grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE))
-"""Status codes of reads and writes that may succeed if they are tried again."""
+FEATURES = (
+    "bigtable-features",
+    base64.urlsafe_b64encode(
+        FeatureFlags.serialize(
+            FeatureFlags(
+                mutate_rows_rate_limit=True,
+                mutate_rows_rate_limit2=True,
+                last_scanned_row_responses=True,
+                retry_info=True,
+            )
+        )
+    ).decode(),
+)
+"""The header of jobs' requests that declares the client's features.
 
+The client follows batch write flow control and RetryInfo, and a long read tells the last key that it has scanned.
+"""
+
+_TRANSIENT = frozenset(
+    code.value[0] for code in (grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
+)
+# Texts in INTERNAL errors after which Google's clients try again (java-bigtable's ConvertExceptionCallable,
+# python-bigtable's _rst_stream_aware_predicate): a stream or connection that was closed on the way.
 _RESETS = (
     "rst_stream",
     "rst stream",
@@ -96,7 +120,23 @@ def is_transient(code: int, message: str) -> bool:
         message: the status message.
     """
     is_reset = code == grpc.StatusCode.INTERNAL.value[0] and any(reset in message.lower() for reset in _RESETS)
-    return code in {each.value[0] for each in TRANSIENT} or is_reset
+    return code in _TRANSIENT or is_reset
+
+
+def requested_delay(error: grpc.RpcError) -> float | None:
+    """The seconds after which the server wants the call to be tried again, whatever its status; None if it does not.
+
+    Servers send a RetryInfo as trailing metadata of its own, or among the details of the status.
+    """
+    info = RetryInfo()
+    for key, value in error.trailing_metadata() or ():
+        if key == "google.rpc.retryinfo-bin":
+            info.ParseFromString(value)
+        elif key != "grpc-status-details-bin" or not any(d.Unpack(info) for d in Status.FromString(value).details):
+            continue
+        seconds: float = info.retry_delay.ToTimedelta().total_seconds()
+        return seconds
+    return None
 
 
 def routing_metadata(table: str, app_profile: str) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """The refresh DAG."""
 
 import importlib.util
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,11 +20,12 @@ from foreserve.operators import (
     PrepareExport,
     Promote,
     RunBeamJob,
+    RunExport,
+    RunPurge,
     RunQuery,
     RunSmokeTest,
     WaitForReplication,
 )
-from foreserve.refresh import Refresh
 from prediction_store.lifecycle import ModelState
 from refresh_factory.documentation import GROUPS, TASKS, dag_documentation
 from refresh_factory.environment import Environment
@@ -131,14 +131,9 @@ def _add_tasks(pipeline: Pipeline, environment: Environment, statements: Stateme
             export_task_id="export",
             cloud=cloud,
         )
-        purge, await_purge = _beam_job(environment, "purge", "purge_stale_cells", _version_options, is_export=False)
+        purge, await_purge = _beam_job(environment, RunPurge, "purge", "purge_stale_cells")
         export, await_export = _beam_job(
-            environment,
-            "export",
-            "export_predictions",
-            lambda refresh: {**_version_options(refresh), "source_table": refresh.changes_table},
-            is_export=True,
-            trigger_rule=after_skipped,
+            environment, RunExport, "export", "export_predictions", trigger_rule=after_skipped
         )
         wait_for_replication = WaitForReplication(
             task_id="wait_for_replication",
@@ -186,24 +181,24 @@ def _predictions_asset(pipeline: Pipeline, environment: Environment) -> Asset:
 
 def _beam_job(
     environment: Environment,
+    operator: type[RunBeamJob],
     task_id: str,
     module: str,
-    refresh_options: Callable[[Refresh], dict[str, Any]],
     **kwargs: Any,
 ) -> tuple[RunBeamJob, AwaitDataflowJob]:
     """The tasks of a Beam job: one runs it here or submits it to Dataflow, the other waits for it on Dataflow.
 
     Args:
         environment: the settings of all DAGs.
+        operator: the class of the first task.
         task_id: the id of the first task, and the namespace of the job's counters.
         module: the job's module in `beam_jobs`.
-        refresh_options: the job's options that depend on the refresh.
         kwargs: further arguments of the first task.
     """
     spec = importlib.util.find_spec("beam_jobs")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("beam_jobs is not on the Python path; deploy it beside the DAGs")
-    start = RunBeamJob(
+    start = operator(
         task_id=task_id,
         python=environment.python,
         script=str(Path(spec.origin).parent / f"{module}.py"),
@@ -216,7 +211,7 @@ def _beam_job(
             "export_app_profile": environment.export_app_profile,
             "registry_app_profile": environment.registry_app_profile,
         },
-        refresh_options=refresh_options,
+        rows_without_dataflow=environment.rows_without_dataflow,
         execution_timeout=_JOB_TIMEOUT,
         cloud=environment.cloud(),
         **kwargs,
@@ -231,10 +226,6 @@ def _beam_job(
         timeout=_JOB_TIMEOUT.total_seconds(),
     )
     return start, wait
-
-
-def _version_options(refresh: Refresh) -> dict[str, Any]:
-    return {"model": refresh.model, "version": refresh.version}
 
 
 def _dataflow_job_id(task_id: str) -> str:

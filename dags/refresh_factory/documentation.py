@@ -31,9 +31,15 @@ TASKS = {
     ),
     "changes": "Finds the predictions that differ from the active version, and those that are gone.",
     "prepare_export": "Announces the export in the registry. Chooses the purge if there are stale cells.",
-    "purge": "Beam job: deletes the stale cells, which an aborted export or a rollback left above the active version.",
+    "purge": (
+        "Beam job: deletes the stale cells, which an aborted export or a rollback left above the active version. It "
+        "runs in the task if it has few rows."
+    ),
     "await_purge": "Waits until the purge on Dataflow has ended, and logs its counters.",
-    "export": "Beam job: writes the changes to Bigtable, and a receipt to the registry.",
+    "export": (
+        "Beam job: writes the changes to Bigtable, and a receipt to the registry. It runs in the task if it has few "
+        "rows; the log names the runner."
+    ),
     "await_export": "Waits until the export on Dataflow has ended, and logs its counters.",
     "wait_for_replication": "Waits until every cluster of Bigtable has the cells.",
     "smoke_test": (

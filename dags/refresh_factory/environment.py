@@ -28,11 +28,11 @@ class Dataflow(BaseSettings):
     staging_location: CloudFolder | None = Field(default=None, description="folder for code; else temp_location")
     service_account_email: str | None = Field(default=None, description="service account of the workers")
     machine_type: str | None = Field(default=None, description="machine type of the workers")
-    max_num_workers: int | None = Field(default=None, ge=1, description="largest number of workers")
+    max_num_workers: int = Field(default=1, ge=1, description="largest number of workers")
     subnetwork: str | None = Field(default=None, description="regions/REGION/subnetworks/NAME")
     use_public_ips: bool | None = Field(default=None, description="no: the subnetwork has Private Google Access")
     sdk_container_image: str | None = Field(default=None, description="built from beam_jobs/Dockerfile")
-    labels: dict[str, str] = Field(default_factory=dict, description="JSON: labels, beside the model and the version")
+    labels: dict[str, str] = Field(default_factory=dict, description="JSON: labels, beside the model")
 
 
 class Environment(BaseSettings):
@@ -49,6 +49,9 @@ class Environment(BaseSettings):
     create_tables: bool = Field(default=False, description="refreshes create missing Bigtable tables")
     scheduled: bool = Field(default=True, description="schedules apply; no: DAGs are triggered by hand")
     beam_runner: Literal["DataflowRunner", "FnApiRunner"] = "DataflowRunner"
+    rows_without_dataflow: int = Field(
+        default=200_000, ge=0, description="exports and purges of fewer rows run in the task, not on Dataflow"
+    )
     region: str = Field(default="us-central1", description="region of the Dataflow jobs")
     beam_options: dict[str, Any] = Field(default_factory=dict, description="JSON: further options of the Beam jobs")
     python: str = Field(default="python3", description="interpreter that has apache-beam, for launching the jobs")

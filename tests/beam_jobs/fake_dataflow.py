@@ -107,6 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.jobs[job["id"]] = job
         self.reply(job)
 
+    def list_jobs(self, **_names):
+        self.reply({"jobs": list(self.server.jobs.values())})
+
     def get_job(self, job, **_names):
         self.reply(self.server.jobs[job]) if job in self.server.jobs else self.not_found()
 
@@ -144,6 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
 _ROUTES = [
     ("POST", "/token", _Handler.token),
     ("POST", JOBS, _Handler.create_job),
+    ("GET", JOBS, _Handler.list_jobs),
     ("GET", f"{JOBS}/(?P<job>[^/]+)", _Handler.get_job),
     ("PUT", f"{JOBS}/(?P<job>[^/]+)", _Handler.update_job),
     ("GET", f"{JOBS}/[^/]+/metrics", _Handler.get_metrics),

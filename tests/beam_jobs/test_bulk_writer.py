@@ -7,6 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pyarrow as pa
 import pytest
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 
 from beam_jobs import bulk_writer
 from beam_jobs.bulk_writer import BulkWriter, Target, WriteError
@@ -19,7 +23,10 @@ OK, ABORTED, NOT_FOUND = 0, grpc.StatusCode.ABORTED.value[0], grpc.StatusCode.NO
 
 
 class Server:
-    """Answers requests by `answer(number, request, context)`, which returns status codes by index. Keeps the rows."""
+    """Answers requests by `answer(number, request, context)`, which returns status codes by index. Keeps the rows.
+
+    Statuses may also be pairs of index and code, to name an index twice.
+    """
 
     def __init__(self, answer):
         self.answer = answer
@@ -29,7 +36,7 @@ class Server:
     def mutate_rows(self, request, context):
         self.requests.append(request)
         statuses = self.answer(len(self.requests), request, context)
-        for index, code in statuses.items():
+        for index, code in statuses.items() if isinstance(statuses, dict) else statuses:
             if code == OK:
                 entry = request.entries[index]
                 self.written[entry.row_key] = entry.mutations[0].set_cell.value
@@ -165,6 +172,108 @@ def test_a_request_is_sent_again_after_a_lost_connection(serve_mutate_rows):
     assert server.written == ROWS
 
 
+@pytest.mark.parametrize("names", [[0, 0, 2], [0, 3, 0, 3]])
+def test_an_answer_that_names_an_entry_twice_and_leaves_one_out_is_not_whole(serve_mutate_rows, names):
+    def miscount(number, request, context):
+        return [(index, OK) for index in names] if number == 1 else all_ok(number, request, context)
+
+    server, writer = serve_mutate_rows(miscount)
+    rows = dict(list(ROWS.items())[: len(names)])
+    write(writer, rows)
+    assert server.written == rows
+
+
+def test_an_answer_in_any_order_is_whole(serve_mutate_rows):
+    server, writer = serve_mutate_rows(
+        lambda _number, request, _context: dict.fromkeys(reversed(range(len(request.entries))), OK)
+    )
+    write(writer, ROWS)
+    assert len(server.requests) == 1
+
+
+# Texts that Google's clients look for: java-bigtable's ConvertExceptionCallable, python-bigtable's data/_helpers.py.
+RESETS = [
+    "Received RST_STREAM with error code 2",
+    "INTERNAL: HTTP/2 error code: INTERNAL_ERROR. Received Rst Stream",
+    "Received unexpected EOS on DATA frame from server",
+    "Stream closed before write could take place",
+    "Authentication backend internal server error. Please retry.",
+]
+
+
+@pytest.mark.parametrize("text", RESETS)
+def test_a_request_is_sent_again_after_a_reset(serve_mutate_rows, text):
+    def reset_once(number, request, context):
+        if number == 1:
+            context.abort(grpc.StatusCode.INTERNAL, text)
+        return all_ok(number, request, context)
+
+    server, writer = serve_mutate_rows(reset_once)
+    write(writer, ROWS)
+    assert server.written == ROWS
+
+
+def test_another_internal_error_fails_at_once(serve_mutate_rows):
+    def broken(_number, _request, context):
+        context.abort(grpc.StatusCode.INTERNAL, "a bug")
+
+    server, writer = serve_mutate_rows(broken)
+    with pytest.raises(WriteError, match="INTERNAL a bug"):
+        write(writer, ROWS)
+    assert len(server.requests) == 1
+
+
+RETRY_INFO = RetryInfo(retry_delay=Duration(nanos=300_000_000))
+DETAIL = Any()
+DETAIL.Pack(RETRY_INFO)
+STATUS = Status(code=8, details=[DETAIL])
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        ("google.rpc.retryinfo-bin", RETRY_INFO.SerializeToString()),
+        ("grpc-status-details-bin", STATUS.SerializeToString()),
+    ],
+)
+def test_an_exhausted_resource_is_tried_again_after_the_delay_that_bigtable_wants(serve_mutate_rows, metadata):
+    arrivals = []
+
+    def exhausted_once(number, request, context):
+        arrivals.append(time.monotonic())
+        if number == 1:
+            context.set_trailing_metadata([metadata])
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests")
+        return all_ok(number, request, context)
+
+    server, writer = serve_mutate_rows(exhausted_once)
+    write(writer, ROWS)
+    assert server.written == ROWS
+    assert arrivals[1] - arrivals[0] >= 0.3
+
+
+def test_an_exhausted_resource_without_a_delay_fails_at_once(serve_mutate_rows):
+    def exhausted(_number, _request, context):
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "quota")
+
+    server, writer = serve_mutate_rows(exhausted)
+    with pytest.raises(WriteError, match="refused 10 rows, the first: b'0': RESOURCE_EXHAUSTED quota"):
+        write(writer, ROWS)
+    assert len(server.requests) == 1
+
+
+def test_a_delay_beyond_the_deadline_gives_up_at_once(serve_mutate_rows):
+    def patient(_number, _request, context):
+        info = RetryInfo(retry_delay=Duration(seconds=60))
+        context.set_trailing_metadata([("google.rpc.retryinfo-bin", info.SerializeToString())])
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "later")
+
+    server, writer = serve_mutate_rows(patient)
+    with pytest.raises(WriteError, match="did not take within 5 s 10 rows"):
+        write(writer, ROWS)
+    assert len(server.requests) == 1
+
+
 def test_a_row_that_bigtable_refuses_fails_with_its_key_and_reason(serve_mutate_rows):
     def refuse_third(_number, request, _context):
         return {i: NOT_FOUND if i == 3 else OK for i in range(len(request.entries))}
@@ -212,6 +321,25 @@ def test_four_requests_are_in_flight_and_no_more(serve_mutate_rows):
     assert max(most) == bulk_writer.MAX_IN_FLIGHT
 
 
+def test_requests_in_flight_are_bounded_in_bytes(serve_mutate_rows):
+    together = threading.Barrier(2)
+    answering, most = [], []
+
+    def note(number, request, context):
+        answering.append(request.ByteSize())
+        together.wait(10)
+        most.append(sum(answering))
+        together.wait(10)
+        answering.remove(request.ByteSize())
+        return all_ok(number, request, context)
+
+    server, writer = serve_mutate_rows(note, deadline_seconds=30)
+    rows = {b"%d" % n: b"x" * 7_000_000 for n in range(6)}
+    write(writer, rows)
+    assert server.written == rows
+    assert max(most) <= bulk_writer.MAX_BYTES_IN_FLIGHT
+
+
 def test_a_response_is_read_while_the_writer_waits_for_more_rows(serve_mutate_rows):
     # It waits for longer than a request may take, as when BigQuery stalls or the rate is limited.
     server, writer = serve_mutate_rows(all_ok, deadline_seconds=0.5)
@@ -238,13 +366,15 @@ def test_a_server_that_never_answers_is_given_up(serve_mutate_rows):
         released.set()
 
 
-def test_an_error_by_overload_lowers_the_rate(serve_mutate_rows):
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"])
+def test_an_error_by_overload_lowers_the_rate(serve_mutate_rows, code):
     rates = []
 
     def unavailable_once(number, request, context):
         rates.append(flow_control.rows_per_second)
         if number == 1:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "overloaded")
+            context.set_trailing_metadata([("google.rpc.retryinfo-bin", RetryInfo().SerializeToString())])
+            context.abort(grpc.StatusCode[code], "overloaded")
         return all_ok(number, request, context)
 
     seconds = [0.0]

@@ -6,12 +6,14 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from zipfile import ZipFile
 
 import pytest
 from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from google.api_core.client_options import ClientOptions
@@ -19,6 +21,7 @@ from google.cloud import bigquery as bq
 from google.cloud.bigquery_storage_v1.types import CreateReadSessionRequest
 from google.cloud.dataflow_v1beta3 import WorkerIPAddressConfiguration
 
+from beam_jobs import launch
 from beam_jobs.launch import HARNESS_THREADS, job_name
 from foreserve.refresh import Refresh
 from local_stack.servers import ROOT
@@ -166,9 +169,9 @@ def test_the_job_is_as_the_options_say(export_job):
     assert "use_runner_v2" in environment["experiments"]
 
 
-def test_name_and_labels_have_model_and_version(export_job, version):
+def test_the_name_has_model_and_version_and_the_labels_have_the_model(export_job, version):
     assert re.fullmatch(rf"export-repeat-purchase-{version}-[0-9a-f]{{8}}", export_job.job["name"])
-    assert export_job.job["labels"] == {"team": "growth", "model": MODEL, "version": str(version)}
+    assert export_job.job["labels"] == {"team": "growth", "model": MODEL}
 
 
 def test_a_long_model_name_makes_a_valid_job_name():
@@ -220,6 +223,23 @@ def test_an_image_brings_the_packages_itself(submit, registry, version):
     assert [harness["containerImage"] for harness in purge.pool["sdkHarnessContainerImages"]] == [image]
     assert purge.pool.get("packages", []) == []
     assert purge.job["name"].startswith(f"purge-repeat-purchase-{version}-")
+
+
+def test_an_image_of_another_python_is_refused_before_the_job_is_submitted(monkeypatch):
+    # Workers of another version would fail to load the steps.
+    monkeypatch.setattr(launch, "IMAGE_PYTHON", (3, 1))
+    options = PipelineOptions(
+        [
+            "--runner=DataflowRunner",
+            "--bigtable_project=p",
+            "--bigtable_instance=i",
+            "--model=m",
+            "--version=1",
+            "--sdk_container_image=beam-jobs:1",
+        ]
+    )
+    with pytest.raises(SystemExit, match=r"submits the job, but the workers' image has 3\.1: let FORESERVE_PYTHON"):
+        launch.launch(SimpleNamespace(runner=DataflowRunner(), options=options), "export")
 
 
 @pytest.fixture(scope="module")
@@ -297,13 +317,14 @@ def test_the_dag_passes_the_job_to_the_task_that_awaits_it(from_the_dag):
 
 @pytest.fixture(scope="module")
 def exported(export_job, tmp_path_factory):
-    """Run the submitted export; return its counters and the number of processes that read the table."""
-    readers = set()
+    """Run the submitted export; return its counters, its number of readers, and the numbers of streams asked for."""
+    readers, streams = set(), []
 
     def several_streams(context, request, answers):
         # BigQuery chooses the number of streams. The local one makes as many as it is asked for.
         asked = CreateReadSessionRequest.deserialize(request)
-        asked.max_stream_count = 2 * WORKERS
+        streams.append(asked.preferred_min_stream_count)
+        asked.preferred_min_stream_count, asked.max_stream_count = 0, 2 * WORKERS
         yield from answers(CreateReadSessionRequest.serialize(asked))
 
     def note_reader(context, request, answers):
@@ -317,12 +338,13 @@ def exported(export_job, tmp_path_factory):
     ):
         environment.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", address)
         counters = export_job.run(tmp_path_factory.mktemp("export"))
-    return counters, len(readers)
+    return counters, len(readers), streams
 
 
 def test_several_workers_export_what_was_submitted(exported, registry, stored, version):
-    counters, readers = exported
+    counters, readers, streams = exported
     assert readers > 1
+    assert streams == [32 * OPTIONS["max_num_workers"]]  # BigQuery would make one stream of a small table
     assert stored(MODEL, version) == {entity_id: payload or "" for entity_id, payload in ROWS.items()}
     assert registry.get(MODEL).versions[version].receipt == Receipt(5_000, 1)
     assert (counters["rows_read"], counters["predictions"], counters["tombstones"]) == (5_001, 5_000, 1)

@@ -30,8 +30,7 @@ def launch(gcs, job, arguments, home):
         script=str(gcs / "dags" / "beam_jobs" / f"{job}.py"),
         runner="FnApiRunner",
         options={},
-        refresh_options=lambda _: {},
-        is_export=True,
+        rows_without_dataflow=0,
         cloud=Cloud("demo", "US", Instance("demo", "beam"), "", "google_cloud_default", "prediction_api"),
         region="europe-west1",
     )

@@ -13,9 +13,10 @@ from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from google.cloud.bigquery_storage_v1.types import ReadRowsRequest
 
-from beam_jobs import export_predictions
-from beam_jobs.flow_control import FEATURES
+from beam_jobs import bigquery_source, export_predictions
+from beam_jobs.bigtable_sink import WritePredictions
 from beam_jobs.options import BigtableOptions
+from prediction_store.connection import FEATURES
 from prediction_store.lifecycle import Receipt
 from prediction_store.messages import MutateRowsRequest, MutateRowsResponse
 
@@ -174,3 +175,20 @@ def test_a_running_export_stops_soon_after_its_version_is_aborted(export_large, 
     with pytest.raises(Exception, match="is aborted; begin its export first"):
         export_large(ROWS, max_rows_per_second=3_000)
     assert sum(len(MutateRowsRequest.FromString(request).entries) for request in requests) < 40_000
+
+
+def test_a_bundle_ends_after_a_minute_and_the_rest_of_its_stream_becomes_another(export_large, monkeypatch, through):
+    # A retry of the second bundle would not write the rows of the first again.
+    monkeypatch.setattr(bigquery_source, "SECONDS_PER_BUNDLE", 0)
+    offsets, leases = [], []
+
+    def note(context, request, answers):
+        offsets.append(ReadRowsRequest.deserialize(request).offset)
+        yield from answers()
+
+    start_bundle = WritePredictions.start_bundle
+    monkeypatch.setattr(WritePredictions, "start_bundle", lambda self: leases.append(self) or start_bundle(self))
+    through("BIGQUERY_STORAGE_EMULATOR_HOST", ReadRows=note)
+    assert export_large(ROWS)["rows_read"] == ROWS
+    assert offsets == [0, 65_536]
+    assert len(leases) == 2

@@ -5,7 +5,8 @@ import base64
 import pytest
 from google.cloud.bigtable_v2.types import FeatureFlags
 
-from beam_jobs.flow_control import FEATURES, FlowControl
+from beam_jobs.flow_control import FlowControl
+from prediction_store.connection import FEATURES
 from prediction_store.messages import MutateRowsResponse
 
 
@@ -43,12 +44,14 @@ def rate(flow_control, clock, rows=2_000, requests=100):
     return rows * requests / (clock.now - start) if clock.now > start else None
 
 
-def test_the_feature_is_declared():
+def test_the_features_are_declared():
     name, value = FEATURES
     flags = FeatureFlags.deserialize(base64.urlsafe_b64decode(value))
     assert name == "bigtable-features"
     assert flags.mutate_rows_rate_limit
     assert flags.mutate_rows_rate_limit2
+    assert flags.last_scanned_row_responses
+    assert flags.retry_info
 
 
 def test_nothing_waits_without_a_limit(clock):
@@ -73,17 +76,25 @@ def test_time_that_passed_unused_is_not_made_up_for(clock):
     assert [flow_control.acquire(1_000) for _ in range(2)] == [0, 1]
 
 
-def test_the_first_limit_starts_at_ten_requests_a_second(clock):
+def test_the_first_limit_starts_at_a_thousand_rows_a_second(clock):
+    # That is ten requests of Google's Java client, of 100 rows each.
     flow_control = FlowControl(clock=clock, sleep=clock.sleep)
     flow_control.follow(limit(1.0))
-    assert rate(flow_control, clock) == pytest.approx(20_000)
+    assert rate(flow_control, clock) == pytest.approx(1_000)
 
 
-@pytest.mark.parametrize(("factor", "expected"), [(0.8, 16_000), (1.2, 24_000), (0.01, 14_000), (50, 26_000)])
+@pytest.mark.parametrize(("factor", "expected"), [(0.8, 800), (1.2, 1_200), (0.01, 700), (50, 1_300)])
 def test_a_factor_changes_the_rate_within_bounds(clock, factor, expected):
     flow_control = FlowControl(clock=clock, sleep=clock.sleep)
     flow_control.follow(limit(factor))
     assert rate(flow_control, clock) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("factor", "seconds"), [(0, 10), (-1, 10), (0.8, 0), (0.8, -1)])
+def test_a_limit_without_a_factor_or_a_period_is_none(clock, factor, seconds):
+    flow_control = FlowControl(clock=clock, sleep=clock.sleep)
+    flow_control.follow(limit(factor, seconds))
+    assert rate(flow_control, clock) is None
 
 
 def test_the_rate_is_left_alone_for_the_period(clock):
@@ -91,36 +102,53 @@ def test_the_rate_is_left_alone_for_the_period(clock):
     flow_control.follow(limit(1.0, seconds=10))
     clock.sleep(9)
     flow_control.follow(limit(0.7))
-    assert rate(flow_control, clock, requests=2) == pytest.approx(20_000)
+    assert flow_control.rows_per_second == pytest.approx(1_000)
     clock.sleep(1)
     flow_control.follow(limit(0.7))
-    assert rate(flow_control, clock) == pytest.approx(14_000)
+    assert flow_control.rows_per_second == pytest.approx(700)
 
 
-def test_an_error_by_overload_lowers_the_rate_if_bigtable_limits_it(clock):
+def test_an_error_by_overload_lowers_the_rate_once_in_ten_seconds(clock):
     flow_control = FlowControl(clock=clock, sleep=clock.sleep)
-    flow_control.back_off()
-    assert rate(flow_control, clock) is None
     flow_control.follow(limit(1.0, seconds=1))
     clock.sleep(1)
     flow_control.back_off()
-    assert rate(flow_control, clock) == pytest.approx(14_000)
+    flow_control.back_off()
+    assert flow_control.rows_per_second == pytest.approx(700)
+
+
+def test_an_error_while_nothing_is_limited_lowers_the_rate_of_the_next_limit(clock):
+    flow_control = FlowControl(clock=clock, sleep=clock.sleep)
+    flow_control.back_off()
+    assert rate(flow_control, clock) is None
+    clock.sleep(10)
+    flow_control.follow(limit(1.0))
+    assert rate(flow_control, clock) == pytest.approx(700)
 
 
 def test_the_limit_is_lifted_when_answers_come_without_one_for_a_period(clock):
     flow_control = FlowControl(clock=clock, sleep=clock.sleep)
     flow_control.follow(limit(1.0, seconds=10))
     flow_control.follow(MutateRowsResponse())
-    assert rate(flow_control, clock, requests=2) == pytest.approx(20_000)
+    assert flow_control.rows_per_second == pytest.approx(1_000)
     clock.sleep(10)
     flow_control.follow(MutateRowsResponse())
     assert rate(flow_control, clock) is None
 
 
-def test_the_cap_holds_when_bigtable_asks_for_more(clock):
-    flow_control = FlowControl(5_000, clock, clock.sleep)
+def test_the_rate_is_kept_while_the_limit_is_lifted(clock):
+    flow_control = FlowControl(clock=clock, sleep=clock.sleep)
+    flow_control.follow(limit(1.3, seconds=10))
+    clock.sleep(10)
+    flow_control.follow(MutateRowsResponse())
     flow_control.follow(limit(1.3))
-    assert rate(flow_control, clock) == pytest.approx(5_000)
+    assert rate(flow_control, clock) == pytest.approx(1_690)
+
+
+def test_the_cap_holds_when_bigtable_asks_for_more(clock):
+    flow_control = FlowControl(500, clock, clock.sleep)
+    flow_control.follow(limit(1.3))
+    assert rate(flow_control, clock) == pytest.approx(500)
 
 
 def test_all_writers_of_a_process_share_the_rate(clock):

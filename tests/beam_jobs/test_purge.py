@@ -1,8 +1,11 @@
+import base64
+
 import apache_beam as beam
 import grpc
 import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from google.cloud.bigtable_v2.types import FeatureFlags
 
 from beam_jobs import purge_stale_cells
 from beam_jobs.bulk_writer import BulkWriter, Target
@@ -11,6 +14,7 @@ from beam_jobs.launch import launch
 from beam_jobs.mutations import prediction_entries
 from beam_jobs.options import BigtableOptions
 from prediction_store.connection import channel
+from prediction_store.layout import row_key
 from prediction_store.lifecycle import Receipt, RegistryError, Status
 from prediction_store.messages import ReadRowsRequest, ReadRowsResponse
 
@@ -52,6 +56,43 @@ def test_stale_cells_are_deleted_and_active_ones_are_not(arguments, registry, st
     state = registry.get(stale_model)
     assert state.stale_versions(30) == []
     assert state.versions[20].status is Status.PURGED
+
+
+@pytest.fixture
+def scans(through):
+    """The reads of key ranges since the start of the test."""
+    scans = []
+
+    def note(context, request, answers):
+        if ReadRowsRequest.FromString(request).rows.row_ranges:
+            scans.append(request)
+        yield from answers()
+
+    through("BIGTABLE_EMULATOR_HOST", ReadRows=note)
+    return scans
+
+
+def test_the_rows_of_a_stale_version_are_those_of_its_changes(
+    arguments, registry, scans, source_table, stale_model, stored, write
+):
+    write(stale_model, 15, {"00001": "stale too", "elsewhere": "not named, so left alone"})
+    first = source_table([(f"{n:05}", "stale") for n in range(1000, 6000)])
+    second = source_table([("00001", None)])
+    purge_stale_cells.run([*arguments(stale_model, 30, changes_table=first), f"--changes_table={second}"])
+    left = {f"{n:05}": "active" for n in range(3000)} | {"elsewhere": "not named, so left alone"}
+    assert stored(stale_model, 99) == left
+    assert registry.get(stale_model).versions[20].status is Status.PURGED
+    assert scans == []
+
+
+def test_rows_with_hashed_keys_are_purged_by_their_ids(arguments, new_model, registry, source_table, stored, write):
+    model = new_model(row_keys="hashed")
+    registry.update(model, lambda state: state.open(20))
+    registry.update(model, lambda state: state.begin_export(20))
+    write(model, 20, {row_key("a", "hashed").decode(): "stale"})
+    registry.update(model, lambda state: state.abort(20, None).open(30))
+    purge_stale_cells.run(arguments(model, 30, changes_table=source_table([("a", "stale")])))
+    assert stored(model, 99, "hashed") == {}
 
 
 def test_purging_twice_is_purging_once(arguments, registry, stale_model, stored):
@@ -111,6 +152,49 @@ def test_a_read_that_breaks_off_is_resumed_after_the_last_row(arguments, registr
     through("BIGTABLE_EMULATOR_HOST", ReadRows=break_off)
     purge_stale_cells.run(arguments(stale_model, 30))
     assert resumed == broken
+    assert stored(stale_model, 99) == {f"{n:05}": "active" for n in range(3000)}
+
+
+def test_a_read_that_finds_nothing_for_long_goes_on_after_the_last_key_that_was_scanned(
+    arguments, registry, stale_model, stored, through
+):
+    # Bigtable sends such keys to clients that declare it, and nothing else while rows are filtered out.
+    scanned = iter([b"0", b"00", b"000"])
+    starts = []
+
+    def scan_slowly(context, request, answers):
+        asked = ReadRowsRequest.FromString(request)
+        first = asked.rows.row_ranges and asked.rows.row_ranges[0].start_key_closed == b""
+        if not first:
+            yield from answers()
+            return
+        flags = dict(context.invocation_metadata())["bigtable-features"]
+        assert FeatureFlags.deserialize(base64.urlsafe_b64decode(flags)).last_scanned_row_responses
+        starts.append(asked.rows.row_ranges[0].start_key_open)
+        if (key := next(scanned, None)) is None:
+            yield from answers()
+            return
+        yield ReadRowsResponse(last_scanned_row_key=key).SerializeToString()
+        context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "ten minutes are over")
+
+    through("BIGTABLE_EMULATOR_HOST", ReadRows=scan_slowly)
+    purge_stale_cells.run(arguments(stale_model, 30, write_deadline_seconds=1))
+    assert starts == [b"", b"0", b"00", b"000"]
+    assert stored(stale_model, 99) == {f"{n:05}": "active" for n in range(3000)}
+
+
+def test_a_read_is_resumed_after_a_reset(arguments, stale_model, stored, through):
+    requests = []
+
+    def reset_once(context, request, answers):
+        if ReadRowsRequest.FromString(request).rows.row_ranges:
+            requests.append(request)
+            if len(requests) == 1:
+                context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+        yield from answers()
+
+    through("BIGTABLE_EMULATOR_HOST", ReadRows=reset_once)
+    purge_stale_cells.run(arguments(stale_model, 30))
     assert stored(stale_model, 99) == {f"{n:05}": "active" for n in range(3000)}
 
 

@@ -12,6 +12,7 @@ import apache_beam
 import pytest
 from packaging.requirements import Requirement
 
+from beam_jobs.launch import IMAGE_PYTHON
 from beam_jobs.worker_package import build_wheel
 from local_stack.servers import ROOT
 
@@ -56,14 +57,20 @@ def test_beams_containers_have_what_the_packages_import(wheel):
     # They have apache-beam[gcp]. So a worker that installs the wheel needs no package index.
     (metadata,) = [name for name in wheel.namelist() if name.endswith("METADATA")]
     assert "Requires-Dist" not in wheel.read(metadata).decode()
-    requirements = [Requirement(text) for text in requires("apache-beam")]
-    names = ["apache-beam", *(r.name for r in requirements if not r.marker or r.marker.evaluate({"extra": "gcp"}))]
+    direct = required("apache-beam", "gcp")
+    names = {"apache-beam", *direct, *(name for package in direct for name in required(package))}
     brought = {str(file) for name in names for file in files(name)}
     for module in wheel.namelist():
         if module.endswith(".py"):
             for name in imported(wheel.read(module)):
                 path = name.replace(".", "/")
                 assert {f"{path}.py", f"{path}/__init__.py"} & brought, f"{module} imports {name}"
+
+
+def required(package, extra=""):
+    """The packages that a package requires."""
+    requirements = [Requirement(text) for text in requires(package) or []]
+    return {r.name for r in requirements if not r.marker or r.marker.evaluate({"extra": extra})}
 
 
 def imported(source):
@@ -75,7 +82,7 @@ def imported(source):
 
 
 def test_the_image_is_beams_of_the_version_that_submits():
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    python = ".".join(map(str, IMAGE_PYTHON))
     locked = re.search(r"^apache-beam==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)[1]
     assert re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE) == [f"apache/beam_python{python}_sdk:${{BEAM_VERSION}}"]
     assert f"ARG BEAM_VERSION={locked}" in DOCKERFILE.splitlines()

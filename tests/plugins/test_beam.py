@@ -11,10 +11,11 @@ from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from google.api_core.client_options import ClientOptions
 
-from foreserve.operators import AbortVersion, AwaitDataflowJob, RunBeamJob
-from prediction_store.lifecycle import Receipt
+from foreserve.operators import AbortVersion, AwaitDataflowJob, CleanUp, RunExport, RunPurge
+from prediction_store.lifecycle import Receipt, Status
 from tests.beam_jobs.fake_dataflow import running
 from tests.plugins.conftest import TaskInstance
+from tests.repository import ROOT
 from tests.waiting import wait_for
 
 JOB_ID = "2026-01-01_00_00_00-1"
@@ -91,7 +92,7 @@ def test_a_failed_job_without_errors_fails_too(poke):
         poke("JOB_STATE_CANCELLED")
 
 
-def test_a_job_that_ran_elsewhere_has_ended(poke):
+def test_a_job_that_ran_in_the_task_has_ended(poke):
     assert poke("JOB_STATE_RUNNING", job_id="")
 
 
@@ -128,15 +129,14 @@ def job(open_version, task, tmp_path):
     def make_job(script, runner="FnApiRunner", *, is_export=True, **options):
         (tmp_path / "job.py").write_text(script)
         return task(
-            RunBeamJob,
+            RunExport if is_export else RunPurge,
             open_version(),
             python=sys.executable,
             script=str(tmp_path / "job.py"),
             runner=runner,
             region="europe-west1",
             options=options,
-            refresh_options=lambda refresh: {"version": refresh.version},
-            is_export=is_export,
+            rows_without_dataflow=0,
         )
 
     return make_job
@@ -144,8 +144,8 @@ def job(open_version, task, tmp_path):
 
 def test_what_a_job_logs_is_in_the_tasks_log(job, capfd):
     script = "import sys\nfor n in range(20_000): print(f'line {n} {sys.argv[2]}', file=sys.stderr)"
-    job(script, model="m").execute({})
-    assert "line 19999 --model=m" in capfd.readouterr().out
+    job(script, first="m").execute({})
+    assert "line 19999 --first=m" in capfd.readouterr().out
 
 
 @pytest.fixture
@@ -167,6 +167,13 @@ def test_killing_the_task_that_has_submitted_a_job_cancels_it(launcher, submitte
     operator, _ = launcher
     operator.on_kill()
     assert submitted["requestedState"] == "JOB_STATE_CANCELLED"
+
+
+def test_a_submission_without_a_job_fails_with_the_reason(dataflow, job):
+    # A template, for example. What it would have written would be missed only when the version is promoted.
+    operator = job("print('Template staged')", runner="DataflowRunner")
+    with pytest.raises(AirflowFailException, match="without the id of a job on Dataflow, so nothing was written"):
+        operator.execute({"ti": TaskInstance()})
 
 
 def test_a_job_that_fails_fails_the_task(job):
@@ -220,3 +227,117 @@ def is_running(pid):
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
+
+
+@pytest.fixture
+def run(cloud, dataflow, task):
+    """Runs a job of the given rows or more on Dataflow, of fewer in the task; returns the operator."""
+
+    def run(operator, refresh, module, rows_without_dataflow=1_000):
+        made = task(
+            operator,
+            refresh,
+            python=sys.executable,
+            script=str(ROOT / "beam_jobs" / f"{module}.py"),
+            runner="DataflowRunner",
+            region="europe-west1",
+            options={
+                "bigtable_project": cloud.bigtable.project,
+                "bigtable_instance": cloud.bigtable.instance,
+                "temp_location": "gs://bucket/jobs",
+                "max_num_workers": 5,
+                "use_public_ips": False,
+                "sdk_container_image": "europe-docker.pkg.dev/demo/beam-jobs:1",
+                "labels": {"team": "growth"},
+            },
+            rows_without_dataflow=rows_without_dataflow,
+        )
+        made.execute({"ti": TaskInstance()})
+        return made
+
+    return run
+
+
+@pytest.fixture
+def exporting(open_version, registry, warehouse):
+    """Opens a version with changes, and begins its export unless a purge comes first."""
+
+    def exporting(changes):
+        refresh = open_version()
+        values = ", ".join(f"STRUCT('{key}' AS entity_id, '{value}' AS payload)" for key, value in changes.items())
+        rows = f"[{values}]" if values else "CAST([] AS ARRAY<STRUCT<entity_id STRING, payload STRING>>)"
+        warehouse.query_and_wait(f"CREATE TABLE `{refresh.changes_table}` AS SELECT * FROM UNNEST({rows})")
+        counts = {"predictions": len(changes), "written": len(changes), "tombstones": 0, "unchanged": 0}
+
+        def begin(state):
+            noted = state.note(refresh.version, counts=counts)
+            return noted if state.stale_versions(refresh.version) else noted.begin_export(refresh.version)
+
+        registry.update(refresh.model, begin)
+        return refresh
+
+    return exporting
+
+
+def record(registry, refresh):
+    return registry.get(refresh.model).versions[refresh.version]
+
+
+def test_a_small_export_is_written_by_the_task(capfd, exporting, registry, run):
+    refresh = exporting({"a": "1", "b": "2"})
+    operator = run(RunExport, refresh, "export_predictions")
+    assert record(registry, refresh).receipt == Receipt(2, 0)
+    assert operator.dataflow_job_id is None
+    assert "2 rows to write: FnApiRunner (in the task below 1000 rows)" in capfd.readouterr().out
+
+
+def test_an_export_of_nothing_needs_no_process(exporting, registry, run):
+    refresh = exporting({})
+    run(RunExport, refresh, "no_such_job")
+    assert record(registry, refresh).receipt == Receipt(0, 0)
+
+
+def test_a_purge_reads_the_changes_of_the_stale_version_which_clean_up_keeps(capfd, exporting, registry, run, task):
+    stale = exporting({"a": "1"})
+    run(RunExport, stale, "export_predictions")
+    task(AbortVersion, stale, dataflow_jobs=[], region="europe-west1").execute({})
+    task(AbortVersion, exporting({"b": "2"}), dataflow_jobs=[], region="europe-west1").execute({})  # cleans up, too
+    operator = run(RunPurge, exporting({"a": "2"}), "purge_stale_cells")
+    assert operator.pipeline_options["changes_table"] == [stale.changes_table]
+    assert record(registry, stale).status is Status.PURGED
+    assert "1 rows to write: FnApiRunner" in capfd.readouterr().out
+
+
+def test_a_purge_of_nothing_needs_no_process(exporting, registry, run, task):
+    stale = exporting({})
+    task(AbortVersion, stale, dataflow_jobs=[], region="europe-west1").execute({})
+    run(RunPurge, exporting({"a": "2"}), "no_such_job")
+    assert record(registry, stale).status is Status.PURGED
+
+
+def test_the_tables_of_purged_versions_are_dropped(exporting, run, task, warehouse):
+    stale = exporting({})
+    task(AbortVersion, stale, dataflow_jobs=[], region="europe-west1").execute({})
+    refresh = exporting({"a": "1"})
+    run(RunPurge, refresh, "no_such_job")
+    task(CleanUp, refresh).execute({})
+    assert stale.changes_table.rpartition(".")[2] not in {t.table_id for t in warehouse.list_tables(stale.dataset)}
+
+
+@pytest.mark.parametrize("change", ["DROP TABLE `{}`", "INSERT INTO `{}` VALUES ('x', '1')"])
+def test_a_table_of_changes_that_is_gone_or_changed_is_not_trusted(change, exporting, registry, task, warehouse):
+    stale = exporting({"a": "1"})
+    warehouse.query_and_wait(change.format(stale.changes_table))
+    refresh = exporting({"a": "2"})
+    purge = task(
+        RunPurge,
+        refresh,
+        python=sys.executable,
+        script="purge_stale_cells.py",
+        runner="DataflowRunner",
+        region="europe-west1",
+        options={},
+        rows_without_dataflow=1_000,
+    )
+    assert purge.count_rows(registry.get(refresh.model)) is None
+    assert "changes_table" not in purge.pipeline_options

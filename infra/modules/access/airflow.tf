@@ -62,16 +62,23 @@ resource "google_bigtable_table_iam_member" "airflow_registry" {
   member        = local.airflow
 }
 
-# The task wait_for_replication gets a consistency token of the table, and checks it. Of the roles that allow this, only
-# this one cannot read data.
+# Small exports and purges run in the task, and write and delete cells of predictions. The task wait_for_replication gets
+# a consistency token of the table, and checks it.
 resource "google_bigtable_table_iam_member" "airflow_entities" {
   for_each = var.entity_tables
 
   project       = var.project
   instance_name = var.bigtable_instance
   table         = each.value
-  role          = "roles/bigtable.viewer"
+  role          = "roles/bigtable.user"
   member        = local.airflow
+}
+
+# Small exports and purges create read sessions in the project. The role on the dataset names what they may read.
+resource "google_project_iam_member" "airflow_read_sessions" {
+  project = var.project
+  role    = "roles/bigquery.readSessionUser"
+  member  = local.airflow
 }
 
 # Stages each Beam pipeline and the code of its workers in the bucket of jobs.

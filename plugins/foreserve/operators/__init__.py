@@ -6,7 +6,7 @@ exceptions are the two operators of Airflow's providers that `RunQuery` and `Run
 
 from foreserve.operators.beam import AwaitDataflowJob, RunBeamJob
 from foreserve.operators.bigquery import RunQuery
-from foreserve.operators.export import PrepareExport, WaitForReplication
+from foreserve.operators.export import PrepareExport, RunExport, RunPurge, WaitForReplication
 from foreserve.operators.gates import ApplyPredictionGate, ApplyQualityGate
 from foreserve.operators.smoke_test import RunSmokeTest
 from foreserve.operators.versions import (
@@ -32,6 +32,8 @@ __all__ = [
     "Promote",
     "RollBack",
     "RunBeamJob",
+    "RunExport",
+    "RunPurge",
     "RunQuery",
     "RunSmokeTest",
     "WaitForReplication",

@@ -1,4 +1,4 @@
-"""Beam jobs: run on this machine, or submitted to Dataflow and awaited."""
+"""Beam jobs: run in the task, or submitted to Dataflow and awaited."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from foreserve.airflow_compat import AirflowFailException, BaseSensorOperator
 from foreserve.operators.base import RefreshOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 
     from foreserve.airflow_compat import Context
     from foreserve.cloud import Cloud
-    from foreserve.refresh import Refresh
+    from prediction_store.lifecycle import ModelState
 
+_LOCAL_RUNNER = "FnApiRunner"
 _ERRORS_SHOWN = 3
 
 # The wrapper of a job's Python process does two things:
@@ -37,21 +38,22 @@ _WRAPPER = (
 class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
     """Runs a job of `beam_jobs` by the provider's operator. On Dataflow, it only submits the job.
 
+    A job of few rows runs in the task, as Dataflow takes minutes to start its workers. Without rows, no job is run.
+
     The XCom `dataflow_job_id` holds the job's id on Dataflow, as soon as the job has one. If the task is killed before
     the job is submitted, the submitting process is killed too. If it is killed later, it cancels the job.
     """
 
     template_fields: Sequence[str] = (*RefreshOperator.template_fields, *BeamRunPythonPipelineOperator.template_fields)
 
-    def __init__(  # noqa: PLR0913  a job needs as many
+    def __init__(
         self,
         *,
         python: str,
         script: str,
         runner: str,
         options: dict[str, Any],
-        refresh_options: Callable[[Refresh], dict[str, Any]],
-        is_export: bool,
+        rows_without_dataflow: int,
         cloud: Cloud,
         region: str,
         **kwargs: Any,
@@ -61,10 +63,9 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
         Args:
             python: an interpreter that has apache-beam.
             script: the job's file, in the folder of its package. The packages that the job imports are beside that.
-            runner: Beam's runner.
+            runner: Beam's runner for jobs of many rows.
             options: the options of Beam and of the job.
-            refresh_options: further options, which depend on the refresh.
-            is_export: True for the export, which the registry must expect; False for the purge before it.
+            rows_without_dataflow: a job of fewer rows runs in the task.
             cloud: the environment of the job.
             region: the region of a Dataflow job.
             kwargs: those of `RefreshOperator`.
@@ -86,26 +87,61 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
             deferrable=False,
             **kwargs,
         )
-        self.refresh_options = refresh_options
-        self.is_export = is_export
+        self.rows_without_dataflow = rows_without_dataflow
 
     def set_fields(self, context: Context) -> None:
         """Add the options that depend on the refresh."""
-        self.pipeline_options = {**self.pipeline_options, **self.refresh_options(self.refresh)}
+        self.pipeline_options = {
+            **self.pipeline_options,
+            "model": self.refresh.model,
+            "version": self.refresh.version,
+        }
+
+    def begin(self, state: ModelState) -> ModelState:
+        """The step in the registry before the job. Subclasses may override this."""
+        return state
+
+    def count_rows(self, state: ModelState) -> int | None:
+        """The number of rows that the job will write; None if it is not known. Subclasses may add options for them."""
+        return None
+
+    def end_without_rows(self, state: ModelState) -> None:
+        """Record in the registry what the job records if it has no row to write. Subclasses override this."""
+        raise NotImplementedError
 
     def execute(self, context: Context) -> Any:
         """Run the job's process, and log its output. No job is run for a version that was promoted.
 
         Raises:
-            AirflowFailException: a newer version was opened, or stale cells were not purged before the export.
+            AirflowFailException: a newer version was opened, stale cells were not purged before the export, or Dataflow
+                started no job.
             AirflowException: the job failed, or Dataflow did not accept it.
         """
         version = self.refresh.version
-        state = self.step(lambda state: state.resume_export(version) if self.is_export else state)
+        state = self.step(self.begin)
         if state.was_promoted(version):
             self.log.warning("no job is run: version %d was promoted, so its cells must not change any more", version)
             return None
-        return super().execute(context)
+        rows = self.count_rows(state)
+        if rows == 0:
+            self.log.info("no job is run: there is no row to write")
+            self.end_without_rows(state)
+            return None
+        if rows is not None and rows < self.rows_without_dataflow:
+            self.runner = _LOCAL_RUNNER
+        self.log.info(
+            "%s rows to write: %s (in the task below %d rows)",
+            "an unknown number of" if rows is None else rows,
+            self.runner,
+            self.rows_without_dataflow,
+        )
+        result = super().execute(context)
+        if self.is_dataflow and not self.dataflow_job_id:
+            raise AirflowFailException(
+                "the job's process ended without the id of a job on Dataflow, so nothing was written; options such as "
+                "template_location or dry_run make Dataflow start no job"
+            )
+        return result
 
 
 class AwaitDataflowJob(BaseSensorOperator):
@@ -121,7 +157,7 @@ class AwaitDataflowJob(BaseSensorOperator):
         """Wait for a job.
 
         Args:
-            job_id: the job's id; empty if it did not run on Dataflow, and so has ended.
+            job_id: the job's id; empty if it ran in the task, and so has ended.
             metrics: the namespace of the job's counters.
             cloud: the environment of the job.
             region: the job's region.

@@ -1,12 +1,15 @@
-"""The steps before and after the export job."""
+"""The export of a version: preparation, purge, export, replication."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from foreserve.airflow_compat import BaseBranchOperator
 from foreserve.operators.base import RefreshOperator
-from prediction_store.lifecycle import ModelState, Receipt
+from foreserve.operators.beam import RunBeamJob
+from prediction_store.lifecycle import ModelState, Receipt, now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +78,61 @@ class PrepareExport(RefreshOperator, BaseBranchOperator):
         return self.purge_task_id if stale else self.export_task_id
 
 
+class RunPurge(RunBeamJob):
+    """Runs the purge: of the rows in the changes tables of the stale versions, or else of the whole Bigtable table.
+
+    A version wrote nothing but the rows of its changes table. `CleanUp` keeps that until the version is purged.
+    """
+
+    def count_rows(self, state: ModelState) -> int | None:
+        """The number of rows in these tables, which become options; None if one is gone or differs from the export."""
+        from google.api_core.exceptions import NotFound
+
+        client = self.cloud.bigquery()
+        tables, rows = [], 0
+        for version in state.stale_versions(self.refresh.version):
+            table = replace(self.refresh, version=version).changes_table
+            try:
+                found = next(iter(client.query_and_wait(f"SELECT COUNT(*) FROM `{table}`")))[0]
+            except NotFound:
+                found = None
+            if found is None or found != _written(state, version):
+                self.log.warning("%s is gone or has changed: all rows of %s are scanned", table, state.entity_type)
+                return None
+            tables.append(table)
+            rows += found
+        self.pipeline_options = {**self.pipeline_options, "changes_table": tables}
+        return rows
+
+    def end_without_rows(self, state: ModelState) -> None:
+        """Wait until no job can write stale cells any more, and mark the stale versions as purged."""
+        version = self.refresh.version
+        time.sleep(max(0, state.stale_writes_end(version) - now_ms()) / 1000)
+        began = now_ms()
+        self.step(lambda now: now.mark_purged(version, above=state.active or 0, began=began))
+
+
+class RunExport(RunBeamJob):
+    """Runs the export of the changes."""
+
+    def set_fields(self, context: Context) -> None:
+        """Add the options that depend on the refresh."""
+        super().set_fields(context)
+        self.pipeline_options = {**self.pipeline_options, "source_table": self.refresh.changes_table}
+
+    def begin(self, state: ModelState) -> ModelState:
+        """Begin the export if it has not begun, or if the version was aborted since."""
+        return state.resume_export(self.refresh.version)
+
+    def count_rows(self, state: ModelState) -> int | None:
+        """The number of changes that `PrepareExport` counted."""
+        return _written(state, self.refresh.version)
+
+    def end_without_rows(self, state: ModelState) -> None:
+        """Record the receipt of an empty export."""
+        self.step(lambda now: now.complete_export(self.refresh.version, Receipt(0, 0)))
+
+
 class WaitForReplication(RefreshOperator):
     """Waits until every cluster of the Bigtable instance has the written cells. With one cluster, it ends at once."""
 
@@ -96,6 +154,12 @@ class WaitForReplication(RefreshOperator):
 
         Tables(self.cloud.bigtable).wait_for_replication(self.entity_type, self.poll_seconds)
         self.log.info("every cluster has the cells of version %d", self.refresh.version)
+
+
+def _written(state: ModelState, version: int) -> int | None:
+    """The number of cells that make a version from the active one; None if it was not counted."""
+    counts = state.versions[version].details.get("counts")
+    return None if counts is None else counts["written"] + counts["tombstones"]
 
 
 def expected_receipt(client: bigquery.Client, refresh: Refresh) -> Receipt:

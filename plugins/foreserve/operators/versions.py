@@ -352,7 +352,8 @@ class CleanUp(RefreshOperator):
 def _clean_up_before(task: RefreshOperator) -> None:
     """Drop the BigQuery models and tables of refreshes before the task's own.
 
-    Those of the active version, and of versions that can be rolled back to, stay.
+    Those of the active version, and of versions that can be rolled back to, stay. So do the tables of stale versions:
+    the purge reads them.
     """
     refresh = task.refresh
     with task.registry() as registry:
@@ -365,6 +366,7 @@ def _clean_up_before(task: RefreshOperator) -> None:
         if _is_older(model.model_id, refresh) and name not in kept_models:
             client.query_and_wait(f"DROP MODEL IF EXISTS `{name}`")
             task.log.info("dropped BigQuery model %s", name)
+    kept.update(state.stale_versions(refresh.version))
     for table in client.list_tables(refresh.dataset):
         name = f"{refresh.dataset}.{table.table_id}"
         if _is_older(table.table_id, refresh) and version_of(table.table_id, refresh.model) not in kept:
