@@ -100,6 +100,7 @@ class DeleteStaleCells(BigtableDoFn):
                         row_range.start_key_open = keys[-1]
                         yield keys
                         advanced = time.monotonic()
+                assembler.finish()
             except grpc.RpcError as error:
                 if error.code() not in TRANSIENT or time.monotonic() - advanced >= self._target.deadline_seconds:
                     raise

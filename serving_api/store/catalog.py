@@ -20,7 +20,7 @@ from prediction_store.layout import (
     RowKeyFormat,
 )
 from prediction_store.lifecycle import ModelState, RegistryError, Status
-from prediction_store.messages import ReadRowsRequest, ReadRowsResponse, RowAssembler, RowFilter
+from prediction_store.messages import CellAssembler, ReadRowsRequest, ReadRowsResponse, RowFilter, newest_by_column
 from serving_api.bigtable import Answer, CallError, Channel
 from serving_api.settings import Settings
 from serving_api.store.cache import VersionName
@@ -187,7 +187,8 @@ class Catalog:
         answer = Answer()
         self._channel.read_rows(self._table, self._request, _READ_TIMEOUT_SECONDS, answer)
         response = ReadRowsResponse.FromString(await answer.whole(_READ_TIMEOUT_SECONDS))
-        rows = {key.decode(errors="replace"): cells for key, cells in RowAssembler("qualifier").feed(response)}
+        read = CellAssembler().feed(response)
+        rows = {key.decode(errors="replace"): newest_by_column(cells) for key, cells in read}
         last, self._revisions = self._revisions, {name: _revision(cells) for name, cells in rows.items()}
         documents = {name: cells.get(REGISTRY_DOCUMENT, b"") for name, cells in rows.items()}
         for name, revision in self._revisions.items():
