@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from google.cloud.bigtable_v2.types import bigtable, data
+from google.cloud.bigtable_v2.types import bigtable, data, feature_flags
 
 from prediction_store.layout import COLUMN, cell_timestamp, stale_range
 
@@ -24,6 +24,7 @@ CheckAndMutateRowRequest: Any = bigtable.CheckAndMutateRowRequest.pb()
 CheckAndMutateRowResponse: Any = bigtable.CheckAndMutateRowResponse.pb()
 SampleRowKeysRequest: Any = bigtable.SampleRowKeysRequest.pb()
 SampleRowKeysResponse: Any = bigtable.SampleRowKeysResponse.pb()
+FeatureFlags: Any = feature_flags.FeatureFlags.pb()
 RowSet: Any = data.RowSet.pb()
 RowFilter: Any = data.RowFilter.pb()
 TimestampRange: Any = data.TimestampRange.pb()

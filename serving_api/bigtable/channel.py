@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from platform import python_version
 from typing import Self
 
 import structlog
@@ -12,7 +14,7 @@ from google.auth.exceptions import GoogleAuthError
 
 from prediction_store.connection import routing_metadata
 from prediction_store.layout import Instance
-from prediction_store.messages import PingAndWarmRequest
+from prediction_store.messages import FeatureFlags, PingAndWarmRequest
 from serving_api.bigtable.connection import Answer, Call, Connection, ConnectionClosedError, Stream
 from serving_api.bigtable.frames import header_field
 from serving_api.bigtable.status import CallError
@@ -22,6 +24,13 @@ from serving_api.telemetry.metrics import Metrics
 _log = structlog.get_logger(__name__)
 
 _SERVICE = "/google.bigtable.v2.Bigtable/"
+
+_USER_AGENT = "foreserve"
+"""The name of the client in Google's logs. Ask support for calls with it."""
+
+_FEATURES = urlsafe_b64encode(FeatureFlags(last_scanned_row_responses=True).SerializeToString()).decode()
+"""The features of answers that the client understands."""
+
 _OPEN_SECONDS = 5.0
 _WARM_SECONDS = 5.0
 
@@ -47,6 +56,7 @@ class Channel:
         self._metrics = metrics
         self._ready: list[Connection] = []
         self._heads: dict[tuple[str, str], bytes] = {}
+        """The header fields of ReadRows by table and app profile, without deadline and token."""
         self._authorization = b""
         self._failure: str | None = None
 
@@ -80,7 +90,13 @@ class Channel:
                 connection.abort("the service stops")
 
     def read_rows(
-        self, table: str, request: bytes, timeout: float, call: Call, avoid: Connection | None = None
+        self,
+        table: str,
+        request: bytes,
+        timeout: float,
+        call: Call,
+        avoid: Connection | None = None,
+        app_profile: str | None = None,
     ) -> Stream:
         """Call ReadRows.
 
@@ -90,13 +106,15 @@ class Channel:
             timeout: the time in seconds after which Bigtable ends the call. The client must cancel it by itself.
             call: receives the answer.
             avoid: a connection that is used only if there is no other.
+            app_profile: the app profile in the request; None for that of the channel.
 
         Raises:
             CallError: no connection is ready.
         """
-        head = self._heads.get(("ReadRows", table))
+        profile = self._app_profile if app_profile is None else app_profile
+        head = self._heads.get((table, profile))
         if head is None:
-            head = self._head("ReadRows", table, routing_metadata(table, self._app_profile))
+            head = self._heads[table, profile] = self._head("ReadRows", routing_metadata(table, profile))
         return self._pick(avoid).call(self._with_timeout(head, timeout), request, call)
 
     def _pick(self, avoid: Connection | None) -> Connection:
@@ -111,7 +129,7 @@ class Channel:
     def _with_timeout(self, head: bytes, timeout: float) -> bytes:
         return head + header_field("grpc-timeout", f"{max(1, round(timeout * 1000))}m") + self._authorization
 
-    def _head(self, method: str, resource: str, routing: tuple[str, str]) -> bytes:
+    def _head(self, method: str, routing: tuple[str, str]) -> bytes:
         fields = (
             (":method", "POST"),
             (":scheme", "https" if self._target.tls else "http"),
@@ -119,11 +137,12 @@ class Channel:
             (":authority", self._target.authority),
             ("te", "trailers"),
             ("content-type", "application/grpc"),
-            ("user-agent", "foreserve"),
+            ("user-agent", _USER_AGENT),
+            ("x-goog-api-client", f"gl-python/{python_version()} gccl/{_USER_AGENT}"),
+            ("bigtable-features", _FEATURES),
             routing,
         )
-        head = self._heads[method, resource] = b"".join(header_field(*field) for field in fields)
-        return head
+        return b"".join(header_field(*field) for field in fields)
 
     async def _keep_connected(self, tried: asyncio.Event) -> None:
         """Keep one connection ready: replace it when it fails, and before it is too old."""
@@ -186,7 +205,7 @@ class Channel:
         routing = to_grpc_metadata((("name", name), ("app_profile_id", self._app_profile)))
         request = PingAndWarmRequest(name=name, app_profile_id=self._app_profile).SerializeToString()
         answer = Answer()
-        connection.call(self._with_timeout(self._head("PingAndWarm", name, routing), _WARM_SECONDS), request, answer)
+        connection.call(self._with_timeout(self._head("PingAndWarm", routing), _WARM_SECONDS), request, answer)
         try:
             await answer.whole(_WARM_SECONDS)
         except CallError as error:

@@ -1,8 +1,10 @@
 """The pool of connections: warmed, replaced, with TLS and with access tokens that are renewed."""
 
 import asyncio
+import base64
 import itertools
 import json
+import re
 import socket
 import threading
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -100,7 +102,26 @@ async def test_connections_are_warmed_and_calls_have_routing_headers():
     assert (request.name, request.app_profile_id) == (INSTANCE.name, "serving")
     _, headers = server.reads[0]
     assert headers["x-goog-request-params"] == "table_name=projects/p/instances/i/tables/things&app_profile_id=serving"
+    assert headers["user-agent"] == "foreserve"
+    assert re.fullmatch(r"gl-python/3\.\d+\.\d+ gccl/foreserve", headers["x-goog-api-client"])
+    flags = messages.FeatureFlags.FromString(base64.urlsafe_b64decode(headers["bigtable-features"]))
+    assert flags == messages.FeatureFlags(last_scanned_row_responses=True)
     assert "authorization" not in headers
+
+
+@pytest.mark.asyncio
+async def test_a_call_may_use_another_app_profile():
+    server = Server()
+    async with (
+        server.listening() as port,
+        Channel.open(Target("127.0.0.1", port), INSTANCE, "near", 1, Metrics()) as channel,
+    ):
+        for profile in ("far", None, "far"):
+            answer = Answer()
+            channel.read_rows(TABLE, b"", 2.5, answer, app_profile=profile)
+            await answer.whole(WAIT)
+    sent = [headers["x-goog-request-params"].rpartition("=")[2] for _, headers in server.reads]
+    assert sent == ["far", "near", "far"]
 
 
 @pytest.mark.asyncio
