@@ -30,7 +30,7 @@ OVERLOADS = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
 LATENCY_OBJECTIVE_MS = 100.0
 """Largest 99th percentile of a sustainable load."""
 
-_SLOW_BIGTABLE = (sys.executable, "-W", "ignore", "-m", "benchmarks.serving.slow_bigtable")
+_HARSH_BIGTABLE = (sys.executable, "-W", "ignore", "-m", "benchmarks.serving.harsh_bigtable")
 _ANSWERED_SHARE = 0.99  # of the requests of a sustainable load
 _SHARES_OF_PEAK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 _HEDGE_RUN_LENGTH = 5  # in multiples of other runs, because the tail is measured
@@ -74,7 +74,7 @@ def hedging(bench: Bench) -> list[Hedging]:
 
 
 def _hedged(bench: Bench, budget: float) -> Hedging:
-    with _slow_bigtable(bench) as address:
+    with _harsh_bigtable(bench, "--slow-share", str(SLOW_SHARE), "--slow-ms", str(SLOW_SECONDS * 1000)) as address:
         warm_up = Question("lookups", _HEDGE_WARM_UP_CONNECTIONS)
         variables = {**SERVICE_VARIABLES, "BIGTABLE_EMULATOR_HOST": address, "SERVING_HEDGE_BUDGET": str(budget)}
         with bench.running(Candidate(OURS, service(), "/readyz", (warm_up,), variables)) as server:
@@ -85,11 +85,10 @@ def _hedged(bench: Bench, budget: float) -> Hedging:
 
 
 @contextmanager
-def _slow_bigtable(bench: Bench) -> Iterator[str]:
-    """A Bigtable that delays random reads; yields its address."""
-    arguments = (bench.address, str(SLOW_SHARE), str(SLOW_SECONDS))
+def _harsh_bigtable(bench: Bench, *options: str) -> Iterator[str]:
+    """A Bigtable that delays reads; yields its address."""
     with pinned(bench.cores.others):
-        proxy = running(*_SLOW_BIGTABLE, *arguments)
+        proxy = running(*_HARSH_BIGTABLE, bench.address, *options)
     with proxy as line:
         yield line.split()[-1]
 
