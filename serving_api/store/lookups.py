@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from prediction_store.layout import Instance
 from prediction_store.messages import prediction_filter, read_request
-from serving_api.bigtable import CallError, Channel
+from serving_api.bigtable import BigtableClient, CallError
 from serving_api.settings import Settings
 from serving_api.store.batching import Batcher, Cells, Waiter
 from serving_api.store.cache import Cache, VersionName
@@ -27,7 +27,7 @@ class Lookups:
 
     def __init__(
         self,
-        channel: Channel,
+        client: BigtableClient,
         settings: Settings,
         metrics: Metrics,
         cache: Cache | None,
@@ -36,7 +36,7 @@ class Lookups:
         """Prepare lookups. An event loop must be running.
 
         Args:
-            channel: connections to Bigtable.
+            client: reads from Bigtable.
             settings: the instance, the app profile, and the limits of this process.
             metrics: counts lookups and reads.
             cache: predictions that were looked up before; None reads each of them again.
@@ -45,7 +45,7 @@ class Lookups:
         self.in_flight = 0
         """The number of entities that are being looked up."""
         self._loop = asyncio.get_running_loop()
-        self._channel = channel
+        self._client = client
         self._settings = settings
         self._max_in_flight = settings.max_in_flight
         self._metrics = metrics
@@ -67,7 +67,7 @@ class Lookups:
         settings = self._settings
         name = Instance(settings.project, settings.instance).table(table)
         reader = Reader(
-            channel=self._channel,
+            client=self._client,
             table=name,
             request=read_request(name, "", (), prediction_filter(dict(names))).SerializeToString(),
             app_profiles=(settings.app_profile, settings.hedge_app_profile or settings.app_profile),

@@ -6,14 +6,14 @@ processing it. An attempt asks only for the rows that have not arrived.
 
 import asyncio
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from google.protobuf.message import DecodeError
 
-from prediction_store.messages import InvalidAnswerError, ReadRowsRequest, ReadRowsResponse, RowAssembler, RowSet
-from serving_api.bigtable import CallError, Channel, Connection, Stream
+from prediction_store.messages import ReadRowsRequest, Row, RowSet
+from serving_api.bigtable import BigtableClient, CallError, RowRead
 from serving_api.store.batching import Batch, OnEnd
 from serving_api.store.hedging import Hedging
 from serving_api.telemetry.metrics import Metrics
@@ -50,7 +50,7 @@ class Reader:
     """Reads batches from one table through one filter.
 
     Attributes:
-        channel: connections to Bigtable.
+        client: reads from Bigtable.
         table: the full name of the table.
         request: a serialized ReadRowsRequest without app profile and row keys.
         app_profiles: the app profiles of first and of hedged reads.
@@ -60,7 +60,7 @@ class Reader:
         outage: logs failures.
     """
 
-    channel: Channel
+    client: BigtableClient
     table: str
     request: bytes
     app_profiles: tuple[str, str]
@@ -85,7 +85,7 @@ class BatchRead:
         self._on_end = on_end
         self._attempts: list[_Attempt] = []
         self._first: _Attempt | None = None
-        self._answered_by: Connection | None = None
+        self._answered_by: RowRead | None = None
         self._timer: asyncio.Handle | None = None
         self._may_hedge = True
         self._may_repeat = True
@@ -109,15 +109,10 @@ class BatchRead:
         self._stop()
         self._record(_CANCELLED)
 
-    def received(self, attempt: "_Attempt", messages: bytes) -> None:
-        """Deliver rows to the batch. If the read is hedged, it ends with the last row.
-
-        Raises:
-            DecodeError: the messages are not answers to ReadRows.
-            InvalidAnswerError: the rows cannot be trusted.
-        """
+    def received(self, attempt: "_Attempt", rows: list[Row]) -> None:
+        """Deliver rows to the batch. If the read is hedged, it ends with the last row."""
         deliver = self._batch.deliver
-        for key, cells in attempt.assembler.feed(ReadRowsResponse.FromString(messages)):
+        for key, cells in rows:
             deliver(key, cells)
         if len(self._attempts) > 1 and not len(self._batch):
             self._note_answer(attempt)
@@ -133,7 +128,7 @@ class BatchRead:
             return
         self._end(error)
 
-    def _attempt(self, avoid: Connection | None = None, *, hedged: bool = False) -> None:
+    def _attempt(self, avoid: Hashable | None = None, *, hedged: bool = False) -> None:
         """Request the rows that have not been delivered.
 
         Raises:
@@ -146,7 +141,7 @@ class BatchRead:
         # A serialized message is the concatenation of its fields, so the remaining fields are appended.
         rest = ReadRowsRequest(app_profile_id=app_profile, rows=RowSet(row_keys=self._batch.keys))
         request = reader.request + rest.SerializeToString()
-        attempt.stream = reader.channel.read_rows(reader.table, request, timeout, attempt, avoid, app_profile)
+        attempt.stream = reader.client.read_rows(reader.table, request, timeout, attempt, avoid, app_profile)
         self._attempts.append(attempt)
         self._first = self._first or attempt
 
@@ -167,7 +162,7 @@ class BatchRead:
         self._may_hedge = False
         return self._try_attempt(self._attempts[0].stream.connection if self._attempts else None, hedged=True)
 
-    def _try_attempt(self, avoid: Connection | None, *, hedged: bool) -> bool:
+    def _try_attempt(self, avoid: Hashable | None, *, hedged: bool) -> bool:
         """Make another attempt. Return False if no connection is ready."""
         try:
             self._attempt(avoid, hedged=hedged)
@@ -177,7 +172,7 @@ class BatchRead:
 
     def _note_answer(self, attempt: "_Attempt") -> None:
         """Record the attempt that gave the answer."""
-        self._answered_by = attempt.stream.connection
+        self._answered_by = attempt.stream
         if attempt is not self._first:
             self._reader.hedging.count_won()
 
@@ -211,32 +206,19 @@ class BatchRead:
 class _Attempt:
     """One ReadRows call of a read."""
 
-    __slots__ = ("_read", "assembler", "stream")
+    __slots__ = ("_read", "stream")
 
-    stream: Stream
+    stream: RowRead
 
     def __init__(self, read: BatchRead) -> None:
         self._read = read
-        self.assembler = RowAssembler()
 
-    def received(self, messages: bytes) -> None:
-        try:
-            self._read.received(self, messages)
-        except (DecodeError, InvalidAnswerError) as error:
-            self.cancel()
-            self.ended(_invalid(error))
+    def received(self, rows: list[Row]) -> None:
+        self._read.received(self, rows)
 
     def ended(self, error: CallError | None) -> None:
-        if error is None:
-            try:
-                self.assembler.finish()
-            except InvalidAnswerError as invalid:
-                error = _invalid(invalid)
         self._read.ended(self, error)
 
     def cancel(self) -> None:
         self.stream.cancel()
 
-
-def _invalid(error: Exception) -> CallError:
-    return CallError("INTERNAL", f"an invalid answer to ReadRows: {error}")
