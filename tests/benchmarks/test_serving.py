@@ -330,6 +330,18 @@ def test_the_command_fills_a_document_in(tmp_path):
     assert [run["candidate"] for run in kept["scaling"]] == ["--workers 1", "--workers 2"]
 
 
+def test_latencies_are_measured_for_one_many_and_most_ids_on_a_slow_bigtable(at):
+    short = Bench(at.cores, at.entities, 1.0, at.bigtable, at.address)
+    runs = experiments.latencies(short, "granian")
+    asked = [(measurement.candidate, measurement.question.kind) for _, measurement in runs]
+    ours = [("Foreserve", kind) for kind in ("lookups", "batches", "large_batches")]
+    assert asked == [*ours, ("official async client", "lookups")]
+    assert all(measurement.result.p50_ms >= 3.3 for _, measurement in runs)
+    grid = report.latencies_grid(runs)
+    assert [row[1] for row in grid.rows] == ["one id", "100 ids", "1,000 ids", "one id"]
+    assert json.loads(json.dumps(report.document({"latencies": runs}, report.conditions("embedded", 0.0))))["latencies"]
+
+
 def test_the_hedging_experiment_runs_with_each_budget(at):
     short = Bench(at.cores, at.entities, 0.1, at.bigtable, at.address)
     runs = experiments.hedging(short)
