@@ -135,7 +135,7 @@ class HarshBigtable:
             connection.go_away()
 
     def fall_behind(self) -> None:
-        """Answer every second read of the registry as before, as a replica does that is behind."""
+        """Answer every other read of the registry as before, as a replica does that is behind."""
         self._old_registry = dict(self._registry)
 
     def catch_up(self) -> None:

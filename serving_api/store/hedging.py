@@ -2,7 +2,7 @@
 
 A hedged read goes to another connection, so it helps if a connection, a front end or the network is slow (Dean and
 Barroso, "The tail at scale", 2013). It cannot help if Bigtable's server of a row is slow: a cluster has one server for
-each row, and the second read goes to the same one, unless an app profile for second reads routes to another cluster.
+each row, and a hedged read goes to the same one, unless an app profile for hedged reads routes to another cluster.
 The budget keeps hedged reads from adding load while all of Bigtable is slow.
 """
 

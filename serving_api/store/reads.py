@@ -221,4 +221,3 @@ class _Attempt:
 
     def cancel(self) -> None:
         self.stream.cancel()
-

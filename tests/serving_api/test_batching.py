@@ -356,7 +356,7 @@ def test_a_slow_bigtable_does_not_make_lookups_late(call_ms, key_ms):
 
 @pytest.mark.slow
 def test_no_lookup_is_late_once_bigtable_has_recovered():
-    """At 500 ms a call and 100 ms a key, the service is overloaded. Lookups of that time end with their deadline."""
+    """The service is overloaded at 500 ms a call and 100 ms a key. Lookups of that time end with their deadline."""
     late = late_of(SequentialBigtable(0.5, 0.1), 16_000, recovers_after=1.0)
     assert late
     assert max(late) <= 2.0

@@ -142,7 +142,7 @@ async def test_connections_that_live_shortly_are_replaced_while_lookups_go_on(ha
         await client.until(f"/v1/models/{model}/predictions/e001", 200)
 
 
-async def test_an_answer_that_breaks_off_is_completed_by_a_second_read(harsh, model):
+async def test_an_answer_that_breaks_off_is_completed_by_a_hedged_read(harsh, model):
     async with harsh(cut_streams=1) as (bigtable, client):
         answer = await client.batch(model, ["e001", "e002", "e003", "e004"])
         assert answer.json()["predictions"] == {"e001": 1, "e002": 2, "e003": 3, "e004": 4}
@@ -185,7 +185,7 @@ async def test_lookups_in_a_hot_tablet_are_late_and_others_are_not(harsh, model)
             assert (await client.batch(model, [f"e00{n}" for n in range(10)])).status_code == 200
 
 
-async def test_a_second_read_goes_through_the_app_profile_of_the_other_cluster(harsh, model):
+async def test_a_hedged_read_goes_through_the_app_profile_of_the_other_cluster(harsh, model):
     profiles = {"app_profile": "near", "hedge_app_profile": "far"}
     async with harsh(profiles) as (bigtable, client):
         bigtable.resets.append(INTERNAL_ERROR)

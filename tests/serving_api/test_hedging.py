@@ -35,7 +35,7 @@ def test_the_delay_is_the_95th_percentile_of_recent_reads_of_that_size(keys):
 
 
 def test_large_reads_are_not_late_because_small_ones_are_faster():
-    """With one percentile for all sizes, all reads of many keys were hedged where a few percent are such."""
+    """One percentile for all sizes hedged every read of many keys where a few percent of the reads are such."""
     hedging = Hedging(0.05, Metrics())
     for n in range(20_000):
         hedging.observe(*((16, 0.008 + n % 7 / 1000) if n % 50 == 0 else (1, 0.003)))
