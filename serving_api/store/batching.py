@@ -88,7 +88,6 @@ class Batch:
         self.is_full = False
         """True if no more keys are added."""
         self._loop = asyncio.get_running_loop()
-        self._opened_at = self._loop.time()
         self._waiters: dict[bytes, list[Waiter]] = {}
         self._on_unwanted = on_unwanted
         self._timer: asyncio.Handle | None = None
@@ -111,6 +110,13 @@ class Batch:
         if waiter.deadline < self._timer_at:
             self._set_timer(waiter.deadline)
 
+    def fill(self, keys: Collection[bytes], waiter: Waiter) -> None:
+        """Add a waiter for keys to an empty batch, which takes no more keys."""
+        self._waiters = {key: [waiter] for key in keys}
+        self.deadline = waiter.deadline
+        self._set_timer(waiter.deadline)
+        self.is_full = True
+
     @property
     def keys(self) -> Collection[bytes]:
         """The keys that have no answer yet."""
@@ -124,17 +130,12 @@ class Batch:
     def drop_unwanted_keys(self, shortest_seconds: float) -> None:
         """Drop the keys that no waiter waits for any more, and those that would arrive too late.
 
-        Nothing is done in the event-loop iteration that created the batch: no waiter can have been cancelled yet.
-
         Args:
             shortest_seconds: the time that a read takes at least.
         """
-        # uvloop's time() does not advance within an iteration.
-        now = self._loop.time()
-        if now == self._opened_at:
-            return
+        latest = self._loop.time() + shortest_seconds
         for waiter in self.waiters:
-            if waiter.deadline < now + shortest_seconds:
+            if waiter.deadline < latest:
                 waiter.set_error(TimeoutError())
         self._waiters = {
             key: waiters for key, waiters in self._waiters.items() if any(waiter.is_waiting for waiter in waiters)
@@ -221,6 +222,8 @@ class Batcher:
         self._keys = 0
         """The number of keys in all reads in flight."""
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT_READS)
+        self._was_full = False
+        """True if a waiting batch had to wait for room, so that its keys may be unwanted by now."""
         self._starting = False
         self._collecting: asyncio.TimerHandle | None = None
 
@@ -255,15 +258,13 @@ class Batcher:
         parts = -(-len(keys) // self._max_keys_per_read)
         for n in range(parts):
             batch = Batch(self._cancel)
-            for key in keys[n * len(keys) // parts : (n + 1) * len(keys) // parts]:
-                batch.add(key, waiter)
-            batch.is_full = True
+            batch.fill(keys[n * len(keys) // parts : (n + 1) * len(keys) // parts], waiter)
             self._waiting.append(batch)
 
     def _schedule(self) -> None:
         """Schedule the waiting batches: at the end of this event-loop iteration, or when enough keys may have come."""
         batch = self._waiting[0]
-        if not self._has_room(batch):
+        if not self._find_room(batch):
             return
         if batch.is_full or len(self._reads) < _EAGER_READS:
             self._starting = True
@@ -271,8 +272,12 @@ class Batcher:
         elif self._collecting is None:
             self._collecting = self._loop.call_later(_COLLECT_SECONDS, self._start_collected)
 
-    def _has_room(self, batch: Batch) -> bool:
-        return not self._reads or self._keys + len(batch) <= self._max_keys
+    def _find_room(self, batch: Batch) -> bool:
+        """Return False, and note it, if the keys of a batch have to wait for reads to end."""
+        if not self._reads or self._keys + len(batch) <= self._max_keys:
+            return True
+        self._was_full = True
+        return False
 
     def _start_eagerly(self) -> None:
         self._starting = False
@@ -290,10 +295,12 @@ class Batcher:
     def _start_next(self) -> bool:
         """Start the read of the next batch. Return False if there is no room for its keys."""
         batch = self._waiting[0]
-        if not self._has_room(batch):
+        if not self._find_room(batch):
             return False
         self._waiting.popleft()
-        batch.drop_unwanted_keys(min(self._recent_seconds, default=0.0))
+        if self._was_full:
+            batch.drop_unwanted_keys(min(self._recent_seconds, default=0.0))
+            self._was_full = bool(self._waiting)
         if keys := len(batch):
             self._keys += keys
             self._reads[batch] = _InFlight(self._start(batch, partial(self._end, batch)), keys, self._loop.time())
