@@ -354,6 +354,24 @@ def test_a_slow_bigtable_does_not_make_lookups_late(call_ms, key_ms):
     assert len(late) <= 80
 
 
+@pytest.mark.parametrize(("keys", "most_ms"), [(1, 3.3), (100, 7.5), (1000, 7.8)])
+def test_a_large_lookup_takes_as_long_as_its_largest_part(keys, most_ms):
+    """One read of all keys would take 33 ms for 100, and 303 ms for 1,000."""
+
+    async def main():
+        defaults = Settings.model_fields
+        batcher = Batcher(
+            SequentialBigtable(0.003, 0.0003).start,
+            max_keys=defaults["max_keys_per_version"].default,
+            max_keys_per_read=defaults["max_keys_per_read"].default,
+        )
+        loop = asyncio.get_running_loop()
+        await lookup_in(batcher, [b"%d" % n for n in range(keys)], loop.time() + 1)
+        return loop.time() * 1000
+
+    assert run_in_virtual_time(main()) == pytest.approx(most_ms)
+
+
 @pytest.mark.slow
 def test_no_lookup_is_late_once_bigtable_has_recovered():
     """The service is overloaded at 500 ms a call and 100 ms a key. Lookups of that time end with their deadline."""
