@@ -112,6 +112,7 @@ class FindStaleRows(beam.DoFn):
                     if last := response.last_scanned_row_key or (keys and keys[-1]):
                         row_range.start_key_open = last
                         advanced = time.monotonic()
+                assembler.finish()
             except grpc.RpcError as error:
                 code, details, delay = error.code(), error.details() or "", requested_delay(error)
                 may_succeed = delay is not None or is_transient(code.value[0], details)

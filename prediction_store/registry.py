@@ -33,7 +33,13 @@ from prediction_store.layout import (
     Instance,
 )
 from prediction_store.lifecycle import ModelState, RegistryBusyError, RegistryError
-from prediction_store.messages import CheckAndMutateRowRequest, ReadRowsRequest, RowAssembler, RowFilter
+from prediction_store.messages import (
+    CellAssembler,
+    CheckAndMutateRowRequest,
+    ReadRowsRequest,
+    RowFilter,
+    newest_by_column,
+)
 
 _ATTEMPTS = 10
 _CALL_SECONDS = 5.0
@@ -193,9 +199,11 @@ class Registry:
         request = ReadRowsRequest(table_name=self._table, app_profile_id=self._app_profile, filter=_newest())
         request.rows.row_keys.extend(model.encode() for model in models)
 
-        assembler = RowAssembler("qualifier")
+        assembler = CellAssembler()
         responses = self._read_rows(request, timeout=_CALL_SECONDS, metadata=self._metadata)
-        return {key: _Row.of(cells) for response in responses for key, cells in assembler.feed(response)}
+        rows = [row for response in responses for row in assembler.feed(response)]
+        assembler.finish()
+        return {key: _Row.of(newest_by_column(cells)) for key, cells in rows}
 
     def _write(self, model: str, row: _Row, following: _Row) -> bool:
         """Write a row if it is still `row`; return True if it was written."""

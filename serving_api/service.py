@@ -48,7 +48,7 @@ class Service:
         ):
             cache = Cache(settings.cache_bytes, metrics) if settings.cache_bytes else None
             lookups = Lookups(channel, settings, metrics, cache, tracing)
-            warming = Warming(cache, settings.max_keys_per_read, settings.deadline_seconds)
+            warming = Warming(cache, settings.max_batch, settings.deadline_seconds)
             catalog = Catalog(channel, settings, lookups, warming.start)
             service = cls(settings, metrics, catalog, lookups, authenticator)
             metrics.in_flight_limit.set(settings.max_in_flight)

@@ -14,7 +14,10 @@ METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 _PREFIX = "SERVING_"
 
-_RENAMED = {"SERVING_MAX_READS_PER_LANE": "SERVING_MAX_READS_PER_VERSION"}
+_RENAMED = {
+    "SERVING_MAX_READS_PER_LANE": "SERVING_MAX_KEYS_PER_VERSION and counts keys; set that",
+    "SERVING_MAX_READS_PER_VERSION": "SERVING_MAX_KEYS_PER_VERSION and counts keys; set that",
+}
 
 
 class Settings(BaseSettings):
@@ -76,8 +79,10 @@ class Settings(BaseSettings):
     )
     max_in_flight: int = Field(default=2000, ge=1, description="entities that are looked up at a time, in all requests")
     max_batch: int = Field(default=1000, ge=1, description="entities in one batch request")
-    max_keys_per_read: int = Field(default=500, ge=1, description="rows in one Bigtable read")
-    connections: int = Field(default=2, ge=1, description="connections of one process to Bigtable")
+    max_keys_per_read: int = Field(
+        default=16, ge=1, description="rows in one Bigtable read; larger lookups make several at the same time"
+    )
+    connections: int = Field(default=4, ge=1, description="connections of one process to Bigtable")
     cache_bytes: int = Field(
         default=0, ge=0, description="bytes of the cache of predictions in one process; 0: no cache"
     )
@@ -87,10 +92,14 @@ class Settings(BaseSettings):
         description="Cache-Control of answers; with the default, clients keep answers and revalidate them",
     )
     hedge_budget: float = Field(
-        default=0.05, ge=0, le=1, description="largest share of reads that may be hedged; 0: none"
+        default=0.05, ge=0, le=1, description="largest share of rows that may be read twice, by hedged reads; 0: none"
     )
-    max_reads_per_version: int = Field(
-        default=32, ge=1, description="Bigtable reads in flight of one version of a model"
+    hedge_app_profile: str = Field(
+        default="",
+        description="Bigtable app profile of hedged reads, which routes to another cluster; empty: that of the reads",
+    )
+    max_keys_per_version: int = Field(
+        default=1000, ge=1, description="rows of one version of a model that are read at a time; further ones wait"
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -147,7 +156,7 @@ class Settings(BaseSettings):
         Raises:
             ValueError: settings are missing, invalid or renamed; the message has a line for each.
         """
-        if renamed := [f"{old} is now {new}; rename it" for old, new in _RENAMED.items() if old in os.environ]:
+        if renamed := [f"{old} is now {new}" for old, new in _RENAMED.items() if old in os.environ]:
             raise ValueError("\n".join(renamed))
         try:
             return cls.model_validate({})

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from grpc.experimental import ChannelOptions
 
 from prediction_store.connection import channel, read_rows, routing_metadata
-from prediction_store.messages import ReadRowsRequest
+from prediction_store.messages import CellAssembler, ReadRowsRequest
 
 
 class Cell(NamedTuple):
@@ -26,22 +26,14 @@ def all_cells(table: str) -> Iterator[Cell]:
         table: the full name, `projects/P/instances/I/tables/T`.
 
     Raises:
-        RuntimeError: the server sent a row again, because the table was written during the scan.
+        InvalidAnswerError: the server broke the protocol.
     """
     # Four times as fast on a server that sends each row in a message of its own.
     options = [(ChannelOptions.SingleThreadedUnaryStream, 1)]
     with channel(options) as opened:
-        key, family, qualifier, parts = b"", "", b"", list[bytes]()
-        responses = read_rows(opened)(ReadRowsRequest(table_name=table), metadata=(routing_metadata(table, ""),))
-        for chunk in (chunk for response in responses for chunk in response.chunks):
-            if chunk.reset_row:
-                raise RuntimeError(f"{table}: the server sent part of a row again; do not write to it during a scan")
-            key = chunk.row_key or key
-            family = chunk.family_name.value if chunk.HasField("family_name") else family
-            qualifier = chunk.qualifier.value if chunk.HasField("qualifier") else qualifier
-            if not parts:
-                timestamp = chunk.timestamp_micros
-            parts.append(chunk.value)
-            if not chunk.value_size:  # otherwise the next chunks have the rest of the value
-                yield Cell(key, family, qualifier, timestamp, b"".join(parts))
-                parts.clear()
+        assembler = CellAssembler()
+        for response in read_rows(opened)(ReadRowsRequest(table_name=table), metadata=(routing_metadata(table, ""),)):
+            for key, cells in assembler.feed(response):
+                for family, qualifier, timestamp, value, _ in cells:
+                    yield Cell(key, family, qualifier, timestamp, value)
+        assembler.finish()

@@ -1,4 +1,4 @@
-"""Measure the service: against its alternatives, with slow reads, under overload, in several processes.
+"""Measure the service: against its alternatives, with real latencies, under overload, in several processes.
 
 benchmarks/README.md explains the figures.
 """
@@ -132,6 +132,12 @@ def _hedging(at: Bench, _: Namespace, console: Console) -> tuple[Any, dict[str, 
     return runs, {"hedging": report.hedging_grid(runs)}
 
 
+def _latencies(at: Bench, arguments: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
+    runs = experiments.latencies(at, arguments.server)
+    _note([], [measurement for _, measurement in runs], console)
+    return runs, {"latencies": report.latencies_grid(runs)}
+
+
 def _overload(at: Bench, arguments: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
     run = experiments.overload(at, arguments.connections)
     _note([], [measurement for _, measurement in run.loads], console)
@@ -148,6 +154,7 @@ def _scaling(at: Bench, arguments: Namespace, console: Console) -> tuple[Any, di
 
 PARTS: dict[str, Callable[[Bench, Namespace, Console], tuple[Any, dict[str, report.Grid]]]] = {
     "comparison": _comparison,
+    "latencies": _latencies,
     "hedging": _hedging,
     "overload": _overload,
     "scaling": _scaling,

@@ -26,7 +26,11 @@ FEAST_FEATURES = ("purchases", "buys_again", "probability")
 
 FEAST_TIME = f"{CREATED_AT.split('.')[0]}Z"
 
+LARGE_BATCH = 1_000
+"""Entities in the largest batch request that the service takes by default."""
+
 _BATCHES = 1_000
+_LARGE_BATCHES = 50
 _PATH = f"/v1/models/{MODEL}/predictions"
 
 
@@ -65,10 +69,12 @@ def lookups(entities: int) -> list[Exchange]:
 
 def batches(entities: int) -> list[Exchange]:
     """Lookups of many entities in one request."""
-    return [
-        Exchange(post(f"{_PATH}:batchGet", {"entity_ids": [entity_id(n) for n in numbers]}), batch_answer(numbers))
-        for numbers in _samples(entities)
-    ]
+    return [_batch(numbers) for numbers in _samples(entities)]
+
+
+def large_batches(entities: int) -> list[Exchange]:
+    """Lookups of as many entities in one request as the service takes."""
+    return [_batch(numbers) for numbers in _samples(entities, LARGE_BATCH, _LARGE_BATCHES)]
 
 
 def feast_lookups(entities: int) -> list[Exchange]:
@@ -82,14 +88,19 @@ def feast_batches(entities: int) -> list[Exchange]:
 
 
 KINDS: dict[str, Callable[[int], list[Exchange]]] = {
-    kind.__name__: kind for kind in (constant, lookups, batches, feast_lookups, feast_batches)
+    kind.__name__: kind for kind in (constant, lookups, batches, large_batches, feast_lookups, feast_batches)
 }
 """Functions that make all exchanges of a kind for a number of entities."""
 
 
-def _samples(entities: int) -> list[list[int]]:
+def _samples(entities: int, size: int = BATCH, number: int = _BATCHES) -> list[list[int]]:
     chance = random.Random(0)  # noqa: S311  the same in every run
-    return [chance.sample(range(entities), min(BATCH, entities)) for _ in range(_BATCHES)]
+    return [chance.sample(range(entities), min(size, entities)) for _ in range(number)]
+
+
+def _batch(numbers: list[int]) -> Exchange:
+    document = {"entity_ids": [entity_id(n) for n in numbers]}
+    return Exchange(post(f"{_PATH}:batchGet", document), batch_answer(numbers))
 
 
 def _feast(numbers: list[int]) -> Exchange:

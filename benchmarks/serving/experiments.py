@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.serving.candidates import OURS, SERVICE_VARIABLES, Candidate, Question
+from benchmarks.serving.candidates import OURS, SERVICE_VARIABLES, Candidate, Question, candidates, official
 from benchmarks.serving.measurement import Bench, Measurement
-from benchmarks.serving.servers import Server, pinned, service
+from benchmarks.serving.servers import Server, ServerSoftware, pinned, service
 from local_stack.servers import running
 
 SLOW_SHARE = 0.02
@@ -24,13 +24,20 @@ HEDGE_BUDGETS = (0.0, 0.05)
 HEDGE_RATE = 200.0
 """Lookups per second, far below the capacity of the delaying proxy, so that only delayed reads are slow."""
 
+CALL_MS, KEY_MS = 3.0, 0.3
+"""The time of a read, and for each of its keys: what production reports of reads of many random rows."""
+
+LATENCY_RATES = {"lookups": 500.0, "batches": 20.0, "large_batches": 3.0}
+"""Requests per second by kind, far below what the CPUs can do, so that only Bigtable's latency counts."""
+
 OVERLOADS = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
 """Loads, in multiples of the sustainable load."""
 
 LATENCY_OBJECTIVE_MS = 100.0
 """Largest 99th percentile of a sustainable load."""
 
-_SLOW_BIGTABLE = (sys.executable, "-W", "ignore", "-m", "benchmarks.serving.slow_bigtable")
+_HARSH_BIGTABLE = (sys.executable, "-W", "ignore", "-m", "benchmarks.serving.harsh_bigtable")
+_REMEMBERED = 2_000  # entities that the proxy keeps, so that it takes little of the CPU
 _ANSWERED_SHARE = 0.99  # of the requests of a sustainable load
 _SHARES_OF_PEAK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 _HEDGE_RUN_LENGTH = 5  # in multiples of other runs, because the tail is measured
@@ -74,7 +81,7 @@ def hedging(bench: Bench) -> list[Hedging]:
 
 
 def _hedged(bench: Bench, budget: float) -> Hedging:
-    with _slow_bigtable(bench) as address:
+    with _harsh_bigtable(bench, "--slow-share", str(SLOW_SHARE), "--slow-ms", str(SLOW_SECONDS * 1000)) as address:
         warm_up = Question("lookups", _HEDGE_WARM_UP_CONNECTIONS)
         variables = {**SERVICE_VARIABLES, "BIGTABLE_EMULATOR_HOST": address, "SERVING_HEDGE_BUDGET": str(budget)}
         with bench.running(Candidate(OURS, service(), "/readyz", (warm_up,), variables)) as server:
@@ -84,12 +91,31 @@ def _hedged(bench: Bench, budget: float) -> Hedging:
     return Hedging(budget, measurement, reads_after - reads, hedged_after - hedged_reads)
 
 
+def latencies(bench: Bench, software: ServerSoftware) -> list[tuple[float, Measurement]]:
+    """Measure lookups, with their rates, on a Bigtable whose reads take as long as Google's, in an open loop."""
+    few = replace(bench, entities=min(bench.entities, _REMEMBERED))
+    questions = tuple(Question(kind, 1) for kind in LATENCY_RATES)
+    options = ("--call-ms", str(CALL_MS), "--key-ms", str(KEY_MS), "--remember")
+    measured = []
+    with _harsh_bigtable(bench, *options) as address:
+        emulator = {"BIGTABLE_EMULATOR_HOST": address}
+        slow = next(each for each in candidates(software, 1, None) if each.name == official("async"))
+        ours = Candidate(OURS, service(), "/readyz", questions, {**SERVICE_VARIABLES, **emulator})
+        # The largest batches first, so that the proxy has read all rows before anything is measured.
+        for candidate, warm_up in ((ours, "large_batches"), (replace(slow, variables=emulator), "lookups")):
+            with few.running(replace(candidate, questions=(Question(warm_up, 1),))) as server:
+                for question in candidate.questions:
+                    rate = LATENCY_RATES[question.kind]
+                    asked = Question(question.kind, _MOST_CONNECTIONS)
+                    measured.append((rate, few.measure(server, candidate.name, asked, rate)))
+    return measured
+
+
 @contextmanager
-def _slow_bigtable(bench: Bench) -> Iterator[str]:
-    """A Bigtable that delays random reads; yields its address."""
-    arguments = (bench.address, str(SLOW_SHARE), str(SLOW_SECONDS))
+def _harsh_bigtable(bench: Bench, *options: str) -> Iterator[str]:
+    """A Bigtable that delays reads; yields its address."""
     with pinned(bench.cores.others):
-        proxy = running(*_SLOW_BIGTABLE, *arguments)
+        proxy = running(*_HARSH_BIGTABLE, bench.address, *options)
     with proxy as line:
         yield line.split()[-1]
 

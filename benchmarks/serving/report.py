@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.document import markdown_table, short
 from benchmarks.serving.candidates import FEAST, OURS, READ_LOOP, bare, empty, official
-from benchmarks.serving.exchanges import BATCH
+from benchmarks.serving.exchanges import BATCH, LARGE_BATCH
 from benchmarks.serving.experiments import Hedging, Overload
 from benchmarks.serving.measurement import Measurement
 from benchmarks.serving.servers import ServerSoftware
@@ -26,6 +26,7 @@ KIND_TITLES = {
     "feast_lookups": "one id",
     "constant": "a constant",
     "batches": f"{BATCH} ids",
+    "large_batches": f"{LARGE_BATCH:,} ids",
     "feast_batches": f"{BATCH} ids",
 }
 
@@ -180,6 +181,24 @@ def hedging_grid(runs: Sequence[Hedging]) -> Grid:
     return Grid("Hedging, on a Bigtable that delays random reads", head, rows)
 
 
+def latencies_grid(runs: Sequence[tuple[float, Measurement]]) -> Grid:
+    """Latencies on a Bigtable whose reads take as long as Google's."""
+    rows = tuple(
+        (
+            measurement.candidate,
+            KIND_TITLES[measurement.question.kind],
+            short(rate),
+            short(measurement.result.p50_ms),
+            short(measurement.result.p99_ms),
+            f"{measurement.result.not_right:.1%}",
+            short(measurement.cpu_micros),
+        )
+        for rate, measurement in runs
+    )
+    head = ("candidate", "asked for", "requests/s", "p50 ms", "p99 ms", "not right", "CPU µs/answer")
+    return Grid("On a Bigtable with real latencies", head, rows)
+
+
 def overload_grid(run: Overload) -> Grid:
     """The results of loads around the sustainable load."""
     rows = []
@@ -268,7 +287,9 @@ def _ours(found: dict[Key, dict[str, float]], kind: str, connections: int) -> di
 
 
 def _plain(result: Any) -> Any:
-    return [asdict(part) for part in result] if isinstance(result, list) else asdict(result)
+    if isinstance(result, list):
+        return [_plain(part) for part in result]
+    return [result[0], asdict(result[1])] if isinstance(result, tuple) else asdict(result)
 
 
 def _shown(figures: dict[str, float], names: Iterable[str]) -> list[str]:

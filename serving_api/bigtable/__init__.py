@@ -6,8 +6,8 @@ protocol.
 """
 
 from serving_api.bigtable.channel import Channel
-from serving_api.bigtable.connection import Answer, Call, Connection, Stream
+from serving_api.bigtable.client import BigtableClient, RowRead
 from serving_api.bigtable.status import CallError
 from serving_api.bigtable.target import Target
 
-__all__ = ["Answer", "Call", "CallError", "Channel", "Connection", "Stream", "Target"]
+__all__ = ["BigtableClient", "CallError", "Channel", "RowRead", "Target"]

@@ -2,17 +2,29 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from platform import python_version
 from typing import Self
 
 import structlog
 from google.api_core.gapic_v1.routing_header import to_grpc_metadata
 from google.auth.exceptions import GoogleAuthError
+from google.protobuf.message import DecodeError
 
 from prediction_store.connection import routing_metadata
 from prediction_store.layout import Instance
-from prediction_store.messages import PingAndWarmRequest
+from prediction_store.messages import (
+    Cell,
+    CellAssembler,
+    FeatureFlags,
+    InvalidAnswerError,
+    PingAndWarmRequest,
+    ReadRowsResponse,
+    RowAssembler,
+)
+from serving_api.bigtable.client import RowReceiver
 from serving_api.bigtable.connection import Answer, Call, Connection, ConnectionClosedError, Stream
 from serving_api.bigtable.frames import header_field
 from serving_api.bigtable.status import CallError
@@ -22,6 +34,13 @@ from serving_api.telemetry.metrics import Metrics
 _log = structlog.get_logger(__name__)
 
 _SERVICE = "/google.bigtable.v2.Bigtable/"
+
+_USER_AGENT = "foreserve"
+"""The name of the client in Google's logs. Ask support for calls with it."""
+
+_FEATURES = urlsafe_b64encode(FeatureFlags(last_scanned_row_responses=True).SerializeToString()).decode()
+"""The features of answers that the client understands."""
+
 _OPEN_SECONDS = 5.0
 _WARM_SECONDS = 5.0
 
@@ -47,6 +66,7 @@ class Channel:
         self._metrics = metrics
         self._ready: list[Connection] = []
         self._heads: dict[tuple[str, str], bytes] = {}
+        """The header fields of ReadRows by table and app profile, without deadline and token."""
         self._authorization = b""
         self._failure: str | None = None
 
@@ -79,27 +99,66 @@ class Channel:
             for connection in [*channel._ready]:
                 connection.abort("the service stops")
 
-    def read_rows(
-        self, table: str, request: bytes, timeout: float, call: Call, avoid: Connection | None = None
-    ) -> Stream:
-        """Call ReadRows.
+    @property
+    def is_connected(self) -> bool:
+        """Return True if a connection is ready."""
+        return bool(self._ready)
 
-        Args:
-            table: the full name of the table, as in the request.
-            request: a serialized ReadRowsRequest.
-            timeout: the time in seconds after which Bigtable ends the call. The client must cancel it by itself.
-            call: receives the answer.
-            avoid: a connection that is used only if there is no other.
+    def read_rows(
+        self,
+        table: str,
+        request: bytes,
+        timeout: float,
+        receiver: RowReceiver,
+        avoid: Hashable | None = None,
+        app_profile: str | None = None,
+    ) -> "RowsCall":
+        """Start to read rows, as in `BigtableClient`.
 
         Raises:
             CallError: no connection is ready.
         """
-        head = self._heads.get(("ReadRows", table))
+        call = RowsCall(receiver)
+        call.stream = self._read(table, request, timeout, call, avoid, app_profile)
+        return call
+
+    async def read_cells(self, table: str, request: bytes, timeout: float) -> list[tuple[bytes, list[Cell]]]:  # noqa: ASYNC109  the time that a call may take
+        """Read all cells of rows, as in `BigtableClient`.
+
+        Raises:
+            CallError: the read failed, or did not end in time.
+        """
+        answer = Answer()
+        self._read(table, request, timeout, answer)
+        assembler = CellAssembler()
+        try:
+            rows = assembler.feed(ReadRowsResponse.FromString(await answer.whole(timeout)))
+            assembler.finish()
+        except (DecodeError, InvalidAnswerError) as error:
+            raise _invalid(error) from None
+        return rows
+
+    def _read(
+        self,
+        table: str,
+        request: bytes,
+        timeout: float,
+        call: Call,
+        avoid: Hashable | None = None,
+        app_profile: str | None = None,
+    ) -> Stream:
+        """Call ReadRows.
+
+        Raises:
+            CallError: no connection is ready.
+        """
+        profile = self._app_profile if app_profile is None else app_profile
+        head = self._heads.get((table, profile))
         if head is None:
-            head = self._head("ReadRows", table, routing_metadata(table, self._app_profile))
+            head = self._heads[table, profile] = self._head("ReadRows", routing_metadata(table, profile))
         return self._pick(avoid).call(self._with_timeout(head, timeout), request, call)
 
-    def _pick(self, avoid: Connection | None) -> Connection:
+    def _pick(self, avoid: Hashable | None) -> Connection:
         """The connection with the fewest calls in flight."""
         ready = self._ready
         if not ready:
@@ -111,7 +170,7 @@ class Channel:
     def _with_timeout(self, head: bytes, timeout: float) -> bytes:
         return head + header_field("grpc-timeout", f"{max(1, round(timeout * 1000))}m") + self._authorization
 
-    def _head(self, method: str, resource: str, routing: tuple[str, str]) -> bytes:
+    def _head(self, method: str, routing: tuple[str, str]) -> bytes:
         fields = (
             (":method", "POST"),
             (":scheme", "https" if self._target.tls else "http"),
@@ -119,11 +178,12 @@ class Channel:
             (":authority", self._target.authority),
             ("te", "trailers"),
             ("content-type", "application/grpc"),
-            ("user-agent", "foreserve"),
+            ("user-agent", _USER_AGENT),
+            ("x-goog-api-client", f"gl-python/{python_version()} gccl/{_USER_AGENT}"),
+            ("bigtable-features", _FEATURES),
             routing,
         )
-        head = self._heads[method, resource] = b"".join(header_field(*field) for field in fields)
-        return head
+        return b"".join(header_field(*field) for field in fields)
 
     async def _keep_connected(self, tried: asyncio.Event) -> None:
         """Keep one connection ready: replace it when it fails, and before it is too old."""
@@ -186,7 +246,7 @@ class Channel:
         routing = to_grpc_metadata((("name", name), ("app_profile_id", self._app_profile)))
         request = PingAndWarmRequest(name=name, app_profile_id=self._app_profile).SerializeToString()
         answer = Answer()
-        connection.call(self._with_timeout(self._head("PingAndWarm", name, routing), _WARM_SECONDS), request, answer)
+        connection.call(self._with_timeout(self._head("PingAndWarm", routing), _WARM_SECONDS), request, answer)
         try:
             await answer.whole(_WARM_SECONDS)
         except CallError as error:
@@ -240,6 +300,55 @@ class Channel:
         elif self._failure and not failure:
             _log.info("connected to Bigtable again")
         self._failure = failure
+
+
+class RowsCall:
+    """A call of ReadRows: gives the rows in its messages to a receiver."""
+
+    __slots__ = ("_assembler", "_receiver", "stream")
+
+    stream: Stream
+
+    def __init__(self, receiver: RowReceiver) -> None:
+        self._receiver = receiver
+        self._assembler = RowAssembler()
+
+    @property
+    def connection(self) -> Connection:
+        """The connection of the call."""
+        return self.stream.connection
+
+    @property
+    def local_port(self) -> int | None:
+        """The local port of the connection."""
+        return self.stream.connection.local_port
+
+    def cancel(self) -> None:
+        """Cancel the call."""
+        self.stream.cancel()
+
+    def received(self, messages: bytes) -> None:
+        """Take messages. If they are invalid, cancel the call: its rows cannot be trusted."""
+        try:
+            rows = self._assembler.feed(ReadRowsResponse.FromString(messages))
+        except (DecodeError, InvalidAnswerError) as error:
+            self.stream.cancel()
+            self._receiver.ended(_invalid(error))
+        else:
+            self._receiver.received(rows)
+
+    def ended(self, error: CallError | None) -> None:
+        """Check that no row is incomplete, and end the read."""
+        if error is None:
+            try:
+                self._assembler.finish()
+            except InvalidAnswerError as invalid:
+                error = _invalid(invalid)
+        self._receiver.ended(error)
+
+
+def _invalid(error: Exception) -> CallError:
+    return CallError("INTERNAL", f"an invalid answer to ReadRows: {error}")
 
 
 def _load(connection: Connection) -> int:

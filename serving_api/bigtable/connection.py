@@ -15,8 +15,11 @@ _PREFIX_BYTES = 5
 
 _MAX_HEADER_BYTES = 65_536
 _PING_DATA = bytes(8)
+_STATUS_200 = 0x88
+"""The first byte of a header block that begins with `:status: 200` (RFC 7541, appendix A)."""
+
 _MAX_DECODED = 100
-"""The number of decoded header blocks to remember. Almost all answers have the same two."""
+"""The number of decoded trailers to remember. Almost all answers have the same."""
 
 
 class Call(Protocol):
@@ -65,8 +68,8 @@ class Answer:
 class ConnectionClosedError(CallError):
     """The connection was closed before the call ended."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__("UNAVAILABLE", reason)
+    def __init__(self, reason: str, *, unprocessed: bool = False) -> None:
+        super().__init__("UNAVAILABLE", reason, unprocessed=unprocessed)
 
 
 class Connection(asyncio.Protocol):
@@ -160,16 +163,18 @@ class Connection(asyncio.Protocol):
         """Fail the calls in flight."""
         reason = f"{self._reason}: {exc}" if exc else self._reason
         self._transport = None
-        streams = [*self._streams.values(), *(stream for stream, _, _ in self._queued)]
+        sent, unsent = [*self._streams.values()], self._take_queued()
         self._streams.clear()
-        self._queued.clear()
-        for stream in streams:
+        # Before the calls fail, as their receivers repeat them on another connection.
+        self.drain()
+        for stream in sent:
             stream.end(ConnectionClosedError(reason))
+        for stream in unsent:
+            stream.end(ConnectionClosedError(reason, unprocessed=True))
         if self._pong and not self._pong.done():
             self._pong.set_exception(ConnectionClosedError(reason))
             # Marks the exception as retrieved, as no task may be waiting for it.
             self._pong.exception()
-        self.drain()
 
     def data_received(self, data: bytes) -> None:
         """Take frames. The messages of a call that arrived together are delivered together."""
@@ -196,7 +201,7 @@ class Connection(asyncio.Protocol):
                     stream.feed(frames.unpadded(flags, payload) if flags & frames.PADDED else payload)
                     touched[number] = stream
                     if flags & frames.END_STREAM:
-                        self._end(number, CallError("INTERNAL", "the answer ended without a status"))
+                        self._end(number, CallError("UNAVAILABLE", "the answer ended without a status"))
                 else:
                     self._control(kind, flags, number & frames.MAX_STREAM, data[start:frame_end])
         except (ValueError, IndexError, HPACKError) as error:
@@ -229,7 +234,7 @@ class Connection(asyncio.Protocol):
             self._on_goaway(int.from_bytes(payload[:4], "big"), payload[8:].decode(errors="replace"))
 
     def _on_headers(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        """Decode the headers of any stream, as the decoder must see all. The last headers of a stream end its call."""
+        """Take the headers of any stream. The last headers of a stream end its call."""
         if kind == frames.HEADERS:
             first_flags, block = flags, frames.unpadded(flags, payload)
         elif self._header_block is None or self._header_block[0] != number:
@@ -242,10 +247,15 @@ class Connection(asyncio.Protocol):
             self._header_block = (number, first_flags, block)
             return
         self._header_block = None
-        headers = self._decoded.get(block) or self._decode(block)
         if first_flags & frames.END_STREAM:
-            self._end(number, CallError.from_trailers(headers))
-        elif headers.get(":status", "200") != "200":
+            self._end(number, CallError.from_trailers(self._decoded.get(block) or self._decode_trailers(block)))
+            return
+        # The first headers differ in each answer, by their times. Nothing in them is needed besides the status. The
+        # decoder must see all blocks as long as there is a dynamic table.
+        if block[0] == _STATUS_200 and self._decoder.header_table_size == 0:
+            return
+        headers = self._decode(block)
+        if headers.get(":status", "200") != "200":
             # This is not an answer of gRPC: the body is an HTML page, for example of a proxy.
             stream = self._streams.get(number)
             if stream:
@@ -255,12 +265,15 @@ class Connection(asyncio.Protocol):
                     call.ended(error)
 
     def _decode(self, block: bytes) -> dict[str, str]:
-        """Decode a header block, and remember the fields.
+        """Decode a header block. The fields are strings because `raw` is not set."""
+        return cast("dict[str, str]", dict(self._decoder.decode(block)))
 
-        Without a dynamic table, equal blocks have equal fields. The fields are strings because `raw` is not set.
-        """
-        headers = cast("dict[str, str]", dict(self._decoder.decode(block)))
-        if self._decoder.header_table_size == 0 and len(self._decoded) < _MAX_DECODED:
+    def _decode_trailers(self, block: bytes) -> dict[str, str]:
+        """Decode trailers, and remember the fields: without a dynamic table, equal blocks have equal fields."""
+        headers = self._decode(block)
+        if self._decoder.header_table_size == 0:
+            if len(self._decoded) == _MAX_DECODED:
+                self._decoded.clear()
             self._decoded[block] = headers
         return headers
 
@@ -286,11 +299,12 @@ class Connection(asyncio.Protocol):
     def _on_goaway(self, last: int, reason: str) -> None:
         """Fail the calls that the server will not answer, and drain."""
         self._reason = f"the server is going away {reason}".rstrip()
-        for number in [n for n in self._streams if n > last]:
-            self._end(number, ConnectionClosedError(self._reason))
-        while self._queued:
-            self._queued.popleft()[0].end(ConnectionClosedError(self._reason))
+        refused = [self._streams.pop(number) for number in [n for n in self._streams if n > last]]
+        refused += self._take_queued()
+        # Before the calls fail, as their receivers repeat them on another connection.
         self.drain()
+        for stream in refused:
+            stream.end(ConnectionClosedError(self._reason, unprocessed=True))
 
     # Streams.
 
@@ -311,6 +325,12 @@ class Connection(asyncio.Protocol):
             self._send_rest()
         if self._next_stream > frames.MAX_STREAM:
             self.drain()
+
+    def _take_queued(self) -> list["Stream"]:
+        """Remove and return the calls that have not been sent."""
+        streams = [stream for stream, _, _ in self._queued]
+        self._queued.clear()
+        return streams
 
     def _start_queued(self) -> None:
         while self._queued and len(self._streams) < self._max_streams:

@@ -36,19 +36,44 @@ _BY_HTTP_STATUS = {
 }
 """Source: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md"""
 
-_BY_RESET_CODE = {0x7: "UNAVAILABLE", 0x8: "CANCELLED", 0xB: "RESOURCE_EXHAUSTED", 0xC: "PERMISSION_DENIED"}
-"""Source: section "Errors" of https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md"""
+_BY_RESET_CODE = {
+    0x0: "UNAVAILABLE",
+    0x2: "UNAVAILABLE",
+    0x5: "UNAVAILABLE",
+    0x7: "UNAVAILABLE",
+    0x8: "CANCELLED",
+    0xB: "RESOURCE_EXHAUSTED",
+    0xC: "PERMISSION_DENIED",
+}
+"""Source: section "Errors" of https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+
+gRPC makes INTERNAL of NO_ERROR, INTERNAL_ERROR and STREAM_CLOSED. Google's front ends reset streams with them in normal
+operation, so all of Google's Bigtable clients repeat such reads: https://github.com/googleapis/java-bigtable/issues/106
+"""
+
+_REFUSED_STREAM = 0x7
+
+_TRANSIENT_REASONS = ("rst_stream", "rst stream", "eos on data frame", "authentication backend internal server error")
+"""Parts of the messages with which a proxy reports a reset as INTERNAL. Source: google-cloud-bigtable for Python and
+Java."""
 
 _TRANSIENT = frozenset(("UNAVAILABLE", "ABORTED"))
 
 
 class CallError(Exception):
-    """A call failed. `code` is the name of its gRPC status, `reason` the message of the server."""
+    """A call failed.
 
-    def __init__(self, code: str, reason: str) -> None:
+    Attributes:
+        code: the name of its gRPC status.
+        reason: the message of the server.
+        unprocessed: True if the server certainly did nothing for the call, so that another attempt adds no load.
+    """
+
+    def __init__(self, code: str, reason: str, *, unprocessed: bool = False) -> None:
         super().__init__(f"{code}: {reason}")
         self.code = code
         self.reason = reason
+        self.unprocessed = unprocessed
 
     @property
     def is_transient(self) -> bool:
@@ -65,9 +90,14 @@ class CallError(Exception):
             http = headers.get(":status", "none")
             return cls(_BY_HTTP_STATUS.get(http, "UNKNOWN"), f"HTTP status {http} without a gRPC status")
         known = status.isdecimal() and int(status) < len(_NAMES)
-        return cls(_NAMES[int(status)] if known else "UNKNOWN", unquote(headers.get("grpc-message", "")))
+        code, reason = _NAMES[int(status)] if known else "UNKNOWN", unquote(headers.get("grpc-message", ""))
+        if code == "INTERNAL" and any(part in reason.lower() for part in _TRANSIENT_REASONS):
+            code = "UNAVAILABLE"
+        return cls(code, reason)
 
     @classmethod
     def from_reset(cls, error_code: int) -> Self:
         """The error of a call whose stream the server reset with an HTTP/2 error code."""
-        return cls(_BY_RESET_CODE.get(error_code, "INTERNAL"), f"the stream was reset with HTTP/2 code {error_code}")
+        code = _BY_RESET_CODE.get(error_code, "INTERNAL")
+        reason = f"the stream was reset with HTTP/2 code {error_code}"
+        return cls(code, reason, unprocessed=error_code == _REFUSED_STREAM)

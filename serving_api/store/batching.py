@@ -1,9 +1,12 @@
-"""Batching: lookups that arrive at about the same time share one ReadRows call.
+"""Batching: lookups that arrive at about the same time share one ReadRows call of a few keys.
 
 While fewer than `_EAGER_READS` reads are in flight, a lookup is read at the end of the current event-loop iteration,
 together with all others of that iteration. While more reads are in flight, new keys are collected until a read ends,
-or for up to one millisecond, and then sent as one read. So batches grow with the load, and the cost of a call, which
-is most of the cost of a lookup, is shared.
+or for up to one millisecond, and then sent. So lookups share the CPU time of a call, which is most of their own.
+
+Bigtable reads the keys of one call one after the other, and calls side by side
+(https://github.com/googleapis/java-bigtable/issues/386). So a read has few keys, and the keys of a large lookup are cut
+into parts that are read at the same time.
 """
 
 import asyncio
@@ -11,6 +14,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,73 +27,26 @@ _EAGER_READS = 3
 _COLLECT_SECONDS = 0.001
 """The longest time for which keys are collected while more reads are in flight."""
 
+_RECENT_READS = 16
+"""The number of reads whose shortest time tells which waiting keys would come too late."""
+
 Cells = dict[str, bytes]
 """The predictions in a row, by model. An empty value is a tombstone."""
 
 
-class Waiter(Protocol):
-    """A lookup that waits for rows.
+class Waiter:
+    """A lookup that waits for one or more rows.
 
     Attributes:
-        deadline: the event-loop time after which the rows are of no use to it.
+        rows: its result is the rows that exist, by key.
+        deadline: the event-loop time after which the rows are of no use.
         span: the span of its request if the request is traced.
     """
-
-    deadline: float
-    span: "Span | None"
-
-    @property
-    def is_waiting(self) -> bool:
-        """Return True unless the lookup has its result or was cancelled."""
-
-    def set_row(self, key: bytes, cells: Cells) -> None:
-        """Take a row that exists."""
-
-    def set_absent(self) -> None:
-        """Note that one of the rows does not exist."""
-
-    def set_error(self, error: Exception) -> None:
-        """End the lookup with an error, because one of its rows could not be read."""
-
-
-class OneRow:
-    """Waits for one row. The result of `row` is its cells, or None if the row does not exist."""
-
-    __slots__ = ("deadline", "row", "span")
-
-    def __init__(self, row: "asyncio.Future[Cells | None]", deadline: float, span: "Span | None" = None) -> None:
-        self.row = row
-        self.deadline = deadline
-        self.span = span
-
-    @property
-    def is_waiting(self) -> bool:
-        """Return True unless the lookup has its result or was cancelled."""
-        return not self.row.done()
-
-    def set_row(self, _key: bytes, cells: Cells) -> None:
-        """Set the cells as the result."""
-        if not self.row.done():
-            self.row.set_result(cells)
-
-    def set_absent(self) -> None:
-        """Set None as the result."""
-        if not self.row.done():
-            self.row.set_result(None)
-
-    def set_error(self, error: Exception) -> None:
-        """Set the error as the result."""
-        if not self.row.done():
-            self.row.set_exception(error)
-
-
-class ManyRows:
-    """Waits for several rows. The result of `rows` is the rows that exist, by key."""
 
     __slots__ = ("_found", "_outstanding", "deadline", "rows", "span")
 
     def __init__(
-        self, rows: asyncio.Future[dict[bytes, Cells]], deadline: float, keys: int, span: "Span | None" = None
+        self, rows: "asyncio.Future[dict[bytes, Cells]]", deadline: float, keys: int, span: "Span | None" = None
     ) -> None:
         """Wait for `keys` rows."""
         self.rows = rows
@@ -115,7 +72,7 @@ class ManyRows:
             self.rows.set_result(self._found)
 
     def set_error(self, error: Exception) -> None:
-        """Set the error as the result."""
+        """Set the error as the result: one of the rows could not be read."""
         if not self.rows.done():
             self.rows.set_exception(error)
 
@@ -128,8 +85,9 @@ class Batch:
         self.opened = time.perf_counter()
         self.deadline = 0.0
         """The latest deadline of its waiters, in event-loop time."""
+        self.is_full = False
+        """True if no more keys are added."""
         self._loop = asyncio.get_running_loop()
-        self._opened_at = self._loop.time()
         self._waiters: dict[bytes, list[Waiter]] = {}
         self._on_unwanted = on_unwanted
         self._timer: asyncio.Handle | None = None
@@ -152,6 +110,13 @@ class Batch:
         if waiter.deadline < self._timer_at:
             self._set_timer(waiter.deadline)
 
+    def fill(self, keys: Collection[bytes], waiter: Waiter) -> None:
+        """Add a waiter for keys to an empty batch, which takes no more keys."""
+        self._waiters = {key: [waiter] for key in keys}
+        self.deadline = waiter.deadline
+        self._set_timer(waiter.deadline)
+        self.is_full = True
+
     @property
     def keys(self) -> Collection[bytes]:
         """The keys that have no answer yet."""
@@ -162,14 +127,16 @@ class Batch:
         """The waiters of all keys. A waiter for several keys is repeated."""
         return (waiter for waiters in self._waiters.values() for waiter in waiters)
 
-    def drop_unwanted_keys(self) -> None:
-        """Drop the keys that no waiter waits for any more.
+    def drop_unwanted_keys(self, shortest_seconds: float) -> None:
+        """Drop the keys that no waiter waits for any more, and those that would arrive too late.
 
-        Nothing is done in the event-loop iteration that created the batch: no waiter can have been cancelled yet.
+        Args:
+            shortest_seconds: the time that a read takes at least.
         """
-        # uvloop's time() does not advance within an iteration.
-        if self._loop.time() == self._opened_at:
-            return
+        latest = self._loop.time() + shortest_seconds
+        for waiter in self.waiters:
+            if waiter.deadline < latest:
+                waiter.set_error(TimeoutError())
         self._waiters = {
             key: waiters for key, waiters in self._waiters.items() if any(waiter.is_waiting for waiter in waiters)
         }
@@ -227,73 +194,135 @@ StartRead = Callable[[Batch, OnEnd], Read]
 """Starts the read of a batch."""
 
 
+@dataclass(slots=True)
+class _InFlight:
+    read: Read
+    keys: int
+    started: float
+    """The event-loop time of the start."""
+
+
 class Batcher:
     """Collects the keys of lookups that differ in nothing but their keys, and starts a read for each batch of them."""
 
-    def __init__(self, start: StartRead, *, max_reads: int, max_keys: int) -> None:
+    def __init__(self, start: StartRead, *, max_keys: int, max_keys_per_read: int) -> None:
         """Create a batcher without keys.
 
         Args:
             start: starts the read of a batch.
-            max_reads: the largest number of reads in flight.
-            max_keys: the largest number of keys in one read.
+            max_keys: the largest number of keys in all reads in flight. One read may always be made.
+            max_keys_per_read: the largest number of keys in one read.
         """
         self._loop = asyncio.get_running_loop()
         self._start = start
-        self._eager_reads = min(_EAGER_READS, max_reads)
-        self._max_reads = max_reads
         self._max_keys = max_keys
+        self._max_keys_per_read = max_keys_per_read
         self._waiting: deque[Batch] = deque()
-        self._reads: dict[Batch, Read] = {}
+        self._reads: dict[Batch, _InFlight] = {}
+        self._keys = 0
+        """The number of keys in all reads in flight."""
+        self._recent_seconds: deque[float] = deque(maxlen=_RECENT_READS)
+        self._was_full = False
+        """True if a waiting batch had to wait for room, so that its keys may be unwanted by now."""
         self._starting = False
         self._collecting: asyncio.TimerHandle | None = None
 
-    def add(self, key: bytes, waiter: Waiter) -> None:
-        """Add a key to the batch that is read next."""
-        waiting = self._waiting
-        if waiting and (len(waiting[-1]) < self._max_keys or key in waiting[-1]):
-            waiting[-1].add(key, waiter)
+    def add(self, keys: Collection[bytes], waiter: Waiter) -> None:
+        """Add the distinct keys of a lookup to the batches that are read next."""
+        if len(keys) > self._max_keys_per_read:
+            self._add_parts(sorted(keys), waiter)
         else:
-            batch = Batch(self._cancel)
-            batch.add(key, waiter)
-            waiting.append(batch)
+            batch = self._open_batch(keys)
+            for key in keys:
+                batch.add(key, waiter)
+            batch.is_full = len(batch) >= self._max_keys_per_read
         if not self._starting:
             self._schedule()
 
+    def _open_batch(self, keys: Collection[bytes]) -> Batch:
+        """The last waiting batch if it has room for the keys, else a new one."""
+        if self._waiting and not self._waiting[-1].is_full:
+            batch = self._waiting[-1]
+            if len(batch) + sum(key not in batch for key in keys) <= self._max_keys_per_read:
+                return batch
+            batch.is_full = True
+        batch = Batch(self._cancel)
+        self._waiting.append(batch)
+        return batch
+
+    def _add_parts(self, keys: list[bytes], waiter: Waiter) -> None:
+        """Cut keys into the fewest batches, of equal sizes. Sorted keys that follow each other are on one server."""
+        if self._waiting:
+            # The parts are not to wait behind a batch that waits for more keys.
+            self._waiting[-1].is_full = True
+        parts = -(-len(keys) // self._max_keys_per_read)
+        for n in range(parts):
+            batch = Batch(self._cancel)
+            batch.fill(keys[n * len(keys) // parts : (n + 1) * len(keys) // parts], waiter)
+            self._waiting.append(batch)
+
     def _schedule(self) -> None:
         """Schedule the waiting batches: at the end of this event-loop iteration, or when enough keys may have come."""
-        if len(self._reads) < self._eager_reads:
+        batch = self._waiting[0]
+        if not self._find_room(batch):
+            return
+        if batch.is_full or len(self._reads) < _EAGER_READS:
             self._starting = True
             self._loop.call_soon(self._start_eagerly)
-        elif self._collecting is None and len(self._reads) < self._max_reads:
+        elif self._collecting is None:
             self._collecting = self._loop.call_later(_COLLECT_SECONDS, self._start_collected)
+
+    def _find_room(self, batch: Batch) -> bool:
+        """Return False, and note it, if the keys of a batch have to wait for reads to end."""
+        if not self._reads or self._keys + len(batch) <= self._max_keys:
+            return True
+        self._was_full = True
+        return False
 
     def _start_eagerly(self) -> None:
         self._starting = False
-        self._start_reads(self._eager_reads)
+        while self._waiting and (self._waiting[0].is_full or len(self._reads) < _EAGER_READS):
+            if not self._start_next():
+                return
+        if self._waiting:
+            self._schedule()
 
     def _start_collected(self) -> None:
         self._collecting = None
-        self._start_reads(self._max_reads)
+        while self._waiting and self._start_next():
+            pass
 
-    def _start_reads(self, max_reads: int) -> None:
-        while self._waiting and len(self._reads) < max_reads:
-            batch = self._waiting.popleft()
-            batch.drop_unwanted_keys()
-            if len(batch):
-                self._reads[batch] = self._start(batch, partial(self._end, batch))
-            else:
-                batch.finish(None)
+    def _start_next(self) -> bool:
+        """Start the read of the next batch. Return False if there is no room for its keys."""
+        batch = self._waiting[0]
+        if not self._find_room(batch):
+            return False
+        self._waiting.popleft()
+        if self._was_full:
+            batch.drop_unwanted_keys(min(self._recent_seconds, default=0.0))
+            self._was_full = bool(self._waiting)
+        if keys := len(batch):
+            self._keys += keys
+            self._reads[batch] = _InFlight(self._start(batch, partial(self._end, batch)), keys, self._loop.time())
+        else:
+            batch.finish(None)
+        return True
 
     def _end(self, batch: Batch, error: Exception | None) -> None:
-        del self._reads[batch]
+        read = self._reads.pop(batch)
+        self._keys -= read.keys
+        if error is None:
+            self._recent_seconds.append(self._loop.time() - read.started)
+        self._finish(batch, error)
+
+    def _finish(self, batch: Batch, error: Exception | None) -> None:
         batch.finish(error)
         if self._waiting and not self._starting:
             self._schedule()
 
     def _cancel(self, batch: Batch) -> None:
         """Cancel the read of a batch without waiters. A batch that is not in flight is dropped when it is started."""
-        read = self._reads.get(batch)
-        if read:
-            read.cancel()
-            self._end(batch, None)
+        if read := self._reads.pop(batch, None):
+            read.read.cancel()
+            self._keys -= read.keys
+            self._finish(batch, None)

@@ -20,8 +20,8 @@ from prediction_store.layout import (
     RowKeyFormat,
 )
 from prediction_store.lifecycle import ModelState, RegistryError, Status
-from prediction_store.messages import ReadRowsRequest, ReadRowsResponse, RowAssembler, RowFilter
-from serving_api.bigtable import Answer, CallError, Channel
+from prediction_store.messages import ReadRowsRequest, RowFilter, newest_by_column
+from serving_api.bigtable import BigtableClient, CallError
 from serving_api.settings import Settings
 from serving_api.store.cache import VersionName
 from serving_api.store.lookups import EntitySource, Lookups, VersionSource
@@ -120,7 +120,7 @@ class Catalog:
 
     def __init__(
         self,
-        channel: Channel,
+        client: BigtableClient,
         settings: Settings,
         lookups: Lookups,
         on_switch: Callable[[ModelVersion, ModelVersion], None],
@@ -128,12 +128,12 @@ class Catalog:
         """Prepare to read the registry.
 
         Args:
-            channel: connections to Bigtable.
+            client: reads from Bigtable.
             settings: the instance and the app profile.
             lookups: reads the predictions of versions.
             on_switch: called with the previous and the new active version when the active version of a model changes.
         """
-        self._channel = channel
+        self._client = client
         self._table = Instance(settings.project, settings.instance).table(REGISTRY_TABLE)
         request = ReadRowsRequest(
             table_name=self._table, app_profile_id=settings.app_profile, filter=_document_filter()
@@ -184,10 +184,8 @@ class Catalog:
         Raises:
             CallError: the registry cannot be read.
         """
-        answer = Answer()
-        self._channel.read_rows(self._table, self._request, _READ_TIMEOUT_SECONDS, answer)
-        response = ReadRowsResponse.FromString(await answer.whole(_READ_TIMEOUT_SECONDS))
-        rows = {key.decode(errors="replace"): cells for key, cells in RowAssembler("qualifier").feed(response)}
+        read = await self._client.read_cells(self._table, self._request, _READ_TIMEOUT_SECONDS)
+        rows = {key.decode(errors="replace"): newest_by_column(cells) for key, cells in read}
         last, self._revisions = self._revisions, {name: _revision(cells) for name, cells in rows.items()}
         documents = {name: cells.get(REGISTRY_DOCUMENT, b"") for name, cells in rows.items()}
         for name, revision in self._revisions.items():

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 from prediction_store.layout import Instance
 from prediction_store.messages import prediction_filter, read_request
-from serving_api.bigtable import CallError, Channel
+from serving_api.bigtable import BigtableClient, CallError
 from serving_api.settings import Settings
-from serving_api.store.batching import Batcher, Cells, ManyRows, OneRow
+from serving_api.store.batching import Batcher, Cells, Waiter
 from serving_api.store.cache import Cache, VersionName
-from serving_api.store.errors import DeadlineError, OverloadedError, StoreError, UnavailableError
+from serving_api.store.errors import DeadlineError, OverloadedError, UnavailableError
 from serving_api.store.hedging import Hedging
 from serving_api.store.reads import Outage, Reader
 from serving_api.telemetry.metrics import Metrics
@@ -27,7 +27,7 @@ class Lookups:
 
     def __init__(
         self,
-        channel: Channel,
+        client: BigtableClient,
         settings: Settings,
         metrics: Metrics,
         cache: Cache | None,
@@ -36,7 +36,7 @@ class Lookups:
         """Prepare lookups. An event loop must be running.
 
         Args:
-            channel: connections to Bigtable.
+            client: reads from Bigtable.
             settings: the instance, the app profile, and the limits of this process.
             metrics: counts lookups and reads.
             cache: predictions that were looked up before; None reads each of them again.
@@ -45,7 +45,7 @@ class Lookups:
         self.in_flight = 0
         """The number of entities that are being looked up."""
         self._loop = asyncio.get_running_loop()
-        self._channel = channel
+        self._client = client
         self._settings = settings
         self._max_in_flight = settings.max_in_flight
         self._metrics = metrics
@@ -67,15 +67,18 @@ class Lookups:
         settings = self._settings
         name = Instance(settings.project, settings.instance).table(table)
         reader = Reader(
-            channel=self._channel,
+            client=self._client,
             table=name,
-            request=read_request(name, settings.app_profile, (), prediction_filter(dict(names))).SerializeToString(),
+            request=read_request(name, "", (), prediction_filter(dict(names))).SerializeToString(),
+            app_profiles=(settings.app_profile, settings.hedge_app_profile or settings.app_profile),
             hedging=self._hedging,
             metrics=self._metrics,
             tracing=self._tracing,
             outage=self._outage,
         )
-        return Batcher(reader.read, max_reads=settings.max_reads_per_version, max_keys=settings.max_keys_per_read)
+        return Batcher(
+            reader.read, max_keys=settings.max_keys_per_version, max_keys_per_read=settings.max_keys_per_read
+        )
 
     def refuse_if_full(self) -> bool:
         """Return True, and count a refused request, if the limit of lookups in flight is reached."""
@@ -84,58 +87,39 @@ class Lookups:
         self._metrics.refused.inc()
         return True
 
-    async def row(self, batcher: Batcher, key: bytes, deadline: float) -> Cells | None:
-        """Read one row; None if it does not exist.
-
-        Args:
-            batcher: batches the key with those of other lookups.
-            key: the row key.
-            deadline: the event-loop time after which the row is of no use.
-
-        Raises:
-            OverloadedError: too many lookups are in flight; nothing was read.
-            DeadlineError: the row did not arrive in time.
-            UnavailableError: Bigtable answered with an error.
-        """
-        self._admit(1)
-        row: asyncio.Future[Cells | None] = self._loop.create_future()
-        span = self._tracing.current_span() if self._tracing else None
-        batcher.add(key, OneRow(row, deadline, span))
-        try:
-            return await row
-        except (TimeoutError, CallError) as error:
-            raise _store_error(error) from None
-        finally:
-            self.in_flight -= 1
-
     async def rows(self, batcher: Batcher, keys: Collection[bytes], deadline: float) -> dict[bytes, Cells]:
         """Read the rows that exist of one or more distinct keys.
 
-        Raises:
-            StoreError: as `row` does.
-        """
-        self._admit(len(keys))
-        rows: asyncio.Future[dict[bytes, Cells]] = self._loop.create_future()
-        span = self._tracing.current_span() if self._tracing else None
-        waiter = ManyRows(rows, deadline, len(keys), span)
-        for key in keys:
-            batcher.add(key, waiter)
-        try:
-            return await rows
-        except (TimeoutError, CallError) as error:
-            raise _store_error(error) from None
-        finally:
-            self.in_flight -= len(keys)
+        Args:
+            batcher: batches the keys with those of other lookups.
+            keys: the row keys.
+            deadline: the event-loop time after which the rows are of no use.
 
-    def _admit(self, keys: int) -> None:
-        if self.in_flight + keys > self._max_in_flight:
+        Raises:
+            OverloadedError: too many lookups are in flight; nothing was read.
+            DeadlineError: the rows did not arrive in time.
+            UnavailableError: Bigtable answered with an error.
+        """
+        number = len(keys)
+        if self.in_flight + number > self._max_in_flight:
             self._metrics.refused.inc()
             raise OverloadedError
-        self.in_flight += keys
+        self.in_flight += number
+        rows: asyncio.Future[dict[bytes, Cells]] = self._loop.create_future()
+        span = self._tracing.current_span() if self._tracing else None
+        batcher.add(keys, Waiter(rows, deadline, number, span))
+        try:
+            return await rows
+        except TimeoutError:
+            raise DeadlineError from None
+        except CallError as error:
+            raise (DeadlineError() if error.code in _DEADLINE_CODES else UnavailableError(error.code)) from None
+        finally:
+            self.in_flight -= number
 
 
 class VersionSource:
-    """The predictions of one version of one model. Its methods raise StoreError as `Lookups.row` does."""
+    """The predictions of one version of one model. Its methods raise StoreError as `Lookups.rows` does."""
 
     def __init__(self, name: VersionName, lookups: Lookups, batcher: Batcher, cache: Cache | None) -> None:
         self._name = name
@@ -148,8 +132,8 @@ class VersionSource:
         cache = self._cache
         if cache is not None and (known := cache.get(self._name, key)) is not None:
             return known
-        cells = await self._lookups.row(self._batcher, key, deadline)
-        payload = cells.get(self._name[0], b"") if cells else b""
+        rows = await self._lookups.rows(self._batcher, (key,), deadline)
+        payload = rows[key].get(self._name[0], b"") if rows else b""
         if cache is not None:
             cache.put(self._name, key, payload)
         return payload
@@ -176,7 +160,7 @@ class VersionSource:
 
 
 class EntitySource:
-    """The predictions of the models that share a table. Its method raises StoreError as `Lookups.row` does."""
+    """The predictions of the models that share a table. Its method raises StoreError as `Lookups.rows` does."""
 
     def __init__(self, names: Sequence[VersionName], lookups: Lookups, batcher: Batcher, cache: Cache | None) -> None:
         self._names = names
@@ -202,9 +186,3 @@ class EntitySource:
             for name, payload in found.items():
                 cache.put(name, keys[name], payload)
         return found
-
-
-def _store_error(error: TimeoutError | CallError) -> StoreError:
-    if isinstance(error, TimeoutError) or error.code in _DEADLINE_CODES:
-        return DeadlineError()
-    return UnavailableError(error.code)

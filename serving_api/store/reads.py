@@ -1,15 +1,19 @@
-"""Reads of batches: each makes at most two attempts, and is timed, counted and traced once for all its lookups."""
+"""Reads of batches: each is timed, counted and traced once for all its lookups.
+
+A read makes an attempt, at most one more if it is hedged, and at most one more if Bigtable refused an attempt without
+processing it. An attempt asks only for the rows that have not arrived.
+"""
 
 import asyncio
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from google.protobuf.message import DecodeError
 
-from prediction_store.messages import ReadRowsRequest, ReadRowsResponse, RowAssembler, RowSet
-from serving_api.bigtable import CallError, Channel, Connection, Stream
+from prediction_store.messages import ReadRowsRequest, Row, RowSet
+from serving_api.bigtable import BigtableClient, CallError, RowRead
 from serving_api.store.batching import Batch, OnEnd
 from serving_api.store.hedging import Hedging
 from serving_api.telemetry.metrics import Metrics
@@ -46,18 +50,20 @@ class Reader:
     """Reads batches from one table through one filter.
 
     Attributes:
-        channel: connections to Bigtable.
+        client: reads from Bigtable.
         table: the full name of the table.
-        request: a serialized ReadRowsRequest without row keys.
+        request: a serialized ReadRowsRequest without app profile and row keys.
+        app_profiles: the app profiles of first and of hedged reads.
         hedging: decides when a read is hedged.
         metrics: times and counts reads.
         tracing: traces reads; None if the service makes no traces.
         outage: logs failures.
     """
 
-    channel: Channel
+    client: BigtableClient
     table: str
     request: bytes
+    app_profiles: tuple[str, str]
     hedging: Hedging
     metrics: Metrics
     tracing: "Tracing | None"
@@ -66,15 +72,6 @@ class Reader:
     def read(self, batch: Batch, on_end: OnEnd) -> "BatchRead":
         """Start to read a batch."""
         return BatchRead(self, batch, on_end)
-
-    def request_for(self, batch: Batch) -> bytes:
-        """The serialized request for the keys of a batch.
-
-        A serialized protobuf message is the concatenation of its serialized fields, so the keys are appended.
-        """
-        keys = ReadRowsRequest(rows=RowSet(row_keys=batch.keys))
-        serialized: bytes = keys.SerializeToString()
-        return self.request + serialized
 
 
 class BatchRead:
@@ -88,22 +85,23 @@ class BatchRead:
         self._on_end = on_end
         self._attempts: list[_Attempt] = []
         self._first: _Attempt | None = None
-        self._answered_by: Connection | None = None
+        self._answered_by: RowRead | None = None
         self._timer: asyncio.Handle | None = None
         self._may_hedge = True
+        self._may_repeat = True
         self._keys = len(batch)
         self._spans = {waiter.span for waiter in batch.waiters if waiter.span} if reader.tracing else None
         self._started_ns = time.time_ns()
         self._started = time.perf_counter()
         reader.metrics.queue_seconds.observe(self._started - batch.opened)
         reader.metrics.read_keys.observe(self._keys)
-        reader.hedging.count_read()
+        reader.hedging.count_read(self._keys)
         try:
             self._attempt()
         except CallError as error:
             self._timer = self._loop.call_soon(self._end, error)
             return
-        if (delay := reader.hedging.delay_seconds) is not None:
+        if (delay := reader.hedging.delay_seconds(self._keys)) is not None:
             self._timer = self._loop.call_later(delay, self._hedge)
 
     def cancel(self) -> None:
@@ -111,26 +109,26 @@ class BatchRead:
         self._stop()
         self._record(_CANCELLED)
 
-    def received(self, attempt: "_Attempt", messages: bytes) -> None:
+    def received(self, attempt: "_Attempt", rows: list[Row]) -> None:
         """Deliver rows to the batch. If the read is hedged, it ends with the last row."""
         deliver = self._batch.deliver
-        for key, cells in attempt.assembler.feed(ReadRowsResponse.FromString(messages)):
+        for key, cells in rows:
             deliver(key, cells)
         if len(self._attempts) > 1 and not len(self._batch):
             self._note_answer(attempt)
             self._end(None)
 
     def ended(self, attempt: "_Attempt", error: CallError | None) -> None:
-        """Handle the end of an attempt. After a failure, the other attempt or a hedged read may still succeed."""
+        """Handle the end of an attempt. After a failure, another attempt may still succeed."""
         self._attempts.remove(attempt)
         if error is None:
-            self._reader.hedging.observe(time.perf_counter() - self._started)
+            self._reader.hedging.observe(self._keys, time.perf_counter() - self._started)
             self._note_answer(attempt)
-        elif self._attempts or (error.is_transient and self._hedge()):
+        elif self._attempts or (error.unprocessed and self._repeat(attempt)) or (error.is_transient and self._hedge()):
             return
         self._end(error)
 
-    def _attempt(self, avoid: Connection | None = None) -> None:
+    def _attempt(self, avoid: Hashable | None = None, *, hedged: bool = False) -> None:
         """Request the rows that have not been delivered.
 
         Raises:
@@ -139,25 +137,42 @@ class BatchRead:
         timeout = self._batch.deadline - self._loop.time()
         attempt = _Attempt(self)
         reader = self._reader
-        request = reader.request_for(self._batch)
-        attempt.stream = reader.channel.read_rows(reader.table, request, timeout, attempt, avoid)
+        app_profile = reader.app_profiles[hedged]
+        # A serialized message is the concatenation of its fields, so the remaining fields are appended.
+        rest = ReadRowsRequest(app_profile_id=app_profile, rows=RowSet(row_keys=self._batch.keys))
+        request = reader.request + rest.SerializeToString()
+        attempt.stream = reader.client.read_rows(reader.table, request, timeout, attempt, avoid, app_profile)
         self._attempts.append(attempt)
         self._first = self._first or attempt
 
+    def _repeat(self, refused: "_Attempt") -> bool:
+        """Repeat an attempt that Bigtable did not process. Return False if one was repeated before."""
+        if not self._may_repeat:
+            return False
+        self._may_repeat = False
+        if self._first is refused:
+            self._first = None
+        return self._try_attempt(refused.stream.connection, hedged=False)
+
     def _hedge(self) -> bool:
-        """Make the second attempt. Return False if it was made before, is not needed, or is over the budget."""
-        if not self._may_hedge or not len(self._batch) or not self._reader.hedging.spend():
+        """Hedge the read. Return False if it was hedged before, has all rows, or is over the budget."""
+        missing = len(self._batch)
+        if not self._may_hedge or not missing or not self._reader.hedging.spend(missing):
             return False
         self._may_hedge = False
+        return self._try_attempt(self._attempts[0].stream.connection if self._attempts else None, hedged=True)
+
+    def _try_attempt(self, avoid: Hashable | None, *, hedged: bool) -> bool:
+        """Make another attempt. Return False if no connection is ready."""
         try:
-            self._attempt(avoid=self._attempts[0].stream.connection if self._attempts else None)
+            self._attempt(avoid, hedged=hedged)
         except CallError:
             return False
         return True
 
     def _note_answer(self, attempt: "_Attempt") -> None:
         """Record the attempt that gave the answer."""
-        self._answered_by = attempt.stream.connection
+        self._answered_by = attempt.stream
         if attempt is not self._first:
             self._reader.hedging.count_won()
 
@@ -191,20 +206,15 @@ class BatchRead:
 class _Attempt:
     """One ReadRows call of a read."""
 
-    __slots__ = ("_read", "assembler", "stream")
+    __slots__ = ("_read", "stream")
 
-    stream: Stream
+    stream: RowRead
 
     def __init__(self, read: BatchRead) -> None:
         self._read = read
-        self.assembler = RowAssembler()
 
-    def received(self, messages: bytes) -> None:
-        try:
-            self._read.received(self, messages)
-        except DecodeError as error:
-            self.cancel()
-            self.ended(CallError("INTERNAL", f"not an answer to ReadRows: {error}"))
+    def received(self, rows: list[Row]) -> None:
+        self._read.received(self, rows)
 
     def ended(self, error: CallError | None) -> None:
         self._read.ended(self, error)

@@ -23,8 +23,8 @@ class Warming:
 
         Args:
             cache: the cache to fill.
-            keys_per_batch: entities in one read.
-            timeout_seconds: the time that one read may take.
+            keys_per_batch: entities that are looked up at a time.
+            timeout_seconds: the time that one batch may take.
         """
         self._cache = cache
         self._keys_per_batch = keys_per_batch

@@ -213,9 +213,11 @@ def test_exchanges_are_requests_and_bodies(kind):
         assert (f"Content-Length: {len(body)}".encode() in head) == head.startswith(b"POST")
 
 
+HARSH_BIGTABLE = (sys.executable, "-W", "ignore", "-m", "benchmarks.serving.harsh_bigtable")
+
+
 def test_a_share_of_the_reads_is_delayed(at):
-    command = (sys.executable, "-W", "ignore", "-m", "benchmarks.serving.slow_bigtable", at.address, "0.25", "0.2")
-    with running(*command) as line:
+    with running(*HARSH_BIGTABLE, at.address, "--slow-share", "0.25", "--slow-ms", "200") as line:
         environment = {**os.environ, "BIGTABLE_EMULATOR_HOST": line.split()[-1]}
         reading = [sys.executable, "-W", "ignore", "-m", "benchmarks.serving.read_loop", str(ENTITIES), "3"]
         result = LoadResult(**json.loads(subprocess.check_output(reading, cwd=ROOT, env=environment)))
@@ -223,11 +225,11 @@ def test_a_share_of_the_reads_is_delayed(at):
     assert result.p50_ms < 200
 
 
-def test_the_delaying_proxy_forwards_errors():
+def test_the_harsh_bigtable_forwards_errors():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
     with (
-        running(sys.executable, "-m", "benchmarks.serving.slow_bigtable", address, "0", "0") as line,
+        running(*HARSH_BIGTABLE, address) as line,
         grpc.insecure_channel(line.split()[-1]) as channel,
         pytest.raises(grpc.RpcError) as raised,
     ):
@@ -326,6 +328,18 @@ def test_the_command_fills_a_document_in(tmp_path):
     assert "kept" in document.read_text()
     kept = json.loads((tmp_path / "serving.json").read_text())
     assert [run["candidate"] for run in kept["scaling"]] == ["--workers 1", "--workers 2"]
+
+
+def test_latencies_are_measured_for_one_many_and_most_ids_on_a_slow_bigtable(at):
+    short = Bench(at.cores, at.entities, 1.0, at.bigtable, at.address)
+    runs = experiments.latencies(short, "granian")
+    asked = [(measurement.candidate, measurement.question.kind) for _, measurement in runs]
+    ours = [("Foreserve", kind) for kind in ("lookups", "batches", "large_batches")]
+    assert asked == [*ours, ("official async client", "lookups")]
+    assert all(measurement.result.p50_ms >= 3.3 for _, measurement in runs)
+    grid = report.latencies_grid(runs)
+    assert [row[1] for row in grid.rows] == ["one id", "100 ids", "1,000 ids", "one id"]
+    assert json.loads(json.dumps(report.document({"latencies": runs}, report.conditions("embedded", 0.0))))["latencies"]
 
 
 def test_the_hedging_experiment_runs_with_each_budget(at):

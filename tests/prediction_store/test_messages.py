@@ -6,7 +6,6 @@ from prediction_store.lifecycle import ModelState
 from prediction_store.messages import (
     MutateRowsRequest,
     ReadRowsRequest,
-    ReadRowsResponse,
     RowAssembler,
     prediction_entry,
     prediction_filter,
@@ -88,18 +87,6 @@ def test_values_that_come_in_pieces_are_put_together(model, write, read):
     value = bytes(range(256)) * 20_000  # 5 MB
     write(model, 10, {b"a": value, b"b": b"small"})
     assert read([b"a", b"b"], prediction_filter({model: 10})) == {b"a": {model: value}, b"b": {model: b"small"}}
-
-
-def test_a_row_that_is_taken_back_is_forgotten():
-    chunk = ReadRowsResponse.CellChunk
-    family = {"value": "m"}
-    responses = [
-        ReadRowsResponse(chunks=[chunk(row_key=b"a", family_name=family, value=b"half", value_size=9)]),
-        ReadRowsResponse(chunks=[chunk(reset_row=True)]),
-        ReadRowsResponse(chunks=[chunk(row_key=b"a", family_name=family, value=b"whole", commit_row=True)]),
-    ]
-    assembler = RowAssembler()
-    assert [row for r in responses for row in assembler.feed(r)] == [(b"a", {"m": b"whole"})]
 
 
 def test_stale_cells_are_found_without_their_values_and_purged(model, write, read, data_channel):

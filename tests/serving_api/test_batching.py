@@ -9,7 +9,9 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving_api.store.batching import Batcher, ManyRows, OneRow
+from serving_api.settings import Settings
+from serving_api.store.batching import Batcher, Waiter
+from tests.serving_api.virtual_time import run_in_virtual_time
 from tests.waiting import eventually
 
 KEYS = [b"%d" % n for n in range(12)]
@@ -31,37 +33,32 @@ lookup = st.tuples(
 
 
 async def lookup_in(batcher, keys, deadline=NEVER):
-    """The rows that exist of some keys. One key alone is looked up as one row."""
+    """The rows that exist of some keys."""
     arriving = asyncio.get_running_loop().create_future()
-    if len(keys) == 1:
-        batcher.add(keys[0], OneRow(arriving, deadline))
-        row = await arriving
-        return {} if row is None else {keys[0]: row}
-    waiter = ManyRows(arriving, deadline, len(keys))
-    for key in keys:
-        batcher.add(key, waiter)
+    batcher.add(keys, Waiter(arriving, deadline, len(keys)))
     return await arriving
 
 
 class SlowReads:
     """Reads that answer slowly, fail at some keys, deliver rows twice, and check their batches."""
 
-    def __init__(self, absent, failing, pauses, max_reads, max_keys):
+    def __init__(self, absent, failing, pauses, max_keys, max_keys_per_read):
         self._absent = absent
         self._failing = failing
         self._pauses = itertools.cycle(pauses)
-        self._max_reads = max_reads
         self._max_keys = max_keys
+        self._max_keys_per_read = max_keys_per_read
         self.in_flight = 0
+        """The number of keys of all reads in flight."""
 
     def start(self, batch, on_end):
-        assert 0 < len(batch) <= self._max_keys
-        assert self.in_flight < self._max_reads
-        self.in_flight += 1
+        assert 0 < len(batch) <= self._max_keys_per_read
+        assert self.in_flight == 0 or self.in_flight + len(batch) <= self._max_keys
+        self.in_flight += len(batch)
         return asyncio.create_task(self._read(batch, on_end))
 
     async def _read(self, batch, on_end):
-        error = None
+        error, keys = None, len(batch)
         try:
             for key in sorted(batch.keys):
                 await _ticks(next(self._pauses))
@@ -72,7 +69,7 @@ class SlowReads:
                     batch.deliver(key, row_of(key))
                     batch.deliver(key, {"m": b"late"})
         finally:
-            self.in_flight -= 1
+            self.in_flight -= keys
         on_end(error)
 
 
@@ -82,11 +79,11 @@ class SlowReads:
     absent=st.sets(st.sampled_from(KEYS)),
     failing=st.sets(st.sampled_from(KEYS), max_size=2),
     pauses=st.lists(TICKS, min_size=1, max_size=8),
-    max_reads=st.integers(1, 6),
-    max_keys=st.integers(1, 5),
+    max_keys=st.integers(1, 12),
+    max_keys_per_read=st.integers(1, 5),
 )
-def test_every_lookup_gets_its_own_rows(lookups, absent, failing, pauses, max_reads, max_keys):
-    reads = SlowReads(absent, failing, pauses, max_reads, max_keys)
+def test_every_lookup_gets_its_own_rows(lookups, absent, failing, pauses, max_keys, max_keys_per_read):
+    reads = SlowReads(absent, failing, pauses, max_keys, max_keys_per_read)
     errors = []
 
     async def ask(batcher, start, keys, leaves):
@@ -100,14 +97,14 @@ def test_every_lookup_gets_its_own_rows(lookups, absent, failing, pauses, max_re
             assert leaves
         elif isinstance(answer, ReadError):
             assert failing
-            assert max_keys > 1 or failing.intersection(keys)
+            assert max_keys_per_read > 1 or failing.intersection(keys)
         else:
             assert answer == {key: row_of(key) for key in keys if key not in absent}
             assert not failing.intersection(keys)
 
     async def main():
         asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
-        batcher = Batcher(reads.start, max_reads=max_reads, max_keys=max_keys)
+        batcher = Batcher(reads.start, max_keys=max_keys, max_keys_per_read=max_keys_per_read)
         async with asyncio.timeout(5):
             await asyncio.gather(*(ask(batcher, *one) for one in lookups))
             await _ticks(100)
@@ -148,7 +145,7 @@ class HeldReads:
 async def test_the_keys_of_cancelled_lookups_are_not_read():
     reads = HeldReads()
     now = asyncio.get_running_loop().time()
-    batcher = Batcher(reads.start, max_reads=1, max_keys=10)
+    batcher = Batcher(reads.start, max_keys=1, max_keys_per_read=10)
     first = asyncio.create_task(lookup_in(batcher, [b"a"], now + 50))
     await _ticks(3)
     late = asyncio.create_task(lookup_in(batcher, [b"late", b"c"], now))
@@ -170,7 +167,7 @@ async def test_the_keys_of_cancelled_lookups_are_not_read():
 async def test_a_read_whose_waiters_are_all_late_is_cancelled_and_the_next_one_starts():
     reads = HeldReads()
     now = asyncio.get_running_loop().time()
-    batcher = Batcher(reads.start, max_reads=1, max_keys=10)
+    batcher = Batcher(reads.start, max_keys=1, max_keys_per_read=10)
     soon = [asyncio.create_task(lookup_in(batcher, [key], now + 0.02)) for key in (b"a", b"b")]
     await _ticks(3)
     waiting = asyncio.create_task(lookup_in(batcher, [b"c"], now + 60))
@@ -186,7 +183,7 @@ async def test_a_read_whose_waiters_are_all_late_is_cancelled_and_the_next_one_s
 @pytest.mark.asyncio
 async def test_keys_are_collected_while_reads_are_in_flight_but_not_for_long():
     reads = HeldReads()
-    batcher = Batcher(reads.start, max_reads=5, max_keys=10)
+    batcher = Batcher(reads.start, max_keys=50, max_keys_per_read=10)
     lookups = []
     for key in (b"a", b"b", b"c"):
         lookups.append(asyncio.create_task(lookup_in(batcher, [key])))
@@ -213,7 +210,7 @@ def test_a_deadline_that_has_passed_is_like_any_other():
 
     async def main():
         reads = HeldReads()
-        batcher = Batcher(reads.start, max_reads=1, max_keys=10)
+        batcher = Batcher(reads.start, max_keys=1, max_keys_per_read=10)
         now = asyncio.get_running_loop().time()
         late = [asyncio.create_task(lookup_in(batcher, [b"a", b"b"], now)) for _ in range(2)]
         patient = asyncio.create_task(lookup_in(batcher, [b"a"], now + 60))
@@ -230,7 +227,7 @@ def test_a_deadline_that_has_passed_is_like_any_other():
 async def test_each_lookup_of_a_read_has_its_own_deadline():
     reads = HeldReads()
     now = asyncio.get_running_loop().time()
-    batcher = Batcher(reads.start, max_reads=1, max_keys=10)
+    batcher = Batcher(reads.start, max_keys=1, max_keys_per_read=10)
     patient = asyncio.create_task(lookup_in(batcher, [b"a", b"b"], now + 60))
     hasty = asyncio.create_task(lookup_in(batcher, [b"a"], now + 0.01))
     with pytest.raises(TimeoutError):
@@ -238,6 +235,149 @@ async def test_each_lookup_of_a_read_has_its_own_deadline():
     assert not patient.done()
     reads.go_on()
     assert await patient == {b"a": row_of(b"a"), b"b": row_of(b"b")}
+
+
+@pytest.mark.asyncio
+async def test_a_large_lookup_is_read_in_even_parts_of_neighbours_at_the_same_time():
+    reads = HeldReads()
+    batcher = Batcher(reads.start, max_keys=100, max_keys_per_read=16)
+    keys = [b"%03d" % n for n in range(50)]
+    lookup = asyncio.create_task(lookup_in(batcher, keys[::-1]))
+    await _ticks(3)
+    assert [keys for keys, _ in reads.asked] == [keys[:12], keys[12:25], keys[25:37], keys[37:]]
+    for _ in range(4):
+        reads.go_on()
+    assert await lookup == {key: row_of(key) for key in keys}
+
+
+@pytest.mark.asyncio
+async def test_a_large_lookup_does_not_wait_for_the_keys_of_others():
+    reads = HeldReads()
+    batcher = Batcher(reads.start, max_keys=100, max_keys_per_read=2)
+    lookups = []
+    for key in (b"1", b"2", b"3", b"collected"):
+        lookups.append(asyncio.create_task(lookup_in(batcher, [key])))
+        await _ticks(3)
+    assert len(reads.asked) == 3
+    lookups.append(asyncio.create_task(lookup_in(batcher, [b"a", b"b", b"c"])))
+    await _ticks(3)
+    assert [keys for keys, _ in reads.asked[3:]] == [[b"collected"], [b"a"], [b"b", b"c"]]
+    for _ in range(6):
+        reads.go_on()
+    await asyncio.gather(*lookups)
+
+
+def test_keys_that_cannot_arrive_in_time_are_not_sent():
+    """The reads take 50 ms. The keys that wait for them have 30 ms left, then 100."""
+
+    async def main():
+        asked = []
+
+        def start(batch, on_end):
+            asked.append(list(batch.keys))
+            return asyncio.get_running_loop().call_later(0.05, on_end, None)
+
+        batcher = Batcher(start, max_keys=1, max_keys_per_read=1)
+        now = asyncio.get_running_loop().time()
+        first = asyncio.create_task(lookup_in(batcher, [b"first"], now + 10))
+        await asyncio.sleep(0.01)
+        late = asyncio.create_task(lookup_in(batcher, [b"late"], now + 0.08))
+        patient = asyncio.create_task(lookup_in(batcher, [b"patient"], now + 0.15))
+        with pytest.raises(TimeoutError):
+            await late
+        assert asyncio.get_running_loop().time() < now + 0.06
+        assert await asyncio.gather(first, patient) == [{}, {}]
+        assert asked == [[b"first"], [b"patient"]]
+
+    run_in_virtual_time(main())
+
+
+class SequentialBigtable:
+    """Reads as Bigtable serves them: a cost per call, and one key of a call after the other."""
+
+    def __init__(self, call_seconds, key_seconds):
+        self.call_seconds = call_seconds
+        self.key_seconds = key_seconds
+
+    def start(self, batch, on_end):
+        seconds = self.call_seconds + self.key_seconds * len(batch)
+        return asyncio.get_running_loop().call_later(seconds, on_end, None)
+
+
+PER_SECOND = 4_000
+
+
+def late_of(bigtable, lookups, *, recovers_after=math.inf):
+    """The times at which lookups failed, at the rate of a busy process with the default settings, in virtual time."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        defaults = Settings.model_fields
+        batcher = Batcher(
+            bigtable.start,
+            max_keys=defaults["max_keys_per_version"].default,
+            max_keys_per_read=defaults["max_keys_per_read"].default,
+        )
+        started = loop.time()
+        in_flight, failed = 0, []
+
+        async def look_up(n):
+            nonlocal in_flight
+            if in_flight >= defaults["max_in_flight"].default:
+                failed.append(loop.time() - started)
+                return
+            in_flight += 1
+            try:
+                await lookup_in(batcher, [b"%d" % n], loop.time() + 1)
+            except TimeoutError:
+                failed.append(loop.time() - started)
+            finally:
+                in_flight -= 1
+
+        tasks = []
+        for n in range(lookups):
+            await asyncio.sleep(max(0, started + n / PER_SECOND - loop.time()))
+            if n / PER_SECOND >= recovers_after:
+                bigtable.call_seconds, bigtable.key_seconds = 0.003, 0.0003
+            tasks.append(asyncio.create_task(look_up(n)))
+        await asyncio.gather(*tasks)
+        return failed
+
+    return run_in_virtual_time(main())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("call_ms", "key_ms"), [(3, 0.3), (50, 10), (50, 20), (100, 20)])
+def test_a_slow_bigtable_does_not_make_lookups_late(call_ms, key_ms):
+    """Reads of up to 500 keys, 32 at a time, made most of them late at 50 ms a call and 10 ms a key."""
+    late = late_of(SequentialBigtable(call_ms / 1000, key_ms / 1000), 8_000)
+    assert len(late) <= 80
+
+
+@pytest.mark.parametrize(("keys", "most_ms"), [(1, 3.3), (100, 7.5), (1000, 7.8)])
+def test_a_large_lookup_takes_as_long_as_its_largest_part(keys, most_ms):
+    """One read of all keys would take 33 ms for 100, and 303 ms for 1,000."""
+
+    async def main():
+        defaults = Settings.model_fields
+        batcher = Batcher(
+            SequentialBigtable(0.003, 0.0003).start,
+            max_keys=defaults["max_keys_per_version"].default,
+            max_keys_per_read=defaults["max_keys_per_read"].default,
+        )
+        loop = asyncio.get_running_loop()
+        await lookup_in(batcher, [b"%d" % n for n in range(keys)], loop.time() + 1)
+        return loop.time() * 1000
+
+    assert run_in_virtual_time(main()) == pytest.approx(most_ms)
+
+
+@pytest.mark.slow
+def test_no_lookup_is_late_once_bigtable_has_recovered():
+    """The service is overloaded at 500 ms a call and 100 ms a key. Lookups of that time end with their deadline."""
+    late = late_of(SequentialBigtable(0.5, 0.1), 16_000, recovers_after=1.0)
+    assert late
+    assert max(late) <= 2.0
 
 
 async def _ticks(ticks):

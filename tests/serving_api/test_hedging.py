@@ -11,32 +11,45 @@ from serving_api.store.hedging import Hedging
 from serving_api.telemetry.metrics import Metrics
 
 
-@given(st.floats(0, 1), st.lists(st.booleans(), max_size=300))
-def test_hedged_reads_stay_within_the_budget(budget, reads):
+@given(st.floats(0, 1), st.lists(st.tuples(st.integers(1, 16), st.booleans()), max_size=300))
+def test_hedged_reads_stay_within_the_budget_of_keys(budget, reads):
     hedging = Hedging(budget, Metrics())
-    made = 0
-    for read, wants_another in enumerate(reads, 1):
-        hedging.count_read()
-        made += wants_another and hedging.spend()
-        assert made <= 10 + budget * read
+    asked = made = 0
+    for keys, wants_another in reads:
+        hedging.count_read(keys)
+        asked += keys
+        if wants_another and hedging.spend(keys):
+            made += keys
+        assert made <= 32 + budget * asked
 
 
-def test_the_delay_is_the_95th_percentile_of_recent_reads():
+@pytest.mark.parametrize("keys", [1, 16])
+def test_the_delay_is_the_95th_percentile_of_recent_reads_of_that_size(keys):
     hedging = Hedging(0.05, Metrics())
-    for n in range(499):
-        hedging.observe(n / 1000)
-    assert hedging.delay_seconds is None
-    hedging.observe(0.499)
-    assert hedging.delay_seconds == 0.475
+    for n in range(199):
+        hedging.observe(keys, n / 1000)
+    assert hedging.delay_seconds(keys) is None
+    hedging.observe(keys, 0.199)
+    assert hedging.delay_seconds(keys) == 0.190
+    assert hedging.delay_seconds(4) is None
+
+
+def test_large_reads_are_not_late_because_small_ones_are_faster():
+    """One percentile for all sizes hedged every read of many keys where a few percent of the reads are such."""
+    hedging = Hedging(0.05, Metrics())
+    for n in range(20_000):
+        hedging.observe(*((16, 0.008 + n % 7 / 1000) if n % 50 == 0 else (1, 0.003)))
+    assert hedging.delay_seconds(1) == 0.003
+    assert hedging.delay_seconds(16) > 0.008
 
 
 def test_without_a_budget_no_read_is_hedged():
     hedging = Hedging(0, Metrics())
     for _ in range(500):
-        hedging.count_read()
-        hedging.observe(0.001)
-    assert hedging.delay_seconds is None
-    assert not hedging.spend()
+        hedging.count_read(1)
+        hedging.observe(1, 0.001)
+    assert hedging.delay_seconds(1) is None
+    assert not hedging.spend(1)
 
 
 @pytest.mark.asyncio
@@ -53,8 +66,8 @@ async def test_a_slow_read_is_hedged_and_the_first_answer_counts(wire, serve):
 
     wire.read_rows = read_rows
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", deadline_seconds=20) as client:
-        # The service computes the delay from 500 reads. The last ones may not have ended when their rows are answered.
-        for n in range(510):
+        # The service computes the delay from 200 reads. The last ones may not have ended when their rows are answered.
+        for n in range(210):
             await client.lookup("m", f"{n}")
         slow = await client.lookup("m", "slow")
         assert slow.json()["prediction"] == {"of": "slow"}
@@ -103,4 +116,4 @@ async def test_an_outage_is_not_made_worse(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", hedge_budget=0.05) as client:
         for n in range(60):
             assert (await client.lookup("m", f"{n}")).status_code == 503
-        assert len(wire.reads) <= 60 + 10 + 0.05 * 60
+        assert len(wire.reads) <= 60 + 32 + 0.05 * 60

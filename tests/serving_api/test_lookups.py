@@ -35,7 +35,7 @@ async def test_under_load_lookups_share_reads(store, serve):
 
 async def test_waiting_keys_are_read_together_and_once(wire, serve):
     wire.hold(b"first")
-    async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_reads_per_version=1) as client:
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_keys_per_version=1) as client:
         first = asyncio.create_task(client.lookup("m", "first"))
         await wire.saw(1)
         waiting = [asyncio.create_task(client.lookup("m", i)) for i in ("b", "c", "b", "absent", "b")]
@@ -48,7 +48,7 @@ async def test_waiting_keys_are_read_together_and_once(wire, serve):
 
 async def test_a_row_is_answered_when_it_arrives(wire, serve):
     wire.hold(b"first", b"slow")
-    async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_reads_per_version=1) as client:
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_keys_per_version=1) as client:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(client.lookup("m", "first"))
             await wire.saw(1)
@@ -78,7 +78,7 @@ async def test_a_client_that_disconnects_does_not_cancel_the_read_of_others(wire
 async def test_a_read_that_fails_fails_only_its_own_lookups(wire, serve):
     wire.failing[b"bad"] = grpc.StatusCode.INTERNAL
     wire.hold(b"good")
-    async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_reads_per_version=2) as client:
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_keys_per_version=2) as client:
         good = asyncio.create_task(client.lookup("m", "good"))
         await wire.saw(1)
         bad = await client.lookup("m", "bad")
@@ -105,7 +105,7 @@ async def test_a_read_that_never_ends_is_cancelled_at_the_deadline(wire, serve):
 
 async def test_lookups_that_wait_for_a_read_end_at_the_deadline(wire, serve):
     wire.hold(b"a")
-    limits = {"deadline_seconds": 0.3, "max_reads_per_version": 1, "max_keys_per_read": 1}
+    limits = {"deadline_seconds": 0.3, "max_keys_per_version": 1, "max_keys_per_read": 1}
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", **limits) as client:
         first = asyncio.create_task(client.lookup("m", "a"))
         await wire.saw(1)

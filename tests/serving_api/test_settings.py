@@ -50,7 +50,7 @@ def test_invalid_values_are_named(environment, variable, value, message):
 
 def test_a_renamed_setting_is_refused_with_its_new_name(environment):
     environment.setenv("SERVING_MAX_READS_PER_LANE", "8")
-    with pytest.raises(ValueError, match="SERVING_MAX_READS_PER_LANE is now SERVING_MAX_READS_PER_VERSION"):
+    with pytest.raises(ValueError, match="SERVING_MAX_READS_PER_LANE is now SERVING_MAX_KEYS_PER_VERSION"):
         Settings.from_environment()
 
 

@@ -130,7 +130,7 @@ async def test_a_lookup_is_a_span_of_the_clients_trace_with_its_read_below(wire,
 
 async def test_a_shared_read_is_in_the_trace_of_each_request(wire, serve, collector):
     wire.hold(b"k0")
-    async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_reads_per_version=1) as client:
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_keys_per_version=1) as client:
         first = asyncio.create_task(client.lookup("m", "k0"))
         await wire.saw(1)
         others = [asyncio.create_task(client.lookup("m", f"k{n}")) for n in range(1, 6)]

@@ -1,8 +1,10 @@
 """The pool of connections: warmed, replaced, with TLS and with access tokens that are renewed."""
 
 import asyncio
+import base64
 import itertools
 import json
+import re
 import socket
 import threading
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -19,13 +21,17 @@ from google.oauth2 import service_account
 
 from prediction_store import messages
 from prediction_store.layout import Instance
-from serving_api.bigtable import Answer, CallError, Channel, Target
+from serving_api.bigtable import CallError, Channel, Target
 from serving_api.bigtable import target as targets
 from serving_api.telemetry.metrics import Metrics
 from tests.waiting import eventually
 
 INSTANCE = Instance("p", "i")
 TABLE = INSTANCE.table("things")
+REQUEST = messages.ReadRowsRequest(table_name=TABLE).SerializeToString()
+ROW = messages.ReadRowsResponse(
+    chunks=[{"row_key": b"z", "family_name": {"value": "m"}, "qualifier": {"value": b"p"}, "commit_row": True}]
+)
 WAIT = 5.0
 
 
@@ -42,7 +48,7 @@ class Server:
 
     async def read_rows(self, request, context):
         self.reads.append((request, dict(context.invocation_metadata())))
-        yield messages.ReadRowsResponse(last_scanned_row_key=b"z")
+        yield ROW
 
     @asynccontextmanager
     async def listening(self, port=0, credentials=None):
@@ -67,10 +73,26 @@ class Server:
             await server.stop(grace=None)
 
 
+class Rows:
+    """Receives the rows of a read. The result of `all` is all of them."""
+
+    def __init__(self):
+        self._rows = []
+        self.all = asyncio.get_running_loop().create_future()
+
+    def received(self, rows):
+        self._rows += rows
+
+    def ended(self, error):
+        if error:
+            self.all.set_exception(error)
+        else:
+            self.all.set_result(self._rows)
+
+
 async def read(channel):
-    answer = Answer()
-    channel.read_rows(TABLE, messages.ReadRowsRequest(table_name=TABLE).SerializeToString(), 2.5, answer)
-    return messages.ReadRowsResponse.FromString(await answer.whole(WAIT)).last_scanned_row_key
+    ((key, _),) = await channel.read_cells(TABLE, REQUEST, 2.5)
+    return key
 
 
 async def read_until_it_fails(channel):
@@ -100,7 +122,26 @@ async def test_connections_are_warmed_and_calls_have_routing_headers():
     assert (request.name, request.app_profile_id) == (INSTANCE.name, "serving")
     _, headers = server.reads[0]
     assert headers["x-goog-request-params"] == "table_name=projects/p/instances/i/tables/things&app_profile_id=serving"
+    assert headers["user-agent"] == "foreserve"
+    assert re.fullmatch(r"gl-python/3\.\d+\.\d+ gccl/foreserve", headers["x-goog-api-client"])
+    flags = messages.FeatureFlags.FromString(base64.urlsafe_b64decode(headers["bigtable-features"]))
+    assert flags == messages.FeatureFlags(last_scanned_row_responses=True)
     assert "authorization" not in headers
+
+
+@pytest.mark.asyncio
+async def test_a_call_may_use_another_app_profile():
+    server = Server()
+    async with (
+        server.listening() as port,
+        Channel.open(Target("127.0.0.1", port), INSTANCE, "near", 1, Metrics()) as channel,
+    ):
+        for profile in ("far", None, "far"):
+            rows = Rows()
+            channel.read_rows(TABLE, REQUEST, 2.5, rows, app_profile=profile)
+            await rows.all
+    sent = [headers["x-goog-request-params"].rpartition("=")[2] for _, headers in server.reads]
+    assert sent == ["far", "near", "far"]
 
 
 @pytest.mark.asyncio
@@ -110,7 +151,7 @@ async def test_calls_have_a_deadline():
 
     async def read_rows(request, context):
         left.append(context.time_remaining())
-        yield messages.ReadRowsResponse(last_scanned_row_key=b"z")
+        yield ROW
 
     server.read_rows = read_rows
     async with (
@@ -187,10 +228,10 @@ async def test_a_connection_to_a_silent_server_is_closed(monkeypatch):
         async with Channel.open(target, INSTANCE, "", 1, Metrics()) as channel:
             assert await read(channel) == b"z"
             silent.set()
-            answer = Answer()
-            channel.read_rows(TABLE, b"", 10, answer)
+            rows = Rows()
+            channel.read_rows(TABLE, REQUEST, 10, rows)
             with pytest.raises(CallError, match=r"no answer to a ping in 0.2 s"):
-                await answer.whole(WAIT)
+                await rows.all
         proxy.close()
 
 

@@ -1,6 +1,7 @@
 """A connection, tested with gRPC's own server, and with a server that a test plays byte by byte."""
 
 import asyncio
+import contextlib
 import struct
 from contextlib import asynccontextmanager
 
@@ -265,9 +266,10 @@ async def test_goaway_fails_only_the_calls_that_the_server_will_not_answer():
 @pytest.mark.parametrize(
     ("sent", "code"),
     [
-        (frame(frames.RST_STREAM, 0, 1, (7).to_bytes(4, "big")), "UNAVAILABLE"),
-        (frame(frames.RST_STREAM, 0, 1, (2).to_bytes(4, "big")), "INTERNAL"),
-        (frame(frames.DATA, frames.END_STREAM, 1, message(b"x")), "INTERNAL"),
+        *((frame(frames.RST_STREAM, 0, 1, code.to_bytes(4, "big")), "UNAVAILABLE") for code in (0, 2, 5, 7)),
+        (frame(frames.RST_STREAM, 0, 1, (1).to_bytes(4, "big")), "INTERNAL"),
+        (frame(frames.RST_STREAM, 0, 1, (8).to_bytes(4, "big")), "CANCELLED"),
+        (frame(frames.DATA, frames.END_STREAM, 1, message(b"x")), "UNAVAILABLE"),
     ],
 )
 async def test_an_answer_that_breaks_off_is_a_failure(sent, code):
@@ -278,6 +280,89 @@ async def test_an_answer_that_breaks_off_is_a_failure(sent, code):
     with pytest.raises(CallError) as caught:
         await answer.whole(WAIT)
     assert caught.value.code == code
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("Received RST_STREAM with error code 2", "UNAVAILABLE"),
+        ("Received Rst Stream", "UNAVAILABLE"),
+        ("Received unexpected EOS on DATA frame from server", "UNAVAILABLE"),
+        ("Authentication backend internal server error. Please retry.", "UNAVAILABLE"),
+        ("Row is broken", "INTERNAL"),
+    ],
+)
+async def test_a_reset_that_a_proxy_reports_as_an_internal_error_is_transient(reason, code):
+    played = Played()
+    answer = Answer()
+    played.connection.call(head(), b"", answer)
+    played.send(played.headers(1, [("grpc-status", "13"), ("grpc-message", reason.replace(" ", "%20"))], last=True))
+    with pytest.raises(CallError) as caught:
+        await answer.whole(WAIT)
+    assert (caught.value.code, caught.value.reason) == (code, reason)
+
+
+class Repeated:
+    """A call that is repeated at once when it fails, if the connection takes it."""
+
+    def __init__(self, connection):
+        self._connection = connection
+        self.errors = []
+
+    def received(self, messages):
+        raise AssertionError(messages)
+
+    def ended(self, error):
+        self.errors.append(error)
+        with contextlib.suppress(ConnectionClosedError):
+            self._connection.call(head(), b"", self)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("loss", ["goaway", "lost"])
+async def test_a_call_that_failed_is_not_repeated_on_the_connection_that_goes_away(loss):
+    played = Played()
+    played.send(frame(frames.SETTINGS, 0, 0, struct.pack(">HL", frames.MAX_CONCURRENT_STREAMS, 2)))
+    answered, refused, queued = Answer(), Repeated(played.connection), Repeated(played.connection)
+    for call in (answered, refused, queued):
+        played.connection.call(head(), b"", call)
+    if loss == "goaway":
+        played.send(frame(frames.GOAWAY, 0, 0, struct.pack(">LL", 1, 0)))
+    else:
+        played.connection.connection_lost(None)
+    assert [error.unprocessed for error in refused.errors] == [loss == "goaway"]
+    assert [error.unprocessed for error in queued.errors] == [True]
+    assert played.connection.load == (1 if loss == "goaway" else 0)
+
+
+@pytest.mark.asyncio
+async def test_headers_that_never_come_again_are_not_remembered():
+    played = Played()
+    played.encoder.header_table_size = 0
+    for n in range(150):
+        answer = Answer()
+        played.connection.call(head(), b"", answer)
+        timing = f"gfet4t7; dur={n}"
+        stream = 2 * n + 1
+        played.send(played.headers(stream, [(":status", "200"), ("server-timing", timing)], last=False))
+        played.send(frame(frames.DATA, 0, stream, message(b"x")))
+        played.send(played.headers(stream, [("grpc-status", "0")], last=True))
+        assert await answer.whole(WAIT) == b"x"
+    assert len(played.connection._decoded) <= 2
+
+
+@pytest.mark.asyncio
+async def test_trailers_that_differ_are_forgotten_after_a_while():
+    played = Played()
+    played.encoder.header_table_size = 0
+    for n in range(250):
+        answer = Answer()
+        played.connection.call(head(), b"", answer)
+        played.send(played.headers(2 * n + 1, [("grpc-status", "14"), ("grpc-message", f"{n}")], last=True))
+        with pytest.raises(CallError, match=f"{n}"):
+            await answer.whole(WAIT)
+    assert len(played.connection._decoded) <= 100
 
 
 @pytest.mark.asyncio
