@@ -227,7 +227,7 @@ LINES = st.sampled_from(
         "  {%- if true %}  L\n  {%- endif %}",
         "{% set x = 1 %}",
         "{{ model }} L {{ project }}\nL",
-        "{% macro m() %}\nL\nL {{ cutoff }}\n{% endmacro %}\n{{ m() | indent(2, first=true) }} L",
+        "{% macro m() %}\nL\nL {{ cutoff }}\n{% endmacro %}\n{{ m() }} L",
         "{% raw %}L\nL{% endraw %}",
         "",
     ]

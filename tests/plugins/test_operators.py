@@ -165,8 +165,8 @@ def judge(context, task, warehouse):
     """Applies the quality gate to the given metrics; returns the BigQuery model that it chooses."""
 
     def run_gate(refresh, candidate, champion=None, params=None, **gate):
-        rows = [f"SELECT 'candidate' AS role, {candidate} AS roc_auc"]
-        rows += [] if champion is None else [f"SELECT 'champion', {champion}"]
+        rows = [f"SELECT 'candidate' AS role, TO_JSON_STRING(STRUCT({candidate} AS roc_auc)) AS metrics"]
+        rows += [] if champion is None else [f"SELECT 'champion', TO_JSON_STRING(STRUCT({champion} AS roc_auc))"]
         warehouse.query_and_wait(f"CREATE TABLE `{refresh.metrics_table}` AS {' UNION ALL '.join(rows)}")
         return task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE | gate)).execute(
             context(**params or {})
@@ -187,6 +187,43 @@ def test_a_good_candidate_takes_over_and_the_decision_is_recorded(judge, open_ve
         refresh.candidate_model,
     )
     assert (decision["by"], decision["run_id"]) == ("Ann", "manual__1")
+
+
+@pytest.mark.parametrize("undefined", ["'NaN'", "CAST(NULL AS FLOAT64)"])  # as TO_JSON_STRING writes NaN
+def test_an_undefined_metric_is_a_breach_and_the_registry_has_null(judge, open_version, registry, undefined):
+    refresh = open_version()
+    with pytest.raises(AirflowFailException, match=r"roc_auc is (nan|NULL), but must be at least 0\.7"):
+        judge(refresh, undefined)
+    details = registry.get(refresh.model).versions[refresh.version].details
+    assert details["metrics"] == {"candidate": {"roc_auc": None}}
+
+
+def test_a_champion_of_another_kind_is_not_compared(open_version, registry, task, warehouse, context):
+    refresh = open_version()
+    warehouse.query_and_wait(
+        f"CREATE TABLE `{refresh.metrics_table}` AS SELECT 'candidate' AS role, "
+        """'{"roc_auc":0.8,"trial_id":1,"best":true,"note":"x"}' AS metrics """
+        """UNION ALL SELECT 'champion', '{"r2_score":0.5}'"""
+    )
+    gate = task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE))
+    assert gate.execute(context()) == refresh.candidate_model
+    metrics = registry.get(refresh.model).versions[refresh.version].details["metrics"]
+    assert metrics == {"candidate": {"roc_auc": 0.8, "trial_id": 1}, "champion": {"r2_score": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ("""SELECT 'candidate' AS role, '{"roc_auc":0.8}' AS metrics FROM UNNEST([1, 2])""", "more than one row"),
+        ("SELECT 'candidate' AS role, '{}' AS metrics LIMIT 0", "no row for the candidate"),
+        ("""SELECT 'candidate' AS role, '{"r2_score":0.8}' AS metrics""", "no metric 'roc_auc'; it has r2_score"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_judged_fails_at_once(open_version, task, warehouse, context, rows, reason):
+    refresh = open_version()
+    warehouse.query_and_wait(f"CREATE TABLE `{refresh.metrics_table}` AS {rows}")
+    with pytest.raises(AirflowFailException, match=reason):
+        task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE)).execute(context())
 
 
 def test_a_breach_keeps_the_champion(judge, open_version, promoted, registry):
@@ -284,7 +321,7 @@ def judge_predictions(context, task, warehouse):
 
     def run_prediction_gate(refresh, params=None, rules=None, **measures):
         good = {"predictions": 10, "repeated_ids": 0, "null_ids": 0, "null_payloads": 0}
-        sizes = {"shortest_id": 1, "longest_id": 1, "longest_payload": 9}
+        sizes = {"shortest_id": 1, "longest_id": 1, "longest_payload": 9, "non_finite": 0}
         columns = ", ".join(f"{value} AS {name}" for name, value in (good | sizes | measures).items())
         warehouse.query_and_wait(f"CREATE TABLE `{refresh.measures_table}` AS SELECT {columns}")
         gate = task(ApplyPredictionGate, refresh, gate=PredictionGate.model_validate(rules or {}))
