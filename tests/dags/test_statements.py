@@ -15,7 +15,7 @@ from foreserve.prediction_gate import PredictionGate
 from foreserve.refresh import Refresh
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
 from refresh_factory.pipeline import Pipeline, load_pipeline
-from refresh_factory.statements import Statements
+from refresh_factory.statements import Statements, without_semicolon
 
 DATASET = "demo.statements"
 CUTOFF = "2026-11-23T05:00:00+00:00"
@@ -83,6 +83,31 @@ def test_a_string_of_several_lines_is_evaluated_as_it_was_written(statements, re
     (tmp_path / "evaluate.sql").write_text(query)
     later = Refresh("churn", refresh.version, DATASET, 5, "p.d.champion", cutoff=CUTOFF)
     assert statements().evaluate(later, compare=True).count(query) == 2
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT 1;", "SELECT 1"),
+        ("SELECT 1; -- the end", "SELECT 1 -- the end"),
+        ("SELECT 1 ;\n# the end;\n/* of; it */ ;", "SELECT 1 \n# the end;\n/* of; it */ "),
+        ("SELECT 1 -- the end;", "SELECT 1 -- the end;"),
+        ("SELECT ';'", "SELECT ';'"),
+        ("SELECT '-- it''s', \"#\"; -- \"", "SELECT '-- it''s', \"#\" -- \""),
+        (r"SELECT r'\d', ''' ' ; ''' ;", r"SELECT r'\d', ''' ' ; ''' "),
+        ('SELECT """ " -- """ AS `a;#`;', 'SELECT """ " -- """ AS `a;#`'),
+        ("SELECT 1; SELECT 2;", "SELECT 1; SELECT 2"),
+    ],
+)
+def test_the_semicolon_at_the_end_is_left_out(sql, expected):
+    assert without_semicolon(sql) == expected
+
+
+def test_a_query_may_end_in_a_semicolon_and_a_comment(warehouse, statements, refresh):
+    made = statements("SELECT 'a;' AS ENTITY_ID, STRUCT(1 AS p) AS Prediction; -- the end")
+    warehouse.query_and_wait(made.predict(refresh, "m"))
+    rows = warehouse.query_and_wait(f"SELECT entity_id, payload FROM `{refresh.predictions_table}`")
+    assert [tuple(row) for row in rows] == [("a;", '{"p":1}')]
 
 
 def test_files_see_project_dataset_model_and_variables(statements, refresh):
