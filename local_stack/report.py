@@ -61,8 +61,13 @@ def _metrics(metrics: Evaluation, gate: GateDecision) -> Table:
     title = f"Quality gate: candidate {gate['outcome'].replace('_', ' ')}{breaches}"
     table = Table("Metric", "Candidate", "Champion", title=title)
     for name, value in metrics["candidate"].items():
-        table.add_row(name, f"{value:.4f}", f"{champion[name]:.4f}" if name in champion else "none yet")
+        table.add_row(name, _number(value), _number(champion.get(name)))
     return table
+
+
+def _number(metric: float | None) -> str:
+    """A metric as text; "none" if there is none, or if it is no finite number."""
+    return "none" if metric is None else f"{metric:.4f}"
 
 
 def _smoke_test(report: SmokeTestResult) -> str:

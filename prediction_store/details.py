@@ -4,6 +4,7 @@ Airflow's tasks write the details. The lookup service, its page and the report o
 optional: a task adds it as soon as its value is known.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
@@ -11,8 +12,8 @@ Outcome = Literal["accepted", "overridden", "asked", "approved", "kept_champion"
 """The outcome of a gate: `overridden` by the trigger form; `approved`, `kept_champion` or `stopped` by a person who was
 asked; `asked` until that person has answered."""
 
-Metrics = dict[str, float]
-"""A BigQuery model's metrics, by column of ML.EVALUATE."""
+Metrics = dict[str, float | None]
+"""A BigQuery model's metrics, by column of ML.EVALUATE. The registry has None for NaN and infinity, too."""
 
 Measures = Mapping[str, int | float | None]
 """Figures of the predictions that the prediction gate judges, by column of the measures table."""
@@ -153,15 +154,20 @@ MAX_TEXT = 2_000
 """Largest number of characters of a text in the details. The document is rewritten at each step, and polled."""
 
 
-def bounded(value: Any) -> Any:
-    """The value, with every text in it cut to `MAX_TEXT` characters."""
+def storable(value: Any) -> Any:
+    """The value as the registry stores it: texts cut to `MAX_TEXT` characters, None for NaN and infinity.
+
+    JSON does not have NaN and infinity (RFC 8259).
+    """
     match value:
         case str():
             return value if len(value) <= MAX_TEXT else f"{value[: MAX_TEXT - 1]}…"
+        case float():
+            return value if math.isfinite(value) else None
         case Mapping():
-            return {key: bounded(each) for key, each in value.items()}
+            return {key: storable(each) for key, each in value.items()}
         case list() | tuple():
-            return [bounded(each) for each in value]
+            return [storable(each) for each in value]
         case _:
             return value
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Unpack, cast
 
-from prediction_store.details import Ending, EndingKind, VersionDetails, bounded, details_from_json
+from prediction_store.details import Ending, EndingKind, VersionDetails, details_from_json, storable
 from prediction_store.layout import RowKeyFormat
 
 RUN_LEASE = 73 * 3_600_000
@@ -205,9 +205,12 @@ class ModelState:
         return self._with(self.latest, replace(record, run_lease_until=0)) if record and record.run == run else self
 
     def note(self, version: int, **details: Unpack[VersionDetails]) -> "ModelState":
-        """Add to the details of a version; a detail of the same name is replaced. Long texts are cut."""
+        """Add to the details of a version; a detail of the same name is replaced.
+
+        Long texts are cut. NaN and infinity become None.
+        """
         record = self._record(version)
-        return self._with(version, replace(record, details={**record.details, **bounded(details)}))
+        return self._with(version, replace(record, details={**record.details, **storable(details)}))
 
     def is_final(self, version: int) -> bool:
         """Return True if the version's predictions must not change any more, because its export has begun.
@@ -434,7 +437,7 @@ class ModelState:
         """The state as a JSON document, without `write_lease_until`."""
         fields = asdict(self)
         del fields["write_lease_until"]
-        return json.dumps(fields, separators=(",", ":")).encode()
+        return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
 
     @classmethod
     def from_json(cls, document: bytes, write_lease_until: int | None = None) -> "ModelState":
@@ -450,7 +453,7 @@ class ModelState:
             RegistryError: the document is invalid or has an unknown field.
         """
         try:
-            fields = json.loads(document)
+            fields = json.loads(document, parse_constant=lambda _: None)  # 0.1.0 could write NaN
             records = {int(version): record for version, record in fields.pop("versions").items()}
             leases = [record.pop(name, 0) for record in records.values() for name in _WRITE_LEASES]
             versions = {version: _record_from(record) for version, record in records.items()}

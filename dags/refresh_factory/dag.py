@@ -29,12 +29,28 @@ from foreserve.operators import (
 from prediction_store.lifecycle import ModelState
 from refresh_factory.documentation import GROUPS, TASKS, dag_documentation
 from refresh_factory.environment import Environment
-from refresh_factory.pipeline import PIPELINE_FILE, Pipeline, PipelineError, Problem, load_pipeline
+from refresh_factory.pipeline import (
+    PIPELINE_FILE,
+    Pipeline,
+    PipelineError,
+    Problem,
+    load_pipeline,
+    refuse_shared_model,
+)
 from refresh_factory.statements import Statements
 from refresh_factory.trigger_form import trigger_form
 
-_LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
-"""The start date, which Airflow 2 demands of a schedule. No runs are made for the time since then."""
+_LONG_AGO = datetime(1900, 1, 1, tzinfo=UTC)
+"""The start date, which Airflow 2 demands of a schedule. No runs are made for the time since then.
+
+A run with an earlier logical date would succeed without running a task.
+"""
+
+_RUN_TIMEOUT = timedelta(days=7)
+"""Longer than a training of 72 hours and two answers of a person within 24 hours.
+
+It ends a run with a logical date in the future, whose tasks Airflow does not start, and for which later runs wait.
+"""
 
 _JOB_TIMEOUT = timedelta(hours=6)
 _PROGRESS_SECONDS = 30
@@ -50,6 +66,7 @@ def refresh_dag(dag_file: str) -> DAG:
     """
     folder = Path(dag_file).parent
     pipeline = load_pipeline(folder)
+    refuse_shared_model(folder, pipeline.model)
     if HITL_UNAVAILABLE and "ask" in (pipeline.quality_gate.on_breach, pipeline.prediction_gate.on_breach):
         problem = (
             "on_breach: ask: this Airflow cannot ask a person (3.1 and later can); use stop, and override_gates in the "
@@ -68,6 +85,7 @@ def refresh_dag(dag_file: str) -> DAG:
         start_date=_LONG_AGO,
         catchup=False,
         max_active_runs=1,
+        dagrun_timeout=_RUN_TIMEOUT,
         params=trigger_form(pipeline.smoke_test),
         **late_dag,
         tags=["foreserve", pipeline.entity_type],

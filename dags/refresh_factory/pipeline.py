@@ -164,6 +164,30 @@ def load_pipeline(folder: Path, warn: Callable[[Problem], None] = _log_warning) 
         raise PipelineError(problems) from error
 
 
+def refuse_shared_model(folder: Path, model: str) -> None:
+    """Check that no other pipeline beside `folder` has the same model.
+
+    Airflow would show one DAG, and run it from either file.
+
+    Raises:
+        PipelineError: another pipeline has it. The same error appears for both.
+    """
+    problems = []
+    for other in sorted(folder.resolve().parent.glob(f"*/{PIPELINE_FILE}")):
+        if other.parent == folder.resolve() or model not in other.read_text() or not any(other.parent.glob("*.py")):
+            continue
+        try:
+            content = YamlFile(other).content()
+        except yaml.MarkedYAMLError:
+            continue  # the error of that pipeline
+        if isinstance(content, dict) and content.get("model") == model:
+            line = YamlFile(folder / PIPELINE_FILE).line(("model",))
+            message = f"model: {model!r} is the model of {other.parent}, too; rename one of them"
+            problems.append(Problem(folder / PIPELINE_FILE, line, message))
+    if problems:
+        raise PipelineError(problems)
+
+
 def _rename_fields(path: Path, file: YamlFile, warn: Callable[[Problem], None]) -> None:
     for field, name in _RENAMED.items():
         old, new = ".".join(field), ".".join((*field[:-1], name))

@@ -1,5 +1,6 @@
 """The SQL statements of a refresh: the data team's files, rendered, inside the statements of `sql/`."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,7 +53,7 @@ class SqlFiles:
         }
         if model is not None:
             values["model"] = f"`{model}`"
-        return self._templates.get_template(name).render(values).strip().rstrip(";")
+        return self._templates.get_template(name).render(values).strip()
 
 
 class Statements:
@@ -66,22 +67,18 @@ class Statements:
 
     def train(self, refresh: Refresh) -> str:
         """Train the candidate: the data team's CREATE MODEL."""
-        return self._files.render("train.sql", refresh, refresh.candidate_model)
+        return without_semicolon(self._files.render("train.sql", refresh, refresh.candidate_model))
 
     def evaluate(self, refresh: Refresh, *, compare: bool) -> str:
         """Evaluate the candidate. With `compare`, also evaluate the champion, on the same held-out rows."""
         champion = refresh.champion_model if compare else None
-        return self._wrap(
-            "metrics.sql", refresh, held_out=self._files.render("evaluate.sql", refresh), champion=champion
-        )
+        held_out = without_semicolon(self._files.render("evaluate.sql", refresh))
+        return self._wrap("metrics.sql", refresh, held_out=held_out, champion=champion)
 
     def predict(self, refresh: Refresh, model: str | None) -> str:
         """Predict for every entity, with the BigQuery model `model`; None: with the champion."""
-        return self._wrap(
-            "predictions.sql",
-            refresh,
-            query=self._files.render("predict.sql", refresh, model or refresh.champion_model),
-        )
+        query = self._files.render("predict.sql", refresh, model or refresh.champion_model)
+        return self._wrap("predictions.sql", refresh, query=without_semicolon(query))
 
     def measure(self, refresh: Refresh) -> str:
         """Measure the predictions for the prediction gate."""
@@ -93,6 +90,35 @@ class Statements:
 
     def _wrap(self, name: str, refresh: Refresh, **values: Any) -> str:
         return self._wrappers.get_template(name).render(refresh=refresh, **values)
+
+
+_PIECE = re.compile(
+    r"""
+    (?P<blank> \s+ | --[^\n]* | \#[^\n]* | /\*.*?\*/ )
+    | (?P<semicolon> ; )
+    | '''(?:\\.|[^\\])*?''' | \"\"\"(?:\\.|[^\\])*?\"\"\"
+    | '(?:\\.|[^\\'])*' | "(?:\\.|[^\\"])*" | `(?:\\.|[^\\`])*`
+    | .
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+"""A piece of SQL: a comment or space, a semicolon, a string or quoted name, or any other character.
+
+Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical
+"""
+
+
+def without_semicolon(sql: str) -> str:
+    """The statement without the semicolons at its end, also if comments follow them."""
+    semicolons: list[int] = []
+    for piece in _PIECE.finditer(sql):
+        if piece["semicolon"]:
+            semicolons.append(piece.start())
+        elif not piece["blank"]:
+            semicolons = []
+    for position in reversed(semicolons):
+        sql = sql[:position] + sql[position + 1 :]
+    return sql
 
 
 def sql_loader(folder: Path) -> FileSystemLoader:

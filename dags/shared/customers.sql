@@ -15,7 +15,7 @@ SELECT
   LN(1 + SUM(amount_usd)) AS log_spend
 FROM `{{ project }}.shop.transactions`
 CROSS JOIN (
-{{ as_of(weeks) | indent(2, first=true) }}) AS as_of
+{{ as_of(weeks) }}) AS as_of
 WHERE order_date < as_of.day
 GROUP BY customer_id, as_of.day
 {% endmacro %}
@@ -27,7 +27,7 @@ SELECT
   SUM(amount_usd) AS spend_usd
 FROM `{{ project }}.shop.transactions`
 CROSS JOIN (
-{{ as_of(weeks) | indent(2, first=true) }}) AS as_of
+{{ as_of(weeks) }}) AS as_of
 WHERE order_date >= as_of.day
   AND order_date < DATE_ADD(as_of.day, INTERVAL {{ horizon }} WEEK)
 GROUP BY customer_id

@@ -39,6 +39,10 @@ class PredictionGate(BaseModel):
         default_factory=dict, description="rules by field of the predictions; the field must hold numbers"
     )
     max_payload_bytes: int = Field(100_000, gt=0, description="largest prediction, as JSON")
+    allow_non_finite: bool = Field(
+        default=False,
+        description='accept NaN and infinity in predictions, which are served as "NaN", "Infinity", "-Infinity"',
+    )
     on_breach: Literal["stop", "ask"] = Field("stop", description="stop the refresh, or ask a person in Airflow")
 
     def in_words(self) -> list[str]:
@@ -80,6 +84,11 @@ class PredictionGate(BaseModel):
                 f"prediction_gate.max_payload_bytes is {self.max_payload_bytes}; the longest prediction has "
                 f"{counts['longest_payload']}"
             )
+        if counts["non_finite"] and not self.allow_non_finite:
+            errors.append(
+                f"{counts['non_finite']} predictions contain NaN or infinity, which JSON has as text only; replace "
+                "them in predict.sql, or set prediction_gate.allow_non_finite"
+            )
         errors += [
             f"prediction_gate.drift.{field}: no prediction has a number in a field {field!r}; check the spelling"
             for field in self.drift
@@ -106,13 +115,13 @@ class PredictionGate(BaseModel):
                     f"prediction_gate.max_row_change is {self.max_row_change}; there are {predictions} predictions, "
                     f"the active version has {served}"
                 )
-        if self.max_changed is not None and changed is not None and changed > self.max_changed:
+        if self.max_changed is not None and changed is not None and not changed <= self.max_changed:
             breaches.append(
                 f"prediction_gate.max_changed is {self.max_changed}; {changed:.4f} of the predictions changed"
             )
         for field, rule in self.drift.items():
             index = measures.get(f"psi_{field}")
-            if index is not None and index > rule.max_psi:
+            if index is not None and not index <= rule.max_psi:  # NaN is a breach
                 breaches.append(
                     f"prediction_gate.drift.{field}.max_psi is {rule.max_psi}; the population stability index is "
                     f"{index:.4f}"

@@ -1,12 +1,14 @@
 """The quality gate: the rules for the metrics of a newly trained BigQuery model, the candidate."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Metrics = Mapping[str, float]
+Metrics = Mapping[str, float | None]
+"""A BigQuery model's metrics. A metric may be NaN or None: `roc_auc` of rows of one class is undefined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +16,7 @@ class _Bound:
     """One kind of bound on a metric.
 
     Attributes:
-        holds: the test, given the candidate's value, the bound, and the champion's value. It must be false for NaN.
+        holds: the test, given the candidate's value, the bound, and the champion's value. All three are finite.
         rule: the bound in words.
         breach: the breach in words, after "METRIC is VALUE, ".
         is_relative: true if the bound counts from the champion's value.
@@ -65,18 +67,21 @@ class MetricRule(BaseModel):
         """The rule in words, for documentation."""
         return ", ".join(_BOUNDS[kind].rule.format(bound) for kind, bound in self._given().items())
 
-    def breaches(self, metric: str, candidate: float, champion: float | None) -> list[str]:
-        """The breaches in words.
+    def breaches(self, metric: str, candidate: float | None, champion: float | None) -> list[str]:
+        """The breaches in words. A candidate's value that is no finite number is a breach by itself.
 
         Args:
             metric: the metric's name.
             candidate: the candidate's value.
-            champion: the champion's value; None if there is none, which leaves out the bounds that count from it.
+            champion: the champion's value. If it is no finite number, the bounds that count from it are left out.
         """
+        if candidate is None or not math.isfinite(candidate):
+            return [f"{metric} is {'NULL' if candidate is None else candidate}, but must be {self.in_words()}"]
+        reference = champion if champion is not None and math.isfinite(champion) else None
         return [
-            f"{metric} is {candidate:.4f}, {kind.breach.format(bound, champion)}"
+            f"{metric} is {candidate:.4f}, {kind.breach.format(bound, reference)}"
             for kind, bound in ((_BOUNDS[name], bound) for name, bound in self._given().items())
-            if not (kind.is_relative and champion is None) and not kind.holds(candidate, bound, champion or 0.0)
+            if not (kind.is_relative and reference is None) and not kind.holds(candidate, bound, reference or 0.0)
         ]
 
     def _given(self) -> dict[str, float]:

@@ -49,7 +49,7 @@ class Refresh:
 
     @property
     def metrics_table(self) -> str:
-        """The metrics of the candidate and the champion on the same held-out rows: one row each, by column `role`."""
+        """The metrics of the candidate and the champion on the same held-out rows: `role`, and `metrics` as JSON."""
         return self._name("metrics")
 
     @property

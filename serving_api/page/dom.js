@@ -26,8 +26,8 @@ export function say(element, text) {
 
 export const count = (number) => number.toLocaleString("en");
 
-/** Formats a number with four significant digits. */
-export const measure = (number) => number.toLocaleString("en", { maximumSignificantDigits: 4 });
+/** Formats a number with four significant digits; null, which stands for NaN too, as a dash. */
+export const measure = (number) => number?.toLocaleString("en", { maximumSignificantDigits: 4 }) ?? "–";
 
 /** Formats a number with a sign and two significant digits. */
 export const difference = (number) =>

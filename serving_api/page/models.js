@@ -32,7 +32,8 @@ function quality(name, { metrics, quality_gate: gate, bigquery_model: predictor 
   const { candidate, champion } = metrics;
   const rows = Object.entries(candidate).map(([metric, value]) => {
     const before = champion?.[metric];
-    const compared = before === undefined ? ["–", "–"] : [measure(before), difference(value - before)];
+    const isComparable = Number.isFinite(value) && Number.isFinite(before);
+    const compared = [measure(before), isComparable ? difference(value - before) : "–"];
     return [metric, measure(value), ...(champion ? compared : [])];
   });
   const head = ["Metric", "Candidate", ...(champion ? ["Champion", "Change"] : [])];

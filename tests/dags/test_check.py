@@ -132,6 +132,9 @@ def test_a_mistake_is_named_with_file_line_and_fix(check, folder, file, old, new
             "predict.sql:2: .*a string does not end on its line",
         ),
         ("", "predict.sql:1: 0 statements; write one"),
+        ("SELECT 1 AS entity_id,\n  FORMAT('{%t}', 2) AS prediction", "predict.sql:2: .*write {% raw %} before"),
+        ("SELECT 1 AS entity_id,\n  '{{\"a\": 1}}' AS prediction", "predict.sql:2: .*write {% raw %} before"),
+        ("SELECT 1 AS entity_id,\n  r'^.{#}' AS prediction", "predict.sql:2: .*write {% raw %} before"),
     ],
 )
 def test_what_is_no_query_is_refused(check, query, expected):
@@ -160,6 +163,10 @@ def test_the_held_out_rows_cannot_depend_on_the_model(check):
     [
         GOOD_PREDICTION,
         "SELECT STRUCT(2 AS x) AS prediction, 1 AS entity_id",
+        "SELECT STRUCT(2 AS x) AS Prediction, 1 AS ENTITY_ID",
+        f"{GOOD_PREDICTION}; -- the end",
+        f"{GOOD_PREDICTION};\n/* the end */\n",
+        "SELECT 1 AS entity_id, {% raw %}FORMAT('{%t}', 2){% endraw %} AS prediction",
         f"WITH made AS ({GOOD_PREDICTION}) SELECT * FROM made",
         f"SELECT * FROM ({GOOD_PREDICTION})",
         f"{GOOD_PREDICTION} UNION ALL {GOOD_PREDICTION};",
@@ -227,7 +234,7 @@ LINES = st.sampled_from(
         "  {%- if true %}  L\n  {%- endif %}",
         "{% set x = 1 %}",
         "{{ model }} L {{ project }}\nL",
-        "{% macro m() %}\nL\nL {{ cutoff }}\n{% endmacro %}\n{{ m() | indent(2, first=true) }} L",
+        "{% macro m() %}\nL\nL {{ cutoff }}\n{% endmacro %}\n{{ m() }} L",
         "{% raw %}L\nL{% endraw %}",
         "",
     ]

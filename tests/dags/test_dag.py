@@ -1,5 +1,6 @@
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from refresh_factory.dag import refresh_dag
 from refresh_factory.documentation import TASKS
 from refresh_factory.environment import Dataflow
+from refresh_factory.pipeline import PIPELINES, PipelineError
 
 DAGS = Path(__file__).parents[2] / "dags"
 FILE = DAGS / "pipelines" / "repeat_purchase" / "dag.py"
@@ -144,12 +146,29 @@ def variant(tmp_path):
     """Makes the DAG of the example with other fields in its pipeline.yaml."""
 
     def change(**fields):
-        shutil.copytree(FILE.parent, tmp_path, dirs_exist_ok=True)
-        path = tmp_path / "pipeline.yaml"
+        path = shutil.copytree(FILE.parent, tmp_path / "repeat_purchase", dirs_exist_ok=True) / "pipeline.yaml"
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | fields))
-        return refresh_dag(str(tmp_path / "dag.py"))
+        return refresh_dag(str(path.with_name("dag.py")))
 
     return change
+
+
+def test_two_pipelines_of_one_model_are_an_error_of_both(tmp_path):
+    for name in ("repeat_purchase", "copy"):
+        shutil.copytree(PIPELINES / "repeat_purchase", tmp_path / name)
+    for name, other in (("repeat_purchase", "copy"), ("copy", "repeat_purchase")):
+        with pytest.raises(
+            PipelineError, match=rf"pipeline.yaml:2: model: 'repeat_purchase' .* {tmp_path}/{other}, too"
+        ):
+            refresh_dag(str(tmp_path / name / "dag.py"))
+    (tmp_path / "copy" / "dag.py").unlink()  # then Airflow sees one
+    assert refresh_dag(str(tmp_path / "repeat_purchase" / "dag.py"))
+
+
+@pytest.mark.parametrize("year", [1998, 1970, 1901])
+def test_a_run_may_be_of_a_day_long_ago(dag, year):
+    """Airflow ends a run whose logical date is before the start date as a success, without running its tasks."""
+    assert dag.start_date < datetime(year, 3, 1, tzinfo=UTC)
 
 
 def test_a_refresh_may_start_when_assets_were_updated(variant):

@@ -60,12 +60,12 @@ def refreshed(warehouse, folders):
             statements.measure(refresh),
         ):
             warehouse.query_and_wait(sql)
-        (metrics,) = warehouse.query_and_wait(f"SELECT * EXCEPT (role) FROM `{refresh.metrics_table}`")
+        (row,) = warehouse.query_and_wait(f"SELECT metrics FROM `{refresh.metrics_table}`")
         table = f"`{refresh.predictions_table}`"
         (total,) = warehouse.query_and_wait(f"SELECT COUNT(*) FROM {table} JOIN shop.customers USING (entity_id)")
         rows = warehouse.query_and_wait(f"SELECT * FROM {table} WHERE entity_id < '01000'")
         predictions = {row.entity_id: json.loads(row.payload) for row in rows}
-        return Refreshed(pipeline.quality_gate.breaches(dict(metrics), None), total[0], predictions)
+        return Refreshed(pipeline.quality_gate.breaches(json.loads(row.metrics), None), total[0], predictions)
 
     return cache(run_refresh)
 

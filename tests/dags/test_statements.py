@@ -1,5 +1,6 @@
 """The statements around the data team's SQL, run by the local BigQuery."""
 
+import json
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from foreserve.prediction_gate import PredictionGate
 from foreserve.refresh import Refresh
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
 from refresh_factory.pipeline import Pipeline, load_pipeline
-from refresh_factory.statements import Statements
+from refresh_factory.statements import Statements, without_semicolon
 
 DATASET = "demo.statements"
 CUTOFF = "2026-11-23T05:00:00+00:00"
@@ -67,6 +68,46 @@ def test_predictions_become_ids_and_json(warehouse, statements, refresh):
     warehouse.query_and_wait(statements().predict(refresh, "m"))
     rows = warehouse.query_and_wait(f"SELECT * FROM `{refresh.predictions_table}`")
     assert [tuple(row) for row in rows] == [("1", '{"p":0.5}')]
+
+
+@pytest.mark.parametrize("text", ["Dear customer,\nwelcome", "  two\n\n  lines  \n"])
+def test_a_string_of_several_lines_is_served_as_it_was_written(warehouse, statements, refresh, text):
+    made = statements(f'''SELECT "a" AS entity_id, STRUCT("""{text}""" AS text) AS prediction''')
+    warehouse.query_and_wait(made.predict(refresh, "m"))
+    (row,) = warehouse.query_and_wait(f"SELECT payload FROM `{refresh.predictions_table}`")
+    assert json.loads(row.payload) == {"text": text}
+
+
+def test_a_string_of_several_lines_is_evaluated_as_it_was_written(statements, refresh, tmp_path):
+    query = '''SELECT """Dear customer,\nwelcome""" AS text, 1 AS label'''
+    (tmp_path / "evaluate.sql").write_text(query)
+    later = Refresh("churn", refresh.version, DATASET, 5, "p.d.champion", cutoff=CUTOFF)
+    assert statements().evaluate(later, compare=True).count(query) == 2
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT 1;", "SELECT 1"),
+        ("SELECT 1; -- the end", "SELECT 1 -- the end"),
+        ("SELECT 1 ;\n# the end;\n/* of; it */ ;", "SELECT 1 \n# the end;\n/* of; it */ "),
+        ("SELECT 1 -- the end;", "SELECT 1 -- the end;"),
+        ("SELECT ';'", "SELECT ';'"),
+        ("SELECT '-- it''s', \"#\"; -- \"", "SELECT '-- it''s', \"#\" -- \""),
+        (r"SELECT r'\d', ''' ' ; ''' ;", r"SELECT r'\d', ''' ' ; ''' "),
+        ('SELECT """ " -- """ AS `a;#`;', 'SELECT """ " -- """ AS `a;#`'),
+        ("SELECT 1; SELECT 2;", "SELECT 1; SELECT 2"),
+    ],
+)
+def test_the_semicolon_at_the_end_is_left_out(sql, expected):
+    assert without_semicolon(sql) == expected
+
+
+def test_a_query_may_end_in_a_semicolon_and_a_comment(warehouse, statements, refresh):
+    made = statements("SELECT 'a;' AS ENTITY_ID, STRUCT(1 AS p) AS Prediction; -- the end")
+    warehouse.query_and_wait(made.predict(refresh, "m"))
+    rows = warehouse.query_and_wait(f"SELECT entity_id, payload FROM `{refresh.predictions_table}`")
+    assert [tuple(row) for row in rows] == [("a;", '{"p":1}')]
 
 
 def test_files_see_project_dataset_model_and_variables(statements, refresh):
@@ -218,6 +259,47 @@ def test_predictions_without_a_number_are_a_bin_of_their_own(warehouse, followin
     )
     measures = measure(warehouse, made, later)
     assert (measures["numbers_p"], measures["psi_p"] > 0.25) == (5, True)
+
+
+def store(warehouse, refresh, *payloads):
+    """Make the predictions of a refresh from their JSON."""
+    rows = ", ".join(f"('{i}', {payload!r})" for i, payload in enumerate(payloads))
+    warehouse.query_and_wait(f"CREATE TABLE `{refresh.predictions_table}` (entity_id STRING, payload STRING)")
+    warehouse.query_and_wait(f"INSERT INTO `{refresh.predictions_table}` VALUES {rows}")
+
+
+@pytest.mark.parametrize(
+    ("payload", "count"),
+    [
+        ('{"p":"NaN"}', 1),  # as BigQuery's TO_JSON_STRING writes it
+        ('{"p":[1.5,"-Infinity"]}', 1),
+        ('"Infinity"', 1),
+        ('{"p":NaN}', 1),
+        ("[-Infinity]", 1),
+        ('{"NaN":1}', 0),
+        ('{"text":"a,NaN,b"}', 0),
+        (r'{"text":"\\",\\"NaN\\","}', 0),
+        ('{"text":"Infinity pool"}', 0),
+        ('{"p":1e308}', 0),
+    ],
+)
+def test_numbers_that_are_not_finite_are_counted(warehouse, statements, refresh, payload, count):
+    store(warehouse, refresh, payload, '{"p":0.5}')
+    assert measure(warehouse, statements(), refresh)["non_finite"] == count
+
+
+@pytest.mark.parametrize("undefined", ["NaN", "Infinity", "-Infinity"])
+def test_no_bin_of_the_drift_begins_at_an_undefined_number(warehouse, statements, refresh, undefined):
+    """BigQuery's RANGE_BUCKET fails if a bound is NaN; the local one does not."""
+    later = Refresh(
+        "churn", refresh.version + 200, DATASET, active_predictions_table=refresh.predictions_table, cutoff=CUTOFF
+    )
+    made = statements(prediction_gate={"drift": {"p": {"max_psi": 0.1, "bins": 2}}})
+    numbers = [f'{{"p":{i}}}' for i in range(4)]
+    store(warehouse, refresh, *numbers, f'{{"p":"{undefined}"}}')
+    store(warehouse, later, *numbers, '{"p":null}')
+    measures = measure(warehouse, made, later)
+    assert (measures["numbers_p"], measures["psi_p"]) == (4, 0)  # an undefined number counts as none
 
 
 def test_a_field_that_the_active_version_does_not_have_is_not_compared(warehouse, statements, refresh):

@@ -4,8 +4,10 @@ import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.execution_time.context import OutletEventAccessors
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
@@ -31,6 +33,7 @@ class DagRun:
     triggering_user_name: str = "Ann"
     logical_date: datetime | None = None
     run_after: datetime = datetime(2026, 11, 23, 5, tzinfo=UTC)
+    conf: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -44,8 +47,8 @@ class TaskInstance:
     def xcom_push(self, key, value):
         self.xcoms[key] = value
 
-    def xcom_pull(self, task_ids):
-        return self.xcoms.get(task_ids)
+    def xcom_pull(self, task_ids, key=None):
+        return self.xcoms.get(key or task_ids)
 
     def get_dr_count(self, run_ids, **_):
         return len(self.unfinished_runs.intersection(run_ids))
@@ -86,6 +89,7 @@ def context():
     def make_context(**params):
         form = {name: param.resolve() for name, param in trigger_form(SmokeTest()).items()}
         return {
+            "dag": SimpleNamespace(params=ParamsDict(trigger_form(SmokeTest()))),
             "params": form | params,
             "dag_run": DagRun(run_id="manual__1"),
             "ti": TaskInstance(),

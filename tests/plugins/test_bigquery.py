@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from google.api_core.exceptions import GoogleAPICallError
 
 from foreserve.operators import AbortVersion, RunQuery
 from tests.plugins.conftest import TaskInstance
@@ -23,6 +24,7 @@ def attempt(refresh, task, warehouse):
 
     def run(sql, try_number=1):
         operator, ti = task(RunQuery, refresh, statement=lambda *_: sql, poll_seconds=0.1), TaskInstance(try_number)
+        operator.ti = ti
         with suppress(TaskDeferred):
             operator.execute({"ti": ti})
         jobs.append(warehouse.get_job(ti.xcoms["bigquery_job_detail"]["job_id"]))
@@ -96,8 +98,44 @@ def test_aborting_the_version_cancels_jobs_that_still_run_though_their_tasks_die
 def test_the_triggers_event_ends_the_task(attempt):
     operator, job = attempt("SELECT 1")
     assert operator.execute_complete({}, {"status": "success", "job_id": job.job_id, "message": ""}) == job.job_id
-    with pytest.raises(AirflowException, match="out of slots"):
-        operator.execute_complete({}, {"status": "error", "message": "out of slots"})
+    with pytest.raises(AirflowException, match="out of slots") as caught:
+        operator.execute_complete({"ti": TaskInstance()}, {"status": "error", "message": "out of slots"})
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+def failed_event(job):
+    """The event of the provider's trigger for a job that failed. It does not have the job's id."""
+    with suppress(GoogleAPICallError):
+        job.result()
+    return {"status": "error", "message": str(job.error_result)}
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT no_such_column FROM UNNEST([1]) AS x", "SELECT * FROM operators.no_such_table"]
+)
+def test_a_statement_that_would_fail_again_is_not_tried_again(attempt, sql):
+    operator, job = attempt(sql)
+    with pytest.raises(AirflowFailException, match=f"BigQuery job {job.job_id} failed: "):
+        operator.execute_complete({"ti": operator.ti}, failed_event(job))
+
+
+def test_a_cleared_task_does_not_end_as_the_job_that_clearing_cancelled(attempt, warehouse):
+    _, first = attempt(ENDLESS)
+    cleared, same = attempt(ENDLESS, try_number=2)  # the cancelled job still runs
+    assert same.job_id == first.job_id
+    first.cancel()
+    with pytest.raises(TaskDeferred) as deferred:
+        cleared.execute_complete({"ti": cleared.ti}, failed_event(first))
+    second = warehouse.get_job(deferred.value.trigger.job_id)
+    second.cancel()
+    assert "_runquery_2_" in second.job_id
+
+
+def test_a_task_whose_own_job_was_cancelled_fails(attempt):
+    operator, job = attempt(ENDLESS)
+    job.cancel()
+    with pytest.raises(AirflowException):
+        operator.execute_complete({"ti": operator.ti}, failed_event(job))
 
 
 def test_what_was_exported_is_not_computed_again(refresh, registry, task):

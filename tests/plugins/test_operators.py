@@ -17,6 +17,7 @@ from foreserve.operators import (
     ApplyQualityGate,
     ChooseRollback,
     CleanUp,
+    OpenVersion,
     PrepareExport,
     Promote,
     RollBack,
@@ -27,7 +28,7 @@ from foreserve.prediction_gate import PredictionGate
 from foreserve.quality_gate import QualityGate
 from foreserve.refresh import Refresh
 from foreserve_plugin import ForeservePlugin
-from prediction_store.lifecycle import Receipt, Status
+from prediction_store.lifecycle import ModelState, Receipt, Status
 from tests.plugins.conftest import DATASET, DagRun
 
 
@@ -152,6 +153,45 @@ def test_a_run_that_opens_a_version_again_goes_on_with_it(open_version):
     assert open_version(run=run, unfinished_runs=[run.run_id]) == open_version(run=run, unfinished_runs=[run.run_id])
 
 
+@pytest.mark.parametrize(
+    ("conf", "problem"),
+    [
+        ({"retrian": False, "promot": False}, r"retrian: no such field; there are retrain, .*; promot: no such field"),
+        ({"smoke_test_rate": float("nan")}, "smoke_test_rate: nan is no finite number"),
+        ({"smoke_test_rate": float("inf")}, "smoke_test_rate: inf is no finite number"),
+        ({"smoke_test_requests": 99}, "smoke_test_requests: 99: "),
+        ({"smoke_test_requests": 100.5}, r"smoke_test_requests: 100\.5: "),
+        ({"promote": "no"}, "promote: 'no': "),
+        ({"export": "all"}, "export: 'all': "),
+        ({"reason": 5}, "reason: 5: "),
+    ],
+)
+def test_a_wrong_choice_is_refused_before_anything_is_done(open_version, registry, conf, problem):
+    open_version()
+    known = list(registry.models())
+    with pytest.raises(AirflowFailException, match=problem):
+        open_version(run=DagRun(conf=conf))
+    assert list(registry.models()) == known
+
+
+def test_right_choices_are_accepted(open_version):
+    assert open_version(run=DagRun(conf={"retrain": True, "smoke_test_requests": 100.0, "reason": None}))
+
+
+def test_a_logical_date_in_the_future_is_refused(open_version):
+    with pytest.raises(AirflowFailException, match=r"the logical date .* is in the future"):
+        open_version(run=DagRun(logical_date=datetime.now(UTC) + timedelta(days=1)))
+
+
+def test_settings_that_do_not_fit_the_models_versions_are_not_tried_again(cloud, context, open_version):
+    refresh = open_version()
+    other = ModelState(refresh.model, "product")
+    with pytest.raises(AirflowFailException, match="entity_type and row_keys cannot change"):
+        OpenVersion(task_id="open_version", cloud=cloud, initial=other, dataset=DATASET, create_tables=True).execute(
+            context()
+        )
+
+
 def test_a_backfill_is_refused(open_version, registry):
     with pytest.raises(AirflowFailException, match=r"a backfill is refused: .* trigger the DAG with that logical date"):
         open_version(run=DagRun(run_type="backfill"))
@@ -165,8 +205,8 @@ def judge(context, task, warehouse):
     """Applies the quality gate to the given metrics; returns the BigQuery model that it chooses."""
 
     def run_gate(refresh, candidate, champion=None, params=None, **gate):
-        rows = [f"SELECT 'candidate' AS role, {candidate} AS roc_auc"]
-        rows += [] if champion is None else [f"SELECT 'champion', {champion}"]
+        rows = [f"SELECT 'candidate' AS role, TO_JSON_STRING(STRUCT({candidate} AS roc_auc)) AS metrics"]
+        rows += [] if champion is None else [f"SELECT 'champion', TO_JSON_STRING(STRUCT({champion} AS roc_auc))"]
         warehouse.query_and_wait(f"CREATE TABLE `{refresh.metrics_table}` AS {' UNION ALL '.join(rows)}")
         return task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE | gate)).execute(
             context(**params or {})
@@ -187,6 +227,43 @@ def test_a_good_candidate_takes_over_and_the_decision_is_recorded(judge, open_ve
         refresh.candidate_model,
     )
     assert (decision["by"], decision["run_id"]) == ("Ann", "manual__1")
+
+
+@pytest.mark.parametrize("undefined", ["'NaN'", "CAST(NULL AS FLOAT64)"])  # as TO_JSON_STRING writes NaN
+def test_an_undefined_metric_is_a_breach_and_the_registry_has_null(judge, open_version, registry, undefined):
+    refresh = open_version()
+    with pytest.raises(AirflowFailException, match=r"roc_auc is (nan|NULL), but must be at least 0\.7"):
+        judge(refresh, undefined)
+    details = registry.get(refresh.model).versions[refresh.version].details
+    assert details["metrics"] == {"candidate": {"roc_auc": None}}
+
+
+def test_a_champion_of_another_kind_is_not_compared(open_version, registry, task, warehouse, context):
+    refresh = open_version()
+    warehouse.query_and_wait(
+        f"CREATE TABLE `{refresh.metrics_table}` AS SELECT 'candidate' AS role, "
+        """'{"roc_auc":0.8,"trial_id":1,"best":true,"note":"x"}' AS metrics """
+        """UNION ALL SELECT 'champion', '{"r2_score":0.5}'"""
+    )
+    gate = task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE))
+    assert gate.execute(context()) == refresh.candidate_model
+    metrics = registry.get(refresh.model).versions[refresh.version].details["metrics"]
+    assert metrics == {"candidate": {"roc_auc": 0.8, "trial_id": 1}, "champion": {"r2_score": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ("""SELECT 'candidate' AS role, '{"roc_auc":0.8}' AS metrics FROM UNNEST([1, 2])""", "more than one row"),
+        ("SELECT 'candidate' AS role, '{}' AS metrics LIMIT 0", "no row for the candidate"),
+        ("""SELECT 'candidate' AS role, '{"r2_score":0.8}' AS metrics""", "no metric 'roc_auc'; it has r2_score"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_judged_fails_at_once(open_version, task, warehouse, context, rows, reason):
+    refresh = open_version()
+    warehouse.query_and_wait(f"CREATE TABLE `{refresh.metrics_table}` AS {rows}")
+    with pytest.raises(AirflowFailException, match=reason):
+        task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE)).execute(context())
 
 
 def test_a_breach_keeps_the_champion(judge, open_version, promoted, registry):
@@ -292,7 +369,7 @@ def judge_predictions(context, task, warehouse):
 
     def run_prediction_gate(refresh, params=None, rules=None, **measures):
         good = {"predictions": 10, "repeated_ids": 0, "null_ids": 0, "null_payloads": 0}
-        sizes = {"shortest_id": 1, "longest_id": 1, "longest_payload": 9}
+        sizes = {"shortest_id": 1, "longest_id": 1, "longest_payload": 9, "non_finite": 0}
         columns = ", ".join(f"{value} AS {name}" for name, value in (good | sizes | measures).items())
         warehouse.query_and_wait(f"CREATE TABLE `{refresh.measures_table}` AS SELECT {columns}")
         gate = task(ApplyPredictionGate, refresh, gate=PredictionGate.model_validate(rules or {}))
@@ -461,20 +538,23 @@ def test_a_roll_back_goes_to_the_version_before_and_back_no_further_when_retried
     first, _, third = promoted(), promoted(), promoted()
     second = registry.get(first.model).rollback_targets()[0]
     choose = ChooseRollback(task_id="choose", cloud=cloud, model=first.model, version="")
-    assert choose.execute({}) == second
+    assert choose.execute(context()) == second
     for _ in range(2):
         RollBack(task_id="roll_back", cloud=cloud, model=first.model, version=second).execute(context(reason="odd"))
         assert registry.get(first.model).active == second < third.version
     rollback = registry.get(first.model).versions[third.version].details["rollback"]
     assert (rollback["to"], rollback["by"], rollback["why"]) == (second, "Ann", "odd")
-    assert choose.execute({}) == first.version
+    assert choose.execute(context()) == first.version
 
 
 def test_what_cannot_be_rolled_back_to_is_refused(cloud, context, promoted):
     refresh = promoted()
     choose = ChooseRollback(task_id="choose", cloud=cloud, model=refresh.model, version="")
     with pytest.raises(AirflowFailException, match="no earlier version"):
-        choose.execute({})
+        choose.execute(context())
+    misspelt = context() | {"dag_run": DagRun(conf={"versoin": "3"})}
+    with pytest.raises(AirflowFailException, match="versoin: no such field"):
+        choose.execute(misspelt)
     with pytest.raises(AirflowFailException, match="possible: none"):
         RollBack(task_id="roll_back", cloud=cloud, model=refresh.model, version=3).execute(context())
     with pytest.raises(AirflowFailException, match="does not have this model"):
@@ -483,7 +563,9 @@ def test_what_cannot_be_rolled_back_to_is_refused(cloud, context, promoted):
 
 def test_cleaning_up_keeps_what_can_be_served(promoted, task, warehouse):
     refreshes = [promoted(keep_versions=2) for _ in range(5)]
-    warehouse.query_and_wait(f"CREATE TABLE `{refreshes[0].dataset}.{refreshes[0].model}_mine` AS SELECT 1 AS x")
+    of_the_team = {f"{refreshes[0].model}{suffix}" for suffix in ("_mine", "_predictions_20261101", "_changes_1")}
+    for table in of_the_team:
+        warehouse.query_and_wait(f"CREATE TABLE `{refreshes[0].dataset}.{table}` AS SELECT 1 AS x")
     for refresh in refreshes:
         warehouse.query_and_wait(
             f"CREATE MODEL `{refresh.candidate_model}` OPTIONS (model_type = 'LINEAR_REG') AS "
@@ -495,8 +577,9 @@ def test_cleaning_up_keeps_what_can_be_served(promoted, task, warehouse):
     models = {found.model_id for found in warehouse.list_models(refreshes[0].dataset) if model in found.model_id}
     kept = refreshes[-3:]  # the active version, and those that could be rolled back to when it was exported
     assert models == {name(refresh.candidate_model) for refresh in kept}
-    assert {table for table in tables if "_predictions_" in table} == {name(r.predictions_table) for r in kept}
-    assert f"{model}_mine" in tables
+    predictions = {table for table in tables if "_predictions_" in table}
+    assert predictions - of_the_team == {name(refresh.predictions_table) for refresh in kept}
+    assert of_the_team <= tables
 
 
 def name(full_name):

@@ -11,6 +11,7 @@ GOOD = {
     "shortest_id": 1,
     "longest_id": 9,
     "longest_payload": 50,
+    "non_finite": 0,
 }
 GATE = PredictionGate.model_validate({"max_row_change": 0.2, "max_changed": 0.5, "drift": {"p": {"max_psi": 0.25}}})
 
@@ -34,6 +35,11 @@ def test_bounds_may_be_reached(served):
             "prediction_gate.max_row_change is 0.2; there are 100 predictions, the active version has 126",
         ),
         ({"changed_share": 0.51}, "prediction_gate.max_changed is 0.5; 0.5100 of the predictions changed"),
+        (
+            {"psi_p": float("nan")},
+            "prediction_gate.drift.p.max_psi is 0.25; the population stability index is nan",
+        ),
+        ({"changed_share": float("nan")}, "prediction_gate.max_changed is 0.5; nan of the predictions changed"),
         ({"psi_p": 0.3}, "prediction_gate.drift.p.max_psi is 0.25; the population stability index is 0.3000"),
     ],
 )
@@ -48,6 +54,12 @@ def test_all_breaches_are_named():
 def test_all_errors_are_named():
     bad = {**GOOD, "null_ids": 1, "null_payloads": 2, "repeated_ids": 3, "shortest_id": None, "longest_payload": 10**6}
     assert len(GATE.errors(bad, 4091)) == 5
+
+
+def test_numbers_that_are_not_finite_are_refused_unless_they_are_allowed():
+    measures = {**GOOD, "non_finite": 3}
+    assert "3 predictions contain NaN or infinity" in GATE.errors(measures, 4091)[0]
+    assert PredictionGate(allow_non_finite=True).errors(measures, 4091) == []
 
 
 @pytest.mark.parametrize("field", ["a b", "a.b", "x'", ""])

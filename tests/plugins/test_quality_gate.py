@@ -27,7 +27,21 @@ def test_a_first_model_need_only_be_good_enough():
             {"log_loss": 0.1},
             "log_loss is 0.3000, more than 0.1 above the champion's 0.1000",
         ),
-        ({"roc_auc": float("nan"), "log_loss": 0.3}, None, "roc_auc is nan, below the minimum 0.75"),
+        (
+            {"roc_auc": float("nan"), "log_loss": 0.3},
+            None,
+            "roc_auc is nan, but must be at least 0.75, at most 0.02 below the champion's",
+        ),
+        (
+            {"roc_auc": 0.8, "log_loss": float("inf")},
+            {"log_loss": float("inf")},
+            "log_loss is inf, but must be at most 0.6, at most 0.1 above the champion's",
+        ),
+        (
+            {"roc_auc": None, "log_loss": 0.3},
+            {"roc_auc": 0.8},
+            "roc_auc is NULL, but must be at least 0.75, at most 0.02 below the champion's",
+        ),
     ],
 )
 def test_a_breach_is_named_with_its_numbers(candidate, champion, reason):
@@ -36,6 +50,11 @@ def test_a_breach_is_named_with_its_numbers(candidate, champion, reason):
 
 def test_a_small_regression_is_accepted():
     assert GATE.breaches({"roc_auc": 0.82, "log_loss": 0.3}, {"roc_auc": 0.83, "log_loss": 0.25}) == []
+
+
+@pytest.mark.parametrize("undefined", [float("nan"), float("inf"), float("-inf"), None])
+def test_a_champion_whose_metrics_are_undefined_can_be_succeeded(undefined):
+    assert GATE.breaches({"roc_auc": 0.8, "log_loss": 0.3}, {"roc_auc": undefined, "log_loss": undefined}) == []
 
 
 def test_a_metric_that_the_evaluation_lacks_is_named():

@@ -437,3 +437,18 @@ def test_a_field_of_a_later_release_is_refused_rather_than_dropped(path):
 def test_a_broken_document_is_an_error(document):
     with pytest.raises(RegistryError, match="not a registry document"):
         ModelState.from_json(document)
+
+
+def test_the_document_is_strict_json_which_has_no_nan():
+    undefined = {"candidate": {"precision": float("nan"), "log_loss": float("inf")}}
+    state = ModelState("m", "customer").open(1000).note(1000, metrics=undefined, measures={"psi_p": float("-inf")})
+    document = json.loads(state.to_json(), parse_constant=pytest.fail)
+    details = document["versions"]["1000"]["details"]
+    assert details == {"metrics": {"candidate": {"precision": None, "log_loss": None}}, "measures": {"psi_p": None}}
+
+
+def test_a_document_with_nan_of_an_earlier_release_is_read_and_written_without():
+    state = ModelState("m", "customer").open(1000).note(1000, measures={"psi_p": 1.5})
+    read = ModelState.from_json(state.to_json().replace(b"1.5", b"NaN"))
+    assert read.versions[1000].details["measures"] == {"psi_p": None}
+    assert b"NaN" not in read.to_json()

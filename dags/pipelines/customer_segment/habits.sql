@@ -7,5 +7,5 @@ SELECT
   LN(frequency) AS log_frequency,
   log_spend
 FROM (
-{{ history(0) | indent(2, first=true) }})
+{{ history(0) }})
 {% endmacro %}

@@ -12,7 +12,7 @@ SELECT
     segments.spend_rank AS spend_rank
   ) AS prediction
 FROM ML.PREDICT(MODEL {{ model }}, (
-{{ habits() | indent(2, first=true) }})) AS customers
+{{ habits() }})) AS customers
 JOIN (
   SELECT
     centroid_id,

@@ -9,4 +9,4 @@ OPTIONS (
 ) AS
 SELECT * EXCEPT (customer_id)
 FROM (
-{{ habits() | indent(2, first=true) }})
+{{ habits() }})

@@ -8,8 +8,8 @@ SELECT
   known.log_spend,
   IFNULL(later.spend_usd, 0) AS spend_usd
 FROM (
-{{ history(weeks) | indent(2, first=true) }}) AS known
+{{ history(weeks) }}) AS known
 LEFT JOIN (
-{{ purchases_after(weeks, horizon) | indent(2, first=true) }}) AS later
+{{ purchases_after(weeks, horizon) }}) AS later
   ON later.customer_id = known.customer_id
 {% endmacro %}

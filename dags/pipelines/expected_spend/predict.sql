@@ -12,4 +12,4 @@ SELECT
     ) AS because
   ) AS prediction
 FROM ML.EXPLAIN_PREDICT(MODEL {{ model }}, (
-{{ history(0) | indent(2, first=true) }}), STRUCT(4 AS top_k_features))
+{{ history(0) }}), STRUCT(4 AS top_k_features))

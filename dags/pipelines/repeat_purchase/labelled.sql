@@ -8,8 +8,8 @@ SELECT
   known.log_spend,
   IF(later.customer_id IS NULL, 0, 1) AS buys_again
 FROM (
-{{ history(weeks) | indent(2, first=true) }}) AS known
+{{ history(weeks) }}) AS known
 LEFT JOIN (
-{{ purchases_after(weeks, horizon) | indent(2, first=true) }}) AS later
+{{ purchases_after(weeks, horizon) }}) AS later
   ON later.customer_id = known.customer_id
 {% endmacro %}

@@ -7,4 +7,4 @@ SELECT
     frequency AS purchases
   ) AS prediction
 FROM ML.PREDICT(MODEL {{ model }}, (
-{{ history(0) | indent(2, first=true) }}))
+{{ history(0) }}))

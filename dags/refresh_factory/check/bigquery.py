@@ -50,7 +50,9 @@ def parse(sql: str) -> list[exp.Expr]:
 
 def _parse(tokens: list[Token], sql: str) -> list[exp.Expr]:
     try:
-        return [statement for statement in _DIALECT.parser().parse(tokens, sql) if statement is not None]
+        statements = _DIALECT.parser().parse(tokens, sql)
+        # A comment after the last semicolon is a statement to sqlglot, but not to BigQuery.
+        return [each for each in statements if each is not None and not isinstance(each, exp.Semicolon)]
     except ParseError as error:
         first = error.errors[0]
         shown = f" at {first['highlight']!r}" if first["highlight"] else ""

@@ -128,7 +128,7 @@ class PipelineCheck:
             return
         query, text = found
         columns = bigquery.columns(query)
-        if columns is None or sorted(columns) != _OUTPUT:
+        if columns is None or sorted(column.lower() for column in columns) != _OUTPUT:
             there = "a *" if columns is None else ", ".join(column or "one without a name" for column in columns)
             message = f"the columns must be entity_id and prediction, not {there}; name them with AS"
             self._add(text, bigquery.offset(query), message)

@@ -79,7 +79,8 @@ class Templates:
                 yield Problem(importer, imported_at, f"{template!r} is neither in the pipeline's folder nor in dags/")
                 continue
             except TemplateSyntaxError as error:
-                yield Problem(Path(filename), error.lineno, f"not a Jinja template: {error.message}")
+                hint = "if it is SQL, write {% raw %} before and {% endraw %} after it"
+                yield Problem(Path(filename), error.lineno, f"not a Jinja template: {error.message}; {hint}")
                 continue
             file = Path(filename)
             known = {*NAMES} - ({"model"} if template == "evaluate.sql" else set())

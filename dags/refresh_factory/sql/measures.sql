@@ -1,4 +1,19 @@
-{% macro number(field) %}SAFE_CAST(JSON_VALUE(payload, '$.{{ field }}') AS FLOAT64){% endmacro %}
+{#
+  A number of the predictions; NULL for NaN and infinity. RANGE_BUCKET fails if a bound is NaN or NULL, so that one NaN
+  in the active version would make this statement fail for ever
+  (https://cloud.google.com/bigquery/docs/reference/standard-sql/mathematical_functions#range_bucket).
+#}
+{% macro number(field) %}
+(
+  SELECT IF(IS_NAN(number) OR IS_INF(number), NULL, number)
+  FROM UNNEST([SAFE_CAST(JSON_VALUE(payload, '$.{{ field }}') AS FLOAT64)]) AS number
+)
+{% endmacro %}
+{#
+  NaN, Infinity or -Infinity in JSON: the whole of a string, which is how TO_JSON_STRING writes such numbers
+  (https://cloud.google.com/bigquery/docs/reference/standard-sql/json_functions#json_encodings), or outside strings.
+#}
+{% set non_finite %}r'^(?:[^"]|"(?:[^"\\]|\\.)*")*(?:NaN|Infinity|"(?:NaN|-?Infinity)"(?:$|[,\]}]))'{% endset %}
 {# One row with the figures that the prediction gate judges. #}
 {% set served = refresh.active_predictions_table %}
 CREATE OR REPLACE TABLE `{{ refresh.measures_table }}` AS
@@ -11,7 +26,8 @@ FROM (
     COUNTIF(payload IS NULL OR payload = 'null') AS null_payloads,
     MIN(BYTE_LENGTH(entity_id)) AS shortest_id,
     MAX(BYTE_LENGTH(entity_id)) AS longest_id,
-    MAX(BYTE_LENGTH(payload)) AS longest_payload
+    MAX(BYTE_LENGTH(payload)) AS longest_payload,
+    COUNTIF(REGEXP_CONTAINS(payload, {{ non_finite }})) AS non_finite
   FROM `{{ refresh.predictions_table }}`
 )
 {% if served %}

@@ -4,5 +4,5 @@ SELECT
   CAST(entity_id AS STRING) AS entity_id,
   TO_JSON_STRING(prediction) AS payload
 FROM (
-{{ query | indent(2, first=true) }}
+{{ query }}
 )

@@ -8,8 +8,8 @@ SELECT
   known.log_spend,
   IF(later.spend_usd >= {{ variables.enough_usd }}, 1, 0) AS spends_enough
 FROM (
-{{ history(weeks) | indent(2, first=true) }}) AS known
+{{ history(weeks) }}) AS known
 LEFT JOIN (
-{{ purchases_after(weeks, variables.horizon_weeks) | indent(2, first=true) }}) AS later
+{{ purchases_after(weeks, variables.horizon_weeks) }}) AS later
   ON later.customer_id = known.customer_id
 {% endmacro %}

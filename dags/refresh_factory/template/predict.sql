@@ -6,4 +6,4 @@ SELECT
     ROUND((SELECT p.prob FROM UNNEST(predicted_spends_enough_probs) AS p WHERE p.label = 1), 2) AS probability
   ) AS prediction
 FROM ML.PREDICT(MODEL {{ model }}, (
-{{ history(0) | indent(2, first=true) }}))
+{{ history(0) }}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from prediction_store.lifecycle import ModelState, RegistryBusyError, RegistryEr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from foreserve.airflow_compat import Context
+    from foreserve.airflow_compat import Context, Param
     from foreserve.cloud import Cloud
     from prediction_store.registry import Registry
 
@@ -99,6 +100,31 @@ class RefreshOperator(CloudOperator):
         refresh, now = self.refresh, now_ms()
         with self.registry() as registry:
             return registry.update(refresh.model, lambda state: step(state).renew_run_lease(refresh.version, now))
+
+
+def check_conf(context: Context) -> None:
+    """Check the values with which a run was triggered, before anything is done.
+
+    Airflow applies the JSON Schema of each field to its value. It ignores names that are no fields, and the schema of a
+    number accepts NaN and infinity.
+
+    Raises:
+        AirflowFailException: a value is wrong, or is for no field. The message names all such values.
+    """
+    fields: dict[str, Param] = dict(context["dag"].params.items())  # type: ignore[no-untyped-call]
+    problems = []
+    for name, value in (getattr(context["dag_run"], "conf", None) or {}).items():
+        if name not in fields:
+            problems.append(f"{name}: no such field; there are {', '.join(fields)}")
+        elif isinstance(value, float) and not math.isfinite(value):
+            problems.append(f"{name}: {value} is no finite number")
+        else:
+            try:
+                fields[name].resolve(value)
+            except AirflowException as error:
+                problems.append(f"{name}: {value!r}: {str(error).partition(chr(10))[0]}")
+    if problems:
+        raise AirflowFailException(f"the run's conf is refused, and nothing was done: {'; '.join(problems)}")
 
 
 def signed(context: Context, by: str | None = None) -> Signed:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.google.cloud.links.bigquery import BigQueryJobDetailLink
 from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
 
+from foreserve.airflow_compat import AirflowException, AirflowFailException
 from foreserve.operators.base import RefreshOperator
 from prediction_store.lifecycle import now_ms
 
@@ -22,6 +24,27 @@ if TYPE_CHECKING:
     Statement = Callable[[Refresh, Context], str]
 
 _CLOCKS_DIFFER = timedelta(minutes=1)
+
+_PERMANENT = frozenset(
+    (
+        "accessDenied",
+        "billingNotEnabled",
+        "bytesBilledLimitExceeded",
+        "duplicate",
+        "invalid",
+        "invalidQuery",
+        "notFound",
+        "notImplemented",
+        "resourcesExceeded",
+        "responseTooLarge",
+    )
+)
+"""Reasons of errors for which the same statement would fail again.
+
+Source: https://cloud.google.com/bigquery/docs/error-messages#errortable
+"""
+
+_CANCELLED = "stopped"
 
 
 class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
@@ -68,15 +91,62 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
         """Start the job, or find it, and wait for its end. Once the version's export has begun, no job is run.
 
         Raises:
-            AirflowFailException: a newer version was opened.
-            AirflowException: the job failed.
+            AirflowFailException: a newer version was opened, or the job failed and would fail again.
+            AirflowException: the job failed for another reason.
         """
         if self._is_final():
             self.log.warning("no job is run: the version's export has begun; start a new run to compute it again")
             return None
-        self.job_id = self._name(context["ti"].try_number)
-        job_id: str = super().execute(context)
+        return self._run(context, self._name(context["ti"].try_number))
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> str | None:
+        """End the task as its job ended.
+
+        If the task was cleared, Airflow has cancelled the job of the earlier try, which may still have been running
+        when this try began to wait for it. Then a new job is run.
+
+        Raises:
+            AirflowFailException: the job failed, and would fail again.
+            AirflowException: the job failed for another reason.
+        """
+        try:
+            job_id: str | None = super().execute_complete(context, event)
+        except AirflowException as error:
+            link = context["ti"].xcom_pull(task_ids=self.task_id, key=BigQueryJobDetailLink.key)
+            self.job_id = link["job_id"] if link else None
+            own = f"{_prefix(self.refresh)}{self.task_id}_{context['ti'].try_number}"
+            reason, message = self._job_error()
+            if reason == _CANCELLED and not str(self.job_id).startswith(f"{own}_"):
+                self.log.info("job %s of an earlier try was cancelled; running a new one", self.job_id)
+                return self._run(context, own)
+            raise _classified(error, reason, message) from error
         return job_id
+
+    def _run(self, context: Context, name: str) -> str | None:
+        """Start the job of this name, or find it, and wait for its end."""
+        from google.api_core.exceptions import GoogleAPICallError
+
+        self.job_id = name
+        try:
+            job_id: str | None = super().execute(context)
+        except GoogleAPICallError as error:
+            reasons = [each.get("reason") for each in error.errors if isinstance(each, dict)]
+            raise _classified(error, next(iter(reasons), None), error.message) from error
+        except AirflowException as error:
+            raise _classified(error, *self._job_error()) from error
+        return job_id
+
+    def _job_error(self) -> tuple[str | None, str]:
+        """The reason and the message of the error of the job; None if the job has none or is unknown."""
+        from google.api_core.exceptions import NotFound
+
+        if not self.job_id:
+            return None, ""
+        try:
+            result = self.cloud.bigquery().get_job(self.job_id).error_result or {}
+        except NotFound:
+            return None, ""
+        return result.get("reason"), f"BigQuery job {self.job_id} failed: {result.get('message')}"
 
     def _is_final(self) -> bool:
         """Return True if the version must not be computed again. Renews the run lease."""
@@ -94,6 +164,11 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
                     self.log.info("waiting for job %s of an earlier try, which still runs", job.job_id)
                     return str(job.job_id).rpartition("_")[0]
         return f"{task}{try_number}"
+
+
+def _classified(error: Exception, reason: str | None, message: str) -> Exception:
+    """The error by which a task fails at once if its job failed for good; else the error itself."""
+    return AirflowFailException(message) if reason in _PERMANENT else error
 
 
 def cancel_queries(client: bigquery.Client, refresh: Refresh) -> Iterator[str]:

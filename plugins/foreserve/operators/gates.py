@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from foreserve.airflow_compat import Context
     from foreserve.prediction_gate import PredictionGate
     from foreserve.quality_gate import QualityGate
-    from prediction_store.details import Evaluation, Measures
+    from prediction_store.details import Evaluation, Measures, Metrics
 
 OnBreach = Literal["keep_champion", "stop", "ask"]
 
@@ -147,25 +148,46 @@ class ApplyQualityGate(ApplyGate):
         """Read the metrics, record them, and decide.
 
         Raises:
-            AirflowFailException: the refresh must stop.
+            AirflowFailException: the refresh must stop, or the evaluation does not have what the gate needs.
         """
         refresh = self.refresh
-        metrics: dict[str, dict[str, float]] = {}
-        for row in self.cloud.bigquery().query_and_wait(f"SELECT * FROM `{refresh.metrics_table}`"):
-            values = dict(row.items())
-            role = values.pop("role")
-            metrics[role] = {name: float(value) for name, value in values.items() if value is not None}
+        metrics: dict[str, Metrics] = {}
+        for row in self.cloud.bigquery().query_and_wait(f"SELECT role, metrics FROM `{refresh.metrics_table}`"):
+            if row.role in metrics:
+                raise AirflowFailException(
+                    f"ML.EVALUATE returns more than one row for the {row.role}, as it does for some models that tune "
+                    "hyperparameters; the quality gate needs one"
+                )
+            metrics[row.role] = _metrics_from_json(row.metrics)
+        if "candidate" not in metrics:
+            raise AirflowFailException(
+                "ML.EVALUATE returns no row for the candidate; check that evaluate.sql returns rows"
+            )
         evaluation = cast("Evaluation", metrics)
         self.step(lambda state: state.note(refresh.version, metrics=evaluation))
         for role, values in metrics.items():
-            self.log.info("%s: %s", role, ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
-        breaches = self.gate.breaches(evaluation["candidate"], evaluation.get("champion"))
+            self.log.info("%s: %s", role, ", ".join(f"{name} {value}" for name, value in values.items()))
+        try:
+            breaches = self.gate.breaches(evaluation["candidate"], evaluation.get("champion"))
+        except ValueError as error:
+            raise AirflowFailException(str(error)) from error
         options = [_USE_CANDIDATE, _KEEP_CHAMPION] if refresh.champion_model else [_USE_CANDIDATE]
         return self.decide(context, breaches, options)
 
     def result(self, outcome: Outcome) -> str | None:
         """The BigQuery model to predict with."""
         return self.refresh.candidate_model if outcome in _ACCEPTING else self.refresh.champion_model
+
+
+def _metrics_from_json(row: str) -> Metrics:
+    """The columns of ML.EVALUATE that are numbers or NULL. BigQuery's JSON has NaN and infinity as strings."""
+    metrics: Metrics = {}
+    for name, value in json.loads(row).items():
+        if value is None:
+            metrics[name] = None
+        elif value in ("NaN", "Infinity", "-Infinity") or type(value) in (int, float):
+            metrics[name] = float(value)
+    return metrics
 
 
 class ApplyPredictionGate(ApplyGate):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from foreserve.airflow_compat import AirflowFailException, due_time, has_ended, run_url
 from foreserve.links import ActiveVersionLink
-from foreserve.operators.base import CloudOperator, RefreshOperator, signed
+from foreserve.operators.base import CloudOperator, RefreshOperator, check_conf, signed
 from foreserve.operators.beam import cancel_dataflow_job
 from foreserve.operators.bigquery import cancel_queries
 from foreserve.operators.export import expected_receipt
@@ -18,7 +19,6 @@ from prediction_store.lifecycle import ModelState, now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     import httpx
 
@@ -48,14 +48,21 @@ class OpenVersion(CloudOperator):
         """Register the model if it is new, and open a version.
 
         Raises:
-            AirflowFailException: the run is part of a backfill, or there is no BigQuery model to reuse, or no reason
-                for an override, or the model's settings do not fit its versions.
+            AirflowFailException: the run is part of a backfill, a choice or the logical date is wrong, there is no
+                BigQuery model to reuse, or the model's settings do not fit its versions.
             AirflowException: another run has the run lease.
         """
         if context["dag_run"].run_type == "backfill":
             raise AirflowFailException(
                 "a backfill is refused: each of its runs would serve predictions as of an old date; to do that once, "
                 "trigger the DAG with that logical date"
+            )
+        check_conf(context)
+        cutoff = data_cutoff(context["dag_run"])
+        if cutoff > datetime.now(UTC):
+            raise AirflowFailException(
+                f"the logical date {cutoff.isoformat()} is in the future, so the data before it are not complete; "
+                "trigger the DAG with an earlier one, or without"
             )
         params = context["params"]
         if params["override_gates"] and not (params["reason"] or "").strip():
@@ -82,7 +89,7 @@ class OpenVersion(CloudOperator):
             active=state.active,
             champion_model=champion.get("bigquery_model"),
             active_predictions_table=champion.get("predictions_table"),
-            cutoff=data_cutoff(context["dag_run"]).isoformat(),
+            cutoff=cutoff.isoformat(),
         )
         self.log.info("opened version %d; the active version is %s", refresh.version, refresh.active or "none yet")
         self.log.info("data before %s count", refresh.cutoff)
@@ -294,8 +301,10 @@ class ChooseRollback(CloudOperator):
         """Return the version.
 
         Raises:
-            AirflowFailException: the registry does not have the model, or there is no earlier version.
+            AirflowFailException: a choice is wrong, the registry does not have the model, or there is no earlier
+                version.
         """
+        check_conf(context)
         with self.registry() as registry:
             targets = registry.get(self.model).rollback_targets()
         if self.version:
@@ -353,28 +362,26 @@ def _clean_up_before(task: RefreshOperator) -> None:
     """Drop the BigQuery models and tables of refreshes before the task's own.
 
     Those of the active version, and of versions that can be rolled back to, stay. So do the tables of stale versions:
-    the purge reads them.
+    the purge reads them. Only versions that the registry has are dropped, because a team may have tables with similar
+    names. The registry forgets them afterwards, so that a task that failed in between can be tried again.
     """
     refresh = task.refresh
     with task.registry() as registry:
-        state = registry.update(refresh.model, ModelState.forget)
+        state = registry.get(refresh.model)
     client = task.cloud.bigquery()
     kept = {v for v in (state.active, *state.rollback_targets()) if v is not None}
     kept_models = {state.versions[version].details.get("bigquery_model") for version in kept}
+    older = {version for version in state.versions if version < refresh.version}
     for model in client.list_models(refresh.dataset):
         name = f"{refresh.dataset}.{model.model_id}"
-        if _is_older(model.model_id, refresh) and name not in kept_models:
+        if version_of(model.model_id, refresh.model) in older and name not in kept_models:
             client.query_and_wait(f"DROP MODEL IF EXISTS `{name}`")
             task.log.info("dropped BigQuery model %s", name)
     kept.update(state.stale_versions(refresh.version))
     for table in client.list_tables(refresh.dataset):
         name = f"{refresh.dataset}.{table.table_id}"
-        if _is_older(table.table_id, refresh) and version_of(table.table_id, refresh.model) not in kept:
+        if version_of(table.table_id, refresh.model) in older - kept:
             client.query_and_wait(f"DROP TABLE IF EXISTS `{name}`")
             task.log.info("dropped table %s", name)
-
-
-def _is_older(name: str, refresh: Refresh) -> bool:
-    """Return True if an earlier refresh of the same model made the BigQuery model or table of this name."""
-    version = version_of(name, refresh.model)
-    return version is not None and version < refresh.version
+    with task.registry() as registry:
+        registry.update(refresh.model, ModelState.forget)

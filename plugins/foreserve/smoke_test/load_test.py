@@ -142,10 +142,15 @@ class LoadTest:
             report.examples.append(finding.problem)
 
     async def _look_up(self, expectation: Expectation) -> Finding | None:
-        url = self._path + quote(expectation.entity_id, safe="")
+        url = self._path + _segment(expectation.entity_id)
         try:
             response = await self._client.get(url, params={"version": self._version}, timeout=self._timeout)
         except httpx.HTTPError as error:
             return Finding(f"{url}: {type(error).__name__} {error}", is_mismatch=False)
         finding = compare(response, expectation, self._version)
         return None if finding is None else replace(finding, problem=f"{url}: {finding.problem}")
+
+
+def _segment(entity_id: str) -> str:
+    """The entity id as a segment of a path. Clients remove the segments `.` and `..` (RFC 3986, section 5.2.4)."""
+    return quote(entity_id, safe="") if entity_id.strip(".") else entity_id.replace(".", "%2E")

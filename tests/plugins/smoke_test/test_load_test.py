@@ -58,6 +58,19 @@ def right(_):
 EXPECTED = Expectation("a", '{"p": 0.50}')
 
 
+@pytest.mark.parametrize(("entity_id", "segment"), [(".", "%2E"), ("..", "%2E%2E"), ("a/..", "a%2F.."), ("...", None)])
+def test_ids_that_look_like_parts_of_a_path_are_looked_up(entity_id, segment):
+    seen = set()
+
+    def answer(path):
+        seen.add(path)
+        return right(path)
+
+    report = run(answer, [Expectation(entity_id, '{"p": 0.5}')])
+    assert (report.errors, report.mismatches) == (0, 0)
+    assert seen == {segment or "%2E%2E%2E"}
+
+
 def test_right_answers_are_counted_and_timed():
     report = run(right, [EXPECTED])
     assert (report.requests, report.errors, report.mismatches, report.examples) == (100, 0, 0, [])
