@@ -104,6 +104,8 @@ class HarshBigtable:
     connections: "set[_Connection]" = field(default_factory=set)
     accepted: int = 0
     """The number of connections that were ever opened."""
+    old_answers: int = 0
+    """The number of reads of the registry that were answered as a replica does that is behind."""
     _known: dict[tuple[bytes, bytes], bytes | None] = field(default_factory=dict)
     """The rows, serialized, by the request without keys and the key; None for an absent row."""
     _registry: dict[bytes, list[Any]] = field(default_factory=dict)
@@ -168,6 +170,7 @@ class HarshBigtable:
         self._registry[request] = messages
         self._registry_reads += 1
         if self._old_registry is not None and self._registry_reads % 2:
+            self.old_answers += 1
             return self._old_registry.get(request, messages)
         return messages
 
