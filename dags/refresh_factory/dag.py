@@ -1,6 +1,7 @@
 """The refresh DAG."""
 
 import importlib.util
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -105,7 +106,12 @@ def refresh_dag(dag_file: str) -> DAG:
 
 def _add_tasks(pipeline: Pipeline, environment: Environment, statements: Statements) -> None:
     """Add all tasks of a refresh: prepare, train, predict, export, release."""
-    cloud = environment.cloud()
+    cloud = replace(
+        environment.cloud(),
+        labels={**environment.labels, "model": pipeline.model},
+        maximum_bytes_billed=pipeline.query_limits.maximum_bytes_billed,
+        job_timeout_minutes=pipeline.query_limits.timeout_minutes,
+    )
     query = partial(RunQuery, cloud=cloud, poll_seconds=environment.poll_seconds)
     after_skipped = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
 

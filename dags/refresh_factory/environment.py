@@ -43,6 +43,7 @@ class Environment(BaseSettings):
     project: str = Field(description="project of BigQuery and Bigtable")
     dataset: str = Field(default="foreserve", description="BigQuery dataset for models and predictions")
     location: str = Field(default="US", description="location of the BigQuery jobs")
+    labels: dict[str, str] = Field(default_factory=dict, description="JSON: labels of the BigQuery jobs, for billing")
     bigtable_instance: str = Field(description="id of the Bigtable instance")
     export_app_profile: str = Field(default="", description="app profile of the export: single cluster, low priority")
     registry_app_profile: str = Field(default="", description="app profile of the registry: single-row transactions")
@@ -73,6 +74,7 @@ class Environment(BaseSettings):
             registry_app_profile=self.registry_app_profile,
             gcp_conn_id=self.gcp_conn_id,
             api_conn_id=self.api_conn_id,
+            labels=self.labels,
         )
 
     def report_folder(self) -> ReportFolder | None:

@@ -88,6 +88,15 @@ class PipelineError(Exception):
         self.problems = problems
 
 
+class QueryLimits(BaseModel):
+    """The limits of each BigQuery job of a refresh. BigQuery refuses a job with too many bytes, without cost."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    maximum_bytes_billed: int | None = Field(2**40, gt=0, description="bytes that a job may be billed for; null: any")
+    timeout_minutes: int = Field(1_440, gt=0, description="minutes after which BigQuery stops a job")
+
+
 class Pipeline(BaseModel):
     """One model, and how it is refreshed and served."""
 
@@ -105,6 +114,7 @@ class Pipeline(BaseModel):
     keep_versions: int = Field(4, ge=1, le=20, description="versions that stay readable, the active one among them")
     quality_gate: QualityGate
     prediction_gate: PredictionGate = PredictionGate()
+    query_limits: QueryLimits = QueryLimits()
     smoke_test: SmokeTest = SmokeTest()
     alerts: Alerts | None = Field(None, description="notifiers for failures; none: those of the environment")
     variables: dict[Name, Variable] = Field(

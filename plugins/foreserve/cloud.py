@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 from foreserve.airflow_compat import BaseHook
 
@@ -26,6 +27,9 @@ class Cloud:
         registry_app_profile: an app profile that allows single-row transactions; empty for the instance's default.
         gcp_conn_id: the Airflow connection to Google Cloud.
         api_conn_id: the Airflow connection to the lookup service.
+        labels: labels of every BigQuery job, by which its cost can be told apart on the bill.
+        maximum_bytes_billed: the largest number of bytes that a BigQuery job may be billed for; None: any.
+        job_timeout_minutes: the time after which BigQuery stops a job; None: BigQuery's own limits.
     """
 
     project: str
@@ -34,13 +38,32 @@ class Cloud:
     registry_app_profile: str
     gcp_conn_id: str
     api_conn_id: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    maximum_bytes_billed: int | None = None
+    job_timeout_minutes: int | None = None
 
     def bigquery(self) -> bigquery.Client:
-        """A BigQuery client."""
+        """A BigQuery client. Its queries have the labels and the limits."""
         from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+        from google.cloud.bigquery import QueryJobConfig
 
         hook = BigQueryHook(gcp_conn_id=self.gcp_conn_id, location=self.location, use_legacy_sql=False)
-        return hook.get_client(project_id=self.project, location=self.location)
+        client = hook.get_client(project_id=self.project, location=self.location)
+        client.default_query_job_config = cast("QueryJobConfig", QueryJobConfig.from_api_repr(self.job_configuration()))
+        return client
+
+    def job_configuration(self, **query: Any) -> dict[str, Any]:
+        """The configuration of a query job, with the labels and the limits.
+
+        Args:
+            query: further fields of the query's configuration.
+        """
+        configuration: dict[str, Any] = {"query": query, "labels": dict(self.labels)}
+        if self.maximum_bytes_billed is not None:
+            query["maximumBytesBilled"] = str(self.maximum_bytes_billed)
+        if self.job_timeout_minutes is not None:
+            configuration["jobTimeoutMs"] = str(self.job_timeout_minutes * 60_000)
+        return configuration
 
     def registry(self) -> Registry:
         """The version registry. Tasks use it by `CloudOperator.registry`, which translates errors."""

@@ -1,12 +1,15 @@
 """BigQuery jobs, as tasks start, find and cancel them."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from google.api_core.exceptions import GoogleAPICallError
+from sqlglot import parse_one
 
 from foreserve.operators import AbortVersion, RunQuery
+from foreserve.operators.smoke_test import sample_query
 from tests.plugins.conftest import TaskInstance
 
 ENDLESS = "LOOP ASSERT TRUE; END LOOP"
@@ -40,6 +43,30 @@ def test_a_job_tells_model_version_task_and_try(attempt, refresh):
     assert job.job_id.startswith(f"foreserve_{refresh.model}_{refresh.version}_runquery_2_")
     assert job.labels.items() >= {"model": refresh.model, "version": str(refresh.version)}.items()
     assert job.labels["airflow-task"] == "runquery"
+
+
+def test_every_job_has_labels_and_limits(cloud, refresh, context):
+    limited = replace(cloud, labels={"team": "shop"}, maximum_bytes_billed=10**9, job_timeout_minutes=5)
+    operator = RunQuery(task_id="train", cloud=limited, statement=lambda *_: "SELECT 1", poll_seconds=0.1)
+    given = context()
+    given["ti"].xcoms["open_version"] = refresh.to_xcom()
+    operator.render_template_fields(given)
+    assert operator.configuration == {
+        "query": {"query": "SELECT 1", "useLegacySql": False, "maximumBytesBilled": "1000000000"},
+        "jobTimeoutMs": "300000",
+        "labels": {"team": "shop", "model": refresh.model, "version": str(refresh.version)},
+    }
+    client = limited.bigquery()
+    job = client.query("SELECT 1")
+    assert (job.labels, job.maximum_bytes_billed) == ({"team": "shop"}, 10**9)
+    assert client.default_query_job_config.to_api_repr()["jobTimeoutMs"] == "300000"
+
+
+@pytest.mark.parametrize(("table_bytes", "percent"), [(0, None), (10 * 2**30, None), (2**40, "0.976562")])
+def test_a_sample_reads_some_blocks_of_a_large_table_only(table_bytes, percent):
+    sql = sample_query("p.d.t", 500, 10**9, table_bytes)
+    assert parse_one(sql, dialect="bigquery")
+    assert (f"TABLESAMPLE SYSTEM ({percent} PERCENT)" in sql) if percent else ("TABLESAMPLE" not in sql)
 
 
 def test_nothing_of_ours_runs_in_the_triggerer(refresh, task):

@@ -27,6 +27,7 @@ locals {
     FORESERVE_PROJECT              = var.project
     FORESERVE_DATASET              = module.bigquery.dataset
     FORESERVE_LOCATION             = module.bigquery.location
+    FORESERVE_LABELS               = jsonencode(var.labels)
     FORESERVE_BIGTABLE_INSTANCE    = module.bigtable.instance
     FORESERVE_EXPORT_APP_PROFILE   = module.bigtable.export_app_profile
     FORESERVE_REGISTRY_APP_PROFILE = module.bigtable.registry_app_profile

@@ -67,7 +67,7 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
         """
         super().__init__(
             cloud=cloud,
-            configuration={"query": {"query": "", "useLegacySql": False}},
+            configuration=cloud.job_configuration(query="", useLegacySql=False),
             project_id=cloud.project,
             location=cloud.location,
             gcp_conn_id=cloud.gcp_conn_id,
@@ -83,8 +83,9 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
         """Set the SQL and the labels of the job."""
         refresh = self.refresh
         self.configuration = {
+            **self.configuration,
             "query": {**self.configuration["query"], "query": self.statement(refresh, context)},
-            "labels": {"model": refresh.model, "version": str(refresh.version)},
+            "labels": {**self.cloud.labels, "model": refresh.model, "version": str(refresh.version)},
         }
 
     def execute(self, context: Context) -> str | None:
