@@ -34,17 +34,22 @@ class Tables:
         """
         self._ensure_table(state.entity_type, {state.model: state.cells_per_row})
 
-    def wait_for_replication(self, table: str, poll_seconds: float) -> None:
-        """Wait until every cluster has what was written to a table before this call.
+    def wait_for_replication(self, table: str, poll_seconds: float, patience: float) -> bool:
+        """Wait until every cluster has what was written to a table before this call; return False if time ran out.
 
         Args:
             table: the table's id.
             poll_seconds: the pause between two checks. An instance of one cluster passes the first check.
+            patience: the largest number of seconds to wait.
         """
         name = self._instance.table(table)
         token = self._client.generate_consistency_token(name=name).consistency_token
+        end = time.monotonic() + patience
         while not self._client.check_consistency(name=name, consistency_token=token).consistent:
+            if time.monotonic() >= end:
+                return False
             time.sleep(poll_seconds)
+        return True
 
     def _ensure_table(self, table: str, families: dict[str, int]) -> None:
         with suppress(AlreadyExists):

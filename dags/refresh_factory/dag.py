@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.standard.operators.python import BranchPythonOperator, ShortCircuitOperator
+from airflow.providers.standard.operators.python import BranchPythonOperator
 
 from foreserve.airflow_compat import DAG, HITL_UNAVAILABLE, Asset, TaskGroup, TriggerRule, named_asset
+from foreserve.cloud import Cloud
 from foreserve.operators import (
     AbortVersion,
     ApplyPredictionGate,
@@ -17,6 +18,7 @@ from foreserve.operators import (
     AwaitDataflowJob,
     CleanUp,
     ConfirmActive,
+    MayPromote,
     OpenVersion,
     PrepareExport,
     Promote,
@@ -27,6 +29,7 @@ from foreserve.operators import (
     RunSmokeTest,
     WaitForReplication,
 )
+from foreserve.operators.base import keep_failure
 from prediction_store.lifecycle import ModelState
 from refresh_factory.documentation import GROUPS, TASKS, dag_documentation
 from refresh_factory.environment import Environment
@@ -54,6 +57,8 @@ It ends a run with a logical date in the future, whose tasks Airflow does not st
 """
 
 _JOB_TIMEOUT = timedelta(hours=6)
+_REPLICATION_TIMEOUT = timedelta(hours=2)
+_REPLICATION_PAUSE = 60
 _PROGRESS_SECONDS = 30
 """The time between looks at a Dataflow job. Each look starts a process."""
 
@@ -94,7 +99,7 @@ def refresh_dag(dag_file: str) -> DAG:
             "owner": pipeline.owner,
             "retries": environment.retries,
             "retry_delay": timedelta(seconds=environment.retry_delay_seconds),
-            "on_failure_callback": [config.build() for config in alerts.on_failure],
+            "on_failure_callback": [keep_failure, *(config.build() for config in alerts.on_failure)],
             **late_tasks,
         },
     ) as dag:
@@ -155,21 +160,23 @@ def _add_tasks(pipeline: Pipeline, environment: Environment, statements: Stateme
             export_task_id="export",
             cloud=cloud,
         )
-        purge, await_purge = _beam_job(environment, RunPurge, "purge", "purge_stale_cells")
+        purge, await_purge = _beam_job(environment, cloud, RunPurge, "purge", "purge_stale_cells")
         export, await_export = _beam_job(
-            environment, RunExport, "export", "export_predictions", trigger_rule=after_skipped
+            environment, cloud, RunExport, "export", "export_predictions", trigger_rule=after_skipped
         )
         wait_for_replication = WaitForReplication(
             task_id="wait_for_replication",
             entity_type=pipeline.entity_type,
             poll_seconds=environment.poll_seconds,
+            poke_interval=_REPLICATION_PAUSE,
+            timeout=_REPLICATION_TIMEOUT.total_seconds(),
             cloud=cloud,
         )
     with _group("Release"):
         smoke_test = RunSmokeTest(
             task_id="smoke_test", smoke_test=pipeline.smoke_test, reports=environment.report_folder(), cloud=cloud
         )
-        may_promote = ShortCircuitOperator(task_id="may_promote", python_callable=lambda params: params["promote"])
+        may_promote = MayPromote(task_id="may_promote", cloud=cloud)
         promote = Promote(task_id="promote", asset=_predictions_asset(pipeline, environment), cloud=cloud)
         confirm = ConfirmActive(
             task_id="confirm",
@@ -205,6 +212,7 @@ def _predictions_asset(pipeline: Pipeline, environment: Environment) -> Asset:
 
 def _beam_job(
     environment: Environment,
+    cloud: Cloud,
     operator: type[RunBeamJob],
     task_id: str,
     module: str,
@@ -214,6 +222,7 @@ def _beam_job(
 
     Args:
         environment: the settings of all DAGs.
+        cloud: the clients of the pipeline.
         operator: the class of the first task.
         task_id: the id of the first task, and the namespace of the job's counters.
         module: the job's module in `beam_jobs`.
@@ -237,14 +246,14 @@ def _beam_job(
         },
         rows_without_dataflow=environment.rows_without_dataflow,
         execution_timeout=_JOB_TIMEOUT,
-        cloud=environment.cloud(),
+        cloud=cloud,
         **kwargs,
     )
     wait = AwaitDataflowJob(
         task_id=f"await_{task_id}",
         job_id=_dataflow_job_id(task_id),
         metrics=task_id,
-        cloud=environment.cloud(),
+        cloud=cloud,
         region=environment.region,
         poke_interval=_PROGRESS_SECONDS,
         timeout=_JOB_TIMEOUT.total_seconds(),

@@ -78,10 +78,11 @@ function smokeTest({ requests, rate, errors, mismatches, p50_ms, p95_ms, p99_ms,
   );
 }
 
-function statusOf({ version, status }, { active_version: active, rollback_targets: targets }) {
+function statusOf({ version, status, details: { ended } }, { active_version: active, rollback_targets: targets }) {
   if (version === active) return h("span.pill.good", "active");
   const pill = h(status === "aborted" ? "span.pill.bad" : "span.pill", status);
-  return targets.includes(version) ? h("span", pill, " can be rolled back to") : pill;
+  const reason = ended ? h("p.quiet", ended.task ? `${ended.task}: ${ended.reason}` : ended.reason) : null;
+  return h("span", pill, targets.includes(version) ? " can be rolled back to" : "", reason);
 }
 
 function history(model) {

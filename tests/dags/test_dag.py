@@ -13,6 +13,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import ValidationError
 
+from foreserve.operators.base import keep_failure
 from refresh_factory.dag import refresh_dag
 from refresh_factory.documentation import TASKS
 from refresh_factory.environment import Dataflow
@@ -221,10 +222,11 @@ MAIL = {
 
 def test_the_environments_alerts_apply_where_the_pipeline_has_none(monkeypatch, variant):
     monkeypatch.setenv("FORESERVE_ALERTS", json.dumps({"on_failure": [MAIL]}))
-    (notifier,) = variant().get_task("export").on_failure_callback
+    keeper, notifier = variant().get_task("export").on_failure_callback
+    assert keeper is keep_failure
     assert notifier.to == "team@example.com"
     dag = variant(alerts={"on_missed_deadline": [MAIL], "deadline_minutes": 60})
-    assert not dag.get_task("export").on_failure_callback
+    assert dag.get_task("export").on_failure_callback == [keep_failure]
     assert [alert.interval.total_seconds() for alert in dag.deadline] == [3600]
 
 

@@ -43,11 +43,14 @@ class TaskInstance:
     try_number: int = 1
     unfinished_runs: set = field(default_factory=set)
     xcoms: dict = field(default_factory=dict)
+    failures: dict = field(default_factory=dict)
 
     def xcom_push(self, key, value):
         self.xcoms[key] = value
 
     def xcom_pull(self, task_ids, key=None):
+        if isinstance(task_ids, list):
+            return [self.failures.get(task) for task in task_ids]
         return self.xcoms.get(key or task_ids)
 
     def get_dr_count(self, run_ids, **_):
@@ -89,7 +92,7 @@ def context():
     def make_context(**params):
         form = {name: param.resolve() for name, param in trigger_form(SmokeTest()).items()}
         return {
-            "dag": SimpleNamespace(params=ParamsDict(trigger_form(SmokeTest()))),
+            "dag": SimpleNamespace(params=ParamsDict(trigger_form(SmokeTest())), task_ids=["train", "export", "abort"]),
             "params": form | params,
             "dag_run": DagRun(run_id="manual__1"),
             "ti": TaskInstance(),

@@ -116,9 +116,9 @@ def test_killing_the_task_that_awaits_a_job_cancels_it(cloud, submitted):
 
 
 @pytest.mark.parametrize(("state", "cancelled"), [("JOB_STATE_RUNNING", True), ("JOB_STATE_DONE", False)])
-def test_aborting_a_version_cancels_its_job_if_it_still_runs(open_version, state, submitted, cancelled, task):
+def test_aborting_a_version_cancels_its_job_if_it_still_runs(context, open_version, state, submitted, cancelled, task):
     submitted["currentState"] = state
-    task(AbortVersion, open_version(), dataflow_jobs=["", JOB_ID], region="europe-west1").execute({})
+    task(AbortVersion, open_version(), dataflow_jobs=["", JOB_ID], region="europe-west1").execute(context())
     assert ("requestedState" in submitted) is cancelled
 
 
@@ -297,27 +297,31 @@ def test_an_export_of_nothing_needs_no_process(exporting, registry, run):
     assert record(registry, refresh).receipt == Receipt(0, 0)
 
 
-def test_a_purge_reads_the_changes_of_the_stale_version_which_clean_up_keeps(capfd, exporting, registry, run, task):
+def test_a_purge_reads_the_changes_of_the_stale_version_which_clean_up_keeps(
+    context, capfd, exporting, registry, run, task
+):
     stale = exporting({"a": "1"})
     run(RunExport, stale, "export_predictions")
-    task(AbortVersion, stale, dataflow_jobs=[], region="europe-west1").execute({})
-    task(AbortVersion, exporting({"b": "2"}), dataflow_jobs=[], region="europe-west1").execute({})  # cleans up, too
+    task(AbortVersion, stale, dataflow_jobs=[], region="europe-west1").execute(context())
+    task(AbortVersion, exporting({"b": "2"}), dataflow_jobs=[], region="europe-west1").execute(
+        context()
+    )  # cleans up, too
     operator = run(RunPurge, exporting({"a": "2"}), "purge_stale_cells")
     assert operator.pipeline_options["changes_table"] == [stale.changes_table]
     assert record(registry, stale).status is Status.PURGED
     assert "1 rows to write: FnApiRunner" in capfd.readouterr().out
 
 
-def test_a_purge_of_nothing_needs_no_process(exporting, registry, run, task):
+def test_a_purge_of_nothing_needs_no_process(context, exporting, registry, run, task):
     stale = exporting({})
-    task(AbortVersion, stale, dataflow_jobs=[], region="europe-west1").execute({})
+    task(AbortVersion, stale, dataflow_jobs=[], region="europe-west1").execute(context())
     run(RunPurge, exporting({"a": "2"}), "no_such_job")
     assert record(registry, stale).status is Status.PURGED
 
 
-def test_the_tables_of_purged_versions_are_dropped(exporting, run, task, warehouse):
+def test_the_tables_of_purged_versions_are_dropped(context, exporting, run, task, warehouse):
     stale = exporting({})
-    task(AbortVersion, stale, dataflow_jobs=[], region="europe-west1").execute({})
+    task(AbortVersion, stale, dataflow_jobs=[], region="europe-west1").execute(context())
     refresh = exporting({"a": "1"})
     run(RunPurge, refresh, "no_such_job")
     task(CleanUp, refresh).execute({})

@@ -115,9 +115,9 @@ def test_killing_the_task_cancels_the_job(attempt):
         job.result()
 
 
-def test_aborting_the_version_cancels_jobs_that_still_run_though_their_tasks_died(attempt, refresh, task):
+def test_aborting_the_version_cancels_jobs_that_still_run_though_their_tasks_died(attempt, context, refresh, task):
     _, job = attempt(ENDLESS)
-    task(AbortVersion, refresh, dataflow_jobs=[], region="").execute({})
+    task(AbortVersion, refresh, dataflow_jobs=[], region="").execute(context())
     with pytest.raises(Exception, match="cancelled"):
         job.result()
 

@@ -17,18 +17,21 @@ from foreserve.operators import (
     ApplyQualityGate,
     ChooseRollback,
     CleanUp,
+    MayPromote,
     OpenVersion,
     PrepareExport,
     Promote,
     RollBack,
     WaitForReplication,
 )
+from foreserve.operators.base import keep_failure
 from foreserve.operators.versions import data_cutoff
 from foreserve.prediction_gate import PredictionGate
 from foreserve.quality_gate import QualityGate
 from foreserve.refresh import Refresh
 from foreserve_plugin import ForeservePlugin
 from prediction_store.lifecycle import ModelState, Receipt, Status
+from prediction_store.tables import Tables
 from tests.plugins.conftest import DATASET, DagRun
 
 
@@ -460,16 +463,77 @@ def test_an_export_that_is_short_of_a_row_is_not_promoted(compute, open_version,
     registry.update(refresh.model, lambda state: state.complete_export(refresh.version, Receipt(1, 0)))
     with pytest.raises(AirflowFailException, match=r"BigQuery has 2 predictions .* the export wrote 1"):
         promote(refresh)
-    assert registry.get(refresh.model).active is None
+    state = registry.get(refresh.model)
+    ended = state.versions[refresh.version].details["ended"]
+    assert (state.active, ended["kind"], ended["task"]) == (None, "not_promoted", "promote")
+    assert "BigQuery has 2 predictions" in ended["reason"]
 
 
 def test_replication_is_awaited(open_version, task):
-    task(WaitForReplication, open_version(), entity_type="customer", poll_seconds=0.1).execute({})
+    assert task(WaitForReplication, open_version(), entity_type="customer", poll_seconds=0.1).poke({})
+
+
+def test_a_cluster_that_lags_is_waited_for_without_a_worker_slot(open_version, task, monkeypatch, registry):
+    refresh = open_version()
+    lease = registry.get(refresh.model).versions[refresh.version].run_lease_until
+    monkeypatch.setattr(Tables, "wait_for_replication", lambda *_: False)
+    sensor = task(WaitForReplication, refresh, entity_type="customer", poll_seconds=0.1)
+    assert sensor.reschedule
+    assert sensor.poke({}) is False
+    assert registry.get(refresh.model).versions[refresh.version].run_lease_until > lease
 
 
 @pytest.fixture
-def abort(task):
-    return lambda refresh: task(AbortVersion, refresh, dataflow_jobs=["", ""], region="us-central1").execute({})
+def abort(context, task):
+    def run_abort(refresh, **failures):
+        given = context()
+        given["ti"].failures = failures
+        task(AbortVersion, refresh, dataflow_jobs=["", ""], region="us-central1").execute(given)
+
+    return run_abort
+
+
+@pytest.mark.parametrize(
+    ("failures", "expected"),
+    [
+        ({"train": "no such table"}, ("train", "no such table")),
+        ({"train": "no such table", "export": "return code 1"}, ("train", "no such table; export: return code 1")),
+        ({}, ("", "a task of the run was ended from outside")),
+    ],
+)
+def test_the_registry_has_the_reason_why_a_version_was_aborted(abort, open_version, registry, failures, expected):
+    refresh = open_version()
+    abort(refresh, **failures)
+    ended = registry.get(refresh.model).versions[refresh.version].details["ended"]
+    assert (ended["kind"], ended["task"], ended["reason"]) == ("aborted", *expected)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("no column x at 3.5. Look again.\nmore"), "no column x at 3.5"),
+        (ValueError("first line\nsecond"), "first line"),
+        (ValueError("x" * 1000), "x" * 500),
+        (None, "failed without a message"),
+    ],
+)
+def test_a_task_that_fails_leaves_the_first_sentence_of_its_error(context, error, reason):
+    given = context()
+    keep_failure(given | {"exception": error})
+    assert given["ti"].xcoms == {"failure": reason}
+
+
+@pytest.mark.parametrize("promote", [True, False])
+def test_a_version_that_is_not_to_be_promoted_says_so(context, open_version, registry, task, promote):
+    refresh = open_version()
+    decide = task(MayPromote, refresh)
+    decide.ignore_downstream_trigger_rules = False
+    given = context(promote=promote) | {
+        "task": SimpleNamespace(get_direct_relatives=lambda **_: [], downstream_list=[])
+    }
+    assert decide.execute(given) is promote
+    ended = registry.get(refresh.model).versions[refresh.version].details.get("ended")
+    assert (ended and ended["reason"]) == (None if promote else "promote is off in the trigger form")
 
 
 def test_aborting_leaves_readers_where_they_were(abort, open_version, promoted, registry):

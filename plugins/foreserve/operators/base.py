@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from foreserve.airflow_compat import Context, Param
     from foreserve.cloud import Cloud
     from prediction_store.registry import Registry
+
+_FAILURE = "failure"
+"""The key of the XCom with the reason why a task failed."""
+
+_LONGEST_REASON = 500
 
 OPEN_VERSION = "open_version"
 """The id of the task that opens a refresh's version. Its XCom is the refresh."""
@@ -100,6 +106,23 @@ class RefreshOperator(CloudOperator):
         refresh, now = self.refresh, now_ms()
         with self.registry() as registry:
             return registry.update(refresh.model, lambda state: step(state).renew_run_lease(refresh.version, now))
+
+
+def keep_failure(context: Context) -> None:
+    """Keep the first sentence of the error with which a task has failed after all tries, for `failures`.
+
+    This is the failure callback of every task of a refresh.
+    """
+    error = str(context.get("exception") or "").strip()
+    sentence = re.split(r"\.\s|\n", error, maxsplit=1)[0]
+    context["ti"].xcom_push(key=_FAILURE, value=sentence[:_LONGEST_REASON] or "failed without a message")
+
+
+def failures(context: Context) -> dict[str, str]:
+    """The reasons why tasks of this run have failed, by task id. A task that was ended from outside has none."""
+    tasks = list(context["dag"].task_ids)
+    reasons = context["ti"].xcom_pull(task_ids=tasks, key=_FAILURE) or []
+    return {task: reason for task, reason in zip(tasks, reasons, strict=False) if reason}
 
 
 def check_conf(context: Context) -> None:

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from foreserve.airflow_compat import BaseBranchOperator
+from foreserve.airflow_compat import BaseBranchOperator, BaseSensorOperator
 from foreserve.operators.base import RefreshOperator
 from foreserve.operators.beam import RunBeamJob
 from prediction_store.lifecycle import ModelState, Receipt, now_ms
@@ -133,8 +133,16 @@ class RunExport(RunBeamJob):
         self.step(lambda now: now.complete_export(self.refresh.version, Receipt(0, 0)))
 
 
-class WaitForReplication(RefreshOperator):
-    """Waits until every cluster of the Bigtable instance has the written cells. With one cluster, it ends at once."""
+_POKE_SECONDS = 60.0
+"""The time for which one poke waits for replication, which usually takes seconds."""
+
+
+class WaitForReplication(RefreshOperator, BaseSensorOperator):
+    """Waits until every cluster of the Bigtable instance has the written cells. With one cluster, it ends at once.
+
+    Between pokes it holds no worker slot. Each poke takes a new consistency token, because Airflow deletes the XComs of
+    a sensor before each poke.
+    """
 
     def __init__(self, *, entity_type: str, poll_seconds: float, **kwargs: Any) -> None:
         """Wait for a table.
@@ -142,18 +150,29 @@ class WaitForReplication(RefreshOperator):
         Args:
             entity_type: the table.
             poll_seconds: the time between two questions to Bigtable, in seconds.
-            kwargs: those of `RefreshOperator`.
+            kwargs: those of `RefreshOperator` and of every sensor.
         """
-        super().__init__(**kwargs)
+        super().__init__(mode="reschedule", **kwargs)
         self.entity_type = entity_type
         self.poll_seconds = poll_seconds
 
-    def execute(self, context: Context) -> None:
-        """Get a consistency token from Bigtable, and wait until the table is consistent."""
+    def poke(self, context: Context) -> bool:
+        """Renew the run lease, and wait for a while; return True if the table is consistent."""
         from prediction_store.tables import Tables
 
-        Tables(self.cloud.bigtable).wait_for_replication(self.entity_type, self.poll_seconds)
-        self.log.info("every cluster has the cells of version %d", self.refresh.version)
+        self.step()
+        version = self.refresh.version
+        if Tables(self.cloud.bigtable).wait_for_replication(self.entity_type, self.poll_seconds, _POKE_SECONDS):
+            self.log.info("every cluster has the cells of version %d", version)
+            return True
+        self.log.warning(
+            "a cluster of instance %s still lacks cells that were written to table %s, perhaps of version %d; the "
+            "metric bigtable.googleapis.com/replication/latency has the delay of each cluster",
+            self.cloud.bigtable.instance,
+            self.entity_type,
+            version,
+        )
+        return False
 
 
 def _written(state: ModelState, version: int) -> int | None:

@@ -7,9 +7,11 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.operators.python import ShortCircuitOperator
+
 from foreserve.airflow_compat import AirflowFailException, due_time, has_ended, run_url
 from foreserve.links import ActiveVersionLink
-from foreserve.operators.base import CloudOperator, RefreshOperator, check_conf, signed
+from foreserve.operators.base import CloudOperator, RefreshOperator, check_conf, failures, signed
 from foreserve.operators.beam import cancel_dataflow_job
 from foreserve.operators.bigquery import cancel_queries
 from foreserve.operators.export import expected_receipt
@@ -18,7 +20,7 @@ from prediction_store.details import Promotion, Rollback, RunDetails, VersionDet
 from prediction_store.lifecycle import ModelState, now_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import httpx
 
@@ -131,6 +133,36 @@ def data_cutoff(dag_run: Any) -> datetime:
     return logical_date if dag_run.run_type == "manual" and logical_date is not None else due_time(dag_run)
 
 
+class MayPromote(RefreshOperator, ShortCircuitOperator):
+    """Ends the run if the trigger form says that the version is not to be promoted."""
+
+    template_fields: Sequence[str] = (*RefreshOperator.template_fields, *ShortCircuitOperator.template_fields)
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Decide by the trigger form; `kwargs` are those of `RefreshOperator`."""
+        super().__init__(python_callable=_wants_promotion, **kwargs)
+
+    def execute(self, context: Context) -> Any:
+        """Decide, and record a refusal in the registry."""
+        if not context["params"]["promote"]:
+            _refuse_promotion(self, "promote is off in the trigger form")
+        return super().execute(context)
+
+
+def _wants_promotion(params: Mapping[str, Any]) -> bool:
+    return bool(params["promote"])
+
+
+def _refuse_promotion(task: RefreshOperator, reason: str) -> None:
+    """Record that the version will not be promoted."""
+    refresh, now = task.refresh, now_ms()
+    with task.registry() as registry:
+        registry.update(
+            refresh.model,
+            lambda state: state.refuse_promotion(refresh.version, reason=reason, now=now, task=task.task_id),
+        )
+
+
 class Promote(RefreshOperator):
     """Promotes the version if it is complete and the active version is still that of the refresh's start.
 
@@ -163,7 +195,11 @@ class Promote(RefreshOperator):
             promoted = state.promote(refresh.version, expected_active=refresh.active, expected=expected)
             return promoted.note(refresh.version, promotion=promotion)
 
-        self.step(promote)
+        try:
+            self.step(promote)
+        except AirflowFailException as error:
+            _refuse_promotion(self, str(error))
+            raise
         ActiveVersionLink.store(context, f"{self.cloud.api_url()}/v1/models/{refresh.model}")
         context["outlet_events"][self.asset].extra = {
             "event": "prediction version promoted",
@@ -264,11 +300,14 @@ class AbortVersion(RefreshOperator):
             self.log.info("no version was opened; nothing to abort")
             return
         refresh = self.refresh
-        reason, now = "a task of the refresh failed; its log has the reason", now_ms()
+        failed, now = failures(context), now_ms()
+        task = next(iter(failed), "")
+        reason = failed.pop(task, "a task of the run was ended from outside")
+        reason = "; ".join([reason, *(f"{other}: {error}" for other, error in failed.items())])
         with self.registry() as registry:
             state = registry.update(
                 refresh.model,
-                lambda state: state.abort(refresh.version, refresh.active, reason=reason, now=now, task=self.task_id),
+                lambda state: state.abort(refresh.version, refresh.active, reason=reason, now=now, task=task),
             )
         status = state.versions[refresh.version].status
         self.log.info("version %d is %s; the active version is %s", refresh.version, status, state.active or "none yet")
