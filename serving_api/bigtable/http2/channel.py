@@ -25,8 +25,8 @@ from prediction_store.messages import (
     RowAssembler,
 )
 from serving_api.bigtable.client import RowReceiver
-from serving_api.bigtable.connection import Answer, Call, Connection, ConnectionClosedError, Stream
-from serving_api.bigtable.frames import header_field
+from serving_api.bigtable.http2.connection import Answer, Call, Connection, ConnectionClosedError, Stream
+from serving_api.bigtable.http2.frames import header_field
 from serving_api.bigtable.status import CallError
 from serving_api.bigtable.target import Credentials, Target, refresh
 from serving_api.telemetry.metrics import Metrics

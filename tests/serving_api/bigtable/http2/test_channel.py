@@ -191,8 +191,8 @@ async def test_the_channel_connects_to_a_server_that_starts_later():
 
 @pytest.mark.asyncio
 async def test_a_connection_is_replaced_before_it_is_too_old(monkeypatch):
-    monkeypatch.setattr("serving_api.bigtable.channel._MAX_AGE_SECONDS", (0.05, 0.1))
-    monkeypatch.setattr("serving_api.bigtable.channel._PING_SECONDS", 0.02)
+    monkeypatch.setattr("serving_api.bigtable.http2.channel._MAX_AGE_SECONDS", (0.05, 0.1))
+    monkeypatch.setattr("serving_api.bigtable.http2.channel._PING_SECONDS", 0.02)
     server = Server()
     async with (
         server.listening() as port,
@@ -206,8 +206,8 @@ async def test_a_connection_is_replaced_before_it_is_too_old(monkeypatch):
 
 @pytest.mark.asyncio
 async def test_a_connection_to_a_silent_server_is_closed(monkeypatch):
-    monkeypatch.setattr("serving_api.bigtable.channel._PING_SECONDS", 0.05)
-    monkeypatch.setattr("serving_api.bigtable.channel._PONG_SECONDS", 0.2)
+    monkeypatch.setattr("serving_api.bigtable.http2.channel._PING_SECONDS", 0.05)
+    monkeypatch.setattr("serving_api.bigtable.http2.channel._PONG_SECONDS", 0.2)
     server = Server()
     silent = asyncio.Event()
 
