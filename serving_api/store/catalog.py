@@ -19,7 +19,7 @@ from prediction_store.layout import (
     Instance,
     RowKeyFormat,
 )
-from prediction_store.lifecycle import ModelState, RegistryError, Status
+from prediction_store.lifecycle import ModelState, RegistryError, Status, VersionRecord
 from prediction_store.messages import ReadRowsRequest, RowFilter, newest_by_column
 from serving_api.bigtable import BigtableClient, CallError
 from serving_api.settings import Settings
@@ -41,6 +41,7 @@ class ModelVersion:
         created_at: the time of the version in ISO 8601.
         row_keys: the format of the row keys.
         table: the table that has the predictions.
+        is_final: True if the predictions cannot change any more, so that answers may be kept.
         source: reads the predictions.
         json_members: the members of a JSON answer that describe the version, encoded once.
     """
@@ -50,6 +51,7 @@ class ModelVersion:
     created_at: str
     row_keys: RowKeyFormat
     table: str
+    is_final: bool
     source: VersionSource
     json_members: bytes
 
@@ -60,15 +62,21 @@ class ModelVersion:
 
     @classmethod
     def of(cls, state: ModelState, version: int, lookups: Lookups) -> Self:
-        """The version of that number of a model in a state."""
+        """The version of that number of a model in a state.
+
+        The versions up to the active one that can be read were promoted, so they are final. A version above it was not
+        promoted yet or was rolled back: its cells may be written, replicated or purged.
+        """
         created_at = iso_time(version)
+        is_final = version <= (state.active or 0)
         return cls(
             model=state.model,
             version=version,
             created_at=created_at,
             row_keys=state.row_keys,
             table=state.entity_type,
-            source=lookups.version(state.entity_type, state.model, version),
+            is_final=is_final,
+            source=lookups.version(state.entity_type, state.model, version, cached=is_final),
             json_members=b'"version":%d,"created_at":"%b"' % (version, created_at.encode()),
         )
 
@@ -83,13 +91,24 @@ class Model:
 
     @classmethod
     def of(cls, state: ModelState, lookups: Lookups) -> Self:
-        """The model in a state. Expired versions cannot be read, because some of their cells may be deleted."""
+        """The model in a state."""
         readable = {
             version: ModelVersion.of(state, version, lookups)
             for version, record in state.versions.items()
-            if version == state.active or (record.has_cells and record.status is not Status.EXPIRED)
+            if _is_readable(state, version, record)
         }
         return cls(state, None if state.active is None else readable[state.active], MappingProxyType(readable))
+
+
+def _is_readable(state: ModelState, version: int, record: VersionRecord) -> bool:
+    """Return True if a version has all its cells, and no other cells are read with it.
+
+    Up to the active version, that holds for promoted versions that have not expired. Above it, it holds from the
+    receipt of the export on, until a newer version is opened: then a purge may delete the cells.
+    """
+    if version <= (state.active or 0):
+        return version == state.active or record.status is Status.PROMOTED
+    return version == state.latest and record.receipt is not None and not state.stale_versions(version)
 
 
 @dataclass(frozen=True, slots=True)

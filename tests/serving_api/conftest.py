@@ -141,11 +141,11 @@ class Client(httpx.AsyncClient):
         await eventually(answered)
         return await self.get(path)
 
-    async def until_metric(self, name, value):
+    async def until_metric(self, name, value, **labels):
         """Wait until a metric has a value."""
 
         async def reached():
-            return await self.metric(name) == value
+            return await self.metric(name, **labels) == value
 
         await eventually(reached)
 
