@@ -33,7 +33,7 @@ UNKNOWN_ENTITY_TYPE = problems.unknown_entity_type("product", [ENTITY_TYPE])
 NO_PREDICTION = problems.no_prediction(MODEL, VERSION, ENTITY_ID)
 INVALID = parameters.invalid_version("new")
 UNKNOWN_PARAMETER = parameters.unknown_parameter("limit", "this route has none")
-NOT_READY = problems.not_ready(12.3, 10.0)
+NOT_READY = problems.not_ready(registry_age_seconds=12.3)
 
 _FAILED = problems.internal_error()
 _REGISTRY_UNAVAILABLE = problems.registry_unavailable()

@@ -231,10 +231,9 @@ def never_ready() -> ProblemError:
     return ProblemError(503, "Not ready", "The registry has not been read yet.", registry_age_seconds=None)
 
 
-def not_ready(age_seconds: float, limit_seconds: float, **members: Any) -> ProblemError:
-    """The problem of the readiness probe when the last read of the registry is too old."""
-    detail = f"The registry was last read {age_seconds:.1f} s ago; limit: {limit_seconds} s."
-    return ProblemError(503, "Not ready", detail, **members)
+def not_ready(**members: Any) -> ProblemError:
+    """The problem of the readiness probe while no connection to Bigtable is ready."""
+    return ProblemError(503, "Not ready", "No connection to Bigtable is ready.", **members)
 
 
 def as_problem(error: Exception) -> ProblemError:
