@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -42,11 +42,9 @@ class Service:
         cls, settings: Settings, metrics: Metrics, tracing: "Tracing | None" = None
     ) -> AsyncIterator["Service"]:
         """Yield a service that has tried to read the registry once, and keep reading the registry."""
-        instance = Instance(settings.project, settings.instance)
-        target = Target.from_environment(settings.bigtable_endpoint)
         async with (
             open_authenticator(settings, metrics) as authenticator,
-            Channel.open(target, instance, settings.app_profile, settings.connections, metrics) as client,
+            open_client(settings, metrics) as client,
             Supervisor(metrics) as tasks,
         ):
             cache = Cache(settings.cache_bytes, metrics) if settings.cache_bytes else None
@@ -85,6 +83,22 @@ class Service:
         """All metrics in the Prometheus text format."""
         self.metrics.in_flight.set(self.lookups.in_flight)
         return self.metrics.exposition() + version_metrics.exposition(self.catalog, self.settings.build)
+
+
+def open_client(settings: Settings, metrics: Metrics) -> AbstractAsyncContextManager[BigtableClient]:
+    """The client of Bigtable that the settings ask for.
+
+    Raises:
+        google.auth.exceptions.DefaultCredentialsError: this machine has no default credentials.
+        ValueError: the address in the environment is invalid, or the credentials are of another universe.
+    """
+    instance, endpoint = Instance(settings.project, settings.instance), settings.bigtable_endpoint
+    if settings.bigtable_client == "official":
+        from serving_api.bigtable.official import OfficialClient  # noqa: PLC0415  imports Google's client
+
+        return OfficialClient.open(endpoint, instance, settings.app_profile, metrics)
+    target = Target.from_environment(endpoint)
+    return Channel.open(target, instance, settings.app_profile, settings.connections, metrics)
 
 
 def running(request: Request) -> Service:
