@@ -72,7 +72,7 @@ async def test_a_version_above_the_active_one_cannot_be_read_once_a_purge_may_ha
     second = store.refresh(model, {"a": b"2"})
     async with serve(store.address, cache_bytes=100_000) as client:
         assert (await client.lookup(model, "a", version=second)).headers["etag"]
-        store.registry.update(model, lambda s: s.roll_back(first))
+        store.registry.update(model, lambda s: s.roll_back(first, reason="harmful", now=now_ms()))
         await client.until_metric("foreserve_active_version", first, model=model)
         rolled_back = await client.lookup(model, "a", version=second)
         assert (rolled_back.json()["prediction"], rolled_back.headers["cache-control"]) == (2, "no-store")
@@ -88,7 +88,7 @@ async def test_an_aborted_export_cannot_be_read(store, serve):
     first = store.refresh(model, {"a": b"1"})
     async with serve(store.address) as client:
         version = store.begin_export(model)
-        store.registry.update(model, lambda s: s.abort(version, first))
+        store.registry.update(model, lambda s: s.abort(version, first, reason="failed", now=now_ms()))
         await until_known(client, model, version, status="aborted")
         answer = await client.lookup(model, "a", version=version)
         assert (answer.status_code, answer.json()["title"]) == (404, "Unknown version")

@@ -91,12 +91,12 @@ async def test_the_cells_of_a_row_have_their_columns(wire, open_to):
 
 
 async def test_the_store_answers_both_by_version(store, open_to):
-    model = store.model("shared")
+    model = store.model("of_both")
     first = store.refresh(model, {"a": b"1", "b": b"1"})
     store.refresh(model, {"a": b"2"})
-    other = store.model("shared")
+    other = store.model("of_both")
     second = store.refresh(other, {"a": b"3"})
-    table = INSTANCE.table("shared")
+    table = INSTANCE.table("of_both")
     request = read_request(table, "", [b"a", b"b"], prediction_filter({model: first, other: second}))
     async with open_to(store.address) as client:
         rows = Rows()
