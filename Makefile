@@ -84,6 +84,11 @@ test-fast: install lint-style ## Before each commit: check style, run the tests 
 test-e2e: install ## Test the whole stack: refreshes through Airflow, with failures
 	$(LOCAL)/python -m pytest tests/end_to_end
 
+.PHONY: test-official-client
+test-official-client: install ## Test the service with Google's client of Bigtable instead of its own
+	SERVING_BIGTABLE_CLIENT=official $(AIRFLOW)/python -m pytest -n logical --maxprocesses 4 tests/serving_api \
+		--ignore tests/serving_api/bigtable/http2
+
 .PHONY: test-browser
 test-browser: install $(VENVS)/browser/.installed ## Test the service's page in headless Chromium
 	@tests/browser/install_chromium

@@ -12,8 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving_api.http import openapi, problems
 from serving_api.http.middleware.authentication import AuthenticationMiddleware
-from serving_api.http.middleware.body_limit import BodyLimitMiddleware
+from serving_api.http.middleware.limits import LimitsMiddleware, is_target_long
 from serving_api.http.middleware.request_log import RequestLog, RequestLogMiddleware
+from serving_api.http.responses import without_body
 from serving_api.http.routes import lookup, models, operations, pages, predictions
 from serving_api.service import Service
 from serving_api.settings import Settings
@@ -43,7 +44,13 @@ class ServingApp(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] == "http" and lookup.is_lookup(scope["path"]):
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        if scope["method"] == "HEAD":
+            # FastAPI's routes do not answer HEAD.
+            scope, send = {**scope, "method": "GET"}, without_body(send)
+        if lookup.is_lookup(scope["path"]) and not is_target_long(scope):
             await self.lookup(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
@@ -82,7 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=attrgetter("name"),
     )
     app.settings = settings
-    app.add_middleware(BodyLimitMiddleware, max_seconds=settings.body_seconds)
+    app.add_middleware(LimitsMiddleware, max_seconds=settings.body_seconds)
     app.add_middleware(AuthenticationMiddleware, metrics_open=settings.metrics_open)
     app.add_middleware(RequestLogMiddleware, request_log=request_log)
     if tracing:

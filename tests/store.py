@@ -46,11 +46,15 @@ class Store:
         self._tables.ensure_model(state)
         return name
 
-    def export(self, model, predictions):
-        """Write a new version, {entity id: payload or None}, without promoting it; return it."""
+    def begin_export(self, model):
+        """Open a version and begin its export, without cells; return it."""
         state = self.registry.update(model, lambda s: s.open(int(time.time() * 1000)))
-        version = state.latest
-        self.registry.update(model, lambda s: s.begin_export(version))
+        self.registry.update(model, lambda s: s.begin_export(state.latest))
+        return state.latest
+
+    def write(self, model, version, predictions):
+        """Write cells of a version, {entity id: payload or None}."""
+        state = self.registry.get(model)
         entry, cell = prediction_entry(model, version)
         request = MutateRowsRequest(table_name=INSTANCE.table(state.entity_type))
         for entity_id, payload in predictions.items():
@@ -59,7 +63,16 @@ class Store:
             request.entries.append(entry)
         for response in mutate_rows(self._channel)(request.SerializeToString()):
             assert all(written.status.code == 0 for written in response.entries)
+
+    def complete_export(self, model, version, predictions):
+        """Record the receipt of a version."""
         self.registry.update(model, lambda s: s.complete_export(version, _receipt(predictions)))
+
+    def export(self, model, predictions):
+        """Write a new version, {entity id: payload or None}, without promoting it; return it."""
+        version = self.begin_export(model)
+        self.write(model, version, predictions)
+        self.complete_export(model, version, predictions)
         return version
 
     def promote(self, model, version, predictions):

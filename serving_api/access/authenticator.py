@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Protocol
 
 from serving_api.access.api_keys import ID_LENGTH
@@ -12,6 +13,7 @@ from serving_api.access.tokens import InvalidTokenError, Issuer, KeysUnavailable
 from serving_api.access.watched_callers import WatchedCallers
 from serving_api.http import problems
 from serving_api.settings import Settings
+from serving_api.supervisor import Supervisor
 from serving_api.telemetry.metrics import Metrics
 
 _BEARER = b"bearer "
@@ -121,23 +123,20 @@ async def open_authenticator(settings: Settings, metrics: Metrics) -> AsyncItera
     callers = WatchedCallers(settings.callers_file, metrics)
     tokens: TokenCallers | None = None
     headers: tuple[bytes, ...] = ()
-    polling = [asyncio.create_task(_poll(callers.refresh, settings.callers_seconds))]
+    verifier: TokenVerifier | None = None
     if settings.auth != "api_keys":
         issuer = Issuer(settings.jwt_issuer, settings.jwt_audience, settings.jwt_keys_url)
         verifier = TokenVerifier(issuer, settings.jwt_keys_seconds, metrics)
         tokens = TokenCallers(verifier, callers)
         headers = (settings.jwt_header.lower().encode(),)
         await verifier.refresh()
-        polling.append(asyncio.create_task(_poll(verifier.refresh, settings.jwt_keys_seconds)))
     if settings.auth != "jwt":
         headers = tuple(dict.fromkeys((*headers, *_KEY_HEADERS)))
-    try:
+    async with Supervisor(metrics) as tasks:
+        tasks.start("callers", partial(_poll, callers.refresh, settings.callers_seconds))
+        if verifier:
+            tasks.start("issuer", partial(_poll, verifier.refresh, settings.jwt_keys_seconds))
         yield CallersAuthenticator(callers, headers, tokens, metrics)
-    finally:
-        for task in polling:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
 
 async def _poll(refresh: Callable[[], Awaitable[None]], seconds: float) -> None:

@@ -1,12 +1,12 @@
-"""A client of Bigtable's data API: gRPC over HTTP/2 on asyncio, for the calls of a lookup.
+"""Clients of Bigtable's data API for the reads of the service.
 
-A read takes a tenth to a fifth of the CPU time of grpc.aio; docs/decisions/0005 has the measurements and the reasons.
-`channel` keeps connections ready, `connection` makes calls on one of them, `frames` and `status` encode and decode the
-protocol.
+`client` has the protocol that the service uses. `http2` is our implementation of it, `official`
+Google's. `status` has the errors of calls,
+`target` the address and the credentials.
 """
 
-from serving_api.bigtable.channel import Channel
 from serving_api.bigtable.client import BigtableClient, RowRead
+from serving_api.bigtable.http2.channel import Channel
 from serving_api.bigtable.status import CallError
 from serving_api.bigtable.target import Target
 

@@ -90,10 +90,13 @@ class CallError(Exception):
             http = headers.get(":status", "none")
             return cls(_BY_HTTP_STATUS.get(http, "UNKNOWN"), f"HTTP status {http} without a gRPC status")
         known = status.isdecimal() and int(status) < len(_NAMES)
-        code, reason = _NAMES[int(status)] if known else "UNKNOWN", unquote(headers.get("grpc-message", ""))
-        if code == "INTERNAL" and any(part in reason.lower() for part in _TRANSIENT_REASONS):
-            code = "UNAVAILABLE"
-        return cls(code, reason)
+        return cls.from_status(_NAMES[int(status)] if known else "UNKNOWN", unquote(headers.get("grpc-message", "")))
+
+    @classmethod
+    def from_status(cls, code: str, reason: str) -> Self:
+        """The error of a status of gRPC. INTERNAL because of a reset is UNAVAILABLE."""
+        is_reset = code == "INTERNAL" and any(part in reason.lower() for part in _TRANSIENT_REASONS)
+        return cls("UNAVAILABLE" if is_reset else code, reason)
 
     @classmethod
     def from_reset(cls, error_code: int) -> Self:

@@ -1,7 +1,7 @@
 """Entity tags for conditional requests (RFC 9110).
 
-The prediction of a version for an entity never changes. So the tag of an answer is made of the version and the entity,
-and the service knows without a read that the answer of a client is still valid.
+The prediction of a promoted version for an entity never changes. So the tag of an answer is made of the version and the
+entity, and the service knows without a read that the answer of a client is still valid. Previews have no tag.
 """
 
 import zlib
@@ -24,3 +24,8 @@ def matches(headers: Mapping[bytes, bytes], current: bytes) -> bool:
     if tags is None:
         return False
     return current in [each.strip().removeprefix(b"W/") for each in tags.split(b",")]
+
+
+def matches_any(headers: Mapping[bytes, bytes]) -> bool:
+    """Return True if the header If-None-Match is `*`: the client has an answer if there is one at all."""
+    return headers.get(b"if-none-match") == b"*"

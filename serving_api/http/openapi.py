@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from serving_api.http import parameters, problems
-from serving_api.http.middleware import body_limit
+from serving_api.http.middleware import limits
 from serving_api.http.middleware.authentication import open_paths
 from serving_api.http.problems import ProblemError
 from serving_api.settings import Settings
@@ -32,13 +32,14 @@ UNKNOWN_VERSION = problems.unknown_version(MODEL, 1, None, [VERSION])
 UNKNOWN_ENTITY_TYPE = problems.unknown_entity_type("product", [ENTITY_TYPE])
 NO_PREDICTION = problems.no_prediction(MODEL, VERSION, ENTITY_ID)
 INVALID = parameters.invalid_version("new")
-NOT_READY = problems.not_ready(12.3, 10.0)
+UNKNOWN_PARAMETER = parameters.unknown_parameter("limit", "this route has none")
+NOT_READY = problems.not_ready(registry_age_seconds=12.3)
 
 _FAILED = problems.internal_error()
 _REGISTRY_UNAVAILABLE = problems.registry_unavailable()
 _STORE_PROBLEMS = tuple(map(problems.as_problem, (OverloadedError(), UnavailableError("UNAVAILABLE"), DeadlineError())))
 
-READ_PROBLEMS = (UNAUTHORIZED, FORBIDDEN, TOO_MANY, _FAILED, _REGISTRY_UNAVAILABLE)
+READ_PROBLEMS = (UNAUTHORIZED, FORBIDDEN, TOO_MANY, UNKNOWN_PARAMETER, _FAILED, _REGISTRY_UNAVAILABLE)
 """The problems of every route that reads models."""
 
 LOOKUP_PROBLEMS = (*READ_PROBLEMS, NO_PREDICTION, INVALID, *_STORE_PROBLEMS)
@@ -47,7 +48,7 @@ LOOKUP_PROBLEMS = (*READ_PROBLEMS, NO_PREDICTION, INVALID, *_STORE_PROBLEMS)
 BODY_PROBLEMS = (
     problems.unreadable_body("POST", f"/v1/models/{MODEL}/predictions:batchGet"),
     problems.late_body(10.0),
-    problems.long_body(body_limit.MAX_BYTES),
+    problems.long_body(limits.MAX_BODY_BYTES),
 )
 """The problems of every route with a request body."""
 
@@ -73,7 +74,7 @@ class Problem(BaseModel):
 
 
 _HEADERS = {
-    "ETag": "Tag of the answer. It changes with the active version.",
+    "ETag": "Tag of the answer. It changes with the active version. A preview has none.",
     "Cache-Control": "Time for which the answer may be kept.",
     "Server-Timing": "Duration of the request and of its Bigtable read, in milliseconds.",
     "X-Request-Id": "Id of the request in the service's log: that of the request if it has one, else a new one.",
@@ -97,7 +98,7 @@ DEADLINE = parameter(
     parameters.DEADLINE_HEADER,
     "header",
     "time in milliseconds that the client waits, if it is less than the service allows",
-    {"type": "integer", "minimum": 1},
+    {"type": "integer", "minimum": 1, "maximum": parameters.MAX_MILLISECONDS},
 )
 IF_NONE_MATCH = parameter("If-None-Match", "header", "ETag of an answer that the client has", {"type": "string"})
 

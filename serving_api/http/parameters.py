@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import unquote
 
-from fastapi import Path
+from fastapi import Path, Request
 from pydantic import JsonValue
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import QueryParams
@@ -26,9 +26,16 @@ VERSION = "version to read instead of the active one, in milliseconds since the 
 ModelName = Annotated[str, Path(description=MODEL)]
 EntityId = Annotated[str, Path(description=ENTITY_ID, json_schema_extra=ENTITY_ID_LENGTH)]
 
+MAX_MILLISECONDS = 10**15 - 1
+"""The largest number of milliseconds that is accepted. As a version, it is in the year 33658."""
+
+VERSION_SCHEMA: dict[str, JsonValue] = {"type": "integer", "minimum": 0, "maximum": MAX_MILLISECONDS}
+
 DEADLINE_HEADER = "X-Deadline-Ms"
 
 _DEADLINE = DEADLINE_HEADER.lower().encode()
+_MAX_DIGITS = len(str(MAX_MILLISECONDS))
+_MAX_ECHO = 60
 _REPLACEMENT_CHARACTER = "\ufffd"
 
 
@@ -95,23 +102,53 @@ def version_parameter(scope: Scope) -> int | None:
     """The value of the query parameter `version`; None if the request does not have it.
 
     Raises:
-        ProblemError: the value is not a number, or the request has another query parameter.
+        ProblemError: the value is not a number, is given twice, or the request has another query parameter.
     """
     if not scope["query_string"]:
         return None
-    parameters = dict(QueryParams(scope["query_string"]))
-    version = parameters.pop("version", None)
-    if parameters:
-        raise problems.invalid_field(next(iter(parameters)), "no such parameter; the only one is version")
-    try:
-        return int(version or "")
-    except ValueError:
-        raise invalid_version(version) from None
+    parameters = QueryParams(scope["query_string"]).multi_items()
+    for name, _ in parameters:
+        if name != "version":
+            raise unknown_parameter(name, "the only one is version")
+    if len(parameters) > 1:
+        raise problems.invalid_field("version", "is given more than once")
+    value = parameters[0][1] if parameters else None
+    if value is None or not _is_whole_number(value):
+        raise invalid_version(value)
+    return int(value)
+
+
+def no_parameters(request: Request) -> None:
+    """Check that a request has no query parameters.
+
+    Raises:
+        ProblemError: it has one, which the route would ignore.
+    """
+    if name := next(iter(request.query_params), None):
+        body = request.method == "POST" and name == "version"
+        raise unknown_parameter(name, "send it in the body" if body else "this route has none")
+
+
+def unknown_parameter(name: str, hint: str) -> problems.ProblemError:
+    """The problem of a query parameter that a route does not have."""
+    return problems.invalid_field(shortened(name), f"no such query parameter; {hint}")
 
 
 def invalid_version(value: str | None) -> problems.ProblemError:
     """The problem of a query parameter `version` that is not a number."""
-    return problems.invalid_field("version", f"must be a number of milliseconds since the epoch, not {value!r}")
+    return problems.invalid_field(
+        "version", f"must be a number of milliseconds since the epoch, not {shortened(value or '')!r}"
+    )
+
+
+def shortened(value: str) -> str:
+    """The beginning of a value that is repeated in a problem."""
+    return value if len(value) <= _MAX_ECHO else value[:_MAX_ECHO] + "..."
+
+
+def _is_whole_number(value: str | bytes) -> bool:
+    """Return True if a value is a whole number up to `MAX_MILLISECONDS`, in digits."""
+    return len(value) <= _MAX_DIGITS and value.isascii() and value.isdigit()
 
 
 def entity_row_key(scope: Scope, entity_id: str, row_keys: RowKeyFormat) -> bytes:
@@ -147,11 +184,8 @@ def deadline(headers: Mapping[bytes, bytes], max_seconds: float) -> float:
     value = headers.get(_DEADLINE)
     if value is None:
         return now + max_seconds
-    try:
-        seconds = int(value) / 1000
-    except ValueError:
-        seconds = 0
+    seconds = int(value) / 1000 if _is_whole_number(value) else 0
     if seconds <= 0:
-        message = f"must be a whole number of milliseconds above 0, not {value.decode('latin-1')!r}"
+        message = f"must be a whole number of milliseconds above 0, not {shortened(value.decode('latin-1'))!r}"
         raise problems.invalid_field(DEADLINE_HEADER, message)
     return now + min(seconds, max_seconds)

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
+from prediction_store.lifecycle import Status
 from serving_api.store.errors import DeadlineError, OverloadedError, StoreError, UnavailableError
 
 MEDIA_TYPE = "application/problem+json"
@@ -81,8 +82,15 @@ def http_error(
 
 
 def method_not_allowed(method: str, path: str, allowed: str) -> ProblemError:
-    """The problem of a path that has no route for the method of the request."""
-    return http_error(405, method, path, HTTPStatus(405).phrase, {"Allow": allowed})
+    """The problem of a path that has no route for the method of the request. `allowed` has the methods without HEAD."""
+    methods = allowed.replace("GET", "GET, HEAD")
+    return http_error(405, method, path, HTTPStatus(405).phrase, {"Allow": methods})
+
+
+def long_target(max_bytes: int) -> ProblemError:
+    """The problem of a path and query that are too long."""
+    detail = f"The path and the query are longer than {max_bytes} bytes; no entity id is."
+    return ProblemError(414, "URI too long", detail)
 
 
 def unreadable_body(method: str, path: str) -> ProblemError:
@@ -176,8 +184,9 @@ def no_active_version(model: str) -> ProblemError:
 def unknown_version(model: str, version: int, status: str | None, readable: Iterable[int]) -> ProblemError:
     """The problem of a version that cannot be read. `status` is its status, or None if it is not in the registry."""
     reason = f"is {status}" if status else "is not known"
+    until = " before its export is complete" if status in {Status.OPEN, Status.EXPORTING} else ""
     others = _list(map(str, sorted(readable, reverse=True)))
-    detail = f"Version {version} of {model} {reason} and cannot be read; versions that can: {others}."
+    detail = f"Version {version} of {model} {reason} and cannot be read{until}; versions that can: {others}."
     return ProblemError(404, "Unknown version", detail, model=model, version=version)
 
 
@@ -222,10 +231,9 @@ def never_ready() -> ProblemError:
     return ProblemError(503, "Not ready", "The registry has not been read yet.", registry_age_seconds=None)
 
 
-def not_ready(age_seconds: float, limit_seconds: float, **members: Any) -> ProblemError:
-    """The problem of the readiness probe when the last read of the registry is too old."""
-    detail = f"The registry was last read {age_seconds:.1f} s ago; limit: {limit_seconds} s."
-    return ProblemError(503, "Not ready", detail, **members)
+def not_ready(**members: Any) -> ProblemError:
+    """The problem of the readiness probe while no connection to Bigtable is ready."""
+    return ProblemError(503, "Not ready", "No connection to Bigtable is ready.", **members)
 
 
 def as_problem(error: Exception) -> ProblemError:
@@ -267,8 +275,10 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
-        path = request.url.path
-        return answer(request, http_error(error.status_code, request.method, path, error.detail, error.headers))
+        method, path = request.method, request.url.path
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and error.headers:
+            return answer(request, method_not_allowed(method, path, error.headers["Allow"]))
+        return answer(request, http_error(error.status_code, method, path, error.detail, error.headers))
 
 
 def _field(error: Mapping[str, Any]) -> str:

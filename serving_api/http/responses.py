@@ -12,6 +12,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from pydantic import BaseModel, Field
+from starlette.types import Message, Send
 
 from serving_api.store.catalog import ModelVersion
 
@@ -89,6 +90,28 @@ def bigtable_timing(started: float) -> dict[str, str]:
         started: the time when the read was started, by `time.perf_counter`.
     """
     return {"Server-Timing": f"bigtable;dur={(time.perf_counter() - started) * 1e3:.2f}"}
+
+
+def without_body(send: Send) -> Send:
+    """A function that sends answers to HEAD: the headers of the answer to GET, and no body.
+
+    Answers without a content length have one part.
+    """
+    start: Message | None = None
+
+    async def send_head(message: Message) -> None:
+        nonlocal start
+        if message["type"] == "http.response.start":
+            start = message
+        elif start is not None:
+            headers = start["headers"]
+            if "body" in message and not any(name == b"content-length" for name, _ in headers):
+                start = {**start, "headers": [*headers, (b"content-length", b"%d" % len(message["body"]))]}
+            await send(start)
+            await send({"type": "http.response.body", "body": b""})
+            start = None
+
+    return send_head
 
 
 def _string(value: str) -> bytes:

@@ -1,7 +1,7 @@
 """A cache of predictions, least recently used first out. It is off unless the operator gives it memory.
 
-Nothing has to be invalidated: the predictions of a version never change once it can be read, and the version is part
-of the key. Entries of versions that are no longer read are evicted first, because nothing uses them.
+Nothing has to be invalidated: only predictions of promoted versions are kept, which never change, and the version is
+part of the key. Entries of versions that are no longer read are evicted first, because nothing uses them.
 """
 
 from collections import OrderedDict

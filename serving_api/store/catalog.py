@@ -1,13 +1,13 @@
 """The catalog: models and versions as the registry has them, in immutable snapshots."""
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Self
 
 import structlog
 
@@ -19,8 +19,8 @@ from prediction_store.layout import (
     Instance,
     RowKeyFormat,
 )
-from prediction_store.lifecycle import ModelState, RegistryError, Status
-from prediction_store.messages import ReadRowsRequest, RowFilter, newest_by_column
+from prediction_store.lifecycle import ModelState, RegistryError, Status, VersionRecord
+from prediction_store.messages import ReadRowsRequest, RowFilter, RowSet, newest_by_column
 from serving_api.bigtable import BigtableClient, CallError
 from serving_api.settings import Settings
 from serving_api.store.cache import VersionName
@@ -41,6 +41,7 @@ class ModelVersion:
         created_at: the time of the version in ISO 8601.
         row_keys: the format of the row keys.
         table: the table that has the predictions.
+        is_final: True if the predictions cannot change any more, so that answers may be kept.
         source: reads the predictions.
         json_members: the members of a JSON answer that describe the version, encoded once.
     """
@@ -50,6 +51,7 @@ class ModelVersion:
     created_at: str
     row_keys: RowKeyFormat
     table: str
+    is_final: bool
     source: VersionSource
     json_members: bytes
 
@@ -60,15 +62,21 @@ class ModelVersion:
 
     @classmethod
     def of(cls, state: ModelState, version: int, lookups: Lookups) -> Self:
-        """The version of that number of a model in a state."""
+        """The version of that number of a model in a state.
+
+        The versions up to the active one that can be read were promoted, so they are final. A version above it was not
+        promoted yet or was rolled back: its cells may be written, replicated or purged.
+        """
         created_at = iso_time(version)
+        is_final = version <= (state.active or 0)
         return cls(
             model=state.model,
             version=version,
             created_at=created_at,
             row_keys=state.row_keys,
             table=state.entity_type,
-            source=lookups.version(state.entity_type, state.model, version),
+            is_final=is_final,
+            source=lookups.version(state.entity_type, state.model, version, cached=is_final),
             json_members=b'"version":%d,"created_at":"%b"' % (version, created_at.encode()),
         )
 
@@ -83,13 +91,24 @@ class Model:
 
     @classmethod
     def of(cls, state: ModelState, lookups: Lookups) -> Self:
-        """The model in a state. Expired versions cannot be read, because some of their cells may be deleted."""
+        """The model in a state."""
         readable = {
             version: ModelVersion.of(state, version, lookups)
             for version, record in state.versions.items()
-            if version == state.active or (record.has_cells and record.status is not Status.EXPIRED)
+            if _is_readable(state, version, record)
         }
         return cls(state, None if state.active is None else readable[state.active], MappingProxyType(readable))
+
+
+def _is_readable(state: ModelState, version: int, record: VersionRecord) -> bool:
+    """Return True if a version has all its cells, and no other cells are read with it.
+
+    Up to the active version, that holds for promoted versions that have not expired. Above it, it holds from the
+    receipt of the export on, until a newer version is opened: then a purge may delete the cells.
+    """
+    if version <= (state.active or 0):
+        return version == state.active or record.status is Status.PROMOTED
+    return version == state.latest and record.receipt is not None and not state.stale_versions(version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +134,25 @@ class Snapshot:
     entity_types: Mapping[str, EntityType]
 
 
+Cells = Mapping[bytes, bytes]
+"""The cells of a row of the registry, by column."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of the registry: a document, its revision, and the model or the reason why the document is invalid."""
+
+    revision: int
+    document: bytes
+    model: Model | RegistryError
+
+
 class Catalog:
-    """Keeps a snapshot of the registry. While the registry cannot be read, the last snapshot stays."""
+    """Keeps a snapshot of the registry. While the registry cannot be read, the last snapshot stays.
+
+    A replica of Bigtable may be behind the one that answered before. So a revision that is older than the known one is
+    ignored. A row that is missing was deleted by an operator.
+    """
 
     def __init__(
         self,
@@ -135,17 +171,15 @@ class Catalog:
         """
         self._client = client
         self._table = Instance(settings.project, settings.instance).table(REGISTRY_TABLE)
-        request = ReadRowsRequest(
-            table_name=self._table, app_profile_id=settings.app_profile, filter=_document_filter()
-        )
-        self._request = request.SerializeToString()
+        self._app_profile = settings.app_profile
         self._lookups = lookups
         self._on_switch = on_switch
         self._snapshot: Snapshot | None = None
         self._read_at: float | None = None
-        self._documents: dict[str, bytes] = {}
-        self._revisions: dict[str, int] = {}
-        self._parsed: dict[bytes, Model | RegistryError] = {}
+        self._rows: dict[str, _Row] = {}
+        self._read_all = True
+        """True if documents are read regardless of their revisions: at first, and after a failure. A registry that was
+        made anew in the meantime may have the same revisions."""
         self._failure: str | None = None
 
     @property
@@ -159,55 +193,94 @@ class Catalog:
         return None if self._read_at is None else time.monotonic() - self._read_at
 
     async def refresh(self) -> None:
-        """Read the registry once. If that fails, log it and keep the last snapshot."""
+        """Read the revisions in the registry, and the documents that changed. If that fails, keep the last snapshot."""
         try:
-            documents = await self._read()
+            names, documents = await (self._read_everything() if self._read_all else self._read_changes())
         except CallError as error:
             if error.code != self._failure:
                 _log.error("the registry cannot be read; keeping the last state", code=error.code, reason=error.reason)
             self._failure = error.code
+            self._read_all = True
             return
         if self._failure:
             _log.info("the registry can be read again")
         self._failure = None
         self._read_at = time.monotonic()
-        if self._snapshot is None or documents != self._documents:
-            self._documents = documents
-            self._apply(documents)
+        if documents or self._snapshot is None or names != self._rows.keys():
+            self._apply(names, documents)
+        self._read_all = False
 
-    async def _read(self) -> dict[str, bytes]:
-        """Read the document of every model, by the model's name.
-
-        A cluster that is behind in replication may answer with an earlier revision than another cluster did before.
-        Then the later document stays.
+    async def _read_everything(self) -> tuple[Collection[str], dict[str, Cells]]:
+        """The names of all models, and their documents.
 
         Raises:
             CallError: the registry cannot be read.
         """
-        read = await self._client.read_cells(self._table, self._request, _READ_TIMEOUT_SECONDS)
-        rows = {key.decode(errors="replace"): newest_by_column(cells) for key, cells in read}
-        last, self._revisions = self._revisions, {name: _revision(cells) for name, cells in rows.items()}
-        documents = {name: cells.get(REGISTRY_DOCUMENT, b"") for name, cells in rows.items()}
-        for name, revision in self._revisions.items():
-            if revision < last.get(name, 0):
-                self._revisions[name], documents[name] = last[name], self._documents[name]
-        return documents
+        documents = await self._read(REGISTRY_DOCUMENT, REGISTRY_REVISION)
+        return documents.keys(), documents
 
-    def _apply(self, documents: Mapping[str, bytes]) -> None:
-        """Make a new snapshot of the documents. Documents that did not change are not parsed again."""
+    async def _read_changes(self) -> tuple[Collection[str], dict[str, Cells]]:
+        """The names of all models, and the documents whose revisions are newer than the known ones.
+
+        Raises:
+            CallError: the registry cannot be read.
+        """
+        revisions = await self._read(REGISTRY_REVISION)
+        changed = [name for name, cells in revisions.items() if self._is_newer(name, _revision(cells))]
+        return revisions.keys(), await self._read(
+            REGISTRY_DOCUMENT, REGISTRY_REVISION, names=changed
+        ) if changed else {}
+
+    async def _read(self, *columns: bytes, names: Iterable[str] = ()) -> dict[str, Cells]:
+        """Read columns of the rows of these models, or of all; return the cells by model and column.
+
+        Raises:
+            CallError: the registry cannot be read.
+        """
+        request = ReadRowsRequest(
+            table_name=self._table,
+            app_profile_id=self._app_profile,
+            filter=RowFilter(
+                chain=RowFilter.Chain(
+                    filters=[
+                        RowFilter(family_name_regex_filter=REGISTRY_FAMILY),
+                        RowFilter(column_qualifier_regex_filter=b"|".join(columns)),
+                        RowFilter(cells_per_column_limit_filter=1),
+                    ]
+                )
+            ),
+            rows=RowSet(row_keys=[name.encode() for name in names]),
+        )
+        rows = await self._client.read_cells(self._table, request.SerializeToString(), _READ_TIMEOUT_SECONDS)
+        return {key.decode(errors="replace"): newest_by_column(cells) for key, cells in rows}
+
+    def _is_newer(self, name: str, revision: int) -> bool:
+        known = self._rows.get(name)
+        return known is None or revision > known.revision
+
+    def _apply(self, names: Collection[str], documents: Mapping[str, Cells]) -> None:
+        """Make a new snapshot of the models of these names, with the documents that were read."""
+        rows = {name: row for name, row in self._rows.items() if name in names}
+        for name, cells in documents.items():
+            revision, document = _revision(cells), cells.get(REGISTRY_DOCUMENT, b"")
+            known = rows.get(name)
+            if known and revision < known.revision:
+                _log.warning("an older revision was read; keeping the newer", model=name, revision=revision)
+            elif known and document == known.document:
+                rows[name] = replace(known, revision=revision)
+            else:
+                rows[name] = _Row(revision, document, self._parse(name, document))
         last = self._snapshot.models if self._snapshot else {}
         models: dict[str, Model] = {}
         broken: dict[str, str] = {}
-        parsed: dict[bytes, Model | RegistryError] = {}
-        for name, document in documents.items():
-            result = parsed[document] = self._parsed.get(document) or self._parse(name, document)
-            if isinstance(result, Model):
-                models[name] = result
+        for name, row in sorted(rows.items()):
+            if isinstance(row.model, Model):
+                models[name] = row.model
                 continue
-            broken[name] = str(result)
+            broken[name] = str(row.model)
             if name in last:
                 models[name] = last[name]
-        self._parsed = parsed
+        self._rows = rows
         self._snapshot = Snapshot(MappingProxyType(models), MappingProxyType(broken), self._entity_types(models))
         for name, model in models.items():
             previous = last[name].active if name in last else None
@@ -246,19 +319,9 @@ def iso_time(version: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z"
 
 
-def _revision(cells: Mapping[bytes, bytes]) -> int:
-    """The revision of a row; 0 if it has none that is a number."""
-    revision = cells.get(REGISTRY_REVISION, b"")
-    return int(revision) if revision.isdigit() else 0
-
-
-def _document_filter() -> Any:
-    return RowFilter(
-        chain=RowFilter.Chain(
-            filters=[
-                RowFilter(family_name_regex_filter=REGISTRY_FAMILY),
-                RowFilter(column_qualifier_regex_filter=b"%b|%b" % (REGISTRY_DOCUMENT, REGISTRY_REVISION)),
-                RowFilter(cells_per_column_limit_filter=1),
-            ]
-        )
-    )
+def _revision(cells: Cells) -> int:
+    """The revision in the cells of a row; 0 if there is none that is valid."""
+    try:
+        return int(cells.get(REGISTRY_REVISION, b""))
+    except ValueError:
+        return 0

@@ -54,10 +54,10 @@ class Lookups:
         self._hedging = Hedging(settings.hedge_budget, metrics)
         self._outage = Outage()
 
-    def version(self, table: str, model: str, version: int) -> "VersionSource":
-        """The predictions of one version of a model in a table."""
+    def version(self, table: str, model: str, version: int, *, cached: bool) -> "VersionSource":
+        """The predictions of one version of a model in a table. `cached` is True if they may be kept in the cache."""
         name = (model, version)
-        return VersionSource(name, self, self._batcher(table, [name]), self._cache)
+        return VersionSource(name, self, self._batcher(table, [name]), self._cache if cached else None)
 
     def entities(self, table: str, names: Sequence[VersionName]) -> "EntitySource":
         """The predictions of several models that share a table, each at one version."""

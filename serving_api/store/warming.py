@@ -2,12 +2,14 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
 from serving_api.store.cache import Cache
 from serving_api.store.catalog import ModelVersion
 from serving_api.store.errors import StoreError
+from serving_api.supervisor import Supervisor
 
 _log = structlog.get_logger(__name__)
 
@@ -18,30 +20,24 @@ _MAX_KEYS = 20_000
 class Warming:
     """Looks up at the new version what was last looked up at the old one, one batch after the other."""
 
-    def __init__(self, cache: Cache | None, keys_per_batch: int, timeout_seconds: float) -> None:
+    def __init__(self, cache: Cache | None, keys_per_batch: int, timeout_seconds: float, tasks: Supervisor) -> None:
         """Prepare to fill a cache; without one, nothing is warmed.
 
         Args:
             cache: the cache to fill.
             keys_per_batch: entities that are looked up at a time.
             timeout_seconds: the time that one batch may take.
+            tasks: runs the warming.
         """
         self._cache = cache
         self._keys_per_batch = keys_per_batch
         self._timeout_seconds = timeout_seconds
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = tasks
 
     def start(self, previous: ModelVersion, promoted: ModelVersion) -> None:
         """Start to warm a version in the background."""
         if self._cache and (keys := self._cache.most_recent(previous.name, _MAX_KEYS)):
-            task = asyncio.create_task(self._warm(promoted, keys))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    def stop(self) -> None:
-        """Cancel what is in progress."""
-        for task in self._tasks:
-            task.cancel()
+            self._tasks.start("warming", partial(self._warm, promoted, keys))
 
     async def _warm(self, version: ModelVersion, keys: list[bytes]) -> None:
         """Read the keys. A failed read ends the warming: later lookups fill the cache."""

@@ -77,6 +77,12 @@ class Metrics:
             "Connections to Bigtable that could not be opened.",
             registry=self._registry,
         )
+        self.task_failures = Counter(
+            "foreserve_task_failures",
+            "Unexpected exceptions of background tasks, which were started again.",
+            ("task",),
+            registry=self._registry,
+        )
         self.event_loop_lag = Histogram(
             "foreserve_event_loop_lag_seconds",
             "Delay with which the event loop runs callbacks that are due.",

@@ -170,7 +170,7 @@ def test_bigtable_stops_and_starts_again(open_page):
         name = store.model()
         refresh(store, name, {"a": b"1"})
         store.close()
-        stack = service(address, SERVING_REGISTRY_STALE_SECONDS="2")
+        stack = service(address)
         url = stack.__enter__()
         page = open_page(url)
         lookup(page, name, "a")

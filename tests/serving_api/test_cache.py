@@ -105,7 +105,9 @@ async def test_a_new_version_is_warmed_with_the_entities_of_the_old_one(store, s
         second = store.refresh(model, dict.fromkeys(first, b"2") | {"gone": b"2"})
 
         async def warm():
-            return await client.metric("foreserve_read_keys_sum") == 2 * 51
+            begun = await client.metric("foreserve_read_keys_count")
+            ended = await client.metric("foreserve_stage_seconds_count", stage="bigtable")
+            return begun == ended and await client.metric("foreserve_read_keys_sum") == 2 * 51
 
         await eventually(warm)
         assert await client.metric("foreserve_active_version", model=model) == second

@@ -60,7 +60,7 @@ async def test_a_batch_is_cut_into_reads_of_few_keys_that_run_side_by_side(harsh
         assert sorted(len(keys) for keys, _ in bigtable.reads) == [14, 14, 14, 14, 14, 15, 15]
 
 
-@pytest.mark.parametrize("code", [INTERNAL_ERROR, REFUSED_STREAM])
+@pytest.mark.parametrize("code", [INTERNAL_ERROR, pytest.param(REFUSED_STREAM, marks=pytest.mark.http2_client)])
 async def test_a_read_whose_stream_is_reset_is_repeated(harsh, model, code):
     async with harsh() as (bigtable, client):
         bigtable.resets.append(code)
@@ -70,6 +70,7 @@ async def test_a_read_whose_stream_is_reset_is_repeated(harsh, model, code):
         assert await client.metric("foreserve_hedged_reads_total") == (code == INTERNAL_ERROR)
 
 
+@pytest.mark.http2_client
 async def test_refused_reads_are_repeated_without_a_budget_but_only_once(harsh, model):
     async with harsh({"hedge_budget": 0}) as (bigtable, client):
         bigtable.resets.extend([REFUSED_STREAM] * 7)
@@ -81,6 +82,7 @@ async def test_refused_reads_are_repeated_without_a_budget_but_only_once(harsh, 
         assert (await client.lookup(model, "e001")).status_code == 200
 
 
+@pytest.mark.http2_client
 async def test_reads_that_a_closing_connection_refuses_are_repeated_on_a_new_one(harsh, model):
     async with harsh({"hedge_budget": 0, "connections": 1}) as (bigtable, client):
         async with harsh_stall(bigtable) as release:
@@ -95,6 +97,7 @@ async def test_reads_that_a_closing_connection_refuses_are_repeated_on_a_new_one
         await batch_is_right(client, model)
 
 
+@pytest.mark.http2_client
 async def test_reads_that_one_of_two_connections_refuses_are_repeated_on_the_other(harsh, model):
     async with harsh({"hedge_budget": 0, "connections": 2}) as (bigtable, client):
         async with harsh_stall(bigtable) as release:
@@ -116,6 +119,7 @@ async def harsh_stall(bigtable):
     bigtable.tablets.remove(tablet)
 
 
+@pytest.mark.http2_client
 async def test_reads_on_connections_that_are_dropped_are_repeated(harsh, model):
     async with harsh({"connections": 2}) as (bigtable, client):
         async with harsh_stall(bigtable) as release:
@@ -142,6 +146,7 @@ async def test_connections_that_live_shortly_are_replaced_while_lookups_go_on(ha
         await client.until(f"/v1/models/{model}/predictions/e001", 200)
 
 
+@pytest.mark.http2_client
 async def test_an_answer_that_breaks_off_is_completed_by_a_hedged_read(harsh, model):
     async with harsh(cut_streams=1) as (bigtable, client):
         answer = await client.batch(model, ["e001", "e002", "e003", "e004"])
@@ -185,6 +190,7 @@ async def test_lookups_in_a_hot_tablet_are_late_and_others_are_not(harsh, model)
             assert (await client.batch(model, [f"e00{n}" for n in range(10)])).status_code == 200
 
 
+@pytest.mark.http2_client
 async def test_a_hedged_read_goes_through_the_app_profile_of_the_other_cluster(harsh, model):
     profiles = {"app_profile": "near", "hedge_app_profile": "far"}
     async with harsh(profiles) as (bigtable, client):
@@ -209,10 +215,11 @@ class RotatingCredentials:
         self.expiry = datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=2)
 
 
+@pytest.mark.http2_client
 async def test_lookups_are_answered_again_once_the_token_is_renewed(store, serve, model, monkeypatch):
     async with HarshBigtable.listening(store.address, token="first") as (bigtable, port):
         target = Target("127.0.0.1", port, credentials=RotatingCredentials(bigtable))
-        monkeypatch.setattr(Target, "from_environment", lambda: target)
+        monkeypatch.setattr(Target, "from_environment", lambda _: target)
         async with serve(f"127.0.0.1:{port}") as client:
             assert (await client.lookup(model, "e001")).status_code == 200
             bigtable.token = "second"

@@ -90,6 +90,7 @@ async def test_a_hedged_read_that_fails_too_is_not_counted_as_won(wire, serve):
         assert await client.metric("foreserve_hedged_reads_won_total") == 0
 
 
+@pytest.mark.http2_client
 async def test_connections_are_counted(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", connections=3) as client:
         assert await client.metric("foreserve_connections_ready") == 3

@@ -39,7 +39,6 @@ def test_missing_settings_are_named(environment):
         ("SERVING_MAX_BATCH", "5000", r"SERVING_MAX_BATCH \(5000\) is above SERVING_MAX_IN_FLIGHT"),
         ("SERVING_AUTH", "password", "SERVING_AUTH .* is 'password': .*'api_keys'"),
         ("SERVING_AUTH", "api_keys", "SERVING_AUTH is api_keys, and SERVING_CALLERS_FILE is not set"),
-        ("SERVING_REGISTRY_STALE_SECONDS", "1", "SERVING_REGISTRY_STALE_SECONDS .* must be above"),
     ],
 )
 def test_invalid_values_are_named(environment, variable, value, message):

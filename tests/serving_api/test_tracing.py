@@ -95,6 +95,7 @@ def _attributes(pairs):
     return {pair.key: value(pair.value) for pair in pairs}
 
 
+@pytest.mark.http2_client  # Google's client does not tell its port
 async def test_a_lookup_is_a_span_of_the_clients_trace_with_its_read_below(wire, serve, collector):
     headers = {"traceparent": f"00-{TRACE}-{SPAN}-01", "X-Request-Id": "r1"}
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", build="b7") as client:

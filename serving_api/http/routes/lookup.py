@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from serving_api.http import openapi, parameters, problems, responses
-from serving_api.http.etags import matches, tag
+from serving_api.http.etags import matches, matches_any, tag
 from serving_api.http.middleware.request_log import RequestLog
 from serving_api.service import Service
 from serving_api.store.errors import OverloadedError
@@ -31,7 +31,7 @@ OPERATION: dict[str, Any] = {
     "parameters": [
         openapi.parameter("model", "path", parameters.MODEL, {"type": "string"}),
         openapi.parameter("entity_id", "path", parameters.ENTITY_ID, {"type": "string", **parameters.ENTITY_ID_LENGTH}),
-        openapi.parameter("version", "query", parameters.VERSION, {"type": "integer"}),
+        openapi.parameter("version", "query", parameters.VERSION, parameters.VERSION_SCHEMA),
         openapi.DEADLINE,
         openapi.IF_NONE_MATCH,
     ],
@@ -147,16 +147,21 @@ class LookupEndpoint:
         model = parameters.find_model(parameters.current_snapshot(service.catalog), name, caller)
         version = parameters.find_version(model, parameters.version_parameter(scope), caller)
         key = parameters.entity_row_key(scope, entity_id, version.row_keys)
-        etag = tag(version.version, key)
-        caching = [(b"etag", etag), (b"cache-control", self._cache_control)]
-        if matches(request_headers, etag):
-            return 304, caching, b""
+        if version.is_final:
+            etag = tag(version.version, key)
+            caching = [(b"etag", etag), (b"cache-control", self._cache_control)]
+            if matches(request_headers, etag):
+                return 304, caching, b""
+        else:
+            caching = [(b"cache-control", b"no-store")]
         deadline = parameters.deadline(request_headers, service.settings.deadline_seconds)
         waiting = time.perf_counter()
         payload = await version.source.prediction(key, deadline)
         now = time.perf_counter()
         if not payload:
             raise problems.no_prediction(name, version.version, entity_id)
+        if matches_any(request_headers):
+            return 304, caching, b""
         body = responses.prediction(version, entity_id, payload)
         headers = [
             *caching,

@@ -3,17 +3,17 @@
 import time
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from prediction_store.lifecycle import Receipt
 from serving_api.http.middleware.authentication import caller_of
 from serving_api.http.openapi import ENTITY_TYPE, MODEL, READ_PROBLEMS, UNKNOWN_MODEL, VERSION_MEMBERS, answers
-from serving_api.http.parameters import ModelName, current_snapshot, find_model
+from serving_api.http.parameters import ModelName, current_snapshot, find_model, no_parameters
 from serving_api.service import running
 from serving_api.store.catalog import Model, iso_time
 
-router = APIRouter(prefix="/v1", tags=["models"])
+router = APIRouter(prefix="/v1", tags=["models"], dependencies=[Depends(no_parameters)])
 
 
 class VersionView(BaseModel):

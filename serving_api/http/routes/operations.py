@@ -64,7 +64,7 @@ async def healthz() -> Alive:
     ),
 )
 async def readyz(request: Request) -> Ready:
-    """Check that the registry was read lately, so that lookups can be expected to work."""
+    """Check that lookups can be expected to work: the registry was read, and Bigtable is connected."""
     service = running(request)
     age, snapshot = service.catalog.age_seconds, service.catalog.snapshot
     if age is None or snapshot is None:
@@ -75,9 +75,8 @@ async def readyz(request: Request) -> Ready:
         "models": {name: model.state.active for name, model in snapshot.models.items()} if shown else None,
         "broken": dict(snapshot.broken) if shown else None,
     }
-    limit = service.settings.registry_stale_seconds
-    if age >= limit:
-        raise problems.not_ready(age, limit, **known)
+    if not service.is_ready:
+        raise problems.not_ready(**known)
     return Ready(**known)
 
 

@@ -4,16 +4,17 @@ import time
 from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from prediction_store.layout import row_key
 from serving_api.access.callers import Caller
 from serving_api.http import openapi, problems, responses
-from serving_api.http.etags import joint_tag, matches
+from serving_api.http.etags import joint_tag, matches, matches_any
 from serving_api.http.middleware.authentication import caller_of
 from serving_api.http.parameters import (
     ENTITY_ID_LENGTH,
+    MAX_MILLISECONDS,
     VERSION,
     EntityId,
     ModelName,
@@ -22,11 +23,12 @@ from serving_api.http.parameters import (
     entity_row_key,
     find_model,
     find_version,
+    no_parameters,
 )
 from serving_api.service import running
 from serving_api.store.catalog import Snapshot
 
-router = APIRouter(prefix="/v1", tags=["predictions"])
+router = APIRouter(prefix="/v1", tags=["predictions"], dependencies=[Depends(no_parameters)])
 
 _JSON = "application/json"
 
@@ -41,7 +43,7 @@ class BatchGet(BaseModel):
     entity_ids: list[Annotated[str, Field(json_schema_extra=ENTITY_ID_LENGTH)]] = Field(
         min_length=1, description="an id that is repeated is answered once"
     )
-    version: int | None = Field(None, description=VERSION)
+    version: int | None = Field(None, ge=0, le=MAX_MILLISECONDS, description=VERSION)
 
 
 @router.post(
@@ -80,9 +82,9 @@ async def batch_get_predictions(request: Request, model: ModelName, body: BatchG
     until = deadline(dict(request.scope["headers"]), service.settings.deadline_seconds)
     waiting = time.perf_counter()
     found = await version.source.predictions(keys.values(), until)
-    timing = responses.bigtable_timing(waiting)
+    headers = responses.bigtable_timing(waiting) | ({} if version.is_final else {"Cache-Control": "no-store"})
     payloads = ((entity_id, found[key]) for entity_id, key in keys.items())
-    return Response(responses.predictions(version, payloads), headers=timing, media_type=_JSON)
+    return Response(responses.predictions(version, payloads), headers=headers, media_type=_JSON)
 
 
 @router.get(
@@ -125,6 +127,8 @@ async def get_entity_predictions(
     payloads = {version: payload for version in active if (payload := found[version.name])}
     if not payloads:
         raise problems.no_prediction_of_entity(entity_type, entity_id)
+    if matches_any(headers):
+        return Response(status_code=304, headers=caching)
     return Response(responses.entity_predictions(entity_type, entity_id, payloads), 200, caching | timing, _JSON)
 
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import ssl
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator, Hashable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from platform import python_version
 from typing import Self
 
@@ -25,10 +27,11 @@ from prediction_store.messages import (
     RowAssembler,
 )
 from serving_api.bigtable.client import RowReceiver
-from serving_api.bigtable.connection import Answer, Call, Connection, ConnectionClosedError, Stream
-from serving_api.bigtable.frames import header_field
+from serving_api.bigtable.http2.connection import Answer, Call, Connection, ConnectionClosedError, Stream
+from serving_api.bigtable.http2.frames import header_field
 from serving_api.bigtable.status import CallError
 from serving_api.bigtable.target import Credentials, Target, refresh
+from serving_api.supervisor import Supervisor
 from serving_api.telemetry.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -43,6 +46,7 @@ _FEATURES = urlsafe_b64encode(FeatureFlags(last_scanned_row_responses=True).Seri
 
 _OPEN_SECONDS = 5.0
 _WARM_SECONDS = 5.0
+_TOKEN_SECONDS = 15.0
 
 _RETRY_SECONDS = (0.1, 1.0)
 """The pause before the first retry of a failed connection, and the longest pause before later ones."""
@@ -68,6 +72,8 @@ class Channel:
         self._heads: dict[tuple[str, str], bytes] = {}
         """The header fields of ReadRows by table and app profile, without deadline and token."""
         self._authorization = b""
+        self._refused = asyncio.Event()
+        """Is set when Bigtable refuses the access token."""
         self._failure: str | None = None
 
     @classmethod
@@ -85,14 +91,14 @@ class Channel:
             metrics: counts connections.
         """
         channel = cls(target, instance, app_profile, size, metrics)
-        async with AsyncExitStack() as stack:
+        async with Supervisor(metrics) as tasks:
             if target.credentials:
-                seconds = await channel._authorize(target.credentials)
-                authorizing = channel._keep_authorized(target.credentials, seconds)
-                stack.push_async_callback(_cancel, asyncio.create_task(authorizing))
+                authorized = asyncio.Event()
+                tasks.start("access token", partial(channel._keep_authorized, target.credentials, authorized))
+                await authorized.wait()
             tried = [asyncio.Event() for _ in range(size)]
             for event in tried:
-                stack.push_async_callback(_cancel, asyncio.create_task(channel._keep_connected(event)))
+                tasks.start("connection", partial(channel._keep_connected, event))
             for event in tried:
                 await event.wait()
             yield channel
@@ -118,7 +124,7 @@ class Channel:
         Raises:
             CallError: no connection is ready.
         """
-        call = RowsCall(receiver)
+        call = RowsCall(receiver, self.note_end)
         call.stream = self._read(table, request, timeout, call, avoid, app_profile)
         return call
 
@@ -134,6 +140,9 @@ class Channel:
         try:
             rows = assembler.feed(ReadRowsResponse.FromString(await answer.whole(timeout)))
             assembler.finish()
+        except CallError as error:
+            self.note_end(error)
+            raise
         except (DecodeError, InvalidAnswerError) as error:
             raise _invalid(error) from None
         return rows
@@ -186,31 +195,40 @@ class Channel:
         return b"".join(header_field(*field) for field in fields)
 
     async def _keep_connected(self, tried: asyncio.Event) -> None:
-        """Keep one connection ready: replace it when it fails, and before it is too old."""
+        """Keep one connection ready: replace it when it fails, and before it is too old.
+
+        Args:
+            tried: is set when the first connection is ready or has failed.
+        """
         pause, longest = _RETRY_SECONDS
         current: Connection | None = None
-        while True:
-            ended = asyncio.Event()
-            try:
-                new = await self._connect(ended)
-            except (OSError, CallError) as error:
-                self._metrics.connection_failures.inc()
-                self._note(str(error) or type(error).__name__)
+        try:
+            while True:
+                ended = asyncio.Event()
+                try:
+                    new = await self._connect(ended)
+                except (OSError, CallError) as error:
+                    self._metrics.connection_failures.inc()
+                    self._note(str(error) or type(error).__name__)
+                    tried.set()
+                    await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  spreads attempts; no secret
+                    pause = min(2 * pause, longest)
+                    continue
+                pause = _RETRY_SECONDS[0]
+                self._note(None)
+                self._ready.append(new)
+                self._metrics.connections_ready.inc()
+                self._metrics.connections_opened.inc()
+                if current:
+                    self._forget(current)
+                    current.drain()
+                current = new
                 tried.set()
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  spreads attempts; no secret
-                pause = min(2 * pause, longest)
-                continue
-            pause = _RETRY_SECONDS[0]
-            self._note(None)
-            self._ready.append(new)
-            self._metrics.connections_ready.inc()
-            self._metrics.connections_opened.inc()
-            if current:
-                self._forget(current)
-                current.drain()
-            current = new
+                await self._watch(current, ended)
+        finally:
             tried.set()
-            await self._watch(current, ended)
+            if current:
+                current.drain()
 
     async def _connect(self, ended: asyncio.Event) -> Connection:
         """Open a connection and warm it. `ended` is set when it takes no more calls.
@@ -226,14 +244,22 @@ class Channel:
 
         loop, target = asyncio.get_running_loop(), self._target
         async with asyncio.timeout(_OPEN_SECONDS):
+            opened = await target.open_socket()
             transport, connection = await loop.create_connection(
-                lambda: Connection(on_draining), target.host, target.port, ssl=target.tls
+                lambda: Connection(on_draining),
+                sock=opened,
+                ssl=target.tls,
+                server_hostname=target.host if target.tls else None,
             )
-        connection.local_port = transport.get_extra_info("sockname")[1]
-        if target.tls and transport.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
-            connection.abort("the server does not speak HTTP/2")
-            raise ConnectionClosedError("the server does not speak HTTP/2")
-        await self._warm(connection)
+        try:
+            # There is no name if the server has closed the connection already.
+            _, connection.local_port, *_ = transport.get_extra_info("sockname") or (None, None)
+            if target.tls:
+                _check_protocol(transport.get_extra_info("ssl_object"))
+            await self._warm(connection)
+        except BaseException:
+            connection.abort("the connection could not be warmed")
+            raise
         return connection
 
     async def _warm(self, connection: Connection) -> None:
@@ -250,8 +276,8 @@ class Channel:
         try:
             await answer.whole(_WARM_SECONDS)
         except CallError as error:
+            self.note_end(error)
             if isinstance(error, ConnectionClosedError) or error.code == "DEADLINE_EXCEEDED":
-                connection.abort("the connection could not be warmed")
                 raise
             # Emulators answer UNIMPLEMENTED.
             if error.code != "UNIMPLEMENTED":
@@ -278,20 +304,39 @@ class Channel:
             self._ready.remove(connection)
             self._metrics.connections_ready.dec()
 
-    async def _keep_authorized(self, credentials: Credentials, seconds: float) -> None:
+    async def _keep_authorized(self, credentials: Credentials, authorized: asyncio.Event) -> None:
+        """Get access tokens: before they expire, and at once when Bigtable refuses one, but not more than one a second.
+
+        Args:
+            credentials: the source of tokens.
+            authorized: is set after the first attempt.
+        """
         while True:
-            await asyncio.sleep(seconds)
-            seconds = await self._authorize(credentials)
+            self._refused.clear()
+            try:
+                seconds = await self._authorize(credentials)
+            finally:
+                authorized.set()
+            await asyncio.sleep(_RETRY_SECONDS[1])
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds - _RETRY_SECONDS[1]):
+                    await self._refused.wait()
 
     async def _authorize(self, credentials: Credentials) -> float:
         """Get an access token. Return the number of seconds after which to get the next one."""
         try:
-            seconds = await refresh(credentials)
-        except GoogleAuthError as error:
-            _log.error("no access token", reason=str(error))
+            async with asyncio.timeout(_TOKEN_SECONDS):
+                seconds = await refresh(credentials)
+        except (GoogleAuthError, TimeoutError) as error:
+            _log.error("no access token", reason=str(error) or f"no answer in {_TOKEN_SECONDS:g} s")
             return _RETRY_SECONDS[1]
         self._authorization = header_field("authorization", f"Bearer {credentials.token}")
         return seconds
+
+    def note_end(self, error: CallError | None) -> None:
+        """Take the end of a call. If Bigtable refused the access token, another one is fetched."""
+        if error is not None and error.code == "UNAUTHENTICATED":
+            self._refused.set()
 
     def _note(self, failure: str | None) -> None:
         """Log when connecting begins to fail, and when it succeeds again."""
@@ -305,12 +350,14 @@ class Channel:
 class RowsCall:
     """A call of ReadRows: gives the rows in its messages to a receiver."""
 
-    __slots__ = ("_assembler", "_receiver", "stream")
+    __slots__ = ("_assembler", "_note_end", "_receiver", "stream")
 
     stream: Stream
 
-    def __init__(self, receiver: RowReceiver) -> None:
+    def __init__(self, receiver: RowReceiver, note_end: Callable[[CallError | None], None]) -> None:
+        """Read for a receiver. `note_end` is called with the end of the call too."""
         self._receiver = receiver
+        self._note_end = note_end
         self._assembler = RowAssembler()
 
     @property
@@ -344,6 +391,8 @@ class RowsCall:
                 self._assembler.finish()
             except InvalidAnswerError as invalid:
                 error = _invalid(invalid)
+        else:
+            self._note_end(error)
         self._receiver.ended(error)
 
 
@@ -351,11 +400,15 @@ def _invalid(error: Exception) -> CallError:
     return CallError("INTERNAL", f"an invalid answer to ReadRows: {error}")
 
 
+def _check_protocol(tls: ssl.SSLObject) -> None:
+    """Check that the server has chosen HTTP/2.
+
+    Raises:
+        ConnectionClosedError: it does not speak HTTP/2.
+    """
+    if tls.selected_alpn_protocol() != "h2":
+        raise ConnectionClosedError("the server does not speak HTTP/2")
+
+
 def _load(connection: Connection) -> int:
     return connection.load
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

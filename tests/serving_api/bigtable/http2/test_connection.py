@@ -11,9 +11,9 @@ from hpack import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving_api.bigtable import frames
-from serving_api.bigtable.connection import Answer, Connection, ConnectionClosedError
-from serving_api.bigtable.frames import frame, header_field
+from serving_api.bigtable.http2 import frames
+from serving_api.bigtable.http2.connection import Answer, Connection, ConnectionClosedError
+from serving_api.bigtable.http2.frames import frame, header_field
 from serving_api.bigtable.status import CallError
 
 WAIT = 5.0

@@ -1,17 +1,28 @@
-"""Limits the size of request bodies, which are kept in memory as a whole, and the time that they take to arrive."""
+"""Limits the size of requests, and the time that their bodies take to arrive. Bodies are kept in memory as a whole."""
 
 import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving_api.http.problems import late_body, long_body
+from serving_api.http.problems import late_body, long_body, long_target
 
-MAX_BYTES = 8 << 20
+MAX_BODY_BYTES = 8 << 20
 """The largest body. A thousand of the longest ids take half of it."""
 
+MAX_TARGET_BYTES = 16_384
+"""The longest path with query. The longest percent-encoded entity id has 12,273 bytes."""
 
-class BodyLimitMiddleware:
-    """Answers 413 when a body exceeds `MAX_BYTES`, and 408 when it takes longer than `max_seconds`."""
+
+def is_target_long(scope: Scope) -> bool:
+    """Return True if the path and the query of a request are too long."""
+    return len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET_BYTES
+
+
+class LimitsMiddleware:
+    """Answers 414 for a path and query above `MAX_TARGET_BYTES`, 413 for a body above `MAX_BODY_BYTES`.
+
+    A body that takes longer than `max_seconds` is answered with 408.
+    """
 
     def __init__(self, app: ASGIApp, max_seconds: float) -> None:
         self._app = app
@@ -19,6 +30,9 @@ class BodyLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on. Reading its body raises ProblemError once it is too long or too late."""
+        if scope["type"] == "http" and is_target_long(scope):
+            await long_target(MAX_TARGET_BYTES).send(scope, receive, send)
+            return
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -33,8 +47,8 @@ class BodyLimitMiddleware:
             except TimeoutError:
                 raise late_body(self._max_seconds) from None
             received += len(message.get("body", b""))
-            if received > MAX_BYTES:
-                raise long_body(MAX_BYTES)
+            if received > MAX_BODY_BYTES:
+                raise long_body(MAX_BODY_BYTES)
             return message
 
         await self._app(scope, receive_within_limits, send)

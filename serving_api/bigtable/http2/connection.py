@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 from hpack import Decoder, HPACKError
 
-from serving_api.bigtable import frames
+from serving_api.bigtable.http2 import frames
 from serving_api.bigtable.status import CallError
 
 _PREFIX_BYTES = 5

@@ -191,8 +191,8 @@ async def test_the_channel_connects_to_a_server_that_starts_later():
 
 @pytest.mark.asyncio
 async def test_a_connection_is_replaced_before_it_is_too_old(monkeypatch):
-    monkeypatch.setattr("serving_api.bigtable.channel._MAX_AGE_SECONDS", (0.05, 0.1))
-    monkeypatch.setattr("serving_api.bigtable.channel._PING_SECONDS", 0.02)
+    monkeypatch.setattr("serving_api.bigtable.http2.channel._MAX_AGE_SECONDS", (0.05, 0.1))
+    monkeypatch.setattr("serving_api.bigtable.http2.channel._PING_SECONDS", 0.02)
     server = Server()
     async with (
         server.listening() as port,
@@ -206,8 +206,8 @@ async def test_a_connection_is_replaced_before_it_is_too_old(monkeypatch):
 
 @pytest.mark.asyncio
 async def test_a_connection_to_a_silent_server_is_closed(monkeypatch):
-    monkeypatch.setattr("serving_api.bigtable.channel._PING_SECONDS", 0.05)
-    monkeypatch.setattr("serving_api.bigtable.channel._PONG_SECONDS", 0.2)
+    monkeypatch.setattr("serving_api.bigtable.http2.channel._PING_SECONDS", 0.05)
+    monkeypatch.setattr("serving_api.bigtable.http2.channel._PONG_SECONDS", 0.2)
     server = Server()
     silent = asyncio.Event()
 
@@ -314,6 +314,51 @@ async def test_calls_use_tls_and_an_access_token_that_is_renewed(tmp_path):
 
 
 @pytest.mark.asyncio
+async def test_a_token_that_bigtable_refuses_is_replaced_at_once(tmp_path):
+    server = Server()
+    accepted = "Bearer token-0"
+    read_rows = server.read_rows
+
+    async def read_with_a_good_token(request, context):
+        if dict(context.invocation_metadata())["authorization"] != accepted:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "revoked")
+        async for row in read_rows(request, context):
+            yield row
+
+    server.read_rows = read_with_a_good_token
+    with certificate(tmp_path) as (ca, server_credentials), token_server(3600) as token_uri:
+        async with server.listening(credentials=server_credentials) as port:
+            target = Target("localhost", port, targets.tls_context(str(ca)), credentials_of(token_uri))
+            async with Channel.open(target, INSTANCE, "", 1, Metrics()) as channel:
+                assert await read(channel) == b"z"
+                accepted = "Bearer token-1"
+                with pytest.raises(CallError, match="UNAUTHENTICATED: revoked"):
+                    await read(channel)
+                assert await until_read(channel) == b"z"
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_fails_unexpectedly_is_opened_again(monkeypatch):
+    monkeypatch.setattr("serving_api.supervisor._PAUSE_SECONDS", (0.01, 0.02))
+    server, metrics = Server(), Metrics()
+    failures = iter([TypeError("a bug"), KeyError("another")])
+    warm = Channel._warm
+
+    async def fail_twice(channel, connection):
+        for failure in failures:
+            raise failure
+        await warm(channel, connection)
+
+    monkeypatch.setattr(Channel, "_warm", fail_twice)
+    async with (
+        server.listening() as port,
+        Channel.open(Target("127.0.0.1", port), INSTANCE, "", 1, metrics) as channel,
+    ):
+        assert await until_read(channel) == b"z"
+    assert b'foreserve_task_failures_total{task="connection"} 2.0' in metrics.exposition()
+
+
+@pytest.mark.asyncio
 async def test_a_server_without_a_trusted_certificate_gets_no_call(tmp_path):
     server = Server()
     with certificate(tmp_path) as (_, server_credentials):
@@ -323,9 +368,3 @@ async def test_a_server_without_a_trusted_certificate_gets_no_call(tmp_path):
                 with pytest.raises(CallError, match=r"UNAVAILABLE.*certificate verify failed"):
                     await read(channel)
     assert server.warmed == []
-
-
-def test_the_address_of_an_emulator_has_a_port():
-    assert Target.from_environment({"BIGTABLE_EMULATOR_HOST": "[::1]:8086"}) == Target("::1", 8086)
-    with pytest.raises(ValueError, match="BIGTABLE_EMULATOR_HOST is 'localhost'; give it as HOST:PORT"):
-        Target.from_environment({"BIGTABLE_EMULATOR_HOST": "localhost"})

@@ -5,7 +5,7 @@ from hpack import Decoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_api.bigtable import frames
+from serving_api.bigtable.http2 import frames
 from serving_api.bigtable.status import CallError
 
 TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=700)
