@@ -49,8 +49,8 @@ class TaskInstance:
         self.xcoms[key] = value
 
     def xcom_pull(self, task_ids, key=None):
-        if isinstance(task_ids, list):
-            return [self.failures.get(task) for task in task_ids]
+        if key == "failure":
+            return self.failures.get(task_ids)
         return self.xcoms.get(key or task_ids)
 
     def get_dr_count(self, run_ids, **_):

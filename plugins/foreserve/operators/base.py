@@ -120,9 +120,8 @@ def keep_failure(context: Context) -> None:
 
 def failures(context: Context) -> dict[str, str]:
     """The reasons why tasks of this run have failed, by task id. A task that was ended from outside has none."""
-    tasks = list(context["dag"].task_ids)
-    reasons = context["ti"].xcom_pull(task_ids=tasks, key=_FAILURE) or []
-    return {task: reason for task, reason in zip(tasks, reasons, strict=False) if reason}
+    reasons = {task: context["ti"].xcom_pull(task_ids=task, key=_FAILURE) for task in context["dag"].task_ids}
+    return {task: reason for task, reason in reasons.items() if reason}
 
 
 def check_conf(context: Context) -> None:
