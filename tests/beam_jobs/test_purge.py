@@ -90,7 +90,7 @@ def test_rows_with_hashed_keys_are_purged_by_their_ids(arguments, new_model, reg
     registry.update(model, lambda state: state.open(20))
     registry.update(model, lambda state: state.begin_export(20))
     write(model, 20, {row_key("a", "hashed").decode(): "stale"})
-    registry.update(model, lambda state: state.abort(20, None).open(30))
+    registry.update(model, lambda state: state.abort(20, None, reason="a test", now=1).open(30))
     purge_stale_cells.run(arguments(model, 30, changes_table=source_table([("a", "stale")])))
     assert stored(model, 99, "hashed") == {}
 
