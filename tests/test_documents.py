@@ -111,8 +111,8 @@ def test_lines_fit(document):
 
 
 def messages():
-    """The texts in the code of the registry, the jobs and the operators, by file, with … for each value."""
-    for folder in ("prediction_store", "beam_jobs", "plugins"):
+    """The texts in the code of the registry, jobs, operators and DAGs, by file, with … for each value."""
+    for folder in ("prediction_store", "beam_jobs", "plugins", "dags"):
         for file in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.JoinedStr):
