@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.waiting import wait_for
+
 DAG_ID = "refresh_cautious"
 SMALL = {"smoke_test_requests": 100, "smoke_test_rate": 50}
 
@@ -28,6 +30,15 @@ def versions(api, refreshes):
     return known
 
 
+@pytest.fixture
+def heartbeat(rest):
+    """Returns the time of the scheduler's latest heartbeat.
+
+    Airflow tries a task again if it is answered before the scheduler has noticed that the task's process has ended.
+    """
+    return lambda: rest("GET", "monitor/health")["scheduler"]["latest_scheduler_heartbeat"]
+
+
 def test_an_override_without_a_reason_fails_before_anything_is_done_and_is_told(airflow, finish, versions, mailbox):
     before = versions()
     final = finish(airflow.trigger(DAG_ID, {"override_gates": True}), DAG_ID)
@@ -37,7 +48,7 @@ def test_an_override_without_a_reason_fails_before_anything_is_done_and_is_told(
     assert "override_gates is set, but reason is empty" in mailbox.wait_for(f"open_version of {DAG_ID} failed")
 
 
-def test_on_a_breach_a_person_is_asked_and_decides(airflow, rest, versions, mailbox, api):
+def test_on_a_breach_a_person_is_asked_and_decides(airflow, rest, versions, mailbox, api, heartbeat):
     run_id = airflow.trigger(DAG_ID, SMALL)
     states = airflow.follow(DAG_ID, run_id)
     waiting = {"awaiting_input", "deferred"}
@@ -50,6 +61,9 @@ def test_on_a_breach_a_person_is_asked_and_decides(airflow, rest, versions, mail
     assert question["options"] == ["Use the candidate", "Stop"]  # there is no champion yet
 
     assert mailbox.wait_for(f"{run_id} is late")
+    for _ in range(2):
+        heard = heartbeat()
+        wait_for(lambda heard=heard: heartbeat() > heard)
 
     answer = {"chosen_options": ["Use the candidate"], "params_input": {"why": "a first model"}}
     rest("PATCH", task, json=answer)
