@@ -51,7 +51,7 @@ def test_metrics_of_a_classification_are_those_of_scikit_learn(rows, columns, zo
 
 
 @pytest.mark.parametrize("name", ["linear", "tree_numbers"])
-def test_metrics_of_a_regression_are_those_of_scikit_learn(rows, columns, zoo, name):
+def test_metrics_of_a_regression_are_those_of_scikit_learn_with_the_lower_median(rows, columns, zoo, name):
     sql = f"SELECT * FROM ML.EVALUATE(MODEL {zoo}.{name}, TABLE {zoo}.{name}_rows)"
     assert columns(sql) == [f"{metric} FLOAT64" for metric in REGRESSION]
     found = rows(f"SELECT y, predicted_y FROM ML.PREDICT(MODEL {zoo}.{name}, TABLE {zoo}.{name}_rows)")
@@ -62,7 +62,9 @@ def test_metrics_of_a_regression_are_those_of_scikit_learn(rows, columns, zoo, n
             "mean_absolute_error": metrics.mean_absolute_error(actual, predicted),
             "mean_squared_error": metrics.mean_squared_error(actual, predicted),
             "mean_squared_log_error": np.mean((np.log1p(actual) - np.log1p(predicted)) ** 2),
-            "median_absolute_error": metrics.median_absolute_error(actual, predicted),
+            "median_absolute_error": sorted(abs(a - p) for a, p in zip(actual, predicted, strict=True))[
+                (len(actual) - 1) // 2
+            ],
             "r2_score": metrics.r2_score(actual, predicted),
             "explained_variance": metrics.explained_variance_score(actual, predicted),
         },

@@ -73,24 +73,28 @@ class NumericEncoding:
 
 @dataclass(frozen=True)
 class OneHotEncoding:
-    """A 1 in the column of the category; the last column is for NULL.
+    """A 1 in the column of the category; the last column is for NULL if `has_null`.
 
-    `dropped` is the position of a category whose column stays 0 (dummy encoding).
+    `dropped` is the position of a category whose column stays 0 (dummy encoding). Without `has_null`, NULL counts as an
+    unknown category.
     """
 
     categories: pa.Array
+    has_null: bool
     dropped: int | None = None
 
     @property
     def width(self) -> int:
-        """One column for each category, and one for NULL."""
-        return len(self.categories) + 1
+        """One column for each category, and one for NULL if `has_null`."""
+        return len(self.categories) + self.has_null
 
     def encode(self, name: str, column: pa.ChunkedArray) -> Matrix:
         """Return ones and zeros, (rows, width), sparse."""
         codes = _codes(name, column, self.categories)
         if self.dropped is not None:
-            codes = pc.if_else(pc.equal(codes, self.dropped), pa.scalar(None, codes.type), codes)
+            codes = _without(codes, self.dropped)
+        if not self.has_null:
+            codes = _without(codes, len(self.categories))
         return _ones(np.flatnonzero(codes.is_valid()), codes.drop_null().to_numpy(), (len(column), self.width))
 
 
@@ -133,16 +137,19 @@ class MultiHotEncoding:
     """A 1 in the column of each element of an ARRAY of categories; the last column is for NULL elements."""
 
     categories: pa.Array
+    has_null: bool
 
     @property
     def width(self) -> int:
-        """One column for each category, and one for NULL."""
-        return len(self.categories) + 1
+        """One column for each category, and one for NULL if `has_null`."""
+        return len(self.categories) + self.has_null
 
     def encode(self, name: str, column: pa.ChunkedArray) -> Matrix:
         """Return ones and zeros, (rows, width), sparse."""
         rows, elements = _elements(name, column)
         codes = _codes(name, elements, self.categories)
+        if not self.has_null:
+            codes = _without(codes, len(self.categories))
         known = np.asarray(codes.is_valid())
         matrix = _ones(rows[known], codes.drop_null().to_numpy(), (len(column), self.width))
         matrix.data[:] = 1.0  # repeated elements count once
@@ -295,7 +302,7 @@ def category_names(encoding: Encoding) -> Iterator[tuple[int, str]]:
     The name is the category, or the position in an array of numbers.
     """
     if isinstance(encoding, OneHotEncoding | MultiHotEncoding):
-        yield from enumerate([*_category_texts(encoding.categories), NULL_CATEGORY])
+        yield from enumerate([*_category_texts(encoding.categories), *[NULL_CATEGORY][: encoding.has_null]])
     else:
         yield from ((position, str(position)) for position in range(encoding.width))
 
@@ -394,7 +401,8 @@ def _fit_categories(name: str, column: pa.ChunkedArray, categories: str, target:
         if target is None:
             raise TypeError("target encoding without a target")
         return TargetEncoding(found, _means(_codes(name, column, found).to_numpy(), len(found) + 1, target))
-    return OneHotEncoding(found, _most_frequent(name, column, found) if categories == DUMMY else None)
+    dropped = _most_frequent(name, column, found) if categories == DUMMY else None
+    return OneHotEncoding(found, column.null_count > 0, dropped)
 
 
 def _fit_array(name: str, column: pa.ChunkedArray) -> Encoding:
@@ -404,7 +412,7 @@ def _fit_array(name: str, column: pa.ChunkedArray) -> Encoding:
         return VectorEncoding(int(np.bincount(rows, minlength=1)[0]))
     if _is_categorical(element_type):
         _, elements = _elements(name, column)
-        return MultiHotEncoding(_categories(elements))
+        return MultiHotEncoding(_categories(elements), elements.null_count > 0)
     if _is_sparse_entry(element_type):
         _, positions, _ = _entries(name, column)
         return SparseVectorEncoding(int(positions.max(initial=-1)) + 1)
@@ -439,6 +447,11 @@ def _codes(name: str, column: pa.ChunkedArray, categories: pa.Array) -> pa.Array
         ) from error
     codes = pc.index_in(column, value_set=categories)
     return pc.if_else(pc.is_null(column), pa.scalar(len(categories), codes.type), codes)
+
+
+def _without(codes: pa.Array, code: int) -> pa.Array:
+    """Return the codes with NULL in place of one of them."""
+    return pc.if_else(pc.equal(codes, code), pa.scalar(None, codes.type), codes)
 
 
 def _elements(name: str, column: pa.ChunkedArray) -> tuple[np.ndarray[Any, np.dtype[np.int64]], pa.ChunkedArray]:

@@ -167,7 +167,8 @@ def learn(name: str, column: pa.ChunkedArray, arguments: Sequence[Any]) -> Trans
 
 def _standard_scaler(function: str, column: pa.ChunkedArray) -> Transformer:
     numbers = _present(function, column)
-    deviation = float(numbers.std(ddof=1)) if len(numbers) > 1 else 0.0
+    # Within TRANSFORM, BigQuery's recorded answers divide by n; its example of a SELECT divides by n - 1.
+    deviation = float(numbers.std()) if len(numbers) else 0.0
     return Scaler(function, float(numbers.mean()) if len(numbers) else 0.0, deviation or 1.0)
 
 
@@ -265,8 +266,8 @@ def _label_encoder(
 ) -> LabelEncoder:
     _check_string(function, column.type)
     top_k = _read(function, "top_k", whole_number(at_least=1), top_k)
-    if top_k >= 1_000_000:  # noqa: PLR2004  as documented
-        raise invalid_query(f"{function}: top_k must be less than 1,000,000")
+    if top_k > 1_000_000:  # noqa: PLR2004  as documented; bigframes sends the limit itself
+        raise invalid_query(f"{function}: top_k cannot be more than 1,000,000")
     threshold = _read(function, "frequency_threshold", whole_number(at_least=0), frequency_threshold)
     values, counts = _by_frequency(column)
     vocabulary = values.filter(pa.array(counts >= threshold)).slice(0, top_k)

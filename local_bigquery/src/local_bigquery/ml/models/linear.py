@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import special
 from sklearn import metrics
-from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
+from sklearn.linear_model import ElasticNet, LinearRegression, LogisticRegression, Ridge
 
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.features.encoding import DUMMY, ONE_HOT, FeatureEncoder, Matrix, NumericEncoding, category_names
@@ -57,9 +57,10 @@ _LINEAR_OPTIONS = (
 _LOGISTIC_OPTIONS = (*_LINEAR_OPTIONS, *CLASS_WEIGHT_OPTIONS)
 
 # One-hot columns are collinear with the intercept, and perfectly separable classes have no finite optimum. A little L2
-# regularisation makes the optimum unique in both cases. It changes probabilities by far less than 1e-4.
+# regularisation makes the optimum of a logistic regression unique. It changes probabilities by far less than 1e-4.
 _MIN_L2 = 1e-6
 _TOLERANCE = 1e-9
+_EXACT = 1e-14
 _MAX_ITERATIONS = 10_000
 _INTERCEPT = "__INTERCEPT__"
 _WEIGHTS = pa.schema(
@@ -244,14 +245,21 @@ def _descended(
 
 
 def _solved(matrix: Matrix, label: Vector, options: Mapping[str, Any]) -> list[Iteration]:
-    """Return the optimum of a linear regression as one iteration."""
-    l1, l2 = options["l1_reg"], max(options["l2_reg"], _MIN_L2)
-    shared = {"fit_intercept": options["fit_intercept"], "tol": _TOLERANCE, "max_iter": _MAX_ITERATIONS}
+    """Return the optimum of a linear regression as one iteration.
+
+    Without a penalty, it is the least-squares solution with the smallest weights.
+    """
+    l1, l2 = options["l1_reg"], options["l2_reg"]
+    shared = {"fit_intercept": options["fit_intercept"]}
     started = perf_counter()
     if l1:
-        estimator = ElasticNet(alpha=l1 + l2, l1_ratio=l1 / (l1 + l2), **shared)
+        estimator = ElasticNet(
+            alpha=l1 + l2, l1_ratio=l1 / (l1 + l2), tol=_TOLERANCE, max_iter=_MAX_ITERATIONS, **shared
+        )
+    elif l2:
+        estimator = Ridge(alpha=l2 * len(label), tol=_TOLERANCE, max_iter=_MAX_ITERATIONS, **shared)
     else:
-        estimator = Ridge(alpha=l2 * len(label), **shared)
+        estimator = LinearRegression(tol=_EXACT, **shared)
     estimator.fit(matrix, label)
     return [_iteration(estimator, started)]
 

@@ -1,0 +1,205 @@
+"""BigQuery's own answers about the penguins, as Google recorded them in the tests of bigframes.
+
+Source of the numbers: googleapis/python-bigquery-dataframes, tests/system/small/ml/ (test_core.py, test_linear_model.py,
+test_preprocessing.py) and the tutorial "Create a linear regression model" of BigQuery ML's documentation.
+penguins.jsonl is the table bigquery-public-data.ml_datasets.penguins: 344 penguins of the Palmer Station LTER, collected
+by Dr. Kristen Gorman; licence CC0 1.0.
+"""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from google.cloud import bigquery
+
+from local_bigquery.ml.features.preprocessing import learn
+
+PENGUINS = Path(__file__).with_name("penguins.jsonl")
+TEXTS = ("species", "island", "sex")
+NUMBERS = ("culmen_length_mm", "culmen_depth_mm", "flipper_length_mm", "body_mass_g")
+NEW_PENGUINS = """
+SELECT * FROM UNNEST([
+  STRUCT(1633 AS tag_number, 'Adelie Penguin (Pygoscelis adeliae)' AS species, 'Torgersen' AS island,
+         39.5 AS culmen_length_mm, 18.8 AS culmen_depth_mm, 196.0 AS flipper_length_mm, 'MALE' AS sex),
+  STRUCT(1672, 'Adelie Penguin (Pygoscelis adeliae)', 'Torgersen', 38.5, 17.2, 181.0, 'FEMALE'),
+  STRUCT(1690, 'Chinstrap penguin (Pygoscelis antarctica)', 'Dream', 37.9, 18.1, 188.0, 'FEMALE')])
+"""
+NEW_MEASURES = {
+    "culmen_length_mm": [39.5, 38.5, 37.9],
+    "culmen_depth_mm": [18.8, 17.2, 18.1],
+    "flipper_length_mm": [196.0, 181.0, 188.0],
+}
+
+
+def read_penguins():
+    return [json.loads(line) for line in PENGUINS.read_text().splitlines()]
+
+
+def recorded(digits):
+    """A number as it was recorded: some are rounded, some truncated, so the last digit may be off by one."""
+    return pytest.approx(float(digits), rel=1e-9, abs=1.01 * 10.0 ** -len(digits.partition(".")[2]))
+
+
+@pytest.fixture(scope="module")
+def penguins(client):
+    client.create_dataset("birds")
+    schema = [bigquery.SchemaField(name, "STRING") for name in TEXTS]
+    schema += [bigquery.SchemaField(name, "FLOAT") for name in NUMBERS]
+    config = bigquery.LoadJobConfig(schema=schema)
+    client.load_table_from_json(read_penguins(), "demo.birds.penguins", job_config=config).result()
+    yield "birds.penguins"
+    client.delete_dataset("birds", delete_contents=True)
+
+
+@pytest.fixture(scope="module")
+def linear(client, penguins):
+    client.query(
+        "CREATE MODEL birds.linear OPTIONS(model_type='LINEAR_REG', input_label_cols=['body_mass_g'], "
+        "data_split_method='NO_SPLIT', enable_global_explain=TRUE) "
+        f"AS SELECT * FROM {penguins} WHERE body_mass_g IS NOT NULL"
+    ).result()
+    return "birds.linear"
+
+
+# test_core.py: test_model_eval
+ALL_ROWS = {
+    "mean_absolute_error": "227.01223",
+    "mean_squared_error": "81838.159892",
+    "mean_squared_log_error": "0.00507",
+    "median_absolute_error": "173.080816",
+    "r2_score": "0.872377",
+    "explained_variance": "0.872377",
+}
+# test_core.py: test_model_eval_with_data
+FULL_ROWS = {
+    "mean_absolute_error": "225.817334",
+    "mean_squared_error": "80540.705944",
+    "mean_squared_log_error": "0.004972",
+    "median_absolute_error": "173.080816",
+    "r2_score": "0.87529",
+    "explained_variance": "0.87529",
+}
+
+
+@pytest.mark.parametrize("metric", ALL_ROWS)
+def test_a_metric_of_the_training_rows_is_the_recorded_one(rows, linear, metric):
+    (found,) = rows(f"SELECT * FROM ML.EVALUATE(MODEL {linear})")
+    assert found[metric] == recorded(ALL_ROWS[metric])
+
+
+@pytest.mark.parametrize("metric", FULL_ROWS)
+def test_a_metric_of_the_rows_without_null_is_the_recorded_one(rows, penguins, linear, metric):
+    (found,) = rows(
+        f"SELECT * FROM ML.EVALUATE(MODEL {linear}, (SELECT * FROM {penguins} "
+        "WHERE body_mass_g IS NOT NULL AND sex IS NOT NULL AND culmen_length_mm IS NOT NULL))"
+    )
+    assert found[metric] == recorded(FULL_ROWS[metric])
+
+
+def test_predictions_of_new_birds_are_the_recorded_ones(rows, linear):
+    found = rows(
+        f"SELECT predicted_body_mass_g AS g FROM ML.PREDICT(MODEL {linear}, ({NEW_PENGUINS})) ORDER BY tag_number"
+    )
+    # test_core.py: test_model_predict
+    assert [row["g"] for row in found] == [recorded("4030.1"), recorded("3280.8"), recorded("3177.9")]
+
+
+# The tutorial's predictions for the island Biscoe, by length and depth of the culmen. The first bird was not measured,
+# the next two have no sex.
+BISCOE = {
+    (None, None): "4681.782896",
+    (46.2, 14.4): "4740.7907",
+    (44.5, 14.3): "4731.310452",
+    (45.2, 16.4): "5413.510134",
+    (46.5, 14.5): "4768.351092",
+    (37.7, 16.0): "3235.896372",
+    (46.4, 15.6): "5349.603734",
+    (46.1, 13.2): "4637.165037",
+}
+
+
+def test_predictions_of_birds_with_null_are_the_recorded_ones(rows, penguins, linear):
+    found = rows(
+        "SELECT predicted_body_mass_g AS g, culmen_length_mm AS length, culmen_depth_mm AS depth "
+        f"FROM ML.PREDICT(MODEL {linear}, (SELECT * FROM {penguins} WHERE island = 'Biscoe'))"
+    )
+    predicted = {(row["length"], row["depth"]): row["g"] for row in found}
+    assert {bird: predicted[bird] for bird in BISCOE} == {bird: recorded(digits) for bird, digits in BISCOE.items()}
+
+
+def test_global_explanations_are_the_recorded_ones(rows, linear):
+    found = {row["feature"]: row["attribution"] for row in rows(f"SELECT * FROM ML.GLOBAL_EXPLAIN(MODEL {linear})")}
+    # test_linear_model.py: test_linear_reg_model_global_explain; those of categories depend on the solver
+    assert found["flipper_length_mm"] == recorded("193.612051")
+    assert found["culmen_depth_mm"] == recorded("117.084944")
+    assert found["culmen_length_mm"] == recorded("94.366793")
+
+
+def test_weights_name_the_null_category_only_where_training_saw_a_null(rows, linear):
+    found = rows(f"SELECT processed_input AS name, category_weights AS weights FROM ML.WEIGHTS(MODEL {linear})")
+    categories = {row["name"]: [weight["category"] for weight in row["weights"]] for row in found}
+    # test_core.py: test_model_centroids shows the category of sex, the one column of text with NULL
+    assert {name: "_null_filler" in names for name, names in categories.items() if names} == {
+        "species": False,
+        "island": False,
+        "sex": True,
+    }
+
+
+# test_preprocessing.py: fitted on all penguins, then on the new ones only.
+SCALED = {
+    ("STANDARD_SCALER", "all"): {
+        "culmen_length_mm": ["-0.811119671289163", "-0.9945520581113803", "-1.104611490204711"],
+        "culmen_depth_mm": ["0.836148", "0.024748", "0.48116"],
+        "flipper_length_mm": ["-0.350044", "-1.418336", "-0.9198"],
+    },
+    ("STANDARD_SCALER", "new"): {
+        "culmen_length_mm": ["1.313249", "-0.20198", "-1.111118"],
+        "culmen_depth_mm": ["1.17072", "-1.272416", "0.101848"],
+        "flipper_length_mm": ["1.251089", "-1.196588", "-0.054338"],
+    },
+    ("MAX_ABS_SCALER", "all"): {
+        "culmen_length_mm": ["0.662752", "0.645973", "0.635906"],
+        "culmen_depth_mm": ["0.874419", "0.8", "0.84186"],
+        "flipper_length_mm": ["0.848485", "0.78355", "0.813853"],
+    },
+    ("MAX_ABS_SCALER", "new"): {
+        "culmen_length_mm": ["1.0", "0.974684", "0.959494"],
+        "culmen_depth_mm": ["1.0", "0.914894", "0.962766"],
+        "flipper_length_mm": ["1.0", "0.923469", "0.959184"],
+    },
+    ("MIN_MAX_SCALER", "all"): {
+        "culmen_length_mm": ["0.269091", "0.232727", "0.210909"],
+        "culmen_depth_mm": ["0.678571", "0.4880952", "0.595238"],
+        "flipper_length_mm": ["0.40678", "0.152542", "0.271186"],
+    },
+    ("MIN_MAX_SCALER", "new"): {
+        "culmen_length_mm": ["1.0", "0.375", "0.0"],
+        "culmen_depth_mm": ["1.0", "0.0", "0.5625"],
+        "flipper_length_mm": ["1.0", "0.0", "0.466667"],
+    },
+}
+
+
+@pytest.mark.parametrize(("function", "fitted"), SCALED)
+def test_a_scaler_gives_the_recorded_numbers(function, fitted):
+    for name, digits in SCALED[function, fitted].items():
+        new = pa.chunked_array([NEW_MEASURES[name]])
+        every = pa.chunked_array([[penguin.get(name) for penguin in read_penguins()]], pa.float64())
+        scaler = learn(function, every if fitted == "all" else new, ())
+        # BigQuery's deviations differ a little from the exact ones. With 3 rows, a division by n - 1 would differ by 18 %.
+        assert scaler.apply(new).to_pylist() == pytest.approx([float(number) for number in digits], rel=1e-3)
+
+
+def test_the_largest_vocabulary_of_an_encoder_is_a_million(client, rows, penguins):
+    # bigframes sends ML.LABEL_ENCODER(column, 1000000, 0) by default, and records what BigQuery answers.
+    statement = (
+        "CREATE OR REPLACE MODEL birds.labels "
+        "TRANSFORM(ML.LABEL_ENCODER(species, {}, 0) OVER() AS species, body_mass_g) "
+        "OPTIONS(model_type='LINEAR_REG', input_label_cols=['body_mass_g']) AS "
+        f"SELECT species, body_mass_g FROM {penguins} WHERE body_mass_g IS NOT NULL"
+    )
+    client.query(statement.format(1_000_000)).result()
+    with pytest.raises(Exception, match="top_k cannot be more than 1,000,000"):
+        client.query(statement.format(1_000_001)).result()
