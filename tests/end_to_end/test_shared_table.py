@@ -13,7 +13,7 @@ def test_one_read_returns_the_predictions_of_all_models(airflow, api, model_view
         airflow.wait_for_dag(f"refresh_{name}")
         assert run(f"refresh_{name}")[0] == "success"
     predictions = api.get(f"/v1/entities/customer/{CUSTOMER}/predictions").raise_for_status().json()["predictions"]
-    assert predictions.keys() == {MODEL, *OTHERS}
+    assert predictions.keys() >= {MODEL, *OTHERS}  # other tests may have refreshed more models of this entity type
     for name, found in predictions.items():
         state = model_view(name)
         assert found["version"] == state["active_version"]
