@@ -251,6 +251,7 @@ def test_every_call_has_a_deadline(behind, model, registry):
     assert all(0 < seconds < 6 for seconds in remaining)
 
 
+@pytest.mark.slow
 def test_a_hundred_refreshes_leave_three_cells_even_before_garbage_collection(monkeypatch):
     # Google: "it can take up to a week before data that is eligible for garbage collection is actually removed".
     with bigtable_server(implementation="embedded", garbage_collection="off") as address:

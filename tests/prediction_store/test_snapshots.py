@@ -200,6 +200,7 @@ class Versions(RuleBasedStateMachine):
     ],
     ids=lambda options: "-".join(options.values()),
 )
+@pytest.mark.slow
 def test_readers_always_see_one_whole_snapshot(monkeypatch, options):
     if options["implementation"] == "cbtemulator" and cbtemulator.find(os.environ) is None:
         pytest.skip("cbtemulator is not installed")
