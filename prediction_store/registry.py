@@ -4,6 +4,10 @@ A row has three cells: the model's state as a JSON document, a revision number, 
 reads all three and computes the next state. One CheckAndMutateRow writes it if revision and lease are still the same;
 else the step is tried again. So steps are atomic, and concurrent steps are made one after the other.
 
+A revision is the time of its write in milliseconds since the epoch, or one more than the last revision if the clock is
+behind that. So revisions grow even if the row was deleted or restored from a backup in between, and a reader can ignore
+each revision that is older than one that it knows.
+
 The lease changes every ten seconds of an export. It is a cell of its own, so that a renewal writes a few bytes, and
 neither document nor revision.
 """
@@ -87,8 +91,9 @@ class _Row:
     def followed_by(self, state: ModelState) -> "_Row":
         """The row that a step to another state leaves."""
         document, lease = state.to_json(), str(state.write_lease_until).encode()
-        only_the_lease = document == self.document and self.write_lease is not None
-        return _Row(document, self.revision + (0 if only_the_lease else 1), lease)
+        if document == self.document and self.write_lease is not None:
+            return _Row(document, self.revision, lease)
+        return _Row(document, max(self.revision + 1, time.time_ns() // 1_000_000), lease)
 
 
 _NO_ROW = _Row(None, 0, None)

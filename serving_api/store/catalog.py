@@ -151,7 +151,8 @@ class Catalog:
     """Keeps a snapshot of the registry. While the registry cannot be read, the last snapshot stays.
 
     A replica of Bigtable may be behind the one that answered before. So a revision that is older than the known one is
-    ignored. A row that is missing was deleted by an operator.
+    ignored. That holds for a registry restored from a backup too, until the next step of its writers, whose revision
+    is newer. A row that is missing was deleted by an operator.
     """
 
     def __init__(
@@ -177,9 +178,6 @@ class Catalog:
         self._snapshot: Snapshot | None = None
         self._read_at: float | None = None
         self._rows: dict[str, _Row] = {}
-        self._read_all = True
-        """True if documents are read regardless of their revisions: at first, and after a failure. A registry that was
-        made anew in the meantime may have the same revisions."""
         self._failure: str | None = None
 
     @property
@@ -195,12 +193,11 @@ class Catalog:
     async def refresh(self) -> None:
         """Read the revisions in the registry, and the documents that changed. If that fails, keep the last snapshot."""
         try:
-            names, documents = await (self._read_everything() if self._read_all else self._read_changes())
+            names, documents = await (self._read_changes() if self._rows else self._read_everything())
         except CallError as error:
             if error.code != self._failure:
                 _log.error("the registry cannot be read; keeping the last state", code=error.code, reason=error.reason)
             self._failure = error.code
-            self._read_all = True
             return
         if self._failure:
             _log.info("the registry can be read again")
@@ -208,7 +205,6 @@ class Catalog:
         self._read_at = time.monotonic()
         if documents or self._snapshot is None or names != self._rows.keys():
             self._apply(names, documents)
-        self._read_all = False
 
     async def _read_everything(self) -> tuple[Collection[str], dict[str, Cells]]:
         """The names of all models, and their documents.

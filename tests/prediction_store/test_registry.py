@@ -95,6 +95,11 @@ def written(model, table):
     table.mutate_row(model, DeleteAllFromRow())
 
 
+def revision_of(table, model):
+    newest, *_ = table.read_row(model).get_cells(REGISTRY_FAMILY, REGISTRY_REVISION)
+    return int(newest.value)
+
+
 def test_a_row_of_the_first_release_is_taken_over(model, registry, table, written):
     of_0_1_0 = {"status": "exporting", "run": "", "held_until": 0, "writes_until": 1_000, "has_cells": True}
     document = {"model": model, "entity_type": "customer", "latest": 7, "versions": {"7": of_0_1_0}}
@@ -105,7 +110,30 @@ def test_a_row_of_the_first_release_is_taken_over(model, registry, table, writte
     assert registry.get(model) == renewed
     registry.update(model, lambda state: state.open(0))
     assert registry.get(model).latest == 8
-    assert table.read_row(model).get_cells(REGISTRY_FAMILY, REGISTRY_REVISION)[0].value == b"45"
+    assert revision_of(table, model) > 45
+
+
+@pytest.mark.parametrize("restored", [False, True], ids=["deleted", "restored from a backup"])
+def test_revisions_grow_although_the_row_was_lost(restored, model, registry, table, written):
+    registry.register(ModelState(model, "customer"))
+    backup = {cell.qualifier.decode(): (cell.value, 0) for cell in table.read_row(model)}
+    for _ in range(5):
+        registry.update(model, lambda state: state.open(0))
+    known = revision_of(table, model)
+    table.mutate_row(model, DeleteAllFromRow())
+    if restored:
+        written(**backup)
+    registry.register(ModelState(model, "customer"))
+    registry.update(model, lambda state: state.open(0))
+    assert revision_of(table, model) > known
+
+
+def test_revisions_grow_although_the_clock_is_behind(model, registry, table, monkeypatch):
+    registry.register(ModelState(model, "customer"))
+    known = revision_of(table, model)
+    monkeypatch.setattr("prediction_store.registry.time.time_ns", lambda: 0)
+    registry.update(model, lambda state: state.open(0))
+    assert revision_of(table, model) == known + 1
 
 
 def test_a_renewal_writes_neither_document_nor_revision(model, registry, table):

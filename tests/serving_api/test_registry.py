@@ -31,7 +31,6 @@ async def test_a_replica_that_is_behind_does_not_undo_a_promotion(wire, serve):
         wire.documents, wire.revisions = {"m": document(VERSION + 1)}, {"m": 12}
         await client.until_metric("foreserve_active_version", VERSION + 1)
         for failure in (None, grpc.StatusCode.UNAVAILABLE):
-            # After a failure, all documents are read.
             wire.registry_failure = failure
             await asyncio.sleep(0.1)
             wire.documents, wire.revisions, wire.registry_failure = {"m": document(VERSION)}, {"m": 11}, None
