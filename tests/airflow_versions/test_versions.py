@@ -9,6 +9,7 @@ one process, against the same BigQuery, Bigtable, registry and lookup service.
 import json
 import os
 import subprocess
+import time
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from local_stack import processes, sample_data
 from local_stack.stack import ROOT, Stack, choose_ports
 from tests.deployment.deployed_airflow import check, lay_out, load_dags
+from tests.waiting import wait_for
 
 MODEL = "repeat_purchase"
 PIPELINE = f"dags/pipelines/{MODEL}/dag.py"
@@ -72,7 +74,10 @@ def airflow_version(request, stack, gcs, tmp_path_factory):
 
     def script(name, path, *arguments):
         output = run(binaries / "python", ROOT / "tests" / "airflow_versions" / name, gcs / path, *arguments)
-        return json.loads(output.splitlines()[-1])
+        report = json.loads(output.splitlines()[-1])
+        if report.get("state") == "failed":
+            print(output[-20_000:])  # noqa: T201  pytest shows it if the test fails
+        return report
 
     run(binaries / "airflow", "db", "migrate")
     return request.param, script
@@ -80,8 +85,15 @@ def airflow_version(request, stack, gcs, tmp_path_factory):
 
 @pytest.fixture
 def served(stack):
+    """Returns the service's view of the model, once the service has read the registry anew."""
+
+    def view():
+        called = time.monotonic()
+        wait_for(lambda: client.get("/readyz").json()["registry_age_seconds"] < time.monotonic() - called)
+        return client.get(f"/v1/models/{MODEL}").raise_for_status().json()
+
     with httpx.Client(base_url=stack.url("api")) as client:
-        yield lambda: client.get(f"/v1/models/{MODEL}").raise_for_status().json()
+        yield view
 
 
 def test_every_dag_loads_and_serialises_and_parsing_costs_little(airflow_version):

@@ -20,6 +20,11 @@ _LONGEST_MICROSECONDS = 60_000_000
 _SIGNIFICANT_DIGITS = 3
 _TIMEOUT_SECONDS = 10.0
 _WARM_UP_REQUESTS = 20
+_PROBLEMS_OF_OLD_STATE = {"/problems/unknown-model", "/problems/unknown-version"}
+_UP_TO_DATE_SECONDS = 60.0
+"""The longest wait for processes of the service to read the registry. They read it each second; a replica of Bigtable
+may get the receipt later than the cluster that was written."""
+_UP_TO_DATE_PAUSE_SECONDS = 0.5
 _PROGRESS_SECONDS = 5.0
 _EXAMPLES = 5
 _PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
@@ -82,6 +87,7 @@ class LoadTest:
         version: int,
         smoke_test: SmokeTest,
         timeout: float = _TIMEOUT_SECONDS,
+        up_to_date_seconds: float = _UP_TO_DATE_SECONDS,
     ) -> None:
         """Prepare the load.
 
@@ -91,23 +97,24 @@ class LoadTest:
             version: the version to read, active or not.
             smoke_test: the number of requests and their rate.
             timeout: the time after which a request is given up, in seconds.
+            up_to_date_seconds: the longest wait for the service to know the version, before the load begins.
         """
         self._client = client
         self._path = f"/v1/models/{quote(model, safe='')}/predictions/"
         self._version = version
         self._smoke_test = smoke_test
         self._timeout = timeout
+        self._up_to_date_seconds = up_to_date_seconds
         self._latencies = HdrHistogram(1, _LONGEST_MICROSECONDS, _SIGNIFICANT_DIGITS)
         self._report = LoadReport()
 
     async def run(self, expectations: Sequence[Expectation]) -> LoadReport:
-        """Warm up, send every request when it is due, wait for the last answer, and report.
+        """Warm up until the service knows the version, send every request when it is due, and report.
 
         Args:
             expectations: the entities to look up, in turn; after the last one, from the start again.
         """
-        for index in range(_WARM_UP_REQUESTS):
-            await self._look_up(expectations[index % len(expectations)])
+        await self._warm_up(expectations)
         loop = asyncio.get_running_loop()
         start = reported = loop.time()
         requests = self._smoke_test.requests
@@ -126,6 +133,21 @@ class LoadTest:
         report.max_ms = self._latencies.get_max_value() / 1000
         return report
 
+    async def _warm_up(self, expectations: Sequence[Expectation]) -> None:
+        """Look entities up in rounds, until no answer of a round comes from a process that does not know the version.
+
+        Each process of the service reads the registry by itself. A round has enough requests to reach several of them.
+        """
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._up_to_date_seconds
+        while True:
+            answers = [await self._get(expectations[i % len(expectations)]) for i in range(_WARM_UP_REQUESTS)]
+            behind = sum(isinstance(answer, httpx.Response) and _is_behind(answer) for answer in answers)
+            if not behind or loop.time() > give_up:
+                return
+            _log.info("%d of %d answers: the service does not know the version yet; waiting", behind, len(answers))
+            await asyncio.sleep(_UP_TO_DATE_PAUSE_SECONDS)
+
     async def _measure(self, expectation: Expectation, due: float, start: float) -> None:
         """Look an entity up, and add latency and finding to the report. `due` and `start` are times of the loop."""
         finding = await self._look_up(expectation)
@@ -142,13 +164,32 @@ class LoadTest:
             report.examples.append(finding.problem)
 
     async def _look_up(self, expectation: Expectation) -> Finding | None:
-        url = self._path + _segment(expectation.entity_id)
-        try:
-            response = await self._client.get(url, params={"version": self._version}, timeout=self._timeout)
-        except httpx.HTTPError as error:
-            return Finding(f"{url}: {type(error).__name__} {error}", is_mismatch=False)
+        url = self._url(expectation)
+        response = await self._get(expectation)
+        if isinstance(response, httpx.HTTPError):
+            return Finding(f"{url}: {type(response).__name__} {response}", is_mismatch=False)
         finding = compare(response, expectation, self._version)
         return None if finding is None else replace(finding, problem=f"{url}: {finding.problem}")
+
+    async def _get(self, expectation: Expectation) -> httpx.Response | httpx.HTTPError:
+        """The answer to a lookup, or the error if there is none."""
+        try:
+            return await self._client.get(
+                self._url(expectation), params={"version": self._version}, timeout=self._timeout
+            )
+        except httpx.HTTPError as error:
+            return error
+
+    def _url(self, expectation: Expectation) -> str:
+        return self._path + _segment(expectation.entity_id)
+
+
+def _is_behind(response: httpx.Response) -> bool:
+    """Return True if the answer shows a state of the registry without the version."""
+    try:
+        return response.is_client_error and response.json()["type"] in _PROBLEMS_OF_OLD_STATE
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def _segment(entity_id: str) -> str:

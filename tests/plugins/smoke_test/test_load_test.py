@@ -1,6 +1,7 @@
 """The load test, against a real HTTP server that misbehaves on request."""
 
 import asyncio
+import itertools
 import json
 from contextlib import asynccontextmanager
 
@@ -105,9 +106,22 @@ def test_a_prediction_that_should_be_gone_is_a_mismatch():
     assert report.mismatches == 100
 
 
-def test_an_unknown_model_is_an_error_even_where_no_prediction_is_expected():
-    report = run(lambda _: (404, {"type": "/problems/unknown-model"}, 0), [Expectation("a", None)])
+@pytest.mark.parametrize("problem", ["unknown-model", "unknown-version"])
+def test_an_unknown_version_is_an_error_even_where_no_prediction_is_expected(problem):
+    report = run(lambda _: (404, {"type": f"/problems/{problem}"}, 0), [Expectation("a", None)], up_to_date_seconds=0)
     assert report.errors == 100
+
+
+@pytest.mark.parametrize("problem", ["unknown-model", "unknown-version"])
+def test_the_load_begins_when_all_processes_of_the_service_know_the_version(problem):
+    answers = itertools.count()
+
+    def one_of_two_processes_is_behind(_):
+        index = next(answers)
+        return (404, {"type": f"/problems/{problem}"}, 0) if index < 30 and index % 2 else right(_)
+
+    report = run(one_of_two_processes_is_behind, [EXPECTED])
+    assert (report.errors, report.mismatches) == (0, 0)
 
 
 def test_errors_count_by_entity():
