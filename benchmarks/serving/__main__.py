@@ -20,13 +20,17 @@ from benchmarks.document import filled
 from benchmarks.serving import experiments, report
 from benchmarks.serving.candidates import candidates
 from benchmarks.serving.measurement import Bench, Measurement, WrongAnswersError, bench, feast_repository
-from benchmarks.serving.plot import overload_svg
+from benchmarks.serving.plot import latencies_svg, overload_svg
 from local_stack.servers import ROOT
 
 _OPEN_FILES = 16_384  # an open loop has thousands of connections
 _WORKERS = (1, 2)
 _BUSY = 0.5
-_PLOT = "serving-overload.svg"
+_PLOTS: dict[str, tuple[str, str, Callable[[Any], str]]] = {
+    "latencies": ("serving-latencies.svg", "Latency on a Bigtable with real latencies", latencies_svg),
+    "overload": ("serving-overload.svg", "Goodput and latency by load", overload_svg),
+}
+"""The file, the title and the function of each plot, by part."""
 
 
 def main() -> None:
@@ -133,7 +137,9 @@ def _hedging(at: Bench, _: Namespace, console: Console) -> tuple[Any, dict[str, 
 
 
 def _latencies(at: Bench, arguments: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
-    runs = experiments.latencies(at, arguments.server)
+    with ExitStack() as stack:
+        feast = stack.enter_context(feast_repository(at.entities)) if arguments.feast else None
+        runs = experiments.latencies(at, arguments.server, feast)
     _note([], [measurement for _, measurement in runs], console)
     return runs, {"latencies": report.latencies_grid(runs)}
 
@@ -176,12 +182,14 @@ def _keep(results: dict[str, Any], grids: dict[str, report.Grid], folder: Path, 
     if target:
         folders.append(target.parent)
         tables = {name: grid.markdown() for name, grid in grids.items()}
-        if "overload" in tables:
-            tables["overload"] += f"\n\n![Goodput and latency by load]({_PLOT})"
+        for part, (file, title, _) in _PLOTS.items():
+            if part in tables:
+                tables[part] += f"\n\n![{title}]({file})"
         target.write_text(filled(target.read_text(), "serving", tables))
-    if "overload" in results:
-        for place in folders:
-            (place / _PLOT).write_text(overload_svg(results["overload"]))
+    for part, (file, _, draw) in _PLOTS.items():
+        if part in results:
+            for place in folders:
+                (place / file).write_text(draw(results[part]))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.serving.candidates import OURS, SERVICE_VARIABLES, Candidate, Question, candidates, official
+from benchmarks.serving.candidates import FEAST, OURS, SERVICE_VARIABLES, Candidate, Question, candidates, official
 from benchmarks.serving.measurement import Bench, Measurement
 from benchmarks.serving.servers import Server, ServerSoftware, pinned, service
 from local_stack.servers import running
@@ -27,8 +28,16 @@ HEDGE_RATE = 200.0
 CALL_MS, KEY_MS = 3.0, 0.3
 """The time of a read, and for each of its keys: what production reports of reads of many random rows."""
 
-LATENCY_RATES = {"lookups": 500.0, "batches": 20.0, "large_batches": 3.0}
+LATENCY_RATES = {
+    "lookups": 200.0,
+    "batches": 10.0,
+    "large_batches": 2.0,
+    "feast_lookups": 50.0,
+    "feast_batches": 5.0,
+}
 """Requests per second by kind, far below what the CPUs can do, so that only Bigtable's latency counts."""
+
+OURS_ON_OFFICIAL = f"{OURS}, official client"
 
 OVERLOADS = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
 """Loads, in multiples of the sustainable load."""
@@ -91,24 +100,37 @@ def _hedged(bench: Bench, budget: float) -> Hedging:
     return Hedging(budget, measurement, reads_after - reads, hedged_after - hedged_reads)
 
 
-def latencies(bench: Bench, software: ServerSoftware) -> list[tuple[float, Measurement]]:
-    """Measure lookups, with their rates, on a Bigtable whose reads take as long as Google's, in an open loop."""
+def latencies(bench: Bench, software: ServerSoftware, feast: Path | None) -> list[tuple[float, Measurement]]:
+    """Measure lookups, with their rates, on a Bigtable whose reads take as long as Google's, in an open loop.
+
+    Args:
+        bench: the test bench.
+        software: the server that the application with the official client runs on.
+        feast: the folder of Feast's feature repository; None to leave Feast out.
+    """
     few = replace(bench, entities=min(bench.entities, _REMEMBERED))
-    questions = tuple(Question(kind, 1) for kind in LATENCY_RATES)
     options = ("--call-ms", str(CALL_MS), "--key-ms", str(KEY_MS), "--remember")
     measured = []
     with _harsh_bigtable(bench, *options) as address:
-        emulator = {"BIGTABLE_EMULATOR_HOST": address}
-        slow = next(each for each in candidates(software, 1, None) if each.name == official("async"))
-        ours = Candidate(OURS, service(), "/readyz", questions, {**SERVICE_VARIABLES, **emulator})
-        # The largest batches first, so that the proxy has read all rows before anything is measured.
-        for candidate, warm_up in ((ours, "large_batches"), (replace(slow, variables=emulator), "lookups")):
-            with few.running(replace(candidate, questions=(Question(warm_up, 1),))) as server:
+        for candidate in _on_real_latencies(software, feast):
+            variables = {**candidate.variables, "BIGTABLE_EMULATOR_HOST": address}
+            # The largest batches first, so that the proxy has read all rows before anything is measured.
+            warm_up = (candidate.questions[-1],)
+            with few.running(replace(candidate, variables=variables, questions=warm_up)) as server:
                 for question in candidate.questions:
                     rate = LATENCY_RATES[question.kind]
                     asked = Question(question.kind, _MOST_CONNECTIONS)
                     measured.append((rate, few.measure(server, candidate.name, asked, rate)))
     return measured
+
+
+def _on_real_latencies(software: ServerSoftware, feast: Path | None) -> list[Candidate]:
+    """Foreserve on both of its clients of Bigtable, the official client in FastAPI, and Feast."""
+    every = {candidate.name: candidate for candidate in candidates(software, 1, feast)}
+    ours = replace(every[OURS], questions=tuple(Question(kind, 1) for kind in ("lookups", "batches", "large_batches")))
+    on_official_client = {**ours.variables, "SERVING_BIGTABLE_CLIENT": "official"}
+    made = [ours, replace(ours, name=OURS_ON_OFFICIAL, variables=on_official_client), every[official("async")]]
+    return [*made, every[FEAST]] if feast else made
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The plot of the overload experiment, as SVG."""
+"""The plots of the experiments, as SVG."""
 
 import math
 from collections.abc import Sequence
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from benchmarks.serving.experiments import Overload
+from benchmarks.serving.measurement import Measurement
+from benchmarks.serving.report import KIND_TITLES
 
 _WIDTH, _HEIGHT = 720, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 150, 44, 48
 _GRID_LINES = 4
+_BAR_PITCH = 26
 _TEXT = 'font-family="system-ui, sans-serif" font-size="12" fill="#333"'
 
 
@@ -35,9 +38,34 @@ def overload_svg(run: Overload) -> str:
         Line("accepted p50", "#7fb2e5", tuple((factor, result.p50_ms) for factor, result in results)),
     )
     charts = _chart("lookups/s", answers, 0) + _chart("ms", latencies, _HEIGHT)
+    return _svg("Goodput and latency by load", 2 * _HEIGHT, charts)
+
+
+def latencies_svg(runs: Sequence[tuple[float, Measurement]]) -> str:
+    """Bars of the 99th percentile of each kind of request to each candidate, in milliseconds on a logarithmic axis."""
+    left, right = 330, _WIDTH - 70
+    highest = math.ceil(math.log10(max(measurement.result.p99_ms for _, measurement in runs)))
+    parts = []
+    for row, (_, measurement) in enumerate(runs):
+        y = _TOP + _BAR_PITCH * row
+        name = f"{measurement.candidate}: {KIND_TITLES[measurement.question.kind]}"
+        p99 = measurement.result.p99_ms
+        width = round(max(0.0, math.log10(p99)) / highest * (right - left), 1)
+        parts.append(_label(left - 8, y + 13, name, "end"))
+        parts.append(f'<rect x="{left}" y="{y}" width="{width}" height="18" fill="#1f5fa8"/>')
+        parts.append(_label(left + width + 6, y + 13, f"{p99:.3g}", "start"))
+    bottom = _TOP + _BAR_PITCH * len(runs)
+    for power in range(highest + 1):
+        x = round(left + power / highest * (right - left), 1)
+        parts.append(f'<line x1="{x}" y1="{_TOP - 6}" x2="{x}" y2="{bottom}" stroke="#e5e5e5"/>')
+        parts.append(_label(x, bottom + 18, f"{10**power:,} ms", "middle"))
+    return _svg("Latency on a Bigtable with real latencies: 99th percentile", bottom + 30, "\n".join(parts) + "\n")
+
+
+def _svg(title: str, height: int, content: str) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {2 * _HEIGHT}" role="img" '
-        f'aria-label="Goodput and latency by load">\n<rect width="100%" height="100%" fill="white"/>\n{charts}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
+        f'aria-label="{title}">\n<rect width="100%" height="100%" fill="white"/>\n{content}</svg>\n'
     )
 
 

@@ -22,7 +22,7 @@ from benchmarks.serving.candidates import OURS, READ_LOOP, Candidate, Question, 
 from benchmarks.serving.exchanges import KINDS, Exchange
 from benchmarks.serving.load_generator import LoadOptions, LoadResult, percentiles, run
 from benchmarks.serving.measurement import Bench, Measurement, WrongAnswersError, bench
-from benchmarks.serving.plot import overload_svg
+from benchmarks.serving.plot import latencies_svg, overload_svg
 from benchmarks.serving.predictions import CONSTANT, entity_id, payload, prediction
 from benchmarks.serving.servers import Cores, pinned
 from local_stack.servers import ROOT, running
@@ -315,8 +315,9 @@ def test_only_the_tables_that_were_made_are_replaced():
     assert made == text.replace("old", "new")
 
 
-def test_the_document_has_a_place_for_the_comparison():
-    assert "<!-- serving: comparison -->" in (ROOT / "docs" / "serving-performance.md").read_text()
+@pytest.mark.parametrize("part", ["comparison", "latencies"])
+def test_the_document_has_a_place_for_a_table(part):
+    assert f"<!-- serving: {part} -->" in (ROOT / "docs" / "serving-performance.md").read_text()
 
 
 def test_the_command_fills_a_document_in(tmp_path):
@@ -332,13 +333,16 @@ def test_the_command_fills_a_document_in(tmp_path):
 
 def test_latencies_are_measured_for_one_many_and_most_ids_on_a_slow_bigtable(at):
     short = Bench(at.cores, at.entities, 1.0, at.bigtable, at.address)
-    runs = experiments.latencies(short, "granian")
+    runs = experiments.latencies(short, "granian", feast=None)
     asked = [(measurement.candidate, measurement.question.kind) for _, measurement in runs]
-    ours = [("Foreserve", kind) for kind in ("lookups", "batches", "large_batches")]
+    kinds = ("lookups", "batches", "large_batches")
+    ours = [(name, kind) for name in ("Foreserve", "Foreserve, official client") for kind in kinds]
     assert asked == [*ours, ("official async client", "lookups")]
     assert all(measurement.result.p50_ms >= 3.3 for _, measurement in runs)
     grid = report.latencies_grid(runs)
-    assert [row[1] for row in grid.rows] == ["one id", "100 ids", "1,000 ids", "one id"]
+    assert [row[1] for row in grid.rows] == ["one id", "100 ids", "1,000 ids"] * 2 + ["one id"]
+    tree = ET.fromstring(latencies_svg(runs))  # noqa: S314  our own plot
+    assert len(tree.findall("{http://www.w3.org/2000/svg}rect")) == 1 + len(runs)
     assert json.loads(json.dumps(report.document({"latencies": runs}, report.conditions("embedded", 0.0))))["latencies"]
 
 
