@@ -1,12 +1,38 @@
-"""The plugin that makes the buttons on tasks known to Airflow 2, whose web server draws them. Airflow 3 ignores it."""
+"""The plugin of Airflow: the buttons on tasks, and the page "Predictions" in the navigation.
+
+Airflow 3.1 and later have the page of `foreserve.page`. In Airflow 2, the entry leads to the page of the service. The
+web server of Airflow 2 also needs to know the buttons, which Airflow 3 finds by their operators.
+"""
+
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from foreserve.airflow_compat import AIRFLOW_3
 from foreserve.links import ActiveVersionLink, LatencyReportLink
+
+if not AIRFLOW_3:
+    from foreserve.page_link import redirect_to_service
+
+_URL = "/foreserve"
+_ICON = f"{_URL}/page/icon.svg"
+
+
+async def _page(scope: Any, receive: Any, send: Any) -> None:
+    """The page as an ASGI application. It is imported at the first request, as every process loads plugins."""
+    from foreserve.page import app
+
+    await app(scope, receive, send)
 
 
 class ForeservePlugin(AirflowPlugin):
-    """The buttons on tasks."""
+    """The buttons on tasks, and the page."""
 
     name = "foreserve"
     operator_extra_links = [LatencyReportLink(), ActiveVersionLink()]  # noqa: RUF012  as Airflow declares it
+    if AIRFLOW_3:
+        fastapi_apps = [{"app": _page, "url_prefix": _URL, "name": "Foreserve"}]
+        external_views = [{"name": "Predictions", "href": f"{_URL}/", "url_route": "predictions", "icon": _ICON}]
+    else:
+        flask_blueprints = [redirect_to_service(_URL)]
+        appbuilder_menu_items = [{"name": "Predictions", "category": "Browse", "href": _URL}]

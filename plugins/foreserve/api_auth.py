@@ -1,21 +1,39 @@
-"""Authentication of tasks at the lookup service."""
+"""The address of the lookup service in an Airflow connection, and the authentication there."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import httpx
 
+from foreserve.airflow_compat import BaseHook
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
+    from airflow.sdk import Connection
     from google.auth.credentials import Credentials
+
+_CONNECTION_VARIABLE, _CONNECTION = "FORESERVE_API_CONN_ID", "prediction_api"
+"""The variable with the name of the connection, and the name without it."""
 
 _HEADER = "Authorization"
 _HEADER_BESIDE_A_KEY = "X-Serverless-Authorization"
 """Cloud Run's second header for identity tokens, for services that read `Authorization` themselves."""
+
+
+def service_connection() -> Connection:
+    """The Airflow connection of the lookup service, in processes that have no pipeline."""
+    return BaseHook.get_connection(os.environ.get(_CONNECTION_VARIABLE, _CONNECTION))
+
+
+def api_url(connection: Connection) -> str:
+    """The base URL of the lookup service, without a slash at its end."""
+    port = f":{connection.port}" if connection.port else ""
+    return f"{connection.schema or 'http'}://{connection.host}{port}"
 
 
 class ApiAuth(httpx.Auth):

@@ -73,9 +73,9 @@ class Cloud:
 
     def api_url(self) -> str:
         """The base URL of the lookup service, without a slash at its end."""
-        connection = BaseHook.get_connection(self.api_conn_id)
-        port = f":{connection.port}" if connection.port else ""
-        return f"{connection.schema or 'http'}://{connection.host}{port}"
+        from foreserve.api_auth import api_url
+
+        return api_url(BaseHook.get_connection(self.api_conn_id))
 
     def api_auth(self) -> ApiAuth:
         """The authentication at the lookup service.

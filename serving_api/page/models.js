@@ -10,7 +10,8 @@ function time(version) {
   return h("time", { dateTime: iso }, `${iso.slice(0, 19).replace("T", " ")} UTC`);
 }
 
-function table(label, head, rows) {
+/** A table with headings. The first cell of each row is its heading. */
+export function table(label, head, rows) {
   const cells = (row) => row.map((cell, column) => (column ? h("td", cell) : h("th", { scope: "row" }, cell)));
   const headings = head.map((name) => h("th", { scope: "col" }, name));
   return h(
@@ -85,10 +86,10 @@ function statusOf({ version, status, details: { ended } }, { active_version: act
   return h("span", pill, targets.includes(version) ? " can be rolled back to" : "", reason);
 }
 
-function history(model) {
+function history(model, action) {
   const rows = model.versions.map((version) => [
     time(version.version),
-    statusOf(version, model),
+    h("div.actions", statusOf(version, model), action(model, version)),
     version.details.counts ? count(version.details.counts.predictions) : "–",
     version.receipt ? count(version.receipt.predictions) : "–",
     version.receipt ? count(version.receipt.tombstones) : "–",
@@ -124,18 +125,21 @@ function activeVersion(model) {
   ];
 }
 
-function card(model) {
+function card(model, action) {
   const title = h("div.title", h("h3", model.model), h("p.quiet", `of entity type ${model.entity_type}`));
-  return h("article.card", { "aria-label": model.model }, title, ...activeVersion(model), history(model));
+  return h("article.card", { "aria-label": model.model }, title, ...activeVersion(model), history(model, action));
 }
 
-/** Shows all models. The elements of models that did not change are kept, so that open details stay open. */
-export function show(models) {
+/**
+ * Shows all models. The elements of models that did not change are kept, so that open details stay open.
+ * `action` returns an element for a model and one of its versions, or null.
+ */
+export function show(models, action = () => null) {
   const cards = models.map((model) => {
     const known = JSON.stringify({ ...model, age_seconds: null });
     const before = shown.get(model.model);
     if (before?.known === known) return before.element;
-    const element = card(model);
+    const element = card(model, action);
     element.querySelector("details").open = before?.element.querySelector("details").open ?? false;
     before?.element.replaceWith(element);
     shown.set(model.model, { known, element });

@@ -117,6 +117,15 @@ def test_what_is_deployed_is_all_that_it_needs(version, gcs, tmp_path):
     assert report["plugins"] == ["foreserve"]
 
 
+def test_the_navigation_leads_to_the_page_of_the_service(airflow_version, stack):
+    version, script = airflow_version
+    if not version.startswith("2."):
+        pytest.skip("Airflow 3 has a page of its own, which tests/browser opens")
+    report = script("navigation.py", "dags")
+    assert report["anonymous"].startswith("/login/")
+    assert (report["signed_in"], report["entry"]) == (f"{stack.url('api')}/", True)
+
+
 def test_a_refresh_and_the_next_one(airflow_version, served):
     _, script = airflow_version
     first = script("refresh.py", PIPELINE, "{}")
