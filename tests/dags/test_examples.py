@@ -11,8 +11,8 @@ import pytest
 from foreserve.refresh import Refresh
 from local_stack import sample_data
 from refresh_factory.new import new_pipeline
-from refresh_factory.pipeline import PIPELINES, load_pipeline
-from refresh_factory.statements import Statements
+from refresh_factory.pipeline import PIPELINES, SQL_FILES, load_pipeline
+from refresh_factory.statements import SqlFiles, Statements
 
 NOW = "2026-11-23T05:00:00+00:00"
 EXAMPLES = ("repeat_purchase", "expected_spend", "customer_segment", "from_template")
@@ -99,6 +99,15 @@ def test_segments_are_named_in_the_order_of_what_their_customers_spent(refreshed
     assert sorted(segments) == [(1, "top"), (2, "high"), (3, "medium"), (4, "low")]
     typical = [statistics.geometric_mean(1 + usd for usd in segments[key]) for key in sorted(segments)]
     assert typical == sorted(typical, reverse=True)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_each_sql_file_reads_the_purchases_once(folders, name):
+    """BigQuery reads a table for each time that a statement names it."""
+    files = SqlFiles(folders[name], load_pipeline(folders[name]), "demo")
+    refresh = Refresh(name, 1, "demo.foreserve", cutoff=NOW)
+    for file in SQL_FILES:
+        assert files.render(file, refresh, "demo.foreserve.m").count("shop.transactions") == 1, file
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
