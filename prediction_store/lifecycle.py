@@ -495,7 +495,9 @@ class ModelState:
         if version != self.latest:
             raise RegistryError(f"{self.model}: version {version} cannot {action}: {self.latest} was opened after it")
         if record.status in (Status.PROMOTED, Status.EXPIRED, Status.PURGED):
-            raise RegistryError(f"{self.model}: version {version} cannot {action}: it is {record.status}")
+            left = record.details.get("ended")
+            why = f"; readers were taken off it at {left['at']}: {left['reason'] or 'no reason was given'}" if left else ""
+            raise RegistryError(f"{self.model}: version {version} cannot {action}: it is {record.status}{why}")
         return record
 
     def _require_no_stale_cells(self, version: int) -> None:

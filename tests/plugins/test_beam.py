@@ -181,6 +181,26 @@ def test_a_job_that_fails_fails_the_task(job):
         job("raise SystemExit(3)").execute({})
 
 
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("import sys\nprint('INFO:x:1 row', file=sys.stderr)\nraise KeyError('no such row')", "KeyError: 'no such row'"),
+        ("raise SystemExit('change beam_jobs/Dockerfile')", "change beam_jobs/Dockerfile"),
+        ("def f():\n  raise ValueError('first')\ntry: f()\nexcept ValueError: raise OSError('last')", "OSError: last"),
+    ],
+)
+def test_the_error_of_a_job_comes_first(job, script, reason):
+    with pytest.raises(AirflowException) as error:
+        job(script).execute({})
+    assert str(error.value) == f"{reason}\nApache Beam process failed with return code 1"
+
+
+def test_the_error_of_a_step_is_the_error_of_its_job(exporting, run):
+    refresh = exporting({"": "1"})  # which is no row key
+    with pytest.raises(AirflowException, match="^ValueError: an entity id has 1 to .* 'Write cells'"):
+        run(RunExport, refresh, "export_predictions")
+
+
 def test_no_job_is_run_for_a_promoted_version(job, registry):
     operator = job("raise SystemExit(3)")
     refresh = operator.refresh

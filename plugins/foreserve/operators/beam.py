@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
 
-from foreserve.airflow_compat import AirflowFailException, BaseSensorOperator
+from foreserve.airflow_compat import AirflowException, AirflowFailException, BaseSensorOperator
 from foreserve.operators.base import RefreshOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from airflow.providers.apache.beam.hooks.beam import BeamHook
     from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 
     from foreserve.airflow_compat import Context
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _LOCAL_RUNNER = "FnApiRunner"
 _ERRORS_SHOWN = 3
+_TRACEBACK = "Traceback (most recent call last):"
 
 # The wrapper of a job's Python process does two things:
 # 1. It puts the folder that holds the job's package first on PYTHONPATH, whatever path Airflow's processes have.
@@ -33,6 +35,30 @@ _WRAPPER = (
     "os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [packages, os.environ.get('PYTHONPATH')])); "
     "os.execvp('setpriv', ['setpriv', '--pdeathsig', 'KILL', sys.executable, *sys.argv[1:]])"
 )
+
+
+class LastError:
+    """The last error in the output of a Python process.
+
+    Attributes:
+        text: the line after the last traceback, with the class and the message of the exception. Without a traceback,
+            the last line, as `sys.exit` writes it. Empty if there is no output.
+    """
+
+    def __init__(self) -> None:
+        """Begin before the first line."""
+        self.text = ""
+        self._is_in_traceback = False
+        self._has_traceback = False
+
+    def read(self, line: str) -> None:
+        """Take the next line."""
+        if _TRACEBACK in line:
+            self._is_in_traceback = self._has_traceback = True
+        elif self._is_in_traceback and line[:1].strip():
+            self.text, self._is_in_traceback = line.strip(), False
+        elif not self._has_traceback and line.strip():
+            self.text = line.strip()
 
 
 class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
@@ -89,6 +115,30 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
         )
         self.rows_without_dataflow = rows_without_dataflow
 
+    @property
+    def beam_hook(self) -> BeamHook:
+        """The hook that runs the job's process. The provider's operator sets it."""
+        return self._beam_hook
+
+    @beam_hook.setter
+    def beam_hook(self, hook: BeamHook) -> None:
+        self._beam_hook, start = hook, hook.start_python_pipeline
+
+        def start_and_keep_error(*, process_line_callback: Callable[[str], None] | None = None, **kwargs: Any) -> None:
+            error = LastError()
+
+            def read(line: str) -> None:
+                error.read(line)
+                if process_line_callback is not None:
+                    process_line_callback(line)
+
+            try:
+                start(process_line_callback=read, **kwargs)
+            except AirflowException as failure:
+                raise AirflowException(f"{error.text}\n{failure}" if error.text else str(failure)) from None
+
+        hook.start_python_pipeline = start_and_keep_error  # type: ignore[method-assign]
+
     def set_fields(self, context: Context) -> None:
         """Add the options that depend on the refresh."""
         self.pipeline_options = {
@@ -114,7 +164,7 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
         Raises:
             AirflowFailException: a newer version was opened, stale cells were not purged before the export, or Dataflow
                 started no job.
-            AirflowException: the job failed, or Dataflow did not accept it.
+            AirflowException: the job failed, or Dataflow did not accept it. The message begins with the job's error.
         """
         version = self.refresh.version
         state = self.step(self.begin)
