@@ -30,6 +30,7 @@ from foreserve.operators import (
     WaitForReplication,
 )
 from foreserve.operators.base import keep_failure
+from foreserve.operators.bigquery import why_not_compared
 from prediction_store.lifecycle import ModelState
 from refresh_factory.documentation import GROUPS, TASKS, dag_documentation
 from refresh_factory.environment import Environment
@@ -135,7 +136,10 @@ def _add_tasks(pipeline: Pipeline, environment: Environment, statements: Stateme
         train = query(task_id="train", statement=lambda refresh, _: statements.train(refresh))
         evaluate = query(
             task_id="evaluate",
-            statement=lambda refresh, context: statements.evaluate(refresh, compare=context["params"]["compare"]),
+            statement=lambda refresh, context: statements.evaluate(
+                refresh,
+                compare=context["params"]["compare"] and why_not_compared(cloud.bigquery(), refresh) is None,
+            ),
         )
         quality_gate = ApplyQualityGate(task_id="quality_gate", gate=pipeline.quality_gate, cloud=cloud)
     with _group("Predict"):

@@ -25,6 +25,7 @@ from foreserve.operators import (
     WaitForReplication,
 )
 from foreserve.operators.base import keep_failure
+from foreserve.operators.bigquery import why_not_compared
 from foreserve.operators.versions import data_cutoff
 from foreserve.prediction_gate import PredictionGate
 from foreserve.quality_gate import QualityGate
@@ -252,6 +253,40 @@ def test_a_champion_of_another_kind_is_not_compared(open_version, registry, task
     assert gate.execute(context()) == refresh.candidate_model
     metrics = registry.get(refresh.model).versions[refresh.version].details["metrics"]
     assert metrics == {"candidate": {"roc_auc": 0.8, "trial_id": 1}, "champion": {"r2_score": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("champion", "reason"),
+    [
+        ("x > 2 AS bought", "trained with bought (BOOL), the candidate with buys (a number)"),
+        ("IF(x > 2, 'yes', 'no') AS buys", "trained with buys (STRING), the candidate with buys (a number)"),
+        ("IF(x > 2, 1.0, 0.0) AS buys", None),
+        (None, "has been deleted"),
+    ],
+)
+def test_a_champion_with_another_label_is_not_compared_and_the_log_says_so(
+    open_version, promoted, task, warehouse, context, capsys, champion, reason
+):
+    def train(model, label):
+        warehouse.query_and_wait(
+            f"CREATE MODEL `{model}` OPTIONS (model_type = 'LOGISTIC_REG', input_label_cols = "
+            f"['{label.split()[-1]}']) AS SELECT x, {label} FROM UNNEST([1, 2, 3, 4]) AS x"
+        )
+
+    first = promoted()
+    refresh = open_version()
+    train(refresh.candidate_model, "IF(x > 2, 1, 0) AS buys")
+    if champion:
+        train(first.candidate_model, champion)
+    found = why_not_compared(warehouse, refresh)
+    assert (found or "").endswith(reason or "")
+    assert (found is None) == (reason is None)
+    warehouse.query_and_wait(
+        f"""CREATE TABLE `{refresh.metrics_table}` AS SELECT 'candidate' AS role, '{{"roc_auc":0.8}}' AS metrics"""
+    )
+    gate = task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE))
+    assert gate.execute(context()) == refresh.candidate_model
+    assert "is not compared with the champion" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,37 @@ def _classified(error: Exception, reason: str | None, message: str) -> Exception
     return AirflowFailException(message) if reason in _PERMANENT else error
 
 
+_NUMERIC = frozenset(("INT64", "FLOAT64", "NUMERIC", "BIGNUMERIC"))
+
+
+def why_not_compared(client: bigquery.Client, refresh: Refresh) -> str | None:
+    """The reason why the champion cannot be evaluated on the rows of the candidate; None if it can.
+
+    ML.EVALUATE needs the label with which the BigQuery model was trained
+    (https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-evaluate).
+    """
+    from google.api_core.exceptions import NotFound
+
+    if not refresh.champion_model:
+        return "there is no champion"
+    try:
+        champion = client.get_model(refresh.champion_model)
+    except NotFound:
+        return f"the champion {refresh.champion_model} has been deleted"
+    labels = [_labels(model) for model in (champion, client.get_model(refresh.candidate_model))]
+    if labels[0] == labels[1]:
+        return None
+    texts = [", ".join(f"{name} ({kind})" for name, kind in each.items()) or "no label" for each in labels]
+    return f"the champion was trained with {texts[0]}, the candidate with {texts[1]}"
+
+
+def _labels(model: bigquery.Model) -> dict[str, str]:
+    """The types of the label columns by name, in lower case. All numeric types are one."""
+    columns = (column.to_api_repr() for column in model.label_columns)
+    kinds = {column["name"].lower(): column.get("type", {}).get("typeKind", "any type") for column in columns}
+    return {name: "a number" if kind in _NUMERIC else kind for name, kind in kinds.items()}
+
+
 def cancel_queries(client: bigquery.Client, refresh: Refresh) -> Iterator[str]:
     """Cancel the jobs of a refresh that still run, also those of tasks that were killed; yield their ids."""
     for job in _unended_jobs(client, refresh):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from foreserve.airflow_compat import AirflowFailException
 from foreserve.operators.base import RefreshOperator, signed
+from foreserve.operators.bigquery import why_not_compared
 from foreserve.operators.human_approval import STOP, HumanApprovalOperator
 from prediction_store.details import GateDecision, Outcome, VersionDetails
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
@@ -167,6 +168,9 @@ class ApplyQualityGate(ApplyGate):
         self.step(lambda state: state.note(refresh.version, metrics=evaluation))
         for role, values in metrics.items():
             self.log.info("%s: %s", role, ", ".join(f"{name} {value}" for name, value in values.items()))
+        if "champion" not in metrics and refresh.champion_model and context["params"]["compare"]:
+            reason = why_not_compared(self.cloud.bigquery(), refresh)
+            self.log.warning("the candidate is not compared with the champion: %s", reason)
         try:
             breaches = self.gate.breaches(evaluation["candidate"], evaluation.get("champion"))
         except ValueError as error:
