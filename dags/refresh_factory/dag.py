@@ -30,7 +30,7 @@ from foreserve.operators import (
     WaitForReplication,
 )
 from foreserve.operators.base import keep_failure
-from foreserve.operators.bigquery import why_not_compared
+from foreserve.operators.bigquery import prediction_fields, why_not_compared
 from prediction_store.lifecycle import ModelState
 from refresh_factory.documentation import GROUPS, TASKS, dag_documentation
 from refresh_factory.environment import Environment
@@ -150,7 +150,10 @@ def _add_tasks(pipeline: Pipeline, environment: Environment, statements: Stateme
             ),
             trigger_rule=after_skipped,
         )
-        measure = query(task_id="measure", statement=lambda refresh, _: statements.measure(refresh))
+        measure = query(
+            task_id="measure",
+            statement=lambda refresh, _: statements.measure(refresh, prediction_fields(cloud.bigquery(), refresh)),
+        )
         prediction_gate = ApplyPredictionGate(task_id="prediction_gate", gate=pipeline.prediction_gate, cloud=cloud)
     with _group("Export"):
         changes = query(

@@ -1,6 +1,7 @@
 """The SQL statements of a refresh: the data team's files, rendered, inside the statements of `sql/`."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,9 +81,9 @@ class Statements:
         query = self._files.render("predict.sql", refresh, model or refresh.champion_model)
         return self._wrap("predictions.sql", refresh, query=without_semicolon(query))
 
-    def measure(self, refresh: Refresh) -> str:
-        """Measure the predictions for the prediction gate."""
-        return self._wrap("measures.sql", refresh, gate=self._pipeline.prediction_gate)
+    def measure(self, refresh: Refresh, fields: Mapping[str, str]) -> str:
+        """Measure the predictions for the prediction gate. `fields` has the JSONPath of each field of a prediction."""
+        return self._wrap("measures.sql", refresh, gate=self._pipeline.prediction_gate, fields=fields)
 
     def changes(self, refresh: Refresh, scope: str) -> str:
         """Select the rows to write: those that differ from the active version (`changes`), or all (`full`)."""

@@ -1,12 +1,24 @@
 """The prediction gate: the rules for the predictions of a version, before they are exported."""
 
+import re
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from foreserve.quality_gate import Judgement
 from prediction_store.details import Measures
 
-JsonField = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+PLAIN_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+"""The name of a field that SQL need not quote."""
+
+JsonField = Annotated[str, StringConstraints(pattern=PLAIN_NAME)]
+
+_FEWEST_FOR_CONSTANT = 100
+"""Number of predictions from which on equal values are a breach. A few predictions may well be equal."""
+
+_MAX_NULL_RISE = 0.1
+"""Largest rise of the share of predictions in which a field is NULL."""
 
 
 class DriftRule(BaseModel):
@@ -38,6 +50,10 @@ class PredictionGate(BaseModel):
     drift: dict[JsonField, DriftRule] = Field(
         default_factory=dict, description="rules by field of the predictions; the field must hold numbers"
     )
+    unchecked_fields: list[JsonField] = Field(
+        default_factory=list,
+        description="fields that may be NULL, or equal in all predictions; any other field may not",
+    )
     max_payload_bytes: int = Field(100_000, gt=0, description="largest prediction, as JSON")
     allow_non_finite: bool = Field(
         default=False,
@@ -52,6 +68,11 @@ class PredictionGate(BaseModel):
             rules.append(f"their number changes by at most {self.max_row_change:.0%}")
         if self.max_changed is not None:
             rules.append(f"at most {self.max_changed:.0%} of them change")
+        free = ", ".join(f"`{field}`" for field in self.unchecked_fields)
+        rules.append(
+            f"no field{free and f' but {free}'} is NULL or equal in all of them, or newly NULL in more than "
+            f"{_MAX_NULL_RISE:.0%}"
+        )
         return rules + [
             f"the population stability index of `{field}` is at most {rule.max_psi:g}"
             for field, rule in self.drift.items()
@@ -96,34 +117,62 @@ class PredictionGate(BaseModel):
         ]
         return errors
 
-    def breaches(self, measures: Measures) -> list[str]:
-        """The breaches in words; none if the predictions are accepted.
+    def judge(self, measures: Measures, active: Measures | None = None) -> Iterator[Judgement]:
+        """Judge predictions that have no errors, by each rule.
 
         A measure that is missing or None has nothing to compare with: there is no active version, or it does not have
         the field.
 
         Args:
-            measures: the measures of predictions that have no errors.
+            measures: the measures of the predictions.
+            active: the measures of the active version, as the registry has them; None if it has none.
         """
-        predictions, served = measures["predictions"], measures.get("served")
-        changed = measures.get("changed_share")
-        breaches = []
+        predictions, served = measures["predictions"] or 0, measures.get("served")
         if served and self.max_row_change is not None:
-            change = abs((predictions or 0) - served) / served
-            if change > self.max_row_change:
-                breaches.append(
-                    f"prediction_gate.max_row_change is {self.max_row_change}; there are {predictions} predictions, "
-                    f"the active version has {served}"
-                )
-        if self.max_changed is not None and changed is not None and not changed <= self.max_changed:
-            breaches.append(
-                f"prediction_gate.max_changed is {self.max_changed}; {changed:.4f} of the predictions changed"
-            )
-        for field, rule in self.drift.items():
+            change = abs(predictions - served) / served
+            rule = f"prediction_gate.max_row_change is {self.max_row_change}"
+            text = f"{rule}; there are {predictions} predictions, the active version has {served}"
+            yield Judgement(change <= self.max_row_change, text)
+        changed = measures.get("changed_share")
+        if self.max_changed is not None and changed is not None:
+            rule = f"prediction_gate.max_changed is {self.max_changed}"
+            yield Judgement(changed <= self.max_changed, f"{rule}; {changed:.4f} of the predictions changed")
+        for field, drift in self.drift.items():
             index = measures.get(f"psi_{field}")
-            if index is not None and not index <= rule.max_psi:  # NaN is a breach
-                breaches.append(
-                    f"prediction_gate.drift.{field}.max_psi is {rule.max_psi}; the population stability index is "
-                    f"{index:.4f}"
-                )
-        return breaches
+            if index is not None:
+                rule = f"prediction_gate.drift.{field}.max_psi is {drift.max_psi}"
+                text = f"{rule}; the population stability index is {index:.4f}"
+                yield Judgement(index <= drift.max_psi, text)  # NaN is a breach
+        yield from self._judge_fields(measures, active)
+
+    def _judge_fields(self, measures: Measures, active: Measures | None) -> Iterator[Judgement]:
+        predictions = measures["predictions"] or 0
+        way_out = "correct predict.sql, or add the field to prediction_gate.unchecked_fields"
+        breaches = []
+        for name, nulls in measures.items():
+            field = name.removeprefix("nulls_")
+            if field == name or field in self.unchecked_fields or nulls is None:
+                continue
+            before = _null_share(active, field)
+            if nulls == predictions:
+                breaches.append(f"the field {field} is NULL in all {predictions} predictions")
+            elif measures.get(f"constant_{field}") and not nulls and predictions >= _FEWEST_FOR_CONSTANT:
+                breaches.append(f"the field {field} has the same value in all {predictions} predictions")
+            elif before is not None and nulls / predictions - before > _MAX_NULL_RISE:
+                now = f"the field {field} is NULL in {nulls / predictions:.1%} of the predictions"
+                breaches.append(f"{now}, and in {before:.1%} of the active version's")
+        yield from (Judgement(holds=False, text=f"{breach}; {way_out}") for breach in breaches)
+        if not breaches and "fields" in measures:
+            yield Judgement(holds=True, text=f"none of {measures['fields']} fields is NULL or equal in all predictions")
+
+
+def _null_share(measures: Measures | None, field: str) -> float | None:
+    """The share of predictions in which a field is NULL; None if it is not known."""
+    if not measures or "fields" not in measures or not measures["predictions"]:
+        return None
+    return (measures.get(f"nulls_{field}") or 0) / measures["predictions"]
+
+
+def without_zeros(measures: Measures) -> Measures:
+    """The measures without the fields' counts that are zero, which the registry need not keep."""
+    return {name: value for name, value in measures.items() if value or not name.startswith(("nulls_", "constant_"))}

@@ -1,7 +1,7 @@
 """The quality gate: the rules for the metrics of a newly trained BigQuery model, the candidate."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,36 +12,55 @@ Metrics = Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """A rule of a gate, applied: whether it holds, and the rule and the measured values in words."""
+
+    holds: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Bound:
     """One kind of bound on a metric.
 
     Attributes:
-        holds: the test, given the candidate's value, the bound, and the champion's value. All three are finite.
         rule: the bound in words.
         breach: the breach in words, after "METRIC is VALUE, ".
-        is_relative: true if the bound counts from the champion's value.
+        is_minimum: true if the bound leads to a smallest value, false if it leads to a largest one.
+        from_champion: 1 or -1 if the bound is added to or subtracted from the champion's value, 0 if it stands alone.
     """
 
-    holds: Callable[[float, float, float], bool]
     rule: str
     breach: str
-    is_relative: bool = False
+    is_minimum: bool
+    from_champion: int = 0
+
+    def judge(self, metric: str, value: float, bound: float, champion: float | None) -> Judgement:
+        """Judge a candidate's value. A bound that counts from the champion's value holds if that is None."""
+        text, rule = f"{metric} is {value:.4f}", self.rule.format(bound)
+        if self.from_champion and champion is None:
+            return Judgement(holds=True, text=f"{text}, not compared with a champion ({rule})")
+        limit = champion + self.from_champion * bound if self.from_champion and champion is not None else bound
+        if not (value >= limit if self.is_minimum else value <= limit):
+            return Judgement(holds=False, text=f"{text}, {self.breach.format(bound, champion)}")
+        shown = f" {champion:.4f}" if self.from_champion else ""
+        return Judgement(holds=True, text=f"{text}, {rule}{shown}, with a margin of {abs(value - limit):.4f}")
 
 
 _BOUNDS = {
-    "minimum": _Bound(lambda value, bound, _: value >= bound, "at least {:g}", "below the minimum {}"),
-    "maximum": _Bound(lambda value, bound, _: value <= bound, "at most {:g}", "above the maximum {}"),
+    "minimum": _Bound("at least {:g}", "below the minimum {}", is_minimum=True),
+    "maximum": _Bound("at most {:g}", "above the maximum {}", is_minimum=False),
     "max_drop": _Bound(
-        lambda value, bound, champion: value >= champion - bound,
         "at most {:g} below the champion's",
         "more than {} below the champion's {:.4f}",
-        is_relative=True,
+        is_minimum=True,
+        from_champion=-1,
     ),
     "max_rise": _Bound(
-        lambda value, bound, champion: value <= champion + bound,
         "at most {:g} above the champion's",
         "more than {} above the champion's {:.4f}",
-        is_relative=True,
+        is_minimum=False,
+        from_champion=1,
     ),
 }
 """The kinds of bounds, by field of `MetricRule`. A new kind is a field there and an entry here."""
@@ -67,22 +86,19 @@ class MetricRule(BaseModel):
         """The rule in words, for documentation."""
         return ", ".join(_BOUNDS[kind].rule.format(bound) for kind, bound in self._given().items())
 
-    def breaches(self, metric: str, candidate: float | None, champion: float | None) -> list[str]:
-        """The breaches in words. A candidate's value that is no finite number is a breach by itself.
+    def judge(self, metric: str, candidate: float | None, champion: float | None) -> list[Judgement]:
+        """Judge the candidate by each bound. A value that is no finite number is a breach by itself.
 
         Args:
             metric: the metric's name.
             candidate: the candidate's value.
-            champion: the champion's value. If it is no finite number, the bounds that count from it are left out.
+            champion: the champion's value. If it is no finite number, the bounds that count from it hold.
         """
         if candidate is None or not math.isfinite(candidate):
-            return [f"{metric} is {'NULL' if candidate is None else candidate}, but must be {self.in_words()}"]
+            value = "NULL" if candidate is None else candidate
+            return [Judgement(holds=False, text=f"{metric} is {value}, but must be {self.in_words()}")]
         reference = champion if champion is not None and math.isfinite(champion) else None
-        return [
-            f"{metric} is {candidate:.4f}, {kind.breach.format(bound, reference)}"
-            for kind, bound in ((_BOUNDS[name], bound) for name, bound in self._given().items())
-            if not (kind.is_relative and reference is None) and not kind.holds(candidate, bound, reference or 0.0)
-        ]
+        return [_BOUNDS[kind].judge(metric, candidate, bound, reference) for kind, bound in self._given().items()]
 
     def _given(self) -> dict[str, float]:
         bounds = {name: getattr(self, name) for name in _BOUNDS}
@@ -103,8 +119,8 @@ class QualityGate(BaseModel):
         """The rules in words, by metric, for documentation."""
         return {metric: rule.in_words() for metric, rule in self.metrics.items()}
 
-    def breaches(self, candidate: Metrics, champion: Metrics | None) -> list[str]:
-        """The breaches in words; none if the candidate is accepted.
+    def judge(self, candidate: Metrics, champion: Metrics | None) -> list[Judgement]:
+        """Judge the candidate by each rule.
 
         Args:
             candidate: the candidate's metrics.
@@ -113,11 +129,11 @@ class QualityGate(BaseModel):
         Raises:
             ValueError: a rule names a metric that the evaluation does not have.
         """
-        breaches: list[str] = []
+        judgements: list[Judgement] = []
         for metric, rule in self.metrics.items():
             if metric not in candidate:
                 known = ", ".join(sorted(candidate))
                 raise ValueError(f"quality_gate.metrics: the evaluation has no metric {metric!r}; it has {known}")
             reference = None if champion is None else champion.get(metric)
-            breaches += rule.breaches(metric, candidate[metric], reference)
-        return breaches
+            judgements += rule.judge(metric, candidate[metric], reference)
+        return judgements

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from foreserve.operators.bigquery import prediction_fields
 from foreserve.refresh import Refresh
 from local_stack import sample_data
 from refresh_factory.new import new_pipeline
@@ -20,7 +21,7 @@ FEATURES = ["frequency", "log_spend", "recency_weeks", "tenure_weeks"]
 
 
 class Refreshed(NamedTuple):
-    """The breaches of the quality gate, the number of customers with a prediction, and the predictions of some."""
+    """The breaches of the gates, the number of customers with a prediction, and the predictions of some."""
 
     breaches: list[str]
     customers: int
@@ -57,21 +58,25 @@ def refreshed(warehouse, folders):
             statements.train(refresh),
             statements.evaluate(refresh, compare=True),
             statements.predict(refresh, refresh.candidate_model),
-            statements.measure(refresh),
         ):
             warehouse.query_and_wait(sql)
+        warehouse.query_and_wait(statements.measure(refresh, prediction_fields(warehouse, refresh)))
         (row,) = warehouse.query_and_wait(f"SELECT metrics FROM `{refresh.metrics_table}`")
         table = f"`{refresh.predictions_table}`"
         (total,) = warehouse.query_and_wait(f"SELECT COUNT(*) FROM {table} JOIN shop.customers USING (entity_id)")
         rows = warehouse.query_and_wait(f"SELECT * FROM {table} WHERE entity_id < '01000'")
         predictions = {row.entity_id: json.loads(row.payload) for row in rows}
-        return Refreshed(pipeline.quality_gate.breaches(json.loads(row.metrics), None), total[0], predictions)
+        measures = dict(next(iter(warehouse.query_and_wait(f"SELECT * FROM `{refresh.measures_table}`"))).items())
+        judgements = pipeline.quality_gate.judge(json.loads(row.metrics), None)
+        judgements += pipeline.prediction_gate.judge(measures)
+        breaches = [judgement.text for judgement in judgements if not judgement.holds]
+        return Refreshed(breaches, total[0], predictions)
 
     return cache(run_refresh)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_every_customer_gets_a_prediction_of_a_model_that_passes_its_gate(refreshed, name):
+def test_every_customer_gets_a_prediction_of_a_model_that_passes_its_gates(refreshed, name):
     assert refreshed(name).breaches == []
     assert refreshed(name).customers == 23_570
 

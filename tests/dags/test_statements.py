@@ -11,6 +11,7 @@ from google.cloud import bigquery as bq
 from jinja2 import UndefinedError
 from sqlglot.dialects.bigquery import BigQuery
 
+from foreserve.operators.bigquery import prediction_fields
 from foreserve.prediction_gate import PredictionGate
 from foreserve.refresh import Refresh
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
@@ -170,7 +171,7 @@ def test_changes_are_what_differs_and_what_vanished(warehouse, statements, refre
 
 
 def measure(warehouse, made, refresh):
-    warehouse.query_and_wait(made.measure(refresh))
+    warehouse.query_and_wait(made.measure(refresh, prediction_fields(warehouse, refresh)))
     return dict(next(iter(warehouse.query_and_wait(f"SELECT * FROM `{refresh.measures_table}`"))).items())
 
 
@@ -268,6 +269,25 @@ def store(warehouse, refresh, *payloads):
     warehouse.query_and_wait(f"INSERT INTO `{refresh.predictions_table}` VALUES {rows}")
 
 
+def test_fields_that_are_null_or_equal_in_all_predictions_are_counted(warehouse, statements, refresh):
+    store(
+        warehouse,
+        refresh,
+        '{"a":null,"b":1,"c":null,"d":[],"e":{"f":null},"odd name":1}',
+        '{"a":null,"b":2,"c":"x","d":[],"e":{"f":null},"odd name":1}',
+    )
+    measured = measure(warehouse, statements(), refresh)
+    assert measured["fields"] == 5
+    assert [measured[f"nulls_{field}"] for field in "abcde"] == [2, 0, 1, 0, 0]
+    assert [measured[f"constant_{field}"] for field in "abcde"] == [0, 0, 1, 1, 1]
+
+
+def test_a_prediction_without_fields_is_one(warehouse, statements, refresh):
+    store(warehouse, refresh, "0.5", "0.5")
+    measured = measure(warehouse, statements(), refresh)
+    assert (measured["fields"], measured["nulls_prediction"], measured["constant_prediction"]) == (1, 0, 1)
+
+
 @pytest.mark.parametrize(
     ("payload", "count"),
     [
@@ -278,7 +298,7 @@ def store(warehouse, refresh, *payloads):
         ("[-Infinity]", 1),
         ('{"NaN":1}', 0),
         ('{"text":"a,NaN,b"}', 0),
-        (r'{"text":"\\",\\"NaN\\","}', 0),
+        (r'{"text":"\",\"NaN\","}', 0),
         ('{"text":"Infinity pool"}', 0),
         ('{"p":1e308}', 0),
     ],
@@ -342,7 +362,7 @@ def test_no_alias_is_a_reserved_word():
             made.train(refresh),
             made.evaluate(refresh, compare=True),
             made.predict(refresh, None),
-            made.measure(refresh),
+            made.measure(refresh, {"p": "$.p"}),
             made.changes(refresh, "changes"),
         ):
             aliases = {alias.lower() for alias in re.findall(r"(?i)\bAS\s+(\w+)", sql)} - {

@@ -184,7 +184,10 @@ def test_a_job_that_fails_fails_the_task(job):
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("import sys\nprint('INFO:x:1 row', file=sys.stderr)\nraise KeyError('no such row')", "KeyError: 'no such row'"),
+        (
+            "import sys\nprint('INFO:x:1 row', file=sys.stderr)\nraise KeyError('no such row')",
+            "KeyError: 'no such row'",
+        ),
         ("raise SystemExit('change beam_jobs/Dockerfile')", "change beam_jobs/Dockerfile"),
         ("def f():\n  raise ValueError('first')\ntry: f()\nexcept ValueError: raise OSError('last')", "OSError: last"),
     ],
@@ -197,7 +200,7 @@ def test_the_error_of_a_job_comes_first(job, script, reason):
 
 def test_the_error_of_a_step_is_the_error_of_its_job(exporting, run):
     refresh = exporting({"": "1"})  # which is no row key
-    with pytest.raises(AirflowException, match="^ValueError: an entity id has 1 to .* 'Write cells'"):
+    with pytest.raises(AirflowException, match=r"^ValueError: an entity id has 1 to .* 'Write cells'"):
         run(RunExport, refresh, "export_predictions")
 
 

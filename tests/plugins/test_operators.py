@@ -434,6 +434,15 @@ def test_predictions_in_breach_stop_the_refresh_unless_it_is_overridden(judge_pr
     assert (decision["outcome"], decision["why"]) == ("overridden", "more customers")
 
 
+def test_a_field_that_is_null_in_all_predictions_stops_the_refresh(judge_predictions, open_version, registry, capsys):
+    refresh = open_version()
+    with pytest.raises(AirflowFailException, match="the field p is NULL in all 10 predictions"):
+        judge_predictions(refresh, fields=2, nulls_p=10, nulls_q=0)
+    measures = registry.get(refresh.model).versions[refresh.version].details["measures"]
+    assert (measures["fields"], measures["nulls_p"], "nulls_q" in measures) == (2, 10, False)
+    assert "breach: the field p is NULL in all 10 predictions" in capsys.readouterr().out
+
+
 def test_no_override_serves_what_cannot_be_served(judge_predictions, open_version):
     with pytest.raises(AirflowFailException, match="2 predictions have no entity_id"):
         judge_predictions(open_version(), {"override_gates": True, "reason": "hurry"}, null_ids=2)

@@ -9,6 +9,8 @@
   FROM UNNEST([SAFE_CAST(JSON_VALUE(payload, '$.{{ field }}') AS FLOAT64)]) AS number
 )
 {% endmacro %}
+{# A field of the predictions as JSON; NULL for null. #}
+{% macro json(path) %}NULLIF(JSON_QUERY(payload, '{{ path }}'), 'null'){% endmacro %}
 {#
   NaN, Infinity or -Infinity in JSON: the whole of a string, which is how TO_JSON_STRING writes such numbers
   (https://cloud.google.com/bigquery/docs/reference/standard-sql/json_functions#json_encodings), or outside strings.
@@ -27,7 +29,12 @@ FROM (
     MIN(BYTE_LENGTH(entity_id)) AS shortest_id,
     MAX(BYTE_LENGTH(entity_id)) AS longest_id,
     MAX(BYTE_LENGTH(payload)) AS longest_payload,
-    COUNTIF(REGEXP_CONTAINS(payload, {{ non_finite }})) AS non_finite
+    COUNTIF(REGEXP_CONTAINS(payload, {{ non_finite }})) AS non_finite,
+{% for field, path in fields.items() %}
+    COUNTIF({{ json(path) }} IS NULL) AS nulls_{{ field }},
+    IF(MIN({{ json(path) }}) = MAX({{ json(path) }}), 1, 0) AS constant_{{ field }},
+{% endfor %}
+    {{ fields | length }} AS fields
   FROM `{{ refresh.predictions_table }}`
 )
 {% if served %}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobO
 
 from foreserve.airflow_compat import AirflowException, AirflowFailException
 from foreserve.operators.base import RefreshOperator
+from foreserve.prediction_gate import PLAIN_NAME
 from prediction_store.lifecycle import now_ms
 
 if TYPE_CHECKING:
@@ -201,6 +203,29 @@ def _labels(model: bigquery.Model) -> dict[str, str]:
     columns = (column.to_api_repr() for column in model.label_columns)
     kinds = {column["name"].lower(): column.get("type", {}).get("typeKind", "any type") for column in columns}
     return {name: "a number" if kind in _NUMERIC else kind for name, kind in kinds.items()}
+
+
+_SAMPLED_PREDICTIONS = 100
+_MOST_FIELDS = 100
+
+
+def prediction_fields(client: bigquery.Client, refresh: Refresh) -> dict[str, str]:
+    """The JSONPath of each field of the predictions, by name. A prediction without fields is one, `prediction`.
+
+    Rows of a STRUCT have equal fields, so a few rows suffice. Reading them without a query is free
+    (https://cloud.google.com/bigquery/docs/reference/rest/v2/tabledata/list). At most 100 fields are returned, without
+    those whose names SQL would have to quote.
+    """
+    rows = client.list_rows(refresh.predictions_table, max_results=_SAMPLED_PREDICTIONS)
+    payloads = [json.loads(row["payload"] or "null") for row in rows]
+    names: dict[str, str] = {}
+    for payload in payloads:
+        for name in payload if isinstance(payload, dict) else ():
+            names.setdefault(name.lower(), name)  # names of columns do not differ by case alone
+    if not names:
+        return {"prediction": "$"}
+    plain = [name for name in names.values() if PLAIN_NAME.fullmatch(name)]
+    return {name: f"$.{name}" for name in plain[:_MOST_FIELDS]}
 
 
 def cancel_queries(client: bigquery.Client, refresh: Refresh) -> Iterator[str]:

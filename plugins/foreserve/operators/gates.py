@@ -10,15 +10,16 @@ from foreserve.airflow_compat import AirflowFailException
 from foreserve.operators.base import RefreshOperator, signed
 from foreserve.operators.bigquery import why_not_compared
 from foreserve.operators.human_approval import STOP, HumanApprovalOperator
+from foreserve.prediction_gate import without_zeros
 from prediction_store.details import GateDecision, Outcome, VersionDetails
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from foreserve.airflow_compat import Context
     from foreserve.prediction_gate import PredictionGate
-    from foreserve.quality_gate import QualityGate
+    from foreserve.quality_gate import Judgement, QualityGate
     from prediction_store.details import Evaluation, Measures, Metrics
 
 OnBreach = Literal["keep_champion", "stop", "ask"]
@@ -55,18 +56,22 @@ class ApplyGate(RefreshOperator, HumanApprovalOperator):  # type: ignore[misc]  
     def result(self, outcome: Outcome) -> str | None:
         """The BigQuery model or table that the refresh goes on with after an outcome; None if it must stop."""
 
-    def decide(self, context: Context, breaches: Sequence[str], options: Sequence[str]) -> str:
-        """Decide, and record the decision; return the result.
+    def decide(self, context: Context, judgements: Iterable[Judgement], options: Sequence[str]) -> str:
+        """Log each judgement, decide, and record the decision; return the result.
 
         Args:
             context: the context of the task.
-            breaches: the breaches in words.
+            judgements: the rules with the measured values.
             options: the answers that a person may choose from, besides to stop.
 
         Raises:
             AirflowFailException: the refresh must stop.
         """
-        params = context["params"]
+        params, breaches = context["params"], []
+        for judgement in judgements:
+            self.log.info("%s: %s", "holds" if judgement.holds else "breach", judgement.text)
+            if not judgement.holds:
+                breaches.append(judgement.text)
         if not breaches:
             return self.settle(context, "accepted", breaches)
         if params["override_gates"]:
@@ -172,11 +177,11 @@ class ApplyQualityGate(ApplyGate):
             reason = why_not_compared(self.cloud.bigquery(), refresh)
             self.log.warning("the candidate is not compared with the champion: %s", reason)
         try:
-            breaches = self.gate.breaches(evaluation["candidate"], evaluation.get("champion"))
+            judgements = self.gate.judge(evaluation["candidate"], evaluation.get("champion"))
         except ValueError as error:
             raise AirflowFailException(str(error)) from error
         options = [_USE_CANDIDATE, _KEEP_CHAMPION] if refresh.champion_model else [_USE_CANDIDATE]
-        return self.decide(context, breaches, options)
+        return self.decide(context, judgements, options)
 
     def result(self, outcome: Outcome) -> str | None:
         """The BigQuery model to predict with."""
@@ -218,11 +223,12 @@ class ApplyPredictionGate(ApplyGate):
         refresh = self.refresh
         rows = self.cloud.bigquery().query_and_wait(f"SELECT * FROM `{refresh.measures_table}`")
         measures: Measures = dict(next(iter(rows)).items())
-        self.step(lambda state: state.note(refresh.version, measures=measures))
-        self.log.info(", ".join(f"{name} {value}" for name, value in measures.items()))
+        state = self.step(lambda state: state.note(refresh.version, measures=without_zeros(measures)))
+        self.log.info(", ".join(f"{name} {value}" for name, value in without_zeros(measures).items()))
         if errors := self.gate.errors(measures, MAX_ENTITY_ID_BYTES):
             return self.settle(context, "stopped", errors)
-        return self.decide(context, self.gate.breaches(measures), [_USE_PREDICTIONS])
+        active = None if refresh.active is None else state.versions[refresh.active].details.get("measures")
+        return self.decide(context, self.gate.judge(measures, active), [_USE_PREDICTIONS])
 
     def result(self, outcome: Outcome) -> str | None:
         """The table of the predictions."""
