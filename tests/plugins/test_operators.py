@@ -128,6 +128,20 @@ def test_a_later_version_knows_what_is_served(open_version, promoted):
     assert second.active_predictions_table == first.predictions_table
 
 
+def test_a_rollback_while_a_version_is_opened_changes_what_it_is_compared_with(
+    monkeypatch, open_version, promoted, registry
+):
+    first, second = promoted(), promoted()
+
+    def roll_back(_operator, state):
+        registry.update(state.model, lambda state: state.roll_back(first.version, reason="a test", now=1))
+
+    monkeypatch.setattr(OpenVersion, "_create_tables", roll_back)
+    third = open_version()
+    assert third.active == first.version < second.version < third.version
+    assert (third.champion_model, third.active_predictions_table) == (first.candidate_model, first.predictions_table)
+
+
 def test_a_second_run_is_refused_and_tried_again_later(open_version):
     first = DagRun()
     open_version(run=first)

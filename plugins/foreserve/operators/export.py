@@ -101,7 +101,7 @@ class RunPurge(RunBeamJob):
                 return None
             tables.append(table)
             rows += found
-        self.pipeline_options = {**self.pipeline_options, "changes_table": tables}
+        self.pipeline_options = {**self.pipeline_options, "changes_table": tables, "active": state.active or 0}
         return rows
 
     def end_without_rows(self, state: ModelState) -> None:

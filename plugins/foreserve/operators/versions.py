@@ -75,8 +75,7 @@ class OpenVersion(CloudOperator):
             self._create_registry()
         with self.registry() as registry:
             state = registry.register(self.initial)
-            champion = VersionDetails() if state.active is None else state.versions[state.active].details
-            if not champion and not params["retrain"]:
+            if not _champion(state) and not params["retrain"]:
                 raise AirflowFailException(
                     f"retrain is false, but {state.model} has no active version whose BigQuery model could be reused; "
                     "trigger the DAG with retrain: true"
@@ -84,6 +83,7 @@ class OpenVersion(CloudOperator):
             if self.create_tables:
                 self._create_tables(state)
             state = registry.update(self.initial.model, lambda state: self._open(state, context))
+        champion = _champion(state)  # of this state: readers may have been rolled back since the model was registered
         refresh = Refresh(
             model=state.model,
             version=state.latest,
@@ -122,6 +122,11 @@ class OpenVersion(CloudOperator):
         from prediction_store.tables import Tables
 
         Tables(self.cloud.bigtable).ensure_model(state)
+
+
+def _champion(state: ModelState) -> VersionDetails:
+    """The details of the active version; none if there is no active version."""
+    return VersionDetails() if state.active is None else state.versions[state.active].details
 
 
 def data_cutoff(dag_run: Any) -> datetime:
