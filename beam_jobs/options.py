@@ -92,6 +92,12 @@ class PurgeOptions(PipelineOptions):
             help="BigQuery table PROJECT.DATASET.TABLE that an export of a stale version read; give the table of every "
             "stale version, or none: then the whole Bigtable table is scanned",
         )
+        parser.add_argument(
+            "--active",
+            type=int,
+            help="with --changes_table: the active version when the tables were chosen, or 0; after a rollback, other "
+            "versions are stale",
+        )
 
 
 def _positive(text: str) -> float:

@@ -1,7 +1,7 @@
 """Delete the cells that aborted exports and rollbacks leave above a model's active version.
 
 Usage: python -m beam_jobs.purge_stale_cells --model=M --version=V --bigtable_project=P --bigtable_instance=I
-[--changes_table=P.D.T ...] [--runner=...], where V is the version to be exported next.
+[--changes_table=P.D.T ... --active=A] [--runner=...], where V is the version to be exported next.
 """
 
 import logging
@@ -56,7 +56,8 @@ def run(arguments: Sequence[str]) -> None:
     """Run the job on this machine, or submit it to Dataflow.
 
     Raises:
-        RegistryError: the version is not the one to be exported next.
+        RegistryError: the version is not the one to be exported next, or readers were rolled back since the changes
+            tables were chosen.
         SystemExit: an option is unknown, missing or invalid.
     """
     options = parse(arguments).view_as(BigtableOptions)
@@ -66,6 +67,12 @@ def run(arguments: Sequence[str]) -> None:
         raise RegistryError(
             f"{state.model}: version {version.version} is not about to be exported: latest is {state.latest}, active "
             f"is {state.active}; purge as part of a refresh"
+        )
+    purge_options = options.view_as(PurgeOptions)
+    if purge_options.changes_tables and purge_options.active != (state.active or 0):
+        raise RegistryError(
+            f"{state.model}: the changes tables were chosen above {purge_options.active} (--active), but {state.active} "
+            "is active now; purge again"
         )
     version.wait_for_stale_writes(state)
     pipeline = beam.Pipeline(options=options)

@@ -78,7 +78,7 @@ def test_the_rows_of_a_stale_version_are_those_of_its_changes(
     write(stale_model, 15, {"00001": "stale too", "elsewhere": "not named, so left alone"})
     first = source_table([(f"{n:05}", "stale") for n in range(1000, 6000)])
     second = source_table([("00001", None)])
-    purge_stale_cells.run([*arguments(stale_model, 30, changes_table=first), f"--changes_table={second}"])
+    purge_stale_cells.run([*arguments(stale_model, 30, active=10, changes_table=first), f"--changes_table={second}"])
     left = {f"{n:05}": "active" for n in range(3000)} | {"elsewhere": "not named, so left alone"}
     assert stored(stale_model, 99) == left
     assert registry.get(stale_model).versions[20].status is Status.PURGED
@@ -91,7 +91,7 @@ def test_rows_with_hashed_keys_are_purged_by_their_ids(arguments, new_model, reg
     registry.update(model, lambda state: state.begin_export(20))
     write(model, 20, {row_key("a", "hashed").decode(): "stale"})
     registry.update(model, lambda state: state.abort(20, None, reason="a test", now=1).open(30))
-    purge_stale_cells.run(arguments(model, 30, changes_table=source_table([("a", "stale")])))
+    purge_stale_cells.run(arguments(model, 30, active=0, changes_table=source_table([("a", "stale")])))
     assert stored(model, 99, "hashed") == {}
 
 
@@ -132,6 +132,15 @@ def test_a_purge_fails_if_a_rollback_happens_meanwhile(arguments, registry, stal
     with pytest.raises(Exception, match="purged above 30, but 10 is active now; purge again"):
         launch(pipeline, "purge")
     assert registry.get(stale_model) == before
+
+
+def test_tables_that_were_chosen_before_a_rollback_are_refused(arguments, registry, source_table, stale_model, stored):
+    # The version that readers left is stale too, and its table is not among them.
+    table = source_table([(f"{n:05}", "stale") for n in range(1000, 6000)])
+    with pytest.raises(RegistryError, match=r"were chosen above 15 .*, but 10 is active now; purge again"):
+        purge_stale_cells.run(arguments(stale_model, 30, active=15, changes_table=table))
+    assert registry.get(stale_model).stale_versions(30) == [20]
+    assert len(stored(stale_model, 99)) == 6000
 
 
 def test_a_read_that_breaks_off_is_resumed_after_the_last_row(arguments, registry, stale_model, stored, through):
