@@ -71,8 +71,8 @@ def run(arguments: Sequence[str]) -> None:
     purge_options = options.view_as(PurgeOptions)
     if purge_options.changes_tables and purge_options.active != (state.active or 0):
         raise RegistryError(
-            f"{state.model}: the changes tables were chosen above {purge_options.active} (--active), but {state.active} "
-            "is active now; purge again"
+            f"{state.model}: the changes tables were chosen above {purge_options.active} (--active), but "
+            f"{state.active} is active now; purge again"
         )
     version.wait_for_stale_writes(state)
     pipeline = beam.Pipeline(options=options)

@@ -496,7 +496,8 @@ class ModelState:
             raise RegistryError(f"{self.model}: version {version} cannot {action}: {self.latest} was opened after it")
         if record.status in (Status.PROMOTED, Status.EXPIRED, Status.PURGED):
             left = record.details.get("ended")
-            why = f"; readers were taken off it at {left['at']}: {left['reason'] or 'no reason was given'}" if left else ""
+            reason = left and (left["reason"] or "no reason was given")
+            why = f"; readers were taken off it at {left['at']}: {reason}" if left else ""
             raise RegistryError(f"{self.model}: version {version} cannot {action}: it is {record.status}{why}")
         return record
 

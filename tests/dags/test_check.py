@@ -102,8 +102,13 @@ def test_the_template_and_the_projects_pipelines_are_right(folder):
             r"train.sql:3: no CREATE MODEL; write CREATE OR REPL",
         ),
         ("train.sql", "spends_enough", "enough", r"labelled.sql:6: there is no column enough, the label of train.sql"),
-        ("labelled.sql", "known.frequency", "known.frequency frequency often", r"labelled.sql:7: .* at 'often'"),
-        ("labelled.sql", "AS known", "AS rows", r"labelled.sql:11: rows is a reserved word; choose another name"),
+        ("labelled.sql", "  frequency,", "  frequency frequency often,", r"labelled.sql:7: .* at 'often'"),
+        (
+            "labelled.sql",
+            "horizon_weeks) }})",
+            "horizon_weeks) }}) AS rows",
+            r"labelled.sql:11: rows is a reserved word; choose another name",
+        ),
         ("predict.sql", "AS entity_id", "AS id", r"predict.sql:4: the columns must be .*, not id, prediction; name"),
         (
             "predict.sql",

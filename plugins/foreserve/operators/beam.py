@@ -137,7 +137,7 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
             except AirflowException as failure:
                 raise AirflowException(f"{error.text}\n{failure}" if error.text else str(failure)) from None
 
-        hook.start_python_pipeline = start_and_keep_error  # type: ignore[method-assign]
+        hook.start_python_pipeline = start_and_keep_error  # type: ignore[method-assign,assignment]
 
     def set_fields(self, context: Context) -> None:
         """Add the options that depend on the refresh."""
