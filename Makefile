@@ -138,6 +138,13 @@ infra-schema: $(UV) ## Record anew what infra/ uses of the provider's schema
 bench-export: install ## Measure the export against Beam's own connectors (ROWS=1000000 RUNS=3)
 	$(AIRFLOW)/python -m benchmarks.export --rows $(ROWS) --runs $(RUNS) --bigtable $(BIGTABLE)
 
+.PHONY: bench-refresh
+bench-refresh: install ## Measure whole refreshes by number of entities and share of changes (WRITE=docs/performance.md)
+	$(AIRFLOW)/python -m benchmarks.refresh $(if $(WRITE),--write $(WRITE))
+
+.PHONY: bench
+bench: bench-refresh bench-export bench-serving ## Run all benchmarks: about forty minutes on a quiet machine
+
 .PHONY: bench-serving
 bench-serving: install $(if $(FEAST),$(FEAST_ENVIRONMENT)) ## Measure the service against its alternatives (RUNS=3 SECONDS=5 FEAST=1)
 	$(AIRFLOW)/python -m benchmarks.serving --runs $(RUNS) --seconds $(SECONDS) --server $(SERVER) \
