@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.python import BranchPythonOperator
 
-from foreserve.airflow_compat import DAG, HITL_UNAVAILABLE, Asset, TaskGroup, TriggerRule, named_asset
+from foreserve.airflow_compat import DAG, HITL_UNAVAILABLE, Asset, Context, TaskGroup, TriggerRule, named_asset
 from foreserve.cloud import Cloud
 from foreserve.operators import (
     AbortVersion,
@@ -133,20 +133,26 @@ def _add_tasks(pipeline: Pipeline, environment: Environment, statements: Stateme
             task_id="retrain", python_callable=lambda params: "train" if params["retrain"] else "predict"
         )
     with _group("Train"):
-        train = query(task_id="train", statement=lambda refresh, _: statements.train(refresh))
+        train = query(
+            task_id="train",
+            statement=lambda refresh, _: statements.train(refresh),
+            locate=lambda refresh, _, *error: statements.locate("train.sql", refresh, refresh.candidate_model, *error),
+        )
         evaluate = query(
             task_id="evaluate",
             statement=lambda refresh, context: statements.evaluate(
                 refresh,
                 compare=context["params"]["compare"] and why_not_compared(cloud.bigquery(), refresh) is None,
             ),
+            locate=lambda refresh, _, *error: statements.locate("evaluate.sql", refresh, None, *error),
         )
         quality_gate = ApplyQualityGate(task_id="quality_gate", gate=pipeline.quality_gate, cloud=cloud)
     with _group("Predict"):
         predict = query(
             task_id="predict",
-            statement=lambda refresh, context: statements.predict(
-                refresh, context["ti"].xcom_pull(task_ids="quality_gate")
+            statement=lambda refresh, context: statements.predict(refresh, _chosen_model(context)),
+            locate=lambda refresh, context, *error: statements.locate(
+                "predict.sql", refresh, _chosen_model(context), *error
             ),
             trigger_rule=after_skipped,
         )
@@ -204,6 +210,12 @@ def _add_tasks(pipeline: Pipeline, environment: Environment, statements: Stateme
     retrain >> predict >> measure >> prediction_gate >> changes >> prepare_export >> purge >> await_purge >> export
     prepare_export >> export >> await_export >> wait_for_replication >> smoke_test >> may_promote >> promote
     promote >> confirm >> [clean_up, abort]  # after a failure anywhere, confirm counts as failed too
+
+
+def _chosen_model(context: Context) -> str | None:
+    """The BigQuery model that the quality gate chose; None if the run did not train, so that the champion predicts."""
+    chosen: str | None = context["ti"].xcom_pull(task_ids="quality_gate")
+    return chosen
 
 
 def _group(group_id: str) -> TaskGroup:

@@ -1,15 +1,16 @@
 """The SQL statements of a refresh: the data team's files, rendered, inside the statements of `sql/`."""
 
 import re
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateSyntaxError
 
-from foreserve.refresh import Refresh
-from refresh_factory.pipeline import Pipeline
+from foreserve.refresh import Refresh, StatementError
+from refresh_factory.pipeline import Pipeline, Problem
 
 _FACTORY = Path(__file__).parent
 _DAGS = _FACTORY.parent
@@ -61,25 +62,31 @@ class Statements:
     """The statements of a pipeline's refreshes."""
 
     def __init__(self, folder: Path, pipeline: Pipeline, project: str) -> None:
-        """Prepare the statements of the pipeline in `folder`, for `project`."""
+        """Prepare the statements of the pipeline in `folder`, for `project`.
+
+        The methods that render the pipeline's files raise a StatementError if a file is not a template that fits the
+        pipeline. Its message begins with the file and the line.
+        """
         self._pipeline = pipeline
+        self._folder = folder
+        self._project = project
         self._files = SqlFiles(folder, pipeline, project)
         self._wrappers = sql_environment(FileSystemLoader(_FACTORY / "sql"))
 
     def train(self, refresh: Refresh) -> str:
         """Train the candidate: the data team's CREATE MODEL."""
-        return without_semicolon(self._files.render("train.sql", refresh, refresh.candidate_model))
+        return self._render("train.sql", refresh, refresh.candidate_model)
 
     def evaluate(self, refresh: Refresh, *, compare: bool) -> str:
         """Evaluate the candidate. With `compare`, also evaluate the champion, on the same held-out rows."""
         champion = refresh.champion_model if compare else None
-        held_out = without_semicolon(self._files.render("evaluate.sql", refresh))
+        held_out = self._render("evaluate.sql", refresh)
         return self._wrap("metrics.sql", refresh, held_out=held_out, champion=champion)
 
     def predict(self, refresh: Refresh, model: str | None) -> str:
         """Predict for every entity, with the BigQuery model `model`; None: with the champion."""
-        query = self._files.render("predict.sql", refresh, model or refresh.champion_model)
-        return self._wrap("predictions.sql", refresh, query=without_semicolon(query))
+        query = self._render("predict.sql", refresh, model or refresh.champion_model)
+        return self._wrap("predictions.sql", refresh, query=query)
 
     def measure(self, refresh: Refresh, fields: Mapping[str, str]) -> str:
         """Measure the predictions for the prediction gate. `fields` has the JSONPath of each field of a prediction."""
@@ -89,8 +96,62 @@ class Statements:
         """Select the rows to write: those that differ from the active version (`changes`), or all (`full`)."""
         return self._wrap("changes.sql", refresh, scope=scope)
 
+    def locate(self, name: str, refresh: Refresh, model: str | None, sql: str, message: str) -> str:
+        """The file and the line of an error in a statement, as FILE:LINE; the file alone if the line is not known.
+
+        Args:
+            name: the pipeline's file from which the statement was made.
+            refresh: the refresh.
+            model: the BigQuery model of the file; None: that of the champion, if the file uses one.
+            sql: the statement.
+            message: BigQuery's message, which has the position as `[LINE:COLUMN]`, or the name that it is about.
+        """
+        from refresh_factory.check.templates import Templates  # noqa: PLC0415  which imports this module
+
+        model = model or (refresh.champion_model if name == "predict.sql" else None)
+        rendered = Templates(self._folder, self._pipeline, self._project).render(name, refresh, model)
+        begin = -1 if isinstance(rendered, Problem) else sql.find(without_semicolon(rendered.sql))
+        offset = _offset_of_error(sql, message)
+        if isinstance(rendered, Problem) or offset is None or not 0 <= begin <= offset < begin + len(rendered.sql):
+            return _shown(self._folder / name)
+        file, line = rendered.place(offset - begin)
+        return f"{_shown(file)}:{line}"
+
+    def _render(self, name: str, refresh: Refresh, model: str | None = None) -> str:
+        try:
+            return without_semicolon(self._files.render(name, refresh, model))
+        except Exception as error:  # an expression in a template may raise any
+            # Jinja puts the lines of templates into the traceback, but not that of a syntax error.
+            frames = traceback.extract_tb(error.__traceback__)
+            places = [(frame.filename, frame.lineno) for frame in frames if frame.filename.endswith(".sql")]
+            if isinstance(error, TemplateSyntaxError):
+                places.append((error.filename or str(self._folder / name), error.lineno))
+            file, line = places[-1] if places else (str(self._folder / name), 1)
+            raise StatementError(f"{_shown(Path(file))}:{line}: {error}") from error
+
     def _wrap(self, name: str, refresh: Refresh, **values: Any) -> str:
         return self._wrappers.get_template(name).render(refresh=refresh, **values)
+
+
+_POSITION = re.compile(r"\[(\d+):(\d+)\]")
+_NAMED = re.compile(r"""(?:Table|Model|Dataset|name:|not found:) `?([\w.:-]+)|["'`]([\w.:-]+)["'`]""")
+
+
+def _offset_of_error(sql: str, message: str) -> int | None:
+    """The offset in a statement of what BigQuery's message is about; None if it is not known."""
+    if position := _POSITION.search(message):
+        line, column = int(position[1]), int(position[2])
+        return sum(len(text) for text in sql.splitlines(keepends=True)[: line - 1]) + column - 1
+    for found in _NAMED.finditer(message):
+        name = re.split(r"[.:]", found[1] or found[2])[-1]
+        if name and (place := re.search(rf"\b{re.escape(name)}\b", sql)):
+            return place.start()
+    return None
+
+
+def _shown(file: Path) -> str:
+    """A file as messages show it: by its path in `dags/`."""
+    return str(file.relative_to(_DAGS) if file.is_relative_to(_DAGS) else file.name)
 
 
 _PIECE = re.compile(

@@ -8,6 +8,10 @@ _OLD_KINDS = ("evaluation", "checks")
 """Kinds of tables that 0.1.0 made."""
 
 
+class StatementError(Exception):
+    """A statement that cannot be made from a pipeline's SQL files. Another try does not help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refresh:
     """A refresh, as its tasks share it.

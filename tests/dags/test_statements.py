@@ -13,7 +13,7 @@ from sqlglot.dialects.bigquery import BigQuery
 
 from foreserve.operators.bigquery import prediction_fields
 from foreserve.prediction_gate import PredictionGate
-from foreserve.refresh import Refresh
+from foreserve.refresh import Refresh, StatementError
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
 from refresh_factory.pipeline import Pipeline, load_pipeline
 from refresh_factory.statements import Statements, without_semicolon
@@ -372,3 +372,42 @@ def test_no_alias_is_a_reserved_word():
                 "with",
             }
             assert not aliases & BigQuery.Generator.RESERVED_KEYWORDS
+
+
+@pytest.mark.parametrize(
+    ("sql", "error"),
+    [
+        ("SELECT 1 AS a,\n  {{ project } AS b", "predict.sql:2: unexpected '}'"),
+        (
+            "SELECT 1 AS a,\n  {{ variables.nope }} AS b",
+            "predict.sql:2: .* has no attribute 'nope'",
+        ),
+        ("{% from 'mine.sql' import one %}\n{{ one() }}", "mine.sql:3: 'nope' is undefined"),
+    ],
+)
+def test_a_mistake_in_a_template_has_a_file_and_a_line(statements, refresh, tmp_path, sql, error):
+    (tmp_path / "mine.sql").write_text("{% macro one() %}\n1\n{{ nope }}{% endmacro %}")
+    with pytest.raises(StatementError, match=f"^{error}"):
+        statements(sql).predict(refresh, "m")
+
+
+@pytest.mark.parametrize(
+    ("message", "place"),
+    [
+        ("Unrecognized name: incme at [7:3]", "predict.sql:2"),
+        ('Binder Error: Referenced column "y" not found in FROM clause!', "mine.sql:1"),
+        ("Not found: Table demo:shop.people was not found in location US", "predict.sql:4"),
+        ("Function not found: rounded", "predict.sql"),
+        ("Syntax error at [1:8]", "predict.sql"),  # in what surrounds the file
+    ],
+)
+def test_an_error_in_a_statement_is_found_in_the_pipelines_files(statements, refresh, tmp_path, message, place):
+    (tmp_path / "mine.sql").write_text("{% macro one() %}y + 1{% endmacro %}")
+    query = (
+        "{% from 'mine.sql' import one %}SELECT incme AS entity_id,\n  incme,\n  {{ one() }} AS prediction\n"
+        "FROM shop.people; -- the end"
+    )
+    made = statements(query)
+    sql = made.predict(refresh, "m")
+    assert sql.splitlines()[6] == "  incme,"
+    assert made.locate("predict.sql", refresh, "m", sql, message) == place

@@ -10,6 +10,7 @@ from sqlglot import parse_one
 
 from foreserve.operators import AbortVersion, RunQuery
 from foreserve.operators.smoke_test import sample_query
+from foreserve.refresh import StatementError
 from tests.plugins.conftest import TaskInstance
 
 ENDLESS = "LOOP ASSERT TRUE; END LOOP"
@@ -142,8 +143,42 @@ def failed_event(job):
 )
 def test_a_statement_that_would_fail_again_is_not_tried_again(attempt, sql):
     operator, job = attempt(sql)
-    with pytest.raises(AirflowFailException, match=f"BigQuery job {job.job_id} failed: "):
+    with pytest.raises(AirflowFailException, match=rf"no_such(.|\n)*BigQuery job {job.job_id}$"):
         operator.execute_complete({"ti": operator.ti}, failed_event(job))
+
+
+def test_the_place_and_the_reason_of_a_failed_statement_come_first(refresh, task, warehouse, caplog):
+    def locate(found, _, sql, message):
+        return f"predict.sql:{sql.count('SELECT')}" if found == refresh and "no_such_table" in message else "?"
+
+    sql = "SELECT * FROM operators.no_such_table"
+    operator, ti = task(RunQuery, refresh, statement=lambda *_: sql, locate=locate, poll_seconds=0.1), TaskInstance()
+    operator.ti = ti
+    with suppress(TaskDeferred):
+        operator.execute({"ti": ti})
+    event = failed_event(warehouse.get_job(ti.xcoms["bigquery_job_detail"]["job_id"]))
+    with pytest.raises(AirflowFailException, match=r"^predict.sql:1: .*no_such_table"):
+        operator.resume_execution("execute_complete", {"event": event}, {"ti": ti})
+    assert [record.message.partition(":1: ")[0] for record in caplog.records] == ["predict.sql"]
+
+
+def test_a_mistake_in_a_template_fails_the_task_at_once_and_not_while_it_is_rendered(refresh, task, caplog):
+    def statement(*_):
+        raise StatementError("train.sql:3: unexpected '}'")
+
+    operator = task(RunQuery, refresh, statement=statement, poll_seconds=0.1)
+    with pytest.raises(AirflowFailException, match=r"^train.sql:3: unexpected '}'$"):
+        operator.execute({"ti": TaskInstance()})
+    assert caplog.messages == ["train.sql:3: unexpected '}'"]
+
+
+def test_an_error_that_may_pass_while_a_statement_is_made_is_tried_again(refresh, task):
+    def statement(*_):
+        raise ConnectionError("no answer")
+
+    operator = task(RunQuery, refresh, statement=statement, poll_seconds=0.1)
+    with pytest.raises(ConnectionError, match="no answer"):
+        operator.execute({"ti": TaskInstance()})
 
 
 def test_a_cleared_task_does_not_end_as_the_job_that_clearing_cancelled(attempt, warehouse):

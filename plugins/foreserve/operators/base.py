@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
 import re
 from contextlib import contextmanager
@@ -29,7 +31,49 @@ OPEN_VERSION = "open_version"
 """The id of the task that opens a refresh's version. Its XCom is the refresh."""
 
 
-class CloudOperator(BaseOperator):
+_log = logging.getLogger(__name__)
+
+
+class ErrorFirst(BaseOperator):
+    """An operator that logs the first sentence of the error with which it fails, before Airflow logs the traceback.
+
+    In Airflow's log, the message of an exception is indented below other lines.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Make the method `execute` log its error, whether the class defines it or inherits it from a provider."""
+        super().__init_subclass__(**kwargs)
+        method = cls.execute
+        if method is not BaseOperator.execute:
+
+            @functools.wraps(method)
+            def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
+                with _logged_error():
+                    return method(self, *args, **kwargs)
+
+            cls.execute = execute  # type: ignore[method-assign]
+
+    def resume_execution(self, *args: Any, **kwargs: Any) -> Any:
+        """Go on after the task has waited in the triggerer, as Airflow's operators do; log an error."""
+        with _logged_error():
+            return super().resume_execution(*args, **kwargs)
+
+
+@contextmanager
+def _logged_error() -> Iterator[None]:
+    """Log an error that passes, once. Exceptions by which Airflow skips or reschedules a task are no errors."""
+    try:
+        yield
+    except Exception as error:
+        is_failure = type(error) is AirflowException or isinstance(error, AirflowFailException)
+        is_foreign = not isinstance(error, AirflowException)
+        if (is_failure or is_foreign) and not getattr(error, "is_logged", False):
+            error.is_logged = True  # type: ignore[attr-defined]
+            _log.error("%s%s", f"{type(error).__name__}: " if is_foreign else "", first_sentence(error))
+        raise
+
+
+class CloudOperator(ErrorFirst):
     """A task that uses BigQuery, the version registry or the lookup service."""
 
     def __init__(self, *, cloud: Cloud, **kwargs: Any) -> None:
@@ -113,9 +157,13 @@ def keep_failure(context: Context) -> None:
 
     This is the failure callback of every task of a refresh.
     """
-    error = str(context.get("exception") or "").strip()
-    sentence = re.split(r"\.\s|\n", error, maxsplit=1)[0]
-    context["ti"].xcom_push(key=_FAILURE, value=sentence[:_LONGEST_REASON] or "failed without a message")
+    sentence = first_sentence(context.get("exception"))
+    context["ti"].xcom_push(key=_FAILURE, value=sentence or "failed without a message")
+
+
+def first_sentence(error: object) -> str:
+    """The first sentence of an error, without its full stop; empty if the error has no message."""
+    return re.split(r"\.\s|\n", str(error or "").strip(), maxsplit=1)[0][:_LONGEST_REASON]
 
 
 def failures(context: Context) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
 
 from foreserve.airflow_compat import AirflowException, AirflowFailException, BaseSensorOperator
-from foreserve.operators.base import RefreshOperator
+from foreserve.operators.base import ErrorFirst, RefreshOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -193,7 +193,7 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
         return result
 
 
-class AwaitDataflowJob(BaseSensorOperator):
+class AwaitDataflowJob(ErrorFirst, BaseSensorOperator):
     """Waits for a job on Dataflow without a worker slot. Each poke logs the job's state and counters.
 
     If the task is killed during a poke, it cancels the job. Between pokes no process runs; then `AbortVersion` cancels

@@ -12,6 +12,7 @@ from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobO
 from foreserve.airflow_compat import AirflowException, AirflowFailException
 from foreserve.operators.base import RefreshOperator
 from foreserve.prediction_gate import PLAIN_NAME
+from foreserve.refresh import StatementError
 from prediction_store.lifecycle import now_ms
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from foreserve.refresh import Refresh
 
     Statement = Callable[[Refresh, Context], str]
+    Locate = Callable[[Refresh, Context, str, str], str]
 
 _CLOCKS_DIFFER = timedelta(minutes=1)
 
@@ -46,6 +48,7 @@ _PERMANENT = frozenset(
 Source: https://cloud.google.com/bigquery/docs/error-messages#errortable
 """
 
+_IN_SQL = ("invalidQuery", "notFound")
 _CANCELLED = "stopped"
 
 
@@ -58,11 +61,21 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
 
     template_fields: Sequence[str] = (*RefreshOperator.template_fields, *BigQueryInsertJobOperator.template_fields)
 
-    def __init__(self, *, statement: Statement, cloud: Cloud, poll_seconds: float, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        statement: Statement,
+        cloud: Cloud,
+        poll_seconds: float,
+        locate: Locate | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Run a statement.
 
         Args:
-            statement: makes the SQL from the refresh and the context of the task.
+            statement: makes the SQL from the refresh and the context of the task. It may raise a StatementError.
+            locate: finds the file and the line of an error, from the refresh, the context, the SQL and BigQuery's
+                message.
             cloud: the environment of the job.
             poll_seconds: the time between looks at the job's state, in seconds.
             kwargs: those of `RefreshOperator`.
@@ -80,13 +93,22 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
             **kwargs,
         )
         self.statement = statement
+        self.locate = locate
+        self._error: Exception | None = None
 
     def set_fields(self, context: Context) -> None:
-        """Set the SQL and the labels of the job."""
-        refresh = self.refresh
+        """Set the SQL and the labels of the job. An error is kept for `execute`.
+
+        Airflow's log folds what happens before `execute`, and Airflow tries the task again.
+        """
+        refresh, sql = self.refresh, ""
+        try:
+            sql = self.statement(refresh, context)
+        except Exception as error:  # noqa: BLE001  raised by execute
+            self._error = error
         self.configuration = {
             **self.configuration,
-            "query": {**self.configuration["query"], "query": self.statement(refresh, context)},
+            "query": {**self.configuration["query"], "query": sql},
             "labels": {**self.cloud.labels, "model": refresh.model, "version": str(refresh.version)},
         }
 
@@ -94,9 +116,14 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
         """Start the job, or find it, and wait for its end. Once the version's export has begun, no job is run.
 
         Raises:
-            AirflowFailException: a newer version was opened, or the job failed and would fail again.
+            AirflowFailException: the SQL cannot be made, a newer version was opened, or the job failed and would fail
+                again.
             AirflowException: the job failed for another reason.
         """
+        if isinstance(self._error, StatementError):
+            raise AirflowFailException(str(self._error))
+        if self._error is not None:
+            raise self._error
         if self._is_final():
             self.log.warning("no job is run: the version's export has begun; start a new run to compute it again")
             return None
@@ -122,7 +149,7 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
             if reason == _CANCELLED and not str(self.job_id).startswith(f"{own}_"):
                 self.log.info("job %s of an earlier try was cancelled; running a new one", self.job_id)
                 return self._run(context, own)
-            raise _classified(error, reason, message) from error
+            raise self._classified(context, reason, message or str(error)) from None
         return job_id
 
     def _run(self, context: Context, name: str) -> str | None:
@@ -134,10 +161,21 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
             job_id: str | None = super().execute(context)
         except GoogleAPICallError as error:
             reasons = [each.get("reason") for each in error.errors if isinstance(each, dict)]
-            raise _classified(error, next(iter(reasons), None), error.message) from error
+            raise self._classified(context, next(iter(reasons), None), error.message) from None
         except AirflowException as error:
-            raise _classified(error, *self._job_error()) from error
+            reason, message = self._job_error()
+            raise self._classified(context, reason, message or str(error)) from None
         return job_id
+
+    def _classified(self, context: Context, reason: str | None, message: str) -> AirflowException:
+        """The error with which the task fails: at once if its job failed for good, else after all tries.
+
+        The message begins with the place and BigQuery's message, because people read its first line.
+        """
+        sql = self.configuration["query"]["query"]
+        place = f"{self.locate(self.refresh, context, sql, message)}: " if self.locate and reason in _IN_SQL else ""
+        text = f"{place}{message}" + (f"\nBigQuery job {self.job_id}" if self.job_id else "")
+        return AirflowFailException(text) if reason in _PERMANENT else AirflowException(text)
 
     def _job_error(self) -> tuple[str | None, str]:
         """The reason and the message of the error of the job; None if the job has none or is unknown."""
@@ -149,7 +187,7 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
             result = self.cloud.bigquery().get_job(self.job_id).error_result or {}
         except NotFound:
             return None, ""
-        return result.get("reason"), f"BigQuery job {self.job_id} failed: {result.get('message')}"
+        return result.get("reason"), result.get("message") or ""
 
     def _is_final(self) -> bool:
         """Return True if the version must not be computed again. Renews the run lease."""
@@ -167,11 +205,6 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
                     self.log.info("waiting for job %s of an earlier try, which still runs", job.job_id)
                     return str(job.job_id).rpartition("_")[0]
         return f"{task}{try_number}"
-
-
-def _classified(error: Exception, reason: str | None, message: str) -> Exception:
-    """The error by which a task fails at once if its job failed for good; else the error itself."""
-    return AirflowFailException(message) if reason in _PERMANENT else error
 
 
 _NUMERIC = frozenset(("INT64", "FLOAT64", "NUMERIC", "BIGNUMERIC"))
