@@ -19,6 +19,7 @@ from foreserve.operators import (
     CleanUp,
     ConfirmActive,
     MayPromote,
+    NameKeptChampion,
     OpenVersion,
     PrepareExport,
     Promote,
@@ -31,6 +32,7 @@ from foreserve.operators import (
 )
 from foreserve.operators.base import keep_failure
 from foreserve.operators.bigquery import prediction_fields, why_not_compared
+from foreserve.operators.gates import QUALITY_GATE
 from prediction_store.lifecycle import ModelState
 from refresh_factory.documentation import GROUPS, TASKS, dag_documentation
 from refresh_factory.environment import Environment
@@ -146,7 +148,8 @@ def _add_tasks(pipeline: Pipeline, environment: Environment, statements: Stateme
             ),
             locate=lambda refresh, _, *error: statements.locate("evaluate.sql", refresh, None, *error),
         )
-        quality_gate = ApplyQualityGate(task_id="quality_gate", gate=pipeline.quality_gate, cloud=cloud)
+        quality_gate = ApplyQualityGate(task_id=QUALITY_GATE, gate=pipeline.quality_gate, cloud=cloud)
+        kept_champion = NameKeptChampion(task_id="kept_champion")
     with _group("Predict"):
         predict = query(
             task_id="predict",
@@ -206,15 +209,16 @@ def _add_tasks(pipeline: Pipeline, environment: Environment, statements: Stateme
             cloud=cloud,
         )
 
-    open_version >> retrain >> train >> evaluate >> quality_gate >> predict
+    open_version >> retrain >> train >> evaluate >> quality_gate >> [predict, kept_champion]
     retrain >> predict >> measure >> prediction_gate >> changes >> prepare_export >> purge >> await_purge >> export
     prepare_export >> export >> await_export >> wait_for_replication >> smoke_test >> may_promote >> promote
     promote >> confirm >> [clean_up, abort]  # after a failure anywhere, confirm counts as failed too
+    kept_champion >> abort  # so that no run fails without aborting its version
 
 
 def _chosen_model(context: Context) -> str | None:
     """The BigQuery model that the quality gate chose; None if the run did not train, so that the champion predicts."""
-    chosen: str | None = context["ti"].xcom_pull(task_ids="quality_gate")
+    chosen: str | None = context["ti"].xcom_pull(task_ids=QUALITY_GATE)
     return chosen
 
 

@@ -23,6 +23,7 @@ TASKS = {
         "Compares the metrics with the rules under `quality_gate`. On a breach, it keeps the champion, stops, or asks "
         "(`on_breach`). The decision is recorded with the version."
     ),
+    "kept_champion": "Succeeds if the gate kept the champion; is skipped if not. The log has the breaches.",
     "predict": "Runs `predict.sql` in BigQuery, which encodes each prediction as JSON.",
     "measure": "Measures the predictions in BigQuery, by themselves and against the active version.",
     "prediction_gate": (

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         TaskGroup,
         TriggerRule,
     )
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
     from airflow.sdk.execution_time.xcom import XCom
 
     from foreserve.alerts import NotifierConfig
@@ -67,9 +67,9 @@ else:
 
         AIRFLOW_3 = False
     try:
-        from airflow.sdk.exceptions import AirflowException, AirflowFailException
+        from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
     except ImportError:  # before 3.2
-        from airflow.exceptions import AirflowException, AirflowFailException
+        from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
     # Before 3.1, this import fails with an exception of Airflow's own, whose module depends on the version.
     try:
         from airflow.providers.standard.operators.hitl import HITLOperator
@@ -84,6 +84,7 @@ __all__ = [
     "HITL_UNAVAILABLE",
     "AirflowException",
     "AirflowFailException",
+    "AirflowSkipException",
     "Asset",
     "BaseBranchOperator",
     "BaseHook",

@@ -66,7 +66,7 @@ def test_the_graph_is_five_groups_which_open_to_the_tasks(dag):
     groups = dag.task_group.children
     assert {group_id: list(group.children) for group_id, group in groups.items()} == {
         "Prepare": ["open_version", "retrain"],
-        "Train": ["train", "evaluate", "quality_gate"],
+        "Train": ["train", "evaluate", "quality_gate", "kept_champion"],
         "Predict": ["predict", "measure", "prediction_gate"],
         "Export": [
             "changes",

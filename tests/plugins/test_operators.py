@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.models import DagRun as AirflowRun
 from airflow.sdk import Asset
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from foreserve import operators
 from foreserve.operators import (
@@ -18,6 +18,7 @@ from foreserve.operators import (
     ChooseRollback,
     CleanUp,
     MayPromote,
+    NameKeptChampion,
     OpenVersion,
     PrepareExport,
     Promote,
@@ -325,6 +326,19 @@ def test_a_breach_keeps_the_champion(judge, open_version, promoted, registry):
     gate = registry.get(refresh.model).versions[refresh.version].details["quality_gate"]
     assert (gate["outcome"], gate["accepted"], gate["result"]) == ("kept_champion", False, champion)
     assert gate["reasons"] == ["roc_auc is 0.7800, more than 0.05 below the champion's 0.8400"]
+
+
+def test_a_run_that_kept_the_champion_has_a_task_that_says_so(open_version, promoted, task, warehouse, context):
+    promoted()
+    refresh = open_version()
+    warehouse.query_and_wait(
+        f"""CREATE TABLE `{refresh.metrics_table}` AS SELECT 'candidate' AS role, '{{"roc_auc":0.6}}' AS metrics"""
+    )
+    given = context(compare=False)
+    task(ApplyQualityGate, refresh, gate=QualityGate.model_validate(GATE)).execute(given)
+    assert NameKeptChampion(task_id="kept_champion").execute(given) == "roc_auc is 0.6000, below the minimum 0.7"
+    with pytest.raises(AirflowSkipException):
+        NameKeptChampion(task_id="kept_champion").execute(context())
 
 
 def test_a_breach_stops_where_that_is_wanted(judge, open_version, promoted):

@@ -7,7 +7,7 @@ exceptions are the two operators of Airflow's providers that `RunQuery` and `Run
 from foreserve.operators.beam import AwaitDataflowJob, RunBeamJob
 from foreserve.operators.bigquery import RunQuery
 from foreserve.operators.export import PrepareExport, RunExport, RunPurge, WaitForReplication
-from foreserve.operators.gates import ApplyPredictionGate, ApplyQualityGate
+from foreserve.operators.gates import ApplyPredictionGate, ApplyQualityGate, NameKeptChampion
 from foreserve.operators.smoke_test import RunSmokeTest
 from foreserve.operators.versions import (
     AbortVersion,
@@ -29,6 +29,7 @@ __all__ = [
     "CleanUp",
     "ConfirmActive",
     "MayPromote",
+    "NameKeptChampion",
     "OpenVersion",
     "PrepareExport",
     "Promote",

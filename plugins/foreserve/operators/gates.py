@@ -6,7 +6,7 @@ import json
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from foreserve.airflow_compat import AirflowFailException
+from foreserve.airflow_compat import AirflowFailException, AirflowSkipException, BaseOperator
 from foreserve.operators.base import RefreshOperator, signed
 from foreserve.operators.bigquery import why_not_compared
 from foreserve.operators.human_approval import STOP, HumanApprovalOperator
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from foreserve.prediction_gate import PredictionGate
     from foreserve.quality_gate import Judgement, QualityGate
     from prediction_store.details import Evaluation, Measures, Metrics
+
+QUALITY_GATE = "quality_gate"
+"""The id of the task with the quality gate."""
+
+_KEPT = "kept_champion"
+"""The key of the XCom with the breaches for which the champion was kept."""
 
 OnBreach = Literal["keep_champion", "stop", "ask"]
 
@@ -110,6 +116,8 @@ class ApplyGate(RefreshOperator, HumanApprovalOperator):  # type: ignore[misc]  
         if result is None:
             raise AirflowFailException(f"stopped by the {self.detail}: {breaches}")
         self.log.info("%s: %s%s", outcome, result, breaches and f"; {breaches}")
+        if outcome == "kept_champion":
+            context["ti"].xcom_push(key=_KEPT, value=breaches)
         return result
 
     def _record(
@@ -197,6 +205,26 @@ def _metrics_from_json(row: str) -> Metrics:
         elif value in ("NaN", "Infinity", "-Infinity") or type(value) in (int, float):
             metrics[name] = float(value)
     return metrics
+
+
+class NameKeptChampion(BaseOperator):
+    """Succeeds if the quality gate kept the champion, and is skipped otherwise.
+
+    So Airflow shows in its lists of runs what came of the candidate. A run that kept the champion is a success, and
+    tasks cannot write a run's note without a password for Airflow's API.
+    """
+
+    def execute(self, context: Context) -> str:
+        """Log and return the breaches.
+
+        Raises:
+            AirflowSkipException: the champion was not kept.
+        """
+        reason: str | None = context["ti"].xcom_pull(task_ids=QUALITY_GATE, key=_KEPT)
+        if reason is None:
+            raise AirflowSkipException("the champion was not kept")
+        self.log.warning("the champion was kept: %s", reason)
+        return reason
 
 
 class ApplyPredictionGate(ApplyGate):
