@@ -70,9 +70,14 @@ class Counts(TypedDict):
 class SmokeTestResult(TypedDict):
     """The figures of a smoke test. Latencies are in milliseconds, `rate` is in lookups a second.
 
-    `latency_report` is the address of the page with all figures.
+    Attributes:
+        verdict: `passed`, `wrong`, `errors` or `slow`; `late` or `unconnected` if the load generator was to blame.
+        service_p99_ms: the 99th percentile by the service's own account; None if it gave none.
+        lag_p99_ms: the 99th percentile of the time for which the load generator was stalled during a lookup.
+        latency_report: the address of the page with all figures.
     """
 
+    verdict: NotRequired[str]
     requests: int
     errors: int
     mismatches: int
@@ -81,6 +86,8 @@ class SmokeTestResult(TypedDict):
     p95_ms: float
     p99_ms: float
     max_ms: float
+    service_p99_ms: NotRequired[float | None]
+    lag_p99_ms: NotRequired[float]
     rate: float
     objective_p99_ms: float
     latency_report: NotRequired[str]

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -15,12 +15,16 @@ class Expectation:
     payload: str | None
 
 
+Kind = Literal["wrong", "error", "unconnected", "timeout"]
+"""The kind of a finding: a wrong prediction, an error of the service, no connection to it, or no answer in time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An answer that is not as expected: a wrong prediction (`is_mismatch`), or an error of the service."""
+    """An answer that is not as expected, or that did not come."""
 
     problem: str
-    is_mismatch: bool
+    kind: Kind
 
 
 def compare(response: httpx.Response, expectation: Expectation, version: int) -> Finding | None:
@@ -34,15 +38,15 @@ def compare(response: httpx.Response, expectation: Expectation, version: int) ->
     try:
         answer = response.json()
     except ValueError:
-        return Finding(f"HTTP {response.status_code}, not JSON: {response.text[:200]}", is_mismatch=False)
+        return Finding(f"HTTP {response.status_code}, not JSON: {response.text[:200]}", "error")
     if response.status_code == httpx.codes.NOT_FOUND and answer.get("type") == "/problems/no-prediction":
         if expectation.payload is None:
             return None
-        return Finding("no prediction, expected one", is_mismatch=True)
+        return Finding("no prediction, expected one", "wrong")
     if response.status_code != httpx.codes.OK:
-        return Finding(f"HTTP {response.status_code} {response.text[:200]}", is_mismatch=False)
+        return Finding(f"HTTP {response.status_code} {response.text[:200]}", "error")
     difference = _difference(answer, expectation, version)
-    return None if difference is None else Finding(difference, is_mismatch=True)
+    return None if difference is None else Finding(difference, "wrong")
 
 
 def _difference(answer: dict[str, Any], expectation: Expectation, version: int) -> str | None:

@@ -2,19 +2,25 @@
 
 Requests are sent at a set rate, whether or not earlier ones were answered. Latency counts from the time at which a
 request was due. So a stall of the service shows in every request that was due meanwhile (no coordinated omission).
+
+So does a stall of this process, which the load test measures: a machine without free CPU says nothing of the service.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Literal
 from urllib.parse import quote
 
 import httpx
 from hdrh.histogram import HdrHistogram
 
 from foreserve.smoke_test import SmokeTest
-from foreserve.smoke_test.comparison import Expectation, Finding, compare
+from foreserve.smoke_test.comparison import Expectation, Finding, Kind, compare
 
 _LONGEST_MICROSECONDS = 60_000_000
 _SIGNIFICANT_DIGITS = 3
@@ -32,6 +38,15 @@ _PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
 _log = logging.getLogger(__name__)
 
 
+Verdict = Literal["passed", "wrong", "errors", "slow", "late", "unconnected"]
+"""The verdict of a load test: `wrong` answers, `errors` of the service, or a `slow` service; or else the load generator
+is to blame, because it was `late`, or `unconnected`: it got no connection to the service."""
+
+_TICK_SECONDS = 0.005
+_STARVED = 0.25
+"""A share of the objective. If the lag of the load generator exceeds it, the machine has too little free CPU."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """One request.
@@ -40,13 +55,17 @@ class Timing:
         entity_id: the entity that was looked up.
         due_seconds: the time at which the request was due, in seconds after the first one.
         milliseconds: the latency.
-        problem: the error or the wrong answer in words; None if the answer was right.
+        finding: the error or the wrong answer; None if the answer was right.
+        lag_ms: the part of the latency in which the load generator was stalled.
+        service_ms: the time that the service took by its own account; None if it gave none.
     """
 
     entity_id: str
     due_seconds: float
     milliseconds: float
-    problem: str | None
+    finding: Finding | None
+    lag_ms: float = 0.0
+    service_ms: float | None = None
 
 
 @dataclass(slots=True)
@@ -54,12 +73,66 @@ class LoadReport:
     """The figures of a load test. Latencies are in milliseconds; failed requests count with the time that they took."""
 
     requests: int = 0
-    errors: int = 0
-    mismatches: int = 0
-    examples: list[str] = field(default_factory=list)
     percentiles: dict[float, float] = field(default_factory=dict)
     max_ms: float = 0.0
     timings: list[Timing] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[str]:
+        """The errors and the wrong answers in words."""
+        return [timing.finding.problem for timing in self.timings if timing.finding is not None]
+
+    @property
+    def examples(self) -> list[str]:
+        """Some of the problems."""
+        return self.problems[:_EXAMPLES]
+
+    @property
+    def mismatches(self) -> int:
+        """The number of wrong answers."""
+        return sum(timing.finding is not None and timing.finding.kind == "wrong" for timing in self.timings)
+
+    @property
+    def errors(self) -> int:
+        """The number of lookups without an answer, or with one that is an error."""
+        return len(self.problems) - self.mismatches
+
+    @property
+    def entities(self) -> int:
+        """The number of entities that were looked up."""
+        return len({timing.entity_id for timing in self.timings})
+
+    @property
+    def lag_p99_ms(self) -> float:
+        """The 99th percentile of the lag of the load generator."""
+        return _p99([timing.lag_ms for timing in self.timings])
+
+    @property
+    def service_p99_ms(self) -> float | None:
+        """The 99th percentile of the time that the service took by its own account; None if it gave none."""
+        times = [timing.service_ms for timing in self.timings if timing.service_ms is not None]
+        return _p99(times) if times else None
+
+    def verdict(self, objective_p99_ms: float) -> Verdict:
+        """Judge the service, unless the load generator is to blame.
+
+        Args:
+            objective_p99_ms: the largest 99th percentile of the latency.
+        """
+        kinds = {timing.finding.kind for timing in self.timings if timing.finding is not None}
+        is_late = self.lag_p99_ms > _STARVED * objective_p99_ms
+        if "wrong" in kinds:
+            return "wrong"
+        if "error" in kinds or ("timeout" in kinds and not is_late):
+            return "errors"
+        if "timeout" in kinds or ("unconnected" in kinds and is_late):
+            return "late"
+        if "unconnected" in kinds:
+            return "unconnected"
+        if self.p99_ms <= objective_p99_ms:
+            return "passed"
+        without_lag = _p99([timing.milliseconds - timing.lag_ms for timing in self.timings])
+        return "late" if is_late or without_lag <= objective_p99_ms else "slow"
 
     @property
     def p50_ms(self) -> float:
@@ -107,6 +180,7 @@ class LoadTest:
         self._up_to_date_seconds = up_to_date_seconds
         self._latencies = HdrHistogram(1, _LONGEST_MICROSECONDS, _SIGNIFICANT_DIGITS)
         self._report = LoadReport()
+        self._stalls: list[tuple[float, float]] = []
 
     async def run(self, expectations: Sequence[Expectation]) -> LoadReport:
         """Warm up until the service knows the version, send every request when it is due, and report.
@@ -116,17 +190,18 @@ class LoadTest:
         """
         await self._warm_up(expectations)
         loop = asyncio.get_running_loop()
-        start = reported = loop.time()
         requests = self._smoke_test.requests
-        async with asyncio.TaskGroup() as tasks:
-            for index in range(requests):
-                due = start + index / self._smoke_test.rate
-                if (wait := due - loop.time()) > 0:
-                    await asyncio.sleep(wait)
-                tasks.create_task(self._measure(expectations[index % len(expectations)], due, start))
-                if loop.time() - reported >= _PROGRESS_SECONDS:
-                    reported = loop.time()
-                    _log.info("sent %d of %d requests", index + 1, requests)
+        async with self._watched():
+            start = reported = loop.time()
+            async with asyncio.TaskGroup() as tasks:
+                for index in range(requests):
+                    due = start + index / self._smoke_test.rate
+                    if (wait := due - loop.time()) > 0:
+                        await asyncio.sleep(wait)
+                    tasks.create_task(self._measure(expectations[index % len(expectations)], due, start))
+                    if loop.time() - reported >= _PROGRESS_SECONDS:
+                        reported = loop.time()
+                        _log.info("sent %d of %d requests", index + 1, requests)
         report = self._report
         report.requests = requests
         report.percentiles = {p: self._latencies.get_value_at_percentile(p) / 1000 for p in _PERCENTILES}
@@ -148,28 +223,61 @@ class LoadTest:
             _log.info("%d of %d answers: the service does not know the version yet; waiting", behind, len(answers))
             await asyncio.sleep(_UP_TO_DATE_PAUSE_SECONDS)
 
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """Record the stalls of this process, until the block ends."""
+        watch = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watch.cancel()
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _TICK_SECONDS
+            await asyncio.sleep(_TICK_SECONDS)
+            if (now := loop.time()) - due > _TICK_SECONDS:
+                self._stalls.append((due, now))
+
+    def _lag(self, begin: float, end: float) -> float:
+        """The time for which this process was stalled between two times of the loop, in seconds."""
+        lag = 0.0
+        for stall_begin, stall_end in reversed(self._stalls):
+            if stall_end <= begin:
+                break
+            lag += max(0.0, min(end, stall_end) - max(begin, stall_begin))
+        return lag
+
     async def _measure(self, expectation: Expectation, due: float, start: float) -> None:
         """Look an entity up, and add latency and finding to the report. `due` and `start` are times of the loop."""
-        finding = await self._look_up(expectation)
-        elapsed = asyncio.get_running_loop().time() - due
-        report = self._report
-        problem = None if finding is None else finding.problem
-        report.timings.append(Timing(expectation.entity_id, due - start, elapsed * 1000, problem))
+        loop = asyncio.get_running_loop()
+        answer = await self._get(expectation)
+        elapsed = loop.time() - due
+        await asyncio.sleep(0)  # the watch records a stall in the same iteration of the loop, maybe after this task
+        finding = self._examine(answer, expectation)
+        self._report.timings.append(
+            Timing(
+                expectation.entity_id,
+                due - start,
+                elapsed * 1000,
+                finding,
+                self._lag(due, due + elapsed) * 1000,
+                _service_ms(answer) if isinstance(answer, httpx.Response) else None,
+            )
+        )
         self._latencies.record_value(min(max(1, round(elapsed * 1e6)), _LONGEST_MICROSECONDS))
-        if finding is None:
-            return
-        report.mismatches += finding.is_mismatch
-        report.errors += not finding.is_mismatch
-        if len(report.examples) < _EXAMPLES:
-            report.examples.append(finding.problem)
 
-    async def _look_up(self, expectation: Expectation) -> Finding | None:
-        url = self._url(expectation)
-        response = await self._get(expectation)
-        if isinstance(response, httpx.HTTPError):
-            return Finding(f"{url}: {type(response).__name__} {response}", is_mismatch=False)
-        finding = compare(response, expectation, self._version)
-        return None if finding is None else replace(finding, problem=f"{url}: {finding.problem}")
+    def _examine(self, answer: httpx.Response | httpx.HTTPError, expectation: Expectation) -> Finding | None:
+        """The problem of an answer; None if the answer is right."""
+        if isinstance(answer, httpx.Response):
+            finding = compare(answer, expectation, self._version)
+        elif isinstance(answer, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+            finding = Finding(f"{type(answer).__name__} {answer}", "unconnected")
+        else:
+            kind: Kind = "timeout" if isinstance(answer, httpx.TimeoutException) else "error"
+            finding = Finding(f"{type(answer).__name__} {answer}", kind)
+        return finding and replace(finding, problem=f"{self._url(expectation)}: {finding.problem}")
 
     async def _get(self, expectation: Expectation) -> httpx.Response | httpx.HTTPError:
         """The answer to a lookup, or the error if there is none."""
@@ -182,6 +290,17 @@ class LoadTest:
 
     def _url(self, expectation: Expectation) -> str:
         return self._path + _segment(expectation.entity_id)
+
+
+def _p99(values: Sequence[float]) -> float:
+    """The smallest value that 99 % of the values do not exceed."""
+    return sorted(values)[math.ceil(0.99 * len(values)) - 1]
+
+
+def _service_ms(response: httpx.Response) -> float | None:
+    """The duration of the request in the header Server-Timing, in milliseconds; None if it is not there."""
+    found = re.findall(r"total;dur=([\d.]+)", response.headers.get("server-timing", ""))
+    return max(map(float, found), default=None)
 
 
 def _is_behind(response: httpx.Response) -> bool:

@@ -85,7 +85,7 @@ def report_page(model: str, version: int, smoke_test: SmokeTest, report: LoadRep
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     objective = smoke_test.objective_p99_ms
-    failures = [timing for timing in report.timings if timing.problem is not None]
+    failures = [timing for timing in report.timings if timing.finding is not None]
     predictions = f"{api_url}/v1/models/{quote(model, safe='')}/predictions"
     return templates.get_template("report.html").render(
         title=model,
@@ -93,8 +93,7 @@ def report_page(model: str, version: int, smoke_test: SmokeTest, report: LoadRep
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
         smoke_test=smoke_test,
         report=report,
-        passed=not failures and report.p99_ms <= objective,
-        entities=len({timing.entity_id for timing in report.timings}),
+        verdict=report.verdict(objective),
         histogram=_histogram(report.timings, objective),
         timeline=_timeline(report.timings, objective),
         last_due=max((timing.due_seconds for timing in report.timings), default=0.0),
@@ -137,7 +136,7 @@ def _timeline(timings: Sequence[Timing], objective_ms: float) -> list[Bar]:
             label=str(slot),
             height=timing.milliseconds / highest,
             text=f"{timing.milliseconds:.1f} ms at {timing.due_seconds:.2f} s: {timing.entity_id}",
-            is_bad=timing.milliseconds > objective_ms or timing.problem is not None,
+            is_bad=timing.milliseconds > objective_ms or timing.finding is not None,
         )
         for slot, timing in sorted(slots.items())
     ]

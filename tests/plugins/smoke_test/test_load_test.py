@@ -9,15 +9,15 @@ import httpx
 import pytest
 
 from foreserve.smoke_test import SmokeTest
-from foreserve.smoke_test.comparison import Expectation
-from foreserve.smoke_test.load_test import LoadTest
+from foreserve.smoke_test.comparison import Expectation, Finding
+from foreserve.smoke_test.load_test import LoadReport, LoadTest, Timing
 
 VERSION = 7
 NO_PREDICTION = {"type": "/problems/no-prediction", "title": "No prediction", "status": 404}
 
 
 @asynccontextmanager
-async def service(answer):
+async def service(answer, headers=""):
     """A service that answers by `answer`: entity id -> status, body, seconds until the answer."""
 
     async def serve(reader, writer):
@@ -29,7 +29,8 @@ async def service(answer):
             status, body, seconds = answer(path.split("/")[-1].split("?")[0])
             await asyncio.sleep(seconds)
             content = json.dumps(body).encode()
-            writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(content), content))
+            head = f"HTTP/1.1 {status} X\r\n{headers}Content-Length: {len(content)}\r\n\r\n"
+            writer.write(head.encode() + content)
             await writer.drain()
         writer.close()
 
@@ -178,6 +179,61 @@ def test_a_service_that_is_away_is_an_error():
     report = asyncio.run(go())
     assert report.errors == 100
     assert "ConnectError" in report.examples[0]
+
+
+def report_of(*timings):
+    timings = [*timings, *[Timing("a", 0, 5, None, 0, 3)] * (100 - len(timings))]
+    p99 = sorted(timing.milliseconds for timing in timings)[98]
+    return LoadReport(100, {50: 5, 95: 5, 99: p99}, timings=timings)
+
+
+def problem(kind, lag=0.0):
+    return Timing("b", 0, 5, Finding("odd", kind), lag)
+
+
+SLOW = Timing("b", 0, 150, None, lag_ms=10, service_ms=140)
+LATE = Timing("b", 0, 150, None, lag_ms=60, service_ms=3)
+STALLED = Timing("b", 0, 5, None, lag_ms=30)
+
+
+@pytest.mark.parametrize(
+    ("report", "verdict"),
+    [
+        (report_of(), "passed"),
+        (report_of(SLOW), "passed"),  # one of a hundred
+        (report_of(STALLED, STALLED), "passed"),  # the load generator was late, and the service fast all the same
+        (report_of(SLOW, SLOW), "slow"),
+        (report_of(LATE, LATE), "late"),
+        (report_of(SLOW, SLOW, STALLED, STALLED), "late"),
+        (report_of(LATE, LATE, problem("wrong")), "wrong"),
+        (report_of(LATE, LATE, problem("error")), "errors"),
+        (report_of(problem("timeout")), "errors"),
+        (report_of(problem("timeout", lag=9_000), STALLED), "late"),
+        (report_of(problem("unconnected")), "unconnected"),
+        (report_of(problem("unconnected"), LATE, LATE), "late"),
+    ],
+)
+def test_a_slow_service_is_told_from_a_load_generator_that_is_to_blame(report, verdict):
+    assert report.verdict(100) == verdict
+
+
+def test_the_load_test_knows_how_long_it_was_stalled_and_how_long_the_service_took():
+    async def go():
+        loop = asyncio.get_running_loop()
+
+        def stall():
+            until = loop.time() + 0.5
+            while loop.time() < until:
+                pass
+
+        async with service(right, headers="Server-Timing: bigtable;dur=1.5, total;dur=2.5\r\n") as client:
+            loop.call_later(0.3, stall)
+            return await load_test(client, requests=200, rate=200).run([EXPECTED])
+
+    report = asyncio.run(go())
+    assert report.verdict(100) == "late"
+    assert report.lag_p99_ms > 350  # half of the lookups were due during the stall
+    assert report.service_p99_ms == 2.5
 
 
 @pytest.mark.parametrize("requests", [100, 250])

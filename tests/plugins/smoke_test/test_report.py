@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 import pytest
 
 from foreserve.smoke_test import SmokeTest
+from foreserve.smoke_test.comparison import Finding
 from foreserve.smoke_test.load_test import LoadReport, Timing
 from foreserve.smoke_test.report import report_page
 
@@ -18,7 +19,6 @@ def page():
         ordered = sorted(timing.milliseconds for timing in timings)
         report = LoadReport(
             requests=len(timings),
-            errors=sum(timing.problem is not None for timing in timings),
             percentiles={p: ordered[int((len(ordered) - 1) * p / 100)] for p in (50.0, 95.0, 99.0)},
             max_ms=ordered[-1],
             timings=timings,
@@ -59,8 +59,12 @@ def test_the_page_needs_nothing_else(page):
 
 def test_a_page_says_whether_the_objective_was_met(page):
     assert "Passed:" in page(FAST)
-    slow = [*FAST[:90], *(Timing("slow", 9.5, 300.0, None) for _ in range(10))]
+    slow = [*FAST[:90], *(Timing("slow", 9.5, 300.0, None, service_ms=290.0) for _ in range(10))]
     assert "Failed:" in page(slow)
+    assert "By its own account, the service took at most 290.0 ms" in page(slow)
+    late = [*FAST[:90], *(Timing("late", 9.5, 300.0, None, lag_ms=290.0) for _ in range(10))]
+    assert "Not judged, because the load generator was late" in page(late)
+    assert "99 % of 100 lookups of 91 entities" in page(late)
 
 
 def test_the_slowest_are_listed_and_can_be_looked_up(page):
@@ -72,7 +76,7 @@ def test_the_slowest_are_listed_and_can_be_looked_up(page):
 
 
 def test_wrong_answers_are_listed_and_nothing_is_markup(page):
-    text = page([*FAST, Timing("<script>", 3.0, 2.0, "answered with <b>another</b>")])
+    text = page([*FAST, Timing("<script>", 3.0, 2.0, Finding("answered with <b>another</b>", "wrong"))])
     assert "Failed:" in text
     assert "answered with &lt;b&gt;another&lt;/b&gt;" in text
     assert "<script>" not in text
