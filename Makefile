@@ -161,7 +161,7 @@ lint-style:
 	$(AIRFLOW)/python tests/tools/docstrings.py
 
 lint-types:
-	MYPYPATH=. $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -m foreserve_plugin -p refresh_factory -p benchmarks -p deployment
+	MYPYPATH=. $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -m foreserve_plugin -p refresh_factory -p benchmarks -p deployment -p foreserve_cli
 
 lint-local-types:
 	MYPYPATH=. $(AIRFLOW)/mypy --cache-dir .mypy_cache/local_stack --python-executable $(LOCAL)/python --exclude local_stack/airflow local_stack
@@ -214,6 +214,7 @@ clean: ## Stop the stack; remove it and the environments
 $(VENVS)/airflow/.installed: requirements.txt
 $(VENVS)/serving_api/.installed: serving_api/requirements.txt
 $(VENVS)/local_stack/.installed: local_stack/requirements.txt
+$(VENVS)/local_stack/.installed: PACKAGE := .
 $(VENVS)/local_bigquery/.installed: local_bigquery/requirements.txt local_bigquery/pyproject.toml
 $(VENVS)/local_bigquery/.installed: PACKAGE := local_bigquery
 $(VENVS)/tools/.installed: tests/tools/requirements.txt

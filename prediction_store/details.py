@@ -20,7 +20,7 @@ Measures = Mapping[str, int | float | None]
 
 
 class Signed(TypedDict):
-    """A decision's author, run and time (ISO 8601, UTC)."""
+    """A decision's author, run and time (ISO 8601, UTC). `run_id` is empty if a person decided by the command line."""
 
     by: str
     run_id: str
@@ -94,9 +94,10 @@ class SmokeTestResult(TypedDict):
 
 
 class Promotion(Signed):
-    """The promotion of the version. `previous` is the version that was active before."""
+    """The promotion of the version. `previous` is the version that was active before, `why` a person's reason."""
 
     previous: int | None
+    why: NotRequired[str]
 
 
 class Rollback(Signed):
@@ -114,13 +115,14 @@ newer version was opened before it was promoted."""
 class Ending(TypedDict):
     """The ending of a version that is not, or no longer, active: the reason, the task and the time (ISO 8601, UTC).
 
-    `task` is empty if no task ended the version.
+    `task` is empty if no task ended the version. `by` is the person who did by the command line.
     """
 
     kind: EndingKind
     reason: str
     task: str
     at: str
+    by: NotRequired[str]
 
 
 class VersionDetails(TypedDict, total=False):

@@ -369,6 +369,17 @@ class ModelState:
         """The versions that can be rolled back to, newest first."""
         return [v for v in self._promoted() if v < (self.active or 0)]
 
+    def is_readable(self, version: int) -> bool:
+        """Return True if a version has all its cells, and no other cells are read with it.
+
+        Up to the active version, that holds for promoted versions that have not expired. Above it, it holds from the
+        receipt of the export on, until a newer version is opened: then a purge may delete the cells.
+        """
+        record = self._record(version)
+        if version <= (self.active or 0):
+            return version == self.active or record.status is Status.PROMOTED
+        return version == self.latest and record.receipt is not None and not self.stale_versions(version)
+
     def roll_back(self, to: int, *, reason: str, now: int, task: str = "") -> "ModelState":
         """Make an earlier promoted version the active one again.
 

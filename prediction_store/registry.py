@@ -166,6 +166,17 @@ class Registry:
         """
         return self._change(model, lambda state: step(_known(model, state)))
 
+    def remove(self, state: ModelState) -> bool:
+        """Delete the row of a model; return False if its state is another by now, and nothing was deleted."""
+        row = self._retried(lambda: self._row(state.model))
+        if row.state() != state:
+            return False
+        request = self._conditional_request(state.model, row)
+        request.true_mutations.add().delete_from_row.SetInParent()
+        # A second try that finds no row says that the first one has deleted it.
+        self._retried(lambda: self._check_and_mutate_row(request, timeout=_CALL_SECONDS, metadata=self._metadata))
+        return self._retried(lambda: self._row(state.model)) is _NO_ROW
+
     def _change(self, model: str, step: Callable[[ModelState | None], ModelState]) -> ModelState:
         """Make a step.
 
@@ -212,12 +223,7 @@ class Registry:
 
     def _write(self, model: str, row: _Row, following: _Row) -> bool:
         """Write a row if it is still `row`; return True if it was written."""
-        request = CheckAndMutateRowRequest(
-            table_name=self._table,
-            app_profile_id=self._app_profile,
-            row_key=model.encode(),
-            predicate_filter=_is_still(row),
-        )
+        request = self._conditional_request(model, row)
         mutations = request.false_mutations if row is _NO_ROW else request.true_mutations
         written = {REGISTRY_WRITE_LEASE: following.write_lease}
         if following.revision != row.revision:
@@ -230,6 +236,15 @@ class Registry:
             cell.value = value
         response = self._check_and_mutate_row(request, timeout=_CALL_SECONDS, metadata=self._metadata)
         return bool(response.predicate_matched) is (row is not _NO_ROW)
+
+    def _conditional_request(self, model: str, row: _Row) -> Any:
+        """A request to change a row if it is still `row`, without mutations."""
+        return CheckAndMutateRowRequest(
+            table_name=self._table,
+            app_profile_id=self._app_profile,
+            row_key=model.encode(),
+            predicate_filter=_is_still(row),
+        )
 
     def _retried(self, call: Callable[[], _Result]) -> _Result:
         """Make calls, again after transient errors."""

@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 
 import grpc
-from google.api_core.exceptions import AlreadyExists
+from google.api_core.exceptions import AlreadyExists, NotFound
 from google.cloud.bigtable_admin_v2 import BigtableTableAdminClient
 from google.cloud.bigtable_admin_v2.services.bigtable_table_admin.transports import (
     BigtableTableAdminGrpcTransport,
@@ -33,6 +33,18 @@ class Tables:
         Garbage collection of the family then keeps `state.cells_per_row` cells.
         """
         self._ensure_table(state.entity_type, {state.model: state.cells_per_row})
+
+    def drop_family(self, state: ModelState) -> bool:
+        """Delete the model's column family with all its cells; return False if there is none."""
+        table = self._instance.table(state.entity_type)
+        try:
+            if state.model not in self._client.get_table(name=table).column_families:
+                return False
+        except NotFound:
+            return False
+        drop = ModifyColumnFamiliesRequest.Modification(id=state.model, drop=True)
+        self._client.modify_column_families(name=table, modifications=[drop])
+        return True
 
     def wait_for_replication(self, table: str, poll_seconds: float, patience: float) -> bool:
         """Wait until every cluster has what was written to a table before this call; return False if time ran out.

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "local_stack": {"prediction_store", "foreserve"},  # foreserve: to warm Airflow's processes up
     "local_bigquery": set(),
     "deployment": set(),
+    "foreserve_cli": {"prediction_store"},
     "benchmarks": {"beam_jobs", "prediction_store", "local_stack"},
 }
 OURS = {
@@ -27,6 +28,7 @@ OURS = {
     "local_stack",
     "local_bigquery",
     "deployment",
+    "foreserve_cli",
     "benchmarks",
     "tests",
 }

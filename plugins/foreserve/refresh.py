@@ -3,9 +3,7 @@
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-_KINDS = ("model", "metrics", "predictions", "measures", "changes")
-_OLD_KINDS = ("evaluation", "checks")
-"""Kinds of tables that 0.1.0 made."""
+from prediction_store.warehouse import Kind, bigquery_name
 
 
 class StatementError(Exception):
@@ -71,17 +69,5 @@ class Refresh:
         """The differences from the active version: `entity_id` and `payload`, which is NULL for a tombstone."""
         return self._name("changes")
 
-    def _name(self, kind: str) -> str:
-        return f"{self.dataset}.{self.model}_{kind}_{self.version}"
-
-
-def version_of(name: str, model: str) -> int | None:
-    """The version in the name of a BigQuery model or table; None if no refresh of `model` makes such a name.
-
-    Args:
-        name: the name without project and dataset.
-        model: the model's name in the registry.
-    """
-    kind, _, version = name.removeprefix(f"{model}_").partition("_")
-    is_ours = name.startswith(f"{model}_") and kind in (*_KINDS, *_OLD_KINDS) and version.isdigit()
-    return int(version) if is_ours else None
+    def _name(self, kind: Kind) -> str:
+        return bigquery_name(self.dataset, self.model, kind, self.version)

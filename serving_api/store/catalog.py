@@ -19,7 +19,7 @@ from prediction_store.layout import (
     Instance,
     RowKeyFormat,
 )
-from prediction_store.lifecycle import ModelState, RegistryError, Status, VersionRecord
+from prediction_store.lifecycle import ModelState, RegistryError
 from prediction_store.messages import ReadRowsRequest, RowFilter, RowSet, newest_by_column
 from serving_api.bigtable import BigtableClient, CallError
 from serving_api.settings import Settings
@@ -94,21 +94,10 @@ class Model:
         """The model in a state."""
         readable = {
             version: ModelVersion.of(state, version, lookups)
-            for version, record in state.versions.items()
-            if _is_readable(state, version, record)
+            for version in state.versions
+            if state.is_readable(version)
         }
         return cls(state, None if state.active is None else readable[state.active], MappingProxyType(readable))
-
-
-def _is_readable(state: ModelState, version: int, record: VersionRecord) -> bool:
-    """Return True if a version has all its cells, and no other cells are read with it.
-
-    Up to the active version, that holds for promoted versions that have not expired. Above it, it holds from the
-    receipt of the export on, until a newer version is opened: then a purge may delete the cells.
-    """
-    if version <= (state.active or 0):
-        return version == state.active or record.status is Status.PROMOTED
-    return version == state.latest and record.receipt is not None and not state.stale_versions(version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from foreserve.refresh import Refresh, version_of
+from foreserve.refresh import Refresh
+from prediction_store.warehouse import version_of
 
 CUTOFF = "2026-11-23T05:00:00+00:00"
 REFRESH = Refresh("churn", 17, "p.d", 5, "p.d.churn_model_3", "p.d.churn_predictions_5", cutoff=CUTOFF)

@@ -49,6 +49,21 @@ def test_registering_again_keeps_versions_and_takes_over_settings(registry, mode
     assert registry.get(model) == state
 
 
+def test_a_model_is_removed_unless_it_has_changed(registry, model):
+    before = registry.register(ModelState(model, "customer"))
+    after = registry.update(model, lambda state: state.open(7))
+    assert not registry.remove(before)
+    assert registry.get(model) == after
+    assert registry.remove(after)
+    assert registry.find(model) is None
+
+
+def test_a_family_is_dropped_once(tables, model):
+    state = ModelState(model, "customer")
+    assert tables.drop_family(state)
+    assert not tables.drop_family(state)
+
+
 def test_row_keys_do_not_change_under_existing_versions(registry, model):
     registry.register(ModelState(model, "customer"))
     registry.update(model, lambda state: state.open(7))

@@ -15,9 +15,10 @@ from foreserve.operators.base import CloudOperator, RefreshOperator, check_conf,
 from foreserve.operators.beam import cancel_dataflow_job
 from foreserve.operators.bigquery import cancel_queries
 from foreserve.operators.export import expected_receipt
-from foreserve.refresh import Refresh, version_of
+from foreserve.refresh import Refresh
 from prediction_store.details import Promotion, Rollback, RunDetails, VersionDetails
 from prediction_store.lifecycle import ModelState, now_ms
+from prediction_store.warehouse import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,0 +1,244 @@
+"""Changes of versions by a person: shown first, made by the steps that the DAGs use, and recorded with who and why."""
+
+import getpass
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from foreserve_cli.comparison import difference, expected_receipt
+from foreserve_cli.stores import Stores, StoresError, record_of
+from prediction_store.details import Ending, Metrics, Promotion, Rollback, Signed
+from prediction_store.lifecycle import ModelState, RegistryError, Status, VersionRecord, now_ms
+
+
+class LostRaceError(Exception):
+    """The model's versions are no longer as they were shown. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A change that a person may want.
+
+    Attributes:
+        shown: the state that the person was shown.
+        version: the version that the change is about.
+        effects: the changes and what speaks for or against them, one line each.
+        step: makes the change; gets a state and the reason.
+    """
+
+    shown: ModelState
+    version: int
+    effects: Sequence[str]
+    step: Callable[[ModelState, str], ModelState]
+
+    def perform(self, stores: Stores, reason: str) -> ModelState:
+        """Make the change; return the new state.
+
+        Raises:
+            LostRaceError: the versions are no longer as they were shown.
+            RegistryError: the change is not allowed.
+        """
+
+        def step(state: ModelState) -> ModelState:
+            if _essence(state, self.version) != _essence(self.shown, self.version):
+                raise LostRaceError(_changed(self.shown, state, self.version))
+            return self.step(state, reason)
+
+        return stores.registry().update(self.shown.model, step)
+
+
+def promote(stores: Stores, state: ModelState, version: int) -> Action:
+    """The promotion of a complete version.
+
+    Raises:
+        RegistryError: the version cannot be promoted.
+        StoresError: the registry does not have the version, or BigQuery no longer has its table of changes.
+    """
+    record = record_of(state, version)
+    if version == state.active:
+        raise RegistryError(f"{state.model}: version {version} is active already")
+    if record.status is Status.ABORTED:
+        reason = record.details["ended"]["reason"] if "ended" in record.details else "no reason is recorded"
+        raise RegistryError(f"{state.model}: version {version} was aborted ({reason}); run a refresh instead")
+    if "ended" not in record.details and (run := state.run_lease_holder(now_ms())):
+        raise RegistryError(f"{state.model}: version {version} is being made by {run}, which promotes it itself")
+    expected = expected_receipt(stores, state, version)
+    previous = state.active
+
+    def step(state: ModelState, reason: str) -> ModelState:
+        promotion: Promotion = {"previous": previous, "why": reason, **signed()}
+        promoted = state.promote(version, expected_active=previous, expected=expected)
+        return promoted.note(version, promotion=promotion).release_run_lease(record.run)
+
+    step(state, "")
+    effects = [_readers(state, version), *_written(record), *_quality(record), _smoke_test(record)]
+    return Action(state, version, effects, step)
+
+
+def roll_back(stores: Stores, state: ModelState, to: int | None) -> Action:
+    """The rollback to an earlier version; None: to the newest that is possible.
+
+    Raises:
+        RegistryError: the version cannot be rolled back to.
+    """
+    targets = state.rollback_targets()
+    left = state.active
+    if to is None:
+        if not targets:
+            raise RegistryError(
+                f"{state.model} has no version that can be rolled back to; a refresh makes a new version"
+            )
+        to = targets[0]
+    if left is None or to == left:
+        raise RegistryError(
+            f"{state.model}: version {to} is active already" if left else f"{state.model}: none is active"
+        )
+    target = to
+
+    def step(state: ModelState, reason: str) -> ModelState:
+        rollback: Rollback = {"to": target, "why": reason, **signed()}
+        return state.roll_back(target, reason=reason, now=now_ms()).note(left, rollback=rollback)
+
+    step(state, "")
+    try:
+        between = difference(stores, state, left, target)
+        differs = (
+            f"{between.changed:,} predictions change back, {between.only_first:,} vanish, "
+            f"{between.only_second:,} come back, {between.same:,} stay."
+        )
+    except StoresError as error:
+        differs = f"The predictions cannot be compared: {error}"
+    stale = f"The cells of version {left} stay until the next refresh purges them."
+    return Action(state, left, [_readers(state, target), differs, stale], step)
+
+
+def abort(state: ModelState, version: int) -> Action:
+    """The end of a version that was not promoted.
+
+    Raises:
+        RegistryError: the version was promoted, or has ended.
+        StoresError: the registry does not have the version.
+    """
+    record = record_of(state, version)
+    if record.status not in (Status.OPEN, Status.EXPORTING):
+        hint = "; foreserve roll-back leaves it" if version == state.active else ""
+        raise RegistryError(f"{state.model}: version {version} is {record.status}, and cannot be aborted{hint}")
+
+    def step(state: ModelState, reason: str) -> ModelState:
+        aborted = state.abort(version, state.active, reason=reason, now=now_ms())
+        who = signed()
+        ended: Ending = {"kind": "aborted", "reason": reason, "task": "", "at": who["at"], "by": who["by"]}
+        return aborted.note(version, ended=ended)
+
+    step(state, "")
+    effects = [
+        f"Version {version} ({record.status}) ends. Readers keep {state.active or 'no version'}.",
+        *_written(record),
+        "Its cells stay until the next refresh purges them." if record.has_cells else "It has no cells.",
+        f"Its run goes on until its next step: {record.run}; mark it as failed in Airflow." if record.run else "",
+    ]
+    return Action(state, version, [effect for effect in effects if effect], step)
+
+
+def release(state: ModelState) -> Action:
+    """The end of the run lease of a run that is lost.
+
+    Raises:
+        RegistryError: no run has the run lease.
+    """
+    run = state.run_lease_holder(now_ms())
+    if run is None:
+        raise RegistryError(f"{state.model}: no run has the run lease; a refresh can be started")
+    version = state.latest
+    effects = [
+        f"The run lease of {run} ends, so that another run may open a version.",
+        f"Once it does, version {version} ({state.versions[version].status}) can no longer be promoted.",
+    ]
+    return Action(state, version, effects, lambda state, _: state.release_run_lease(run))
+
+
+def signed() -> Signed:
+    """The signature of a decision that a person makes now: the user and the machine that run this command."""
+    by = f"{getpass.getuser()}@{socket.gethostname()}"
+    return {"by": by, "run_id": "", "at": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def span(milliseconds: float) -> str:
+    """A duration for people, in its largest unit."""
+    for seconds, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if milliseconds >= 2 * seconds * 1000:
+            return f"{milliseconds / 1000 / seconds:.0f} {unit}"
+    return f"{milliseconds / 1000:.0f} seconds"
+
+
+def _essence(state: ModelState, version: int) -> tuple[object, ...]:
+    """The part of a state that was shown and must not have changed: renewals of leases do not matter."""
+    record = state.versions.get(version)
+    ended = record.details.get("ended") if record else None
+    return state.active, state.latest, record and (record.status, record.receipt, ended)
+
+
+def _changed(shown: ModelState, now: ModelState, version: int) -> str:
+    if now.active != shown.active:
+        change = f"version {now.active} is active instead of {shown.active}"
+    elif now.latest != shown.latest:
+        change = f"version {now.latest} was opened"
+    else:
+        record = now.versions.get(version)
+        change = f"version {version} is {record.status if record else 'gone'}"
+    return f"{now.model}: lost a race: meanwhile {change}. Nothing was changed; look again: foreserve show {now.model}"
+
+
+def _readers(state: ModelState, version: int) -> str:
+    if state.active is None:
+        return f"Readers get version {version}. They have none now."
+    promotion = state.versions[state.active].details.get("promotion")
+    since = datetime.fromisoformat(promotion["at"]).timestamp() * 1000 if promotion else state.active
+    return f"Readers get version {version} instead of {state.active}, which they have had for {span(now_ms() - since)}."
+
+
+def _written(record: VersionRecord) -> list[str]:
+    counts = record.details.get("counts")
+    if counts is None:
+        return []
+    line = (
+        f"Of {counts['predictions']:,} predictions, {counts['written']:,} differ from the active version and "
+        f"{counts['unchanged']:,} do not; {counts['tombstones']:,} vanish."
+    )
+    return [line]
+
+
+def _quality(record: VersionRecord) -> list[str]:
+    lines = []
+    if metrics := record.details.get("metrics"):
+        champion: Metrics = metrics.get("champion") or {}
+        pairs = [f"{name} {_number(value)}{_against(name, champion)}" for name, value in metrics["candidate"].items()]
+        lines.append(f"Metrics of the candidate: {', '.join(pairs)}.")
+    gates = {
+        "quality gate": record.details.get("quality_gate"),
+        "prediction gate": record.details.get("prediction_gate"),
+    }
+    for name, gate in gates.items():
+        if gate is not None:
+            breaches = f": {'; '.join(gate['reasons'])}" if gate["reasons"] else ""
+            lines.append(f"The {name}: {gate['outcome'].replace('_', ' ')}{breaches}.")
+    return lines
+
+
+def _against(name: str, champion: Mapping[str, float | None]) -> str:
+    return f" (champion {_number(champion[name])})" if name in champion else ""
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
+
+
+def _smoke_test(record: VersionRecord) -> str:
+    result = record.details.get("smoke_test")
+    if result is None:
+        return "There was no smoke test."
+    return (
+        f"Smoke test: p99 {result['p99_ms']:g} ms (objective {result['objective_p99_ms']:g} ms), "
+        f"{result['errors']} errors, {result['mismatches']} wrong answers."
+    )

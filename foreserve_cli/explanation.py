@@ -1,0 +1,79 @@
+"""The state of a version in words: the reason for it, and what can be done."""
+
+from datetime import UTC, datetime
+
+from foreserve_cli.stores import record_of
+from prediction_store.details import Ending
+from prediction_store.lifecycle import ModelState, Status, VersionRecord
+
+_KINDS = {
+    "aborted": "Its refresh failed",
+    "not_promoted": "It was not promoted",
+    "rolled_back": "Readers were rolled back from it",
+    "superseded": "It was not promoted before the next one",
+}
+
+
+def ending(ended: Ending) -> str:
+    """An ending in one line: task or person, and reason."""
+    author = ended["task"] or ended.get("by", "")
+    return f"{author}: {ended['reason']}" if author else ended["reason"]
+
+
+def explain(state: ModelState, version: int, now: int) -> list[str]:
+    """The reason for the state of a version, and what can be done, in sentences.
+
+    Args:
+        state: the model's state.
+        version: the version.
+        now: the current time, in milliseconds since the epoch.
+
+    Raises:
+        StoresError: the registry does not have the version.
+    """
+    record = record_of(state, version)
+    lines = [_status(state, version, record, now)]
+    if run := record.details.get("run"):
+        lines.append(f"Its refresh was started by {run['by']} at {run['at']}.")
+    if record.run:
+        lines.append(f"Its run: {record.run}")
+    for name, gate in (
+        ("quality gate", record.details.get("quality_gate")),
+        ("prediction gate", record.details.get("prediction_gate")),
+    ):
+        if gate is not None and gate["reasons"]:
+            lines.append(f"The {name} ({gate['outcome'].replace('_', ' ')}): {'; '.join(gate['reasons'])}.")
+    if ended := record.details.get("ended"):
+        lines.append(f"{_KINDS[ended['kind']]} at {ended['at']}: {ending(ended)}")
+    if rollback := record.details.get("rollback"):
+        lines.append(f"{rollback['by']} rolled back to {rollback['to']} at {rollback['at']}: {rollback['why']}")
+    if version in state.stale_versions(state.latest if version != state.latest else 0):
+        lines.append("Its cells are stale: the next refresh purges them.")
+    lines.append(_remedy(state, version, record))
+    return lines
+
+
+def _status(state: ModelState, version: int, record: VersionRecord, now: int) -> str:
+    opened = datetime.fromtimestamp(version / 1000, UTC)
+    subject = f"Version {version} of {state.model}, opened {opened:%F %T} UTC,"
+    if version == state.active:
+        promotion = record.details.get("promotion")
+        if promotion is None:
+            return f"{subject} is active."
+        why = f": {promotion['why']}" if promotion.get("why") else ""
+        return f"{subject} is active, promoted by {promotion['by']} at {promotion['at']}{why}."
+    if version == state.latest and "ended" not in record.details and state.run_lease_holder(now):
+        return f"{subject} is being made ({record.status}). Readers have {state.active or 'no version'}."
+    return f"{subject} is {record.status}. Readers have {state.active or 'no version'}."
+
+
+def _remedy(state: ModelState, version: int, record: VersionRecord) -> str:
+    model = state.model
+    if version == state.active:
+        targets = state.rollback_targets()
+        return f"Back to {targets[0]}: foreserve roll-back {model}" if targets else "There is no version to go back to."
+    if version in state.rollback_targets():
+        return f"It can be active again: foreserve roll-back {model} {version}"
+    if record.status not in (Status.ABORTED, Status.PURGED) and state.is_readable(version):
+        return f"It can be previewed with ?version={version}, and promoted: foreserve promote {model} {version}"
+    return f"It cannot become active any more; a refresh makes a new version: refresh_{model} in Airflow."
