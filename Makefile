@@ -43,12 +43,16 @@ demo: install ## Run a whole refresh on this machine, and report
 up: install ## Start the stack and keep it running (BIGTABLE=auto|cbtemulator|embedded)
 	@$(LOCAL)/python -m local_stack up --bigtable $(BIGTABLE)
 
+.PHONY: refresh
+refresh: install ## Run the refresh of a model in the running stack, and report (NAME=repeat_purchase CONF='{"promote": false}')
+	@$(LOCAL)/python -m local_stack refresh "$(NAME)" --conf '$(or $(CONF),{})'
+
 .PHONY: status
 status: install ## Say what is running, and where
 	@$(LOCAL)/python -m local_stack status
 
 .PHONY: down
-down: install ## Stop the stack
+down: install ## Stop the stack; it keeps its tables, models, versions and runs
 	@$(LOCAL)/python -m local_stack down
 
 .PHONY: new-pipeline
@@ -207,9 +211,12 @@ lock: $(UV) ## Lock the requirements anew, with the newest versions
 		-o tests/airflow_versions/requirements-$$version.txt; done
 
 .PHONY: clean
-clean: ## Stop the stack; remove it and the environments
-	@if [ -x $(LOCAL)/python ]; then $(LOCAL)/python -m local_stack down; fi
-	rm -rf $(VENVS) .state
+clean: ## Stop the stack, and forget its tables, models, versions and runs
+	@if [ -x $(LOCAL)/python ]; then $(LOCAL)/python -m local_stack forget; else rm -rf .state; fi
+
+.PHONY: uninstall
+uninstall: clean ## Forget them, and remove the environments
+	rm -rf $(VENVS)
 
 $(VENVS)/airflow/.installed: requirements.txt
 $(VENVS)/serving_api/.installed: serving_api/requirements.txt
@@ -226,10 +233,11 @@ $(VENVS)/airflow-2.11/.installed: tests/airflow_versions/requirements-2.11.txt
 $(VENVS)/airflow-3.1/.installed: tests/airflow_versions/requirements-3.1.txt
 
 $(ENVIRONMENTS) $(OTHER_AIRFLOWS) $(VENVS)/browser/.installed $(VENVS)/stand_in/.installed $(FEAST_ENVIRONMENT): | $(UV)
-	@echo "installing $(@D) from $<"
+	@echo "installing $(@D): $$(grep -c == $<) packages of $<"
 	@$(UV) venv -q --clear --python $(PYTHON) $(@D)
 	@$(UV) pip sync -q --python $(@D) $<
 	@$(if $(PACKAGE),$(UV) pip install -q --python $(@D) --no-deps --no-build-isolation --editable ./$(PACKAGE))
+	@echo "installed $(@D): $$(du -sh $(@D) | cut -f1)"
 	@touch $@
 
 $(UV):

@@ -14,6 +14,7 @@ import grpc
 import typer
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -24,13 +25,14 @@ from foreserve_cli.stores import Stores, StoresError, record_of
 from prediction_store.lifecycle import ModelState, RegistryError, now_ms
 
 _LOST_RACE = 3
+_WIDTH = 400  # of tables in files and pipes, in characters
 
 app = typer.Typer(
     help="Versions of predictions: see them, compare them, and change which one readers get.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-output = Console(soft_wrap=True, highlight=False)
+output = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
 notes = Console(stderr=True, soft_wrap=True, highlight=False)
 
 Model = Annotated[str, typer.Argument(help="The model's name in the registry.", show_default=False)]
@@ -62,7 +64,7 @@ def list_models(*, as_json: AsJson = False) -> None:
     if as_json:
         _print_json([_model_json(state) for state in states])
         return
-    table = Table("Model", "Entity type", "Active version", "Age", "Versions", "Latest version")
+    table = _table("Model", "Entity type", "Active version", "Age", "Versions", "Latest version")
     for state in states:
         latest = state.versions.get(state.latest)
         said = "" if latest is None or state.latest == state.active else f"{state.latest}: {latest.status}"
@@ -93,10 +95,10 @@ def show(
     if as_json:
         _print_json(_model_json(state))
         return
-    table = Table("Version", "Age", "Status", "Predictions", "Written", "Tombstones", "p99 ms", "Ended", title=model)
+    table = _table("Version", "Age", "Status", "Predictions", "Written", "Tombstones", "p99 ms", "Ended")
     for number, record in sorted(state.versions.items(), reverse=True):
         details = record.details
-        counts, smoke, ended = details.get("counts"), details.get("smoke_test"), details.get("ended")
+        counts, smoke = details.get("counts"), details.get("smoke_test")
         table.add_row(
             str(number),
             _age(number),
@@ -105,7 +107,7 @@ def show(
             f"{counts['written']:,}" if counts else "",
             f"{counts['tombstones']:,}" if counts else "",
             f"{smoke['p99_ms']:g}" if smoke else "",
-            explanation.ending(ended) if ended else "",
+            explanation.ending(record),
         )
     output.print(table)
     output.print(f"Can be rolled back to: {', '.join(map(str, state.rollback_targets())) or 'none'}")
@@ -296,6 +298,14 @@ def retire(
             f"Next, so that the cells go: delete dags/pipelines/{model}, and run terraform apply. Where tables are "
             "protected, set deletion_protection = false first."
         )
+
+
+def _table(*columns: str) -> Table:
+    """A table whose columns stay whole, but for the last one."""
+    table = Table(box=box.SIMPLE)
+    for name in columns:
+        table.add_column(name, no_wrap=name != columns[-1])
+    return table
 
 
 def _stores() -> Stores:

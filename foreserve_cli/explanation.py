@@ -3,21 +3,16 @@
 from datetime import UTC, datetime
 
 from foreserve_cli.stores import record_of
-from prediction_store.details import Ending
 from prediction_store.lifecycle import ModelState, Status, VersionRecord
 
-_KINDS = {
-    "aborted": "Its refresh failed",
-    "not_promoted": "It was not promoted",
-    "rolled_back": "Readers were rolled back from it",
-    "superseded": "It was not promoted before the next one",
-}
 
-
-def ending(ended: Ending) -> str:
-    """An ending in one line: task or person, and reason."""
-    author = ended["task"] or ended.get("by", "")
-    return f"{author}: {ended['reason']}" if author else ended["reason"]
+def ending(record: VersionRecord) -> str:
+    """The ending of a version in one line: kind, task or person, and reason; empty if it has none."""
+    ended, rollback = record.details.get("ended"), record.details.get("rollback")
+    if ended is None:
+        return ""
+    author = ended.get("by") or (rollback["by"] if rollback and ended["kind"] == "rolled_back" else ended["task"])
+    return f"{ended['kind'].replace('_', ' ')}{f' by {author}' if author else ''}: {ended['reason']}"
 
 
 def explain(state: ModelState, version: int, now: int) -> list[str]:
@@ -44,10 +39,8 @@ def explain(state: ModelState, version: int, now: int) -> list[str]:
         if gate is not None and gate["reasons"]:
             lines.append(f"The {name} ({gate['outcome'].replace('_', ' ')}): {'; '.join(gate['reasons'])}.")
     if ended := record.details.get("ended"):
-        lines.append(f"{_KINDS[ended['kind']]} at {ended['at']}: {ending(ended)}")
-    if rollback := record.details.get("rollback"):
-        lines.append(f"{rollback['by']} rolled back to {rollback['to']} at {rollback['at']}: {rollback['why']}")
-    if version in state.stale_versions(state.latest if version != state.latest else 0):
+        lines.append(f"It was {ending(record)} ({ended['at']})")
+    if version in state.stale_versions(0) and not _is_promotable(state, version, record):
         lines.append("Its cells are stale: the next refresh purges them.")
     lines.append(_remedy(state, version, record))
     return lines
@@ -74,6 +67,10 @@ def _remedy(state: ModelState, version: int, record: VersionRecord) -> str:
         return f"Back to {targets[0]}: foreserve roll-back {model}" if targets else "There is no version to go back to."
     if version in state.rollback_targets():
         return f"It can be active again: foreserve roll-back {model} {version}"
-    if record.status not in (Status.ABORTED, Status.PURGED) and state.is_readable(version):
+    if _is_promotable(state, version, record):
         return f"It can be previewed with ?version={version}, and promoted: foreserve promote {model} {version}"
     return f"It cannot become active any more; a refresh makes a new version: refresh_{model} in Airflow."
+
+
+def _is_promotable(state: ModelState, version: int, record: VersionRecord) -> bool:
+    return not state.was_promoted(version) and record.status is not Status.ABORTED and state.is_readable(version)

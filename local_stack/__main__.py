@@ -1,15 +1,19 @@
-"""Run the cloud on this machine: `python -m local_stack up | demo | status | down`."""
+"""Run the cloud on this machine: `python -m local_stack up | demo | refresh | status | down | forget`."""
 
 import argparse
+import json
+import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from local_stack import demo, report, supervisor
 from local_stack.airflow_client import AirflowError
 from local_stack.processes import StartError
+from local_stack.refresh import run_refresh
 from local_stack.settings import ROOT
 
 
@@ -23,23 +27,31 @@ def main() -> int:
     console = Console()
     state: Path = arguments.state.resolve()
     try:
-        match arguments.command:
-            case "up":
-                return _up(console, arguments.bigtable, state)
-            case "demo":
-                return _demo(console, arguments.bigtable, state)
-            case "status":
-                return _status(console, state)
-            case _:
-                supervisor.down(console, state)
-                console.print("Next: [b]make up[/] starts the stack anew, [b]make demo[/] runs a refresh.")
-                return 0
+        return _run(console, arguments, state)
     except (StartError, AirflowError) as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("interrupted; make status says what is still running")
         return 130
+
+
+def _run(console: Console, arguments: argparse.Namespace, state: Path) -> int:
+    match arguments.command:
+        case "up":
+            return _up(console, arguments.bigtable, state)
+        case "demo":
+            return _demo(console, arguments.bigtable, state)
+        case "refresh":
+            return _refresh(console, arguments.model, arguments.conf, state)
+        case "status":
+            return _status(console, state)
+        case "forget":
+            supervisor.forget(console, state)
+        case _:
+            supervisor.down(console, state)
+            console.print("Next: [b]make up[/] goes on from there, [b]make clean[/] forgets.")
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,7 +76,13 @@ def _parser() -> argparse.ArgumentParser:
             help="auto takes Google's emulator (cbtemulator) if it is installed, else embedded (default %(default)s)",
         )
     commands.add_parser("status", help="print the addresses of the running services")
-    commands.add_parser("down", help="stop the stack; its tables, models and runs are lost")
+    refresh = commands.add_parser("refresh", help="run the refresh of a model in the running stack")
+    refresh.add_argument("model", help="the model's name, which is its pipeline's")
+    refresh.add_argument(
+        "--conf", type=json.loads, default={}, help="choices of the trigger form, as JSON (default %(default)s)"
+    )
+    commands.add_parser("down", help="stop the stack; its tables, models, versions and runs are kept")
+    commands.add_parser("forget", help="stop the stack, and delete its tables, models, versions and runs")
     return parser
 
 
@@ -84,14 +102,30 @@ def _demo(console: Console, bigtable: str, state: Path) -> int:
     finally:
         if not was_running:
             supervisor.down(console, state)
-    success = result.run.state == "success"
     if was_running:
         report.next_steps(stack, console)
-    elif success:
+    elif result.failure is None:
         console.print("Next: [b]make up[/] keeps the stack running, with Airflow's UI and the service's page.")
     else:
         console.print("Next: [b]make up[/], then [b]make demo[/]: Airflow's UI then keeps the log of each task.")
-    return 0 if success else 1
+    return 0 if result.failure is None else 1
+
+
+def _refresh(console: Console, model: str, choices: dict[str, Any], state: Path) -> int:
+    stack = supervisor.find(state)
+    if stack is None:
+        console.print("the stack is not running; make up starts it")
+        return 1
+    pipelines = sorted(folder.name for folder in (ROOT / "dags" / "pipelines").iterdir() if folder.is_dir())
+    if model not in pipelines:
+        console.print(f"no pipeline {model!r}; there are {', '.join(pipelines)}", markup=False)
+        return 1
+    os.environ.update(stack.client_environment())
+    result = run_refresh(stack, console, model, choices)
+    report.show(result, console)
+    if result.failure is not None:
+        console.print(f"The refresh failed: {result.failure}", style="red", markup=False, soft_wrap=True)
+    return 0 if result.failure is None else 1
 
 
 def _status(console: Console, state: Path) -> int:

@@ -84,6 +84,12 @@ class AirflowClient:
                 return
             time.sleep(_POLL_SECONDS)
 
+    def failure(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """Return the first sentence of the error with which a task failed, as the tasks of refreshes keep it."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/failure"
+        response = self._http.get(path)
+        return str(response.json()["value"]) if response.is_success else "see its log in Airflow"
+
     def _get(self, path: str, **params: Any) -> Any:
         return self._request("GET", path, params=params).json()
 

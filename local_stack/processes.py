@@ -21,7 +21,7 @@ from local_stack.stack import Service
 _MARK = "FORESERVE_LOCAL_STACK"
 _NAME = "FORESERVE_LOCAL_SERVICE"
 _START_SECONDS = 120.0
-_STOP_SECONDS = 15.0
+_KILL_SECONDS = 15.0
 _POLL_SECONDS = 0.1
 
 
@@ -86,10 +86,10 @@ def stop(service: Service, state: Path) -> bool:
     if not processes:
         return False
     _signal(processes[0], signal.SIGINT if service.interrupt else signal.SIGTERM)
-    _wait_gone(lambda: running(state).get(service.name, []), _STOP_SECONDS)
+    _wait_gone(lambda: running(state).get(service.name, []), service.stop_seconds)
     for process in running(state).get(service.name, []):
         _signal(process, signal.SIGKILL)
-    _wait_gone(lambda: running(state).get(service.name, []), _STOP_SECONDS)
+    _wait_gone(lambda: running(state).get(service.name, []), _KILL_SECONDS)
     return True
 
 

@@ -5,7 +5,8 @@ import json
 from rich.console import Console
 from rich.table import Table
 
-from local_stack.demo import MODEL, RefreshResult, task_table
+from local_stack.demo import MODEL
+from local_stack.refresh import RefreshResult, task_table
 from local_stack.stack import Stack
 from prediction_store.details import Evaluation, GateDecision, SmokeTestResult, VersionDetails
 
@@ -13,12 +14,12 @@ from prediction_store.details import Evaluation, GateDecision, SmokeTestResult, 
 def show(result: RefreshResult, console: Console) -> None:
     """Print the tasks of a refresh, its metrics and counts, the active version, and the lookups."""
     if result.record is None:
-        console.rule(f"{MODEL}: no version was opened")
+        console.rule(f"{result.model}: no version was opened")
         details = VersionDetails()
     else:
-        console.rule(f"{MODEL}, version {result.record['version']}: {result.record['status']}")
+        console.rule(f"{result.model}, version {result.record['version']}: {result.record['status']}")
         details = result.record["details"]
-    console.print(task_table(result.run))
+    console.print(task_table(result.run, f"refresh_{result.model}"))
     if "quality_gate" in details:
         console.print(_metrics(details["metrics"], details["quality_gate"]))
     if "prediction_gate" in details:
@@ -48,7 +49,9 @@ def next_steps(stack: Stack, console: Console) -> None:
         f"{airflow}/dags/refresh_{MODEL}": "see the DAG, its runs and logs",
         f"{airflow}/dags": "trigger refresh_expected_spend and refresh_customer_segment: two more models",
         "make new-pipeline NAME=...": "start a model of your own",
-        "make down": "stop the stack",
+        "make refresh NAME=...": "run the refresh of a model, and report",
+        ".venvs/local_stack/bin/foreserve --help": "list, compare, verify, promote, roll back or retire versions",
+        "make down": "stop the stack; it keeps its data, which make clean forgets",
     }
     console.print("Next:")
     for step, purpose in steps.items():

@@ -35,6 +35,7 @@ class Service:
         ready_url: a URL that answers 200 when the service is ready. A service without one is ready when its port
             accepts connections.
         interrupt: True to stop the service with SIGINT instead of SIGTERM.
+        stop_seconds: the time that the service has to stop, before it is killed.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Service:
     port: int
     ready_url: str | None = None
     interrupt: bool = False
+    stop_seconds: float = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Stack:
 
     Attributes:
         ports: the port of each name in `DEFAULT_PORTS`.
-        state: the folder of logs, reports, process records and Airflow's files.
+        state: the folder of all files: tables, BigQuery models, Airflow's runs, logs, reports and process records.
         bigtable: `cbtemulator`, `embedded`, or `auto`: Google's emulator where it is installed, else the embedded
             Bigtable.
         environments: the folder of virtual environments.
@@ -93,9 +95,12 @@ class Stack:
                 str(port),
                 "--implementation",
                 self.bigtable,
+                "--keep",
+                str(self.state / "bigtable"),
             ),
             environment={},
             port=port,
+            stop_seconds=300,  # its tables are written then
         )
 
     def _bigquery(self) -> Service:
@@ -111,9 +116,12 @@ class Stack:
                 str(port),
                 "--storage-port",
                 str(self.ports["bigquery_storage"]),
+                "--data-dir",
+                str(self.state / "bigquery"),
             ),
             environment={},
             port=port,
+            stop_seconds=60,
         )
 
     def _reports(self) -> Service:

@@ -1,14 +1,19 @@
-"""Start, find and stop the stack as a whole."""
+"""Start, find and stop the stack as a whole. What its stores and Airflow have stays in the state folder."""
 
 import json
 import os
 import shutil
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from local_stack import processes, sample_data
+from local_stack.settings import DATASET, INSTANCE, PROJECT
 from local_stack.stack import DEFAULT_PORTS, Service, Stack, choose_ports
+from prediction_store.layout import Instance
+from prediction_store.registry import Registry
 
 _STORES = {"bigtable", "bigquery"}
 _TITLES = {
@@ -45,13 +50,14 @@ def up(console: Console, bigtable: str, state: Path) -> Stack:
         StartError: a service did not start. The services that this call started are stopped again.
     """
     stack = find(state)
-    if stack is None:
-        _clear(Stack(ports=DEFAULT_PORTS, state=state))
-        stack = Stack(ports=choose_ports(), bigtable=bigtable, state=state)
-        _remember(stack)
-    elif _STORES - processes.running(state).keys():
-        # A store that is started again is empty. The other services know its old data, so they start anew too.
-        _clear(stack)
+    if stack is None or _STORES - processes.running(state).keys():
+        # The other services know data of a lost store that its successor may not have, so they start anew too.
+        if _record_file(state).exists():
+            console.print(
+                f"[yellow]the stack was not stopped by make down: Bigtable has what it had {_kept_since(state)}"
+            )
+        _stop(stack or Stack(ports=DEFAULT_PORTS, state=state))
+        stack = stack or Stack(ports=choose_ports(), bigtable=bigtable, state=state)
         _remember(stack)
     for name, port in stack.ports.items():
         if port != DEFAULT_PORTS[name]:
@@ -63,19 +69,38 @@ def up(console: Console, bigtable: str, state: Path) -> Stack:
         console.print("the stack is running already")
     try:
         _start(missing, stack, console)
+        if {"bigtable", "airflow"} <= {service.name for service in missing}:
+            console.print(f"[green]✓[/] {_found(stack)}", soft_wrap=True)
     except BaseException:  # Ctrl-C too
         console.print("stopping the services that were started")
         for service in missing:
             processes.stop(service, state)
+        if not processes.running(state):
+            _record_file(state).unlink()
         raise
     return stack
 
 
 def down(console: Console, state: Path) -> None:
-    """Stop every process of the stack. Its tables, models and runs are lost."""
-    with console.status("stopping"):
-        stopped = _clear(find(state) or Stack(ports=DEFAULT_PORTS, state=state))
+    """Stop every process of the stack. Its data stay in the state folder."""
+    with console.status("stopping; Bigtable writes its tables to a file"):
+        stopped = _stop(find(state) or Stack(ports=DEFAULT_PORTS, state=state))
     console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running", soft_wrap=True)
+    if size := _size(state):
+        console.print(f"kept: tables, BigQuery models, versions and runs, {size} in {state}", soft_wrap=True)
+
+
+def forget(console: Console, state: Path) -> None:
+    """Stop the stack, and delete its data."""
+    down(console, state)
+    size = _size(state)
+    shutil.rmtree(state, ignore_errors=True)
+    console.print(
+        f"forgotten: tables, BigQuery models, versions, runs, logs and reports, {size}"
+        if size
+        else "nothing to forget",
+        soft_wrap=True,
+    )
 
 
 def show(console: Console, stack: Stack) -> None:
@@ -91,26 +116,45 @@ def show(console: Console, stack: Stack) -> None:
 
 def _start(services: list[Service], stack: Stack, console: Console) -> None:
     """Start services; wait until each is ready. Prepare the stores as soon as both are ready."""
+    began = time.monotonic()
     started = [(service, processes.start(service, stack.state)) for service in services]
     with console.status("starting") as status:
         for service, process in started:
             status.update(f"starting {service.title}")
             processes.wait_until_ready(service, process, stack.state)
-            console.print(f"[green]✓[/] {service.title} at 127.0.0.1:{service.port}")
+            seconds = time.monotonic() - began
+            console.print(f"[green]✓[/] {service.title} at 127.0.0.1:{service.port} after {seconds:.0f} s")
             if service.name == "bigquery":  # Bigtable is ready before BigQuery
                 console.print(f"[green]✓[/] {sample_data.prepare()}")
 
 
-def _clear(stack: Stack) -> list[str]:
-    """Stop every process of a stack. Delete Airflow's files, because the next Airflow would resume the old runs.
-
-    Returns:
-        The titles of the services that were stopped.
-    """
+def _stop(stack: Stack) -> list[str]:
+    """Stop every process of a stack; return the titles of the services that were stopped."""
     stopped = [service.title for service in reversed(stack.services()) if processes.stop(service, stack.state)]
     _record_file(stack.state).unlink(missing_ok=True)
-    shutil.rmtree(stack.state / "airflow", ignore_errors=True)
     return stopped
+
+
+def _found(stack: Stack) -> str:
+    """The data that the stack began with."""
+    models = list(Registry(Instance(PROJECT, INSTANCE)).models())
+    if not models:
+        return "no models yet"
+    each = (f"{state.model} (active version {state.active or 'none'} of {len(state.versions)})" for state in models)
+    return f"found in {stack.state}: {', '.join(each)}"
+
+
+def _kept_since(state: Path) -> str:
+    file = state / "bigtable"
+    if not file.exists():
+        return "at the first start: nothing"
+    return f"on {datetime.fromtimestamp(file.stat().st_mtime, UTC):%F at %H:%M:%S} UTC"
+
+
+def _size(state: Path) -> str:
+    """The size of the stack's files for people; empty if there are none."""
+    size = sum(file.lstat().st_size for file in state.rglob("*") if not file.is_dir())
+    return f"{size / 1e6:,.0f} MB" if size else ""
 
 
 def _record_file(state: Path) -> Path:
@@ -118,5 +162,12 @@ def _record_file(state: Path) -> Path:
 
 
 def _remember(stack: Stack) -> None:
+    """Write the record by which commands find the stack; `foreserve_cli` reads its `environment`."""
     stack.state.mkdir(parents=True, exist_ok=True)
-    _record_file(stack.state).write_text(json.dumps({"ports": stack.ports, "bigtable": stack.bigtable}))
+    environment = stack.client_environment() | {
+        "FORESERVE_PROJECT": PROJECT,
+        "FORESERVE_BIGTABLE_INSTANCE": INSTANCE,
+        "FORESERVE_DATASET": DATASET,
+    }
+    record = {"ports": stack.ports, "bigtable": stack.bigtable, "environment": environment}
+    _record_file(stack.state).write_text(json.dumps(record))

@@ -7,6 +7,8 @@ import signal
 import socket
 import sys
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Literal
 
 from local_stack.bigtable import Serving, StartError, Timing, cbtemulator
 
@@ -15,7 +17,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT. If Bigtable cannot start, exit with a message on stderr."""
     arguments = _parser().parse_args()
     try:
-        asyncio.run(_run(arguments.implementation, arguments.host, arguments.port, arguments.garbage_collection))
+        asyncio.run(_run(arguments))
     except StartError as error:
         sys.exit(f"Bigtable: {error}")
 
@@ -39,14 +41,20 @@ def _parser() -> argparse.ArgumentParser:
         help="when the embedded Bigtable collects the garbage of a row: at each touch, at one in ten, or never, as "
         "production may for a week (default %(default)s); cbtemulator has its own time",
     )
+    parser.add_argument(
+        "--keep", type=Path, help="file with the stack's tables: read at the start, written at the end (default: none)"
+    )
     return parser
 
 
-async def _run(implementation: str, host: str, port: int, garbage_collection: Timing) -> None:
+async def _run(arguments: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with _serve(implementation, host, port, garbage_collection) as serving:
+    timing: Timing = arguments.garbage_collection
+    async with _serve(arguments.implementation, arguments.host, arguments.port, timing) as serving:
+        if arguments.keep:
+            await _copy("load", serving, arguments.keep)
         sys.stdout.write(f"Bigtable ({serving.implementation}) is serving at {serving.address}\n")
         sys.stdout.flush()
         stopped, ended = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(serving.ended())
@@ -54,6 +62,23 @@ async def _run(implementation: str, host: str, port: int, garbage_collection: Ti
         if ended.done():
             raise StartError(f"{ended.result()} unexpectedly; start Bigtable again")
         ended.cancel()
+        if arguments.keep:
+            await _copy("save", serving, arguments.keep)
+
+
+async def _copy(direction: Literal["load", "save"], serving: Serving, file: Path) -> None:
+    """Load the tables from a file, or save them. A thread does it, because the embedded Bigtable serves in this one.
+
+    Raises:
+        StartError: the file cannot be read or written.
+    """
+    from local_stack.bigtable import backup  # noqa: PLC0415  takes two seconds, which other uses do not need
+
+    copy = backup.load if direction == "load" else backup.save
+    try:
+        await asyncio.to_thread(copy, serving.address, file)
+    except OSError as error:
+        raise StartError(f"{file}: {error.strerror}") from error
 
 
 def _serve(

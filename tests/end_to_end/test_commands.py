@@ -8,8 +8,12 @@ from contextlib import closing
 
 import pytest
 
-from local_stack import processes
+from local_stack import processes, supervisor
+from local_stack.settings import INSTANCE, PROJECT
 from local_stack.stack import DEFAULT_PORTS, ROOT, choose_ports
+from prediction_store.layout import Instance
+from prediction_store.lifecycle import ModelState
+from prediction_store.registry import Registry
 from tests.waiting import wait_for
 
 DEAF = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
@@ -51,7 +55,7 @@ def test_an_interrupted_start_leaves_nothing_running(command, tmp_path):
     assert up.returncode == 130, output
 
 
-def test_up_and_down_work_twice_in_a_row(command, tmp_path):
+def test_up_and_down_work_twice_in_a_row_and_keep_what_there_is(command, tmp_path, monkeypatch):
     first = command("up")
     output, _ = first.communicate()
     assert first.returncode == 0, output
@@ -60,8 +64,25 @@ def test_up_and_down_work_twice_in_a_row(command, tmp_path):
     output, _ = second.communicate()
     assert (second.returncode, "running already" in output) == (0, True), output
     assert before <= {process.pid for found in processes.running(tmp_path).values() for process in found}
-    assert "stopped: Airflow, Lookup service" in command("down").communicate()[0]
+    for name, value in supervisor.find(tmp_path).client_environment().items():
+        monkeypatch.setenv(name, value)
+    Registry(Instance(PROJECT, INSTANCE)).register(ModelState("churn", "customer"))
+    stopped = command("down").communicate()[0]
+    assert "stopped: Airflow, Lookup service" in stopped
+    assert "kept: tables, BigQuery models, versions and runs" in stopped
     assert "nothing was running" in command("down").communicate()[0]
+    found = command("up").communicate()[0]
+    assert "no purchases to load" in found
+    assert "churn (active version none of 0)" in found
+    assert "forgotten" in command("forget").communicate()[0]
+    assert not tmp_path.exists()
+    assert "nothing to forget" in command("forget").communicate()[0]
+
+
+def test_a_refresh_of_no_pipeline_is_refused(command, tmp_path):
+    refresh = command("refresh", "churn")
+    assert "make up starts it" in refresh.communicate()[0]
+    assert refresh.returncode == 1
 
 
 def test_down_and_status_say_that_nothing_runs(command):

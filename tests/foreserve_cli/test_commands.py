@@ -176,8 +176,7 @@ def test_a_refused_version_is_explained_with_task_and_reason(run, model, version
         model, lambda s: s.abort(version, s.active, reason="p99 is 900 ms", now=now_ms(), task="smoke_test")
     )
     said = run("explain", model).output
-    assert "Its refresh failed" in said
-    assert "smoke_test: p99 is 900 ms" in said
+    assert "aborted by smoke_test: p99 is 900 ms" in said
     assert "Its cells are stale" in said
     assert "a refresh makes a new version" in said
 
@@ -186,7 +185,16 @@ def test_a_rolled_back_version_is_explained(run, two):
     model, _first, second = two
     run("roll-back", model, *SURE)
     said = run("explain", model, second, "--json").json()
-    assert any("rolled back to" in line and "tried it" in line for line in said["explanation"])
+    assert any(line.startswith("It was rolled back by ") and "tried it" in line for line in said["explanation"])
+    assert not any("foreserve promote" in line for line in said["explanation"])
+
+
+def test_a_version_that_waits_is_not_called_stale(run, model, versions):
+    versions.refresh(model, OLD)
+    version = versions.export(model, CHANGES, NEW)
+    said = run("explain", model).output
+    assert "stale" not in said
+    assert f"foreserve promote {model} {version}" in said
 
 
 def test_an_unknown_version_or_model_is_named(run, two):

@@ -6,11 +6,21 @@ import socket
 import stat
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 
-from local_stack.bigtable import cbtemulator
+from local_stack.bigtable import backup, cbtemulator
+from local_stack.servers import BIGTABLE, running
+from local_stack.settings import INSTANCE, PROJECT
+from prediction_store.connection import mutate_rows, read_rows
+from prediction_store.layout import Instance
+from prediction_store.lifecycle import ModelState
+from prediction_store.messages import CellAssembler, MutateRowsRequest, ReadRowsRequest
+from prediction_store.registry import Registry
+from prediction_store.tables import Tables
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -57,6 +67,64 @@ def test_a_signal_stops_it_and_frees_the_port(implementation, number):
         assert process.wait(timeout=10) == 0
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
+
+
+@pytest.mark.parametrize("implementation", ["embedded", "cbtemulator"])
+def test_tables_are_kept_in_a_file(implementation, tmp_path):
+    if implementation == "cbtemulator" and cbtemulator.find(os.environ) is None:
+        pytest.skip("cbtemulator is not installed: gcloud components install bigtable")
+    options = ("--implementation", implementation, "--keep", str(tmp_path / "tables"))
+    instance = Instance(PROJECT, INSTANCE)
+    with running(*BIGTABLE, *options) as line, store_at(line) as (registry, tables, channel):
+        tables.ensure_registry()
+        state = registry.register(ModelState("churn", "customer", keep_versions=7))
+        tables.ensure_model(state)
+        write(channel, instance.table("customer"), rows=25_000, cells=2)
+
+    with running(*BIGTABLE, *options) as line, store_at(line) as (registry, tables, channel):
+        assert registry.get("churn") == state
+        assert read(channel, instance.table("customer")) == {
+            key(n): [(2000, b"2"), (1000, b"1")] for n in range(25_000)
+        }
+        described = backup._admin(channel).get_table(name=instance.table("customer"))
+        assert described.column_families["churn"].gc_rule.max_num_versions == state.cells_per_row
+
+
+@contextmanager
+def store_at(line):
+    """Clients of a Bigtable: its registry, its tables, and a channel."""
+    address = line.split()[-1]
+    with pytest.MonkeyPatch.context() as environment, grpc.insecure_channel(address) as channel:
+        environment.setenv("BIGTABLE_EMULATOR_HOST", address)
+        yield Registry(Instance(PROJECT, INSTANCE)), Tables(Instance(PROJECT, INSTANCE)), channel
+
+
+def key(number):
+    return b"%05d" % number
+
+
+def write(channel, table, rows, cells):
+    for start in range(0, rows, 10_000):
+        request = MutateRowsRequest(table_name=table)
+        for number in range(start, min(start + 10_000, rows)):
+            entry = request.entries.add(row_key=key(number))
+            for version in range(1, cells + 1):
+                cell = entry.mutations.add().set_cell
+                cell.family_name, cell.column_qualifier, cell.value = "churn", b"p", b"%d" % version
+                cell.timestamp_micros = version * 1000
+        assert all(
+            written.status.code == 0 for r in mutate_rows(channel)(request.SerializeToString()) for written in r.entries
+        )
+
+
+def read(channel, table):
+    assembler = CellAssembler()
+    responses = read_rows(channel)(ReadRowsRequest(table_name=table))
+    return {
+        row: [(timestamp, value) for _, _, timestamp, value, _ in cells]
+        for response in responses
+        for row, cells in assembler.feed(response)
+    }
 
 
 @pytest.mark.parametrize("implementation", ["embedded", "auto"])
