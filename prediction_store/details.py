@@ -129,6 +129,7 @@ class VersionDetails(TypedDict, total=False):
     """The details of a version.
 
     Attributes:
+        description: the pipeline's description of the model.
         run: the start of the refresh.
         cutoff: the time before which data count for the refresh (ISO 8601).
         metrics: what the quality gate judged.
@@ -137,6 +138,7 @@ class VersionDetails(TypedDict, total=False):
         prediction_gate: the decision of the prediction gate.
         bigquery_model: the BigQuery model that made the predictions, as PROJECT.DATASET.NAME.
         predictions_table: the BigQuery table of all predictions, as PROJECT.DATASET.NAME.
+        example: an entity id that has a prediction, to try a lookup with.
         counts: the numbers of predictions and cells.
         smoke_test: the figures of the smoke test.
         promotion: the promotion.
@@ -144,6 +146,7 @@ class VersionDetails(TypedDict, total=False):
         ended: the ending; absent while the version may still be promoted, or is active.
     """
 
+    description: str
     run: RunDetails
     cutoff: str
     metrics: Evaluation
@@ -152,6 +155,7 @@ class VersionDetails(TypedDict, total=False):
     prediction_gate: GateDecision
     bigquery_model: str | None
     predictions_table: str
+    example: str
     counts: Counts
     smoke_test: SmokeTestResult
     promotion: Promotion

@@ -121,6 +121,12 @@ def invalid_field(field: str, message: str) -> ProblemError:
     return invalid_request([{"field": field, "message": message}])
 
 
+def no_json(content_type: str | None) -> ProblemError:
+    """The problem of a body that is not declared to be JSON, as that of `curl -d` is."""
+    declared = "missing" if content_type is None else f"{content_type[:_MAX_ECHO]!r}"
+    return invalid_field("Content-Type", f"{declared}; send the body as JSON, with Content-Type: application/json")
+
+
 # Problems of access.
 
 
@@ -271,6 +277,8 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        if isinstance(error.body, bytes):  # FastAPI parses no body that is not declared to be JSON
+            return answer(request, no_json(request.headers.get("Content-Type")))
         return answer(request, invalid_request([{"field": _field(e), "message": _message(e)} for e in error.errors()]))
 
     @app.exception_handler(HTTPException)

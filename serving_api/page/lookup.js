@@ -50,6 +50,18 @@ async function lookup() {
   }
 }
 
+/** A button that looks up an entity of a model. */
+export function button(model, entity) {
+  const made = h("button.plain", { type: "button" }, `Try ${entity}`);
+  made.addEventListener("click", () => {
+    $("model").value = model;
+    $("entity").value = entity;
+    $("lookup").requestSubmit();
+    $("outcome").scrollIntoView({ block: "center" });
+  });
+  return h("p", made);
+}
+
 /** Connects the form to the service. */
 export function start() {
   $("lookup").addEventListener("submit", async (event) => {

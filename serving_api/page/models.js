@@ -79,23 +79,38 @@ function smokeTest({ requests, rate, errors, mismatches, p50_ms, p95_ms, p99_ms,
   );
 }
 
-function statusOf({ version, status, details: { ended } }, { active_version: active, rollback_targets: targets }) {
+/** The reason why a version ended: who or what ended it, and why. */
+function ending({ ended, rollback }) {
+  if (!ended) return null;
+  const isRollback = ended.kind === "rolled_back";
+  const author = ended.by ?? (isRollback ? rollback?.by : ended.task);
+  const what = isRollback ? "rolled back" : ended.kind.replace("_", " ");
+  return h("p.quiet", `${what}${author ? ` by ${author}` : ""}: ${ended.reason || "no reason was given"}`);
+}
+
+function statusOf({ version, status, details }, { active_version: active, rollback_targets: targets }) {
   if (version === active) return h("span.pill.good", "active");
   const pill = h(status === "aborted" ? "span.pill.bad" : "span.pill", status);
-  const reason = ended ? h("p.quiet", ended.task ? `${ended.task}: ${ended.reason}` : ended.reason) : null;
-  return h("span", pill, targets.includes(version) ? " can be rolled back to" : "", reason);
+  return h("span", pill, targets.includes(version) ? " can be rolled back to" : "", ending(details));
+}
+
+/** A link to the Airflow run that made a version. */
+function runLink({ run, version }) {
+  if (!/^https?:/.test(run ?? "")) return "–";
+  return h("a", { href: run, target: "_blank", rel: "noopener noreferrer", "aria-label": `Run of ${version}` }, "run");
 }
 
 function history(model, action) {
   const rows = model.versions.map((version) => [
-    time(version.version),
+    h("span", h("code", String(version.version)), h("p.quiet", time(version.version))),
     h("div.actions", statusOf(version, model), action(model, version)),
     version.details.counts ? count(version.details.counts.predictions) : "–",
     version.receipt ? count(version.receipt.predictions) : "–",
     version.receipt ? count(version.receipt.tombstones) : "–",
     version.details.smoke_test ? latency(version.details.smoke_test.p99_ms) : "–",
+    runLink(version),
   ]);
-  const head = ["Version", "Status", "Predictions", "Written", "Removed", "Smoke test p99"];
+  const head = ["Version", "Status", "Predictions", "Written", "Removed", "Smoke test p99", "Airflow"];
   return h(
     "details",
     h("summary", `Version history (${rows.length})`),
@@ -109,10 +124,12 @@ function activeVersion(model) {
     return [h("p", "No version has been promoted yet: lookups of this model are answered with 404.")];
   }
   const { details } = active;
+  const { promotion } = details;
   const version = [
     ["Active version", time(active.version)],
     ["Age", h("span.age")],
     ["Number", h("code", String(active.version))],
+    ...(promotion ? [["Promoted by", promotion.why ? `${promotion.by}: ${promotion.why}` : promotion.by]] : []),
   ];
   return [
     h("dl.readouts", ...facts(version)),
@@ -125,21 +142,34 @@ function activeVersion(model) {
   ];
 }
 
-function card(model, action) {
+/** The first of the details of this name, from the newest version on. */
+const newest = (model, name) => model.versions.find(({ details }) => details[name])?.details[name];
+
+function card(model, action, tryId) {
   const title = h("div.title", h("h3", model.model), h("p.quiet", `of entity type ${model.entity_type}`));
-  return h("article.card", { "aria-label": model.model }, title, ...activeVersion(model), history(model, action));
+  const description = newest(model, "description");
+  const example = model.active_version === null ? undefined : newest(model, "example");
+  return h(
+    "article.card",
+    { "aria-label": model.model },
+    title,
+    description ? h("p", description) : null,
+    tryId && example !== undefined ? tryId(model.model, example) : null,
+    ...activeVersion(model),
+    history(model, action),
+  );
 }
 
 /**
  * Shows all models. The elements of models that did not change are kept, so that open details stay open.
- * `action` returns an element for a model and one of its versions, or null.
+ * `action` returns an element for a model and one of its versions, or null; `tryId` one for a model and an entity id.
  */
-export function show(models, action = () => null) {
+export function show(models, action = () => null, tryId = null) {
   const cards = models.map((model) => {
     const known = JSON.stringify({ ...model, age_seconds: null });
     const before = shown.get(model.model);
     if (before?.known === known) return before.element;
-    const element = card(model, action);
+    const element = card(model, action, tryId);
     element.querySelector("details").open = before?.element.querySelector("details").open ?? false;
     before?.element.replaceWith(element);
     shown.set(model.model, { known, element });

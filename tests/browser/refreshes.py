@@ -14,11 +14,11 @@ SMOKE_TEST = {
 }
 
 
-def refresh(store, model, predictions, *, metrics=None, gate=None, unchanged=0):
+def refresh(store, model, predictions, *, metrics=None, gate=None, unchanged=0, run="", **details):
     """Write and promote a version of a model, with the details of a refresh."""
     written = {entity: payload for entity, payload in predictions.items() if payload is not None}
-    version = store.export(model, predictions)
-    details = {
+    version = store.export(model, predictions, run)
+    details |= {
         "bigquery_model": f"demo.predictions.{model}_{version}",
         "counts": {
             "predictions": len(written) + unchanged,
@@ -32,4 +32,13 @@ def refresh(store, model, predictions, *, metrics=None, gate=None, unchanged=0):
         details |= {"metrics": metrics, "quality_gate": gate}
     store.registry.update(model, lambda state: state.note(version, **details))
     store.promote(model, version, predictions)
+    store.registry.update(model, lambda state: state.confirm(version))
     return version
+
+
+def roll_back(store, model, why):
+    """Roll a model back to the newest version that is possible, as Ann."""
+    state = store.registry.get(model)
+    left, to = state.active, state.rollback_targets()[0]
+    rollback = {"to": to, "why": why, "by": "Ann", "run_id": "r", "at": "2026-11-23T05:00:00+00:00"}
+    store.registry.update(model, lambda s: s.roll_back(to, reason=why, now=1).note(left, rollback=rollback))

@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.browser.refreshes import refresh
+from tests.browser.refreshes import refresh, roll_back
 from tests.servers import bigtable_server, service
 from tests.store import Store
 
@@ -76,6 +76,37 @@ def test_the_history_has_every_version_and_its_status(url, open_page, model):
     rows = page.get_by_role("table").filter(has_text="Smoke test p99").get_by_role("row")
     expect(rows.nth(1)).to_contain_text("active")
     expect(rows.nth(2)).to_contain_text("promoted can be rolled back to")
+
+
+def test_the_history_says_who_left_a_version_and_why_and_links_to_its_run(store, url, open_page):
+    name = store.model()
+    refresh(store, name, {"a": b"1"})
+    left = refresh(store, name, {"a": b"2"}, run="http://airflow.example/dags/refresh_m/runs/r")
+    failed = store.export(name, {"a": b"3"})
+    store.registry.update(name, lambda s: s.abort(failed, s.active, reason="p99 is 900 ms", now=1, task="smoke_test"))
+    roll_back(store, name, "wrong prices")
+    page = open_page(url)
+    card = page.get_by_role("article", name=name)
+    card.get_by_text("Version history (3)").click()
+    rows = card.get_by_role("table", name="").filter(has_text="Smoke test p99").get_by_role("row")
+    expect(rows.nth(1)).to_contain_text(str(failed))
+    expect(rows.nth(1)).to_contain_text("aborted by smoke_test: p99 is 900 ms")
+    expect(rows.nth(2)).to_contain_text(f"{left}")
+    expect(rows.nth(2)).to_contain_text("rolled back by Ann: wrong prices")
+    link = rows.nth(2).get_by_role("link", name=f"Run of {left}")
+    expect(link).to_have_attribute("href", "http://airflow.example/dags/refresh_m/runs/r")
+    expect(rows.nth(3).get_by_role("link")).to_have_count(0)
+
+
+def test_a_model_shows_its_description_and_an_id_to_try(store, url, open_page):
+    name = store.model()
+    refresh(store, name, {"customer/7": PAYLOAD}, description="Who buys again in 13 weeks?", example="customer/7")
+    page = open_page(url)
+    card = page.get_by_role("article", name=name)
+    expect(card.get_by_text("Who buys again in 13 weeks?")).to_be_visible()
+    card.get_by_role("button", name="Try customer/7").click()
+    expect(outcome(page)).to_contain_text("Found")
+    expect(page.get_by_label("Model", exact=True)).to_have_value(name)
 
 
 def test_a_new_version_appears_by_itself_and_open_details_stay_open(store, url, open_page):

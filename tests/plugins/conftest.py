@@ -92,7 +92,11 @@ def context():
     def make_context(**params):
         form = {name: param.resolve() for name, param in trigger_form(SmokeTest()).items()}
         return {
-            "dag": SimpleNamespace(params=ParamsDict(trigger_form(SmokeTest())), task_ids=["train", "export", "abort"]),
+            "dag": SimpleNamespace(
+                description="Buys again?",
+                params=ParamsDict(trigger_form(SmokeTest())),
+                task_ids=["train", "export", "abort"],
+            ),
             "params": form | params,
             "dag_run": DagRun(run_id="manual__1"),
             "ti": TaskInstance(),

@@ -362,6 +362,7 @@ def test_an_overridden_gate_lets_through_and_keeps_who_and_why(judge, open_versi
     assert (gate["outcome"], gate["accepted"], gate["by"], gate["why"]) == ("overridden", True, "Ann", "launch")
     assert gate["reasons"] == ["roc_auc is 0.6000, below the minimum 0.7"]
     assert details["run"]["choices"]["reason"] == "launch"
+    assert details["description"] == "Buys again?"
 
 
 @pytest.mark.parametrize("reason", [None, "", "  "])
@@ -505,6 +506,7 @@ def test_an_export_is_announced_with_its_numbers(compute, open_version, prepare,
     record = registry.get(refresh.model).versions[refresh.version]
     assert record.status is Status.EXPORTING
     assert record.details["counts"] == {"predictions": 3, "written": 1, "tombstones": 1, "unchanged": 2}
+    assert record.details["example"] in {"a", "b", "c"}
     assert record.details["bigquery_model"] == "m"
 
 

@@ -212,6 +212,19 @@ async def test_invalid_bodies_are_named(wire, serve):
     assert wire.reads == []
 
 
+@pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded", "text/plain"])
+async def test_a_body_that_is_not_declared_as_json_is_answered_with_what_to_send(wire, serve, content_type):
+    headers = {} if content_type is None else {"content-type": content_type}
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
+        answer = await client.post(
+            "/v1/models/m/predictions:batchGet", content=b'{"entity_ids":["a"]}', headers=headers
+        )
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["field"]) == (422, "Content-Type")
+    assert "send the body as JSON, with Content-Type: application/json" in error["message"]
+    assert (content_type or "missing") in error["message"]
+
+
 async def test_invalid_queries_are_named(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         for query, field in (

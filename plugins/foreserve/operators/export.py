@@ -52,6 +52,9 @@ class PrepareExport(RefreshOperator, BaseBranchOperator):
         refresh = self.refresh
         client = self.cloud.bigquery()
         total = next(iter(client.query_and_wait(f"SELECT COUNT(*) FROM `{refresh.predictions_table}`")))[0]
+        examples = [
+            row["entity_id"] for row in client.list_rows(client.get_table(refresh.predictions_table), max_results=1)
+        ]
         expected = expected_receipt(client, refresh)
         counts: Counts = {
             "predictions": total,
@@ -69,6 +72,7 @@ class PrepareExport(RefreshOperator, BaseBranchOperator):
                 cutoff=refresh.cutoff,
                 predictions_table=refresh.predictions_table,
                 counts=counts,
+                **({"example": examples[0]} if examples else {}),
             )
             return noted if state.stale_versions(refresh.version) else noted.begin_export(refresh.version)
 

@@ -107,7 +107,7 @@ class OpenVersion(CloudOperator):
         opened = state.open(now, run_url(context))
         choices = {name: value for name, value in context["params"].items() if value is not None}
         run: RunDetails = {"choices": choices, **signed(context)}
-        return opened.note(opened.latest, run=run)
+        return opened.note(opened.latest, run=run, description=context["dag"].description or "")
 
     def _create_registry(self) -> None:
         from prediction_store.tables import Tables
@@ -195,7 +195,8 @@ class Promote(RefreshOperator):
         """
         refresh = self.refresh
         expected = expected_receipt(self.cloud.bigquery(), refresh)
-        promotion: Promotion = {"previous": refresh.active, **signed(context)}
+        why = context["params"]["reason"] or ""
+        promotion: Promotion = {"previous": refresh.active, "why": why, **signed(context)}
 
         def promote(state: ModelState) -> ModelState:
             promoted = state.promote(refresh.version, expected_active=refresh.active, expected=expected)

@@ -22,6 +22,7 @@ class VersionView(BaseModel):
     version: int
     created_at: str
     status: str
+    run: str = Field(description="URL of the Airflow run that opened it; empty if no run did")
     receipt: Receipt | None = Field(description="counts of the cells that its export wrote")
     details: dict[str, Any] = Field(description="details that the refresh recorded")
 
@@ -54,6 +55,7 @@ _EXAMPLE = {
         {
             **VERSION_MEMBERS,
             "status": "promoted",
+            "run": f"https://airflow.example.com/dags/refresh_{MODEL}/runs/manual",
             "receipt": {"predictions": 23570, "tombstones": 12},
             "details": {"metrics": {"roc_auc": 0.81}},
         }
@@ -91,6 +93,7 @@ def _view(model: Model) -> ModelView:
                 version=version,
                 created_at=iso_time(version),
                 status=record.status,
+                run=record.run,
                 receipt=record.receipt,
                 details=dict(record.details),
             )
