@@ -56,8 +56,8 @@ down: install ## Stop the stack; it keeps its tables, models, versions and runs
 	@$(LOCAL)/python -m local_stack down
 
 .PHONY: new-pipeline
-new-pipeline: install ## Start a pipeline (NAME=big_spender)
-	@$(FACTORY).new "$(NAME)"
+new-pipeline: install ## Start a pipeline (NAME=big_spender), or one for a table (TABLE=dataset.table ID=column LABEL=column)
+	@$(FACTORY).new "$(NAME)" $(if $(TABLE),--table "$(TABLE)") $(if $(ID),--id "$(ID)") $(if $(LABEL),--label "$(LABEL)")
 
 .PHONY: check-pipelines
 check-pipelines: install ## Check all pipelines, without running them

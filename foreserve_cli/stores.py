@@ -5,7 +5,6 @@ Variables name them as they do for the DAGs: `FORESERVE_PROJECT`, `FORESERVE_BIG
 Credentials are those that Google's libraries find.
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,11 +17,9 @@ from google.cloud import bigquery
 from prediction_store.connection import emulator_address, read_rows, routing_metadata, shared_channel
 from prediction_store.layout import Instance, row_key
 from prediction_store.lifecycle import ModelState, VersionRecord
+from prediction_store.local_environment import use_local_stack
 from prediction_store.messages import ReadRowsRequest, RowAssembler, RowFilter, prediction_filter, read_request
 from prediction_store.registry import Registry
-
-STATE_FILE = Path(".state", "stack.json")
-"""The file in which a running local stack keeps its addresses."""
 
 _READ_SECONDS = 3600.0
 """The longest that one read may take: that of a whole table."""
@@ -57,8 +54,11 @@ class Stores:
         Raises:
             StoresError: there is neither, or a variable is missing.
         """
-        if not os.environ.get("FORESERVE_PROJECT"):
-            _use_local_stack(folder)
+        if not os.environ.get("FORESERVE_PROJECT") and not use_local_stack(folder):
+            raise StoresError(
+                "FORESERVE_PROJECT is not set, and no local stack runs in this folder; make up starts one, or set "
+                "FORESERVE_PROJECT and FORESERVE_BIGTABLE_INSTANCE, as the DAGs have them"
+            )
         project, instance = os.environ["FORESERVE_PROJECT"], os.environ.get("FORESERVE_BIGTABLE_INSTANCE")
         if not instance:
             raise StoresError("FORESERVE_BIGTABLE_INSTANCE is not set; give the id of the Bigtable instance")
@@ -126,20 +126,3 @@ def record_of(state: ModelState, version: int) -> VersionRecord:
         known = ", ".join(map(str, sorted(state.versions, reverse=True))) or "none"
         raise StoresError(f"{state.model}: no version {version}; the registry has: {known}")
     return state.versions[version]
-
-
-def _use_local_stack(folder: Path) -> None:
-    """Set the variables of the local stack that runs in a folder or in one above it.
-
-    Raises:
-        StoresError: no local stack runs there.
-    """
-    for parent in (folder, *folder.parents):
-        file = parent / STATE_FILE
-        if file.exists():
-            os.environ.update(json.loads(file.read_text())["environment"])
-            return
-    raise StoresError(
-        "FORESERVE_PROJECT is not set, and no local stack runs in this folder; make up starts one, or set "
-        "FORESERVE_PROJECT and FORESERVE_BIGTABLE_INSTANCE, as the DAGs have them"
-    )

@@ -162,7 +162,7 @@ def _record_file(state: Path) -> Path:
 
 
 def _remember(stack: Stack) -> None:
-    """Write the record by which commands find the stack; `foreserve_cli` reads its `environment`."""
+    """Write the record by which commands find the stack; `use_local_stack` reads its `environment`."""
     stack.state.mkdir(parents=True, exist_ok=True)
     environment = stack.client_environment() | {
         "FORESERVE_PROJECT": PROJECT,

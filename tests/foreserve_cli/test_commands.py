@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from foreserve_cli.stores import STATE_FILE
 from prediction_store.lifecycle import Status, now_ms
+from prediction_store.local_environment import STATE_FILE
 from tests.foreserve_cli.conftest import DATASET
 from tests.servers import INSTANCE
 

@@ -1,0 +1,98 @@
+import json
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery as bq
+
+from foreserve.refresh import Refresh
+from refresh_factory.check.rules import check_pipelines
+from refresh_factory.from_table import TableError, files_from_table
+from refresh_factory.new import new_pipeline
+from refresh_factory.pipeline import load_pipeline
+from refresh_factory.statements import Statements
+
+TABLE = "my_lab.people"
+LABELS = {
+    "default": "IF(n + noise > 260, 'Yes', 'No')",  # a reserved word, as a column may be called
+    "insured": "n + noise > 200",
+    "stars": "CAST(FLOOR((n + noise) / 140) AS INT64)",
+    "spend": "n * 2.5 + noise",
+    "visits": "n + noise",
+}
+
+
+@pytest.fixture(scope="module")
+def client(bigquery):
+    """A client of a BigQuery with a table of 400 people."""
+    client = bq.Client("demo", credentials=AnonymousCredentials())
+    client.create_dataset("my_lab", exists_ok=True)
+    client.create_dataset("foreserve", exists_ok=True)
+    columns = ", ".join(f"{sql} AS `{name}`" for name, sql in LABELS.items())
+    client.query_and_wait(
+        f"""
+        CREATE TABLE {TABLE} AS
+        SELECT CONCAT('p', CAST(n AS STRING)) AS person_id, n AS income, MOD(n, 7) AS age,
+          IF(MOD(n, 3) = 0, 'north', 'south') AS region, CONCAT('mail', CAST(n AS STRING)) AS email,
+          MOD(n, 2) = 0 AS married, DATE '2026-01-01' AS since, [n] AS lists, {columns}
+        FROM (SELECT n, MOD(n * 37, 41) AS noise FROM UNNEST(GENERATE_ARRAY(1, 400)) AS n)
+        """
+    )
+    return client
+
+
+@pytest.mark.parametrize(
+    ("label", "model_type", "fields"),
+    [
+        ("default", "LOGISTIC_REG", {"probability"}),
+        ("insured", "LOGISTIC_REG", {"probability"}),
+        ("stars", "LOGISTIC_REG", {"predicted", "probability"}),
+        ("spend", "LINEAR_REG", {"value"}),
+        ("visits", "LINEAR_REG", {"value"}),
+    ],
+)
+def test_the_pipeline_of_a_table_passes_the_checks_and_runs(client, tmp_path, label, model_type, fields):
+    files = files_from_table(client, "people", TABLE, "person_id", label)
+    folder = new_pipeline("people", tmp_path, files)
+    assert check_pipelines([folder]) == []
+    statements = Statements(folder, load_pipeline(folder), "demo")
+    refresh = Refresh("people", sum(label.encode()), "demo.foreserve", cutoff="2026-01-01T00:00:00+00:00")
+    for sql in (
+        statements.train(refresh),
+        statements.evaluate(refresh, compare=False),
+        statements.predict(refresh, refresh.candidate_model),
+    ):
+        client.query_and_wait(sql)
+    assert client.get_model(refresh.candidate_model).model_type in {model_type, model_type.replace("REG", "REGRESSION")}
+    rows = list(client.query_and_wait(f"SELECT entity_id, payload FROM `{refresh.predictions_table}`"))
+    assert len(rows) == 400
+    predictions = {row.entity_id: json.loads(row.payload) for row in rows}
+    assert all(set(prediction) == fields for prediction in predictions.values())
+    assert None not in predictions["p7"].values()
+    if label in {"default", "insured"}:
+        assert predictions["p400"]["probability"] > 0.9
+        assert predictions["p1"]["probability"] < 0.1
+
+
+def test_columns_that_are_no_features_are_left_out_and_named(client):
+    rows = files_from_table(client, "people", TABLE, "person_id", "default")["rows.sql"]
+    assert "email: 400 different texts in 400 rows" in rows
+    assert "since: DATE" in rows
+    assert "lists: ARRAY" in rows
+    assert "  `since`" not in rows
+
+
+@pytest.mark.parametrize(
+    ("table", "id_column", "label", "message"),
+    [
+        ("people", "person_id", "spend", "give it as DATASET.TABLE"),
+        ("my_lab.peoples", "person_id", "spend", "cannot be read"),
+        (TABLE, "person", "spend", "ID='person': my_lab.people has no such column; it has person_id, income"),
+        (TABLE, "person_id", "spent", "LABEL='spent': my_lab.people has no such column"),
+        (TABLE, "age", "spend", "400 rows, 7 different ids"),
+        (TABLE, "person_id", "since", "a label is a number, a text or a BOOL"),
+        (TABLE, "person_id", "email", "has 400 different values; it needs 2 to 50"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_with_the_way_out(client, table, id_column, label, message):
+    with pytest.raises(TableError, match=message):
+        files_from_table(client, "people", table, id_column, label)
