@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "local_bigquery": set(),
     "deployment": set(),
     "foreserve_cli": {"prediction_store"},
-    "benchmarks": {"beam_jobs", "prediction_store", "local_stack"},
+    "benchmarks": {"beam_jobs", "prediction_store", "local_stack", "refresh_factory"},
 }
 OURS = {
     "prediction_store",
