@@ -18,7 +18,7 @@ AIRFLOW := $(VENVS)/airflow/bin
 LOCAL := $(VENVS)/local_stack/bin
 BIGQUERY := $(VENVS)/local_bigquery/bin
 TOOLS := $(VENVS)/tools/bin
-FACTORY := PYTHONPATH=.:dags:plugins $(AIRFLOW)/python -m refresh_factory
+FACTORY := PYTHONPATH=.:dags:plugins:local_bigquery/src $(AIRFLOW)/python -m refresh_factory
 ENVIRONMENTS := $(patsubst %,$(VENVS)/%/.installed,airflow serving_api local_stack local_bigquery tools)
 FEAST_ENVIRONMENT := $(VENVS)/feast/.installed
 TERRAFORM := command -v terraform > /dev/null || { echo "No terraform: install 1.9 or later; make test checks infra/ without" >&2; exit 1; }
@@ -165,7 +165,7 @@ lint-style:
 	$(AIRFLOW)/python tests/tools/docstrings.py
 
 lint-types:
-	MYPYPATH=. $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -m foreserve_plugin -p refresh_factory -p benchmarks -p deployment -p foreserve_cli
+	MYPYPATH=.:local_bigquery/src $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -m foreserve_plugin -p refresh_factory -p benchmarks -p deployment -p foreserve_cli
 
 lint-local-types:
 	MYPYPATH=. $(AIRFLOW)/mypy --cache-dir .mypy_cache/local_stack --python-executable $(LOCAL)/python --exclude local_stack/airflow local_stack
@@ -219,6 +219,7 @@ uninstall: clean ## Forget them, and remove the environments
 	rm -rf $(VENVS)
 
 $(VENVS)/airflow/.installed: requirements.txt
+$(VENVS)/airflow/.installed: AFTERWARDS = PYTHONPATH=local_bigquery/src $(AIRFLOW)/python -m local_bigquery.googlesql
 $(VENVS)/serving_api/.installed: serving_api/requirements.txt
 $(VENVS)/local_stack/.installed: local_stack/requirements.txt
 $(VENVS)/local_stack/.installed: PACKAGE := .
@@ -237,6 +238,7 @@ $(ENVIRONMENTS) $(OTHER_AIRFLOWS) $(VENVS)/browser/.installed $(VENVS)/stand_in/
 	@$(UV) venv -q --clear --python $(PYTHON) $(@D)
 	@$(UV) pip sync -q --python $(@D) $<
 	@$(if $(PACKAGE),$(UV) pip install -q --python $(@D) --no-deps --no-build-isolation --editable ./$(PACKAGE))
+	@$(AFTERWARDS)
 	@echo "installed $(@D): $$(du -sh $(@D) | cut -f1)"
 	@touch $@
 

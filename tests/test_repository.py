@@ -1,6 +1,7 @@
 """Rules that hold for the repository as a whole."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ MAY_IMPORT = {
     "beam_jobs": {"prediction_store"},
     "serving_api": {"prediction_store"},
     "plugins/foreserve": {"prediction_store"},
-    "dags": {"foreserve", "prediction_store"},
+    "dags": {"foreserve", "prediction_store", "local_bigquery"},  # local_bigquery: the analyzer, for the checker
     "local_stack": {"prediction_store", "foreserve"},  # foreserve: to warm Airflow's processes up
     "local_bigquery": set(),
     "deployment": set(),
@@ -57,12 +58,17 @@ def test_parsing_a_dag_file_imports_googles_clients_only_with_the_providers_oper
         assert not names & {"google", "grpc"}, file
 
 
-def test_only_the_checker_of_pipelines_imports_sqlglot_and_no_dag_file_imports_the_checker():
+def test_only_the_checker_of_pipelines_has_the_analyzer_and_no_dag_file_imports_the_checker():
     checker = ROOT / "dags" / "refresh_factory" / "check"
     for file in [*(ROOT / "dags").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]:
         if file.parent != checker:
-            assert "sqlglot" not in set(imported(file)), file
-            assert "refresh_factory.check" not in file.read_text(), file
+            assert "local_bigquery" not in set(imported(file)), file
+            assert not re.search(r"refresh_factory\.check[ .]", file.read_text()), file
+
+
+def test_one_module_uses_zetasql():
+    files = [file for folder in MAY_IMPORT for file in (ROOT / folder).rglob("*.py")]
+    assert {file.name for file in files if "zetasql" in set(imported(file))} == {"googlesql.py"}
 
 
 def test_tests_wait_for_conditions_and_not_for_a_time():

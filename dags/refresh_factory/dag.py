@@ -34,6 +34,7 @@ from foreserve.operators.base import keep_failure
 from foreserve.operators.bigquery import prediction_fields, why_not_compared
 from foreserve.operators.gates import QUALITY_GATE
 from prediction_store.lifecycle import ModelState
+from refresh_factory.checks import check_metrics, check_templates
 from refresh_factory.documentation import GROUPS, TASKS, dag_documentation
 from refresh_factory.environment import Environment
 from refresh_factory.pipeline import (
@@ -76,6 +77,8 @@ def refresh_dag(dag_file: str) -> DAG:
     folder = Path(dag_file).parent
     pipeline = load_pipeline(folder)
     refuse_shared_model(folder, pipeline.model)
+    if problems := check_metrics(folder, pipeline):
+        raise PipelineError(problems)
     if HITL_UNAVAILABLE and "ask" in (pipeline.quality_gate.on_breach, pipeline.prediction_gate.on_breach):
         problem = (
             "on_breach: ask: this Airflow cannot ask a person (3.1 and later can); use stop, and override_gates in the "
@@ -106,14 +109,15 @@ def refresh_dag(dag_file: str) -> DAG:
             **late_tasks,
         },
     ) as dag:
-        _add_tasks(pipeline, environment, Statements(folder, pipeline, environment.project))
+        _add_tasks(folder, pipeline, environment)
         for task in dag.tasks:
             task.doc_md = TASKS[task.task_id]  # type: ignore[misc]  # not mapped, so not read-only
     return dag
 
 
-def _add_tasks(pipeline: Pipeline, environment: Environment, statements: Statements) -> None:
+def _add_tasks(folder: Path, pipeline: Pipeline, environment: Environment) -> None:
     """Add all tasks of a refresh: prepare, train, predict, export, release."""
+    statements = Statements(folder, pipeline, environment.project)
     cloud = replace(
         environment.cloud(),
         labels={**environment.labels, "model": pipeline.model},
@@ -130,6 +134,7 @@ def _add_tasks(pipeline: Pipeline, environment: Environment, statements: Stateme
             initial=ModelState(pipeline.model, pipeline.entity_type, pipeline.row_keys, pipeline.keep_versions),
             dataset=f"{environment.project}.{environment.dataset}",
             create_tables=environment.create_tables,
+            find_mistakes=lambda: [str(problem) for problem in check_templates(folder, pipeline)],
         )
         retrain = BranchPythonOperator(
             task_id="retrain", python_callable=lambda params: "train" if params["retrain"] else "predict"

@@ -4,11 +4,12 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,7 +25,7 @@ from foreserve.alerts import Alerts
 from foreserve.prediction_gate import PredictionGate
 from foreserve.quality_gate import QualityGate
 from foreserve.smoke_test import SmokeTest
-from prediction_store.layout import RowKeyFormat
+from prediction_store.layout import REGISTRY_TABLE, RowKeyFormat
 from refresh_factory.yaml_file import BothNamesError, YamlFile
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -47,17 +48,34 @@ Variable = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
 """A value for the SQL."""
 
 _PRESETS = ("@once", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+_CRON_FIELDS = 5
 
 
 def _is_schedule(value: str) -> str:
-    if value not in _PRESETS and not croniter.is_valid(value):
+    if value in _PRESETS:
+        return value
+    # Airflow takes a sixth field for seconds, but a scheduler does not look that often.
+    if not croniter.is_valid(value) or len(value.split()) != _CRON_FIELDS:
         raise ValueError(f"neither a cron expression, such as '0 3 * * *', nor one of {', '.join(_PRESETS)}")
+    try:
+        croniter(value).get_next()
+    except CroniterBadDateError:
+        raise ValueError("no such day comes; a schedule names days that there are, such as '0 3 28 2 *'") from None
     return value
 
 
 def _is_asset(value: str) -> str:
+    if value.startswith("bigquery:") and not re.match(r"bigquery://[^/]+/[^/]+/[^/]+$", value):
+        # What Airflow's provider demands of the scheme (airflow/providers/google/assets/bigquery.py).
+        raise ValueError("no table of BigQuery; write bigquery://project/dataset/table")
     if not re.match(r"[a-z][a-z0-9+.-]*://\S+$", value) or value.startswith("airflow:"):  # which Airflow reserves
         raise ValueError("no URI of an asset; write one such as bigquery://project/dataset/table")
+    return value
+
+
+def _is_entity_type(value: str) -> str:
+    if value == REGISTRY_TABLE:
+        raise ValueError("the registry's table has this name; choose another one")
     return value
 
 
@@ -103,7 +121,9 @@ class Pipeline(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: Name = Field(description="the model's name in the registry, in URLs, and its column family")
-    entity_type: Name = Field(description="kind of entity that is predicted for; the name of the Bigtable table")
+    entity_type: Annotated[Name, AfterValidator(_is_entity_type)] = Field(
+        description="kind of entity that is predicted for; the name of the Bigtable table"
+    )
     description: str = Field("", description="what it predicts, in a sentence; shown in Airflow")
     owner: str = Field("airflow", description="who looks after it; shown in Airflow")
     schedule: Schedule | None = Field(None, description="cron expression or preset; none: by hand or by assets")
@@ -162,9 +182,7 @@ def load_pipeline(folder: Path, warn: Callable[[Problem], None] = _log_warning) 
         _rename_fields(path, file, warn)
         content = file.content()
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        reason = ", ".join(part for part in (error.context, error.problem) if part)
-        raise PipelineError([Problem(path, line, f"not YAML: {_one_line(reason)}")]) from error
+        raise PipelineError([_not_yaml(path, error)]) from error
     if not isinstance(content, dict):
         raise PipelineError([Problem(path, 1, f"expected fields such as `model: repeat_purchase`, found {content!r}")])
     try:
@@ -210,6 +228,18 @@ def _rename_fields(path: Path, file: YamlFile, warn: Callable[[Problem], None]) 
             warn(Problem(path, line, f"{old}: the old name of {new}; rename the field", is_warning=True))
 
 
+def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> Problem:
+    """The problem of a file that is not YAML, with the fix of the most common mistakes."""
+    line = error.problem_mark.line + 1 if error.problem_mark else None
+    reason = _one_line(", ".join(part for part in (error.context, error.problem) if part))
+    if line is not None and error.problem == "mapping values are not allowed here":
+        above = path.read_text().splitlines()[: line - 1]
+        if above and (found := re.match(r"\s*(\w+):(?=[^\s/])", above[-1])):  # with the next line, one text to YAML
+            return Problem(path, line - 1, f"not YAML: write a space after the colon of {found[1]}")
+        reason += "; write quotes around a text with a colon"
+    return Problem(path, line, f"not YAML: {reason}")
+
+
 def _explain(problem: dict[str, Any]) -> str:
     """The message of a problem that pydantic found: field, value and fix."""
     field = ".".join(str(part) for part in problem["loc"])
@@ -221,7 +251,9 @@ def _explain(problem: dict[str, Any]) -> str:
         case "string_pattern_mismatch":
             return f"{field}: {problem['input']!r} is no name; use lower-case letters, digits and _, a letter first"
         case _:
-            return f"{field}: {problem['input']!r}: {_one_line(problem['msg'])}"
+            value = problem["input"]
+            shown = str(value) if isinstance(value, date) else repr(value)
+            return f"{field}: {shown}: {_one_line(problem['msg']).removeprefix('Value error, ')}"
 
 
 def _fields_of(section: tuple[str | int, ...]) -> list[str]:

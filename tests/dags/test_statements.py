@@ -2,20 +2,18 @@
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 from jinja2 import UndefinedError
-from sqlglot.dialects.bigquery import BigQuery
 
 from foreserve.operators.bigquery import prediction_fields
 from foreserve.prediction_gate import PredictionGate
 from foreserve.refresh import Refresh, StatementError
 from prediction_store.layout import MAX_ENTITY_ID_BYTES
-from refresh_factory.pipeline import Pipeline, load_pipeline
+from refresh_factory.pipeline import Pipeline
 from refresh_factory.statements import Statements, without_semicolon
 
 DATASET = "demo.statements"
@@ -350,28 +348,6 @@ def test_the_champion_is_evaluated_where_a_comparison_is_wanted(statements, tmp_
     champion = Refresh("churn", 9, DATASET, 5, "p.d.champion", cutoff=CUTOFF)
     assert ("p.d.champion" in statements().evaluate(champion, compare=compare)) is compare
     assert "champion" not in statements().evaluate(Refresh("churn", 9, DATASET, cutoff=CUTOFF), compare=compare)
-
-
-def test_no_alias_is_a_reserved_word():
-    """BigQuery refuses such aliases; the local one does not."""
-    folder = Path(__file__).parents[2] / "dags"
-    for pipeline in folder.glob("pipelines/*"):
-        made = Statements(pipeline, load_pipeline(pipeline), "demo")
-        refresh = Refresh(pipeline.name, 9, DATASET, 5, "demo.d.champion", "demo.d.served", cutoff=CUTOFF)
-        for sql in (
-            made.train(refresh),
-            made.evaluate(refresh, compare=True),
-            made.predict(refresh, None),
-            made.measure(refresh, {"p": "$.p"}),
-            made.changes(refresh, "changes"),
-        ):
-            aliases = {alias.lower() for alias in re.findall(r"(?i)\bAS\s+(\w+)", sql)} - {
-                "string",
-                "struct",
-                "select",
-                "with",
-            }
-            assert not aliases & BigQuery.Generator.RESERVED_KEYWORDS
 
 
 @pytest.mark.parametrize(

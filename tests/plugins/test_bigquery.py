@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from google.api_core.exceptions import GoogleAPICallError
-from sqlglot import parse_one
 
 from foreserve.operators import AbortVersion, RunQuery
 from foreserve.operators.smoke_test import sample_query
 from foreserve.refresh import StatementError
+from local_bigquery.googlesql import parse
 from tests.plugins.conftest import TaskInstance
 
 ENDLESS = "LOOP ASSERT TRUE; END LOOP"
@@ -66,7 +66,7 @@ def test_every_job_has_labels_and_limits(cloud, refresh, context):
 @pytest.mark.parametrize(("table_bytes", "percent"), [(0, None), (10 * 2**30, None), (2**40, "0.976562")])
 def test_a_sample_reads_some_blocks_of_a_large_table_only(table_bytes, percent):
     sql = sample_query("p.d.t", 500, 10**9, table_bytes)
-    assert parse_one(sql, dialect="bigquery")
+    assert [statement.kind for statement in parse(sql)] == ["QUERY"]
     assert (f"TABLESAMPLE SYSTEM ({percent} PERCENT)" in sql) if percent else ("TABLESAMPLE" not in sql)
 
 

@@ -22,7 +22,7 @@ def main() -> int:
         sys.stdout.write(f"{replace(problem, file=Path(os.path.relpath(problem.file)))}\n")
     names = ", ".join(folder.name for folder in folders)
     errors = sum(not problem.is_warning for problem in problems)
-    sys.stdout.write(f"{errors} problems in {names}\n" if errors else f"nothing wrong in {names}\n")
+    sys.stdout.write(f"{errors} problem{'s' * (errors > 1)} in {names}\n" if errors else f"nothing wrong in {names}\n")
     return 1 if errors else 0
 
 

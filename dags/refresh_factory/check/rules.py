@@ -1,45 +1,43 @@
-"""The checks of a pipeline before Airflow sees it."""
+"""The checks of a pipeline before Airflow sees it: those of its files, and the analysis of its SQL."""
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from sqlglot import exp
-
+from foreserve.prediction_gate import PLAIN_NAME
 from foreserve.refresh import Refresh
-from refresh_factory.check import bigquery
-from refresh_factory.check.templates import Rendered, Templates
-from refresh_factory.pipeline import PIPELINE_FILE, Pipeline, PipelineError, Problem, load_pipeline
-from refresh_factory.yaml_file import YamlFile
-
-_PROJECT = "my-project"
-_CUTOFF = "2026-01-01T00:00:00+00:00"
-_OUTPUT = ["entity_id", "prediction"]
-
-_CLASSIFICATION = ("precision", "recall", "accuracy", "f1_score", "log_loss", "roc_auc")
-_REGRESSION = (
-    "mean_absolute_error",
-    "mean_squared_error",
-    "mean_squared_log_error",
-    "median_absolute_error",
-    "r2_score",
-    "explained_variance",
+from local_bigquery.googlesql import (
+    Analysis,
+    Catalog,
+    GoogleSqlError,
+    Output,
+    Statement,
+    TableFunctionCall,
+    Type,
+    UnknownOutputError,
+    analyze,
+    parse,
 )
-_FAMILIES = ("BOOSTED_TREE", "RANDOM_FOREST", "DNN", "DNN_LINEAR_COMBINED", "AUTOML")
-_METRICS = {
-    "LOGISTIC_REG": _CLASSIFICATION,
-    "LINEAR_REG": _REGRESSION,
-    "KMEANS": ("davies_bouldin_index", "mean_squared_distance"),
-    "PCA": ("total_explained_variance_ratio",),
-    "AUTOENCODER": ("mean_absolute_error", "mean_squared_error", "mean_squared_log_error"),
-    **{f"{name}_CLASSIFIER": _CLASSIFICATION for name in _FAMILIES},
-    **{f"{name}_REGRESSOR": _REGRESSION for name in _FAMILIES},
-}
-"""The metrics that ML.EVALUATE returns, by model type, for types whose metrics depend on the type alone.
+from refresh_factory.check.ml import FUNCTIONS, Model, option_problems
+from refresh_factory.check.schemas import SCHEMAS_FILE, read_schemas
+from refresh_factory.checks import PROJECT, check_names, check_templates, checked_refresh, in_yaml
+from refresh_factory.pipeline import Pipeline, PipelineError, Problem, load_pipeline
+from refresh_factory.statements import Statements
+from refresh_factory.templates import Rendered, Templates
 
-Sources: https://cloud.google.com/bigquery/docs/evaluate-overview and
-https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-evaluate#output
+_OUTPUT = ["entity_id", "prediction"]
+_NUMBERS = ("INT64", "FLOAT64", "NUMERIC", "BIGNUMERIC")
+_NO_STRINGS = ("ARRAY", "STRUCT", "JSON", "GEOGRAPHY")
+"""Types that do not cast to STRING.
+
+Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/conversion_functions#cast_as_string
 """
+
+_CLAUSES = ("AS", "FROM", "GROUP", "JOIN", "LIMIT", "ON", "ORDER", "SELECT", "WHERE", "WITH")
+"""Keywords that nobody takes for a name: something is missing before them."""
+
+Columns = Mapping[str, Type]
 
 
 def check_pipelines(folders: Sequence[Path]) -> list[Problem]:
@@ -55,8 +53,9 @@ def check_pipelines(folders: Sequence[Path]) -> list[Problem]:
         problems += PipelineCheck(folder, pipeline).run()
         expected, other = row_keys.setdefault(pipeline.entity_type, (pipeline.row_keys, folder))
         if pipeline.row_keys != expected:
-            message = f"row_keys: {pipeline.row_keys!r}, but {expected!r} in {other}; a table has one form of row keys"
-            problems.append(_in_yaml(folder, ("row_keys",), message))
+            shown = os.path.relpath(other)
+            message = f"row_keys: {pipeline.row_keys!r}, but {expected!r} in {shown}; a table has one form of row keys"
+            problems.append(in_yaml(folder, ("row_keys",), message))
     return list(dict.fromkeys(problems))  # several pipelines may import the same file
 
 
@@ -67,116 +66,267 @@ class PipelineCheck:
         """Check the pipeline in `folder`."""
         self._folder = folder
         self._pipeline = pipeline
-        self._templates = Templates(folder, pipeline, _PROJECT)
-        self._refresh = Refresh(pipeline.model, 1, f"{_PROJECT}.foreserve", cutoff=_CUTOFF)
+        self._templates = Templates(folder, pipeline, PROJECT)
+        self._refresh = checked_refresh(pipeline)
         self._problems: list[Problem] = []
+        self._tables: dict[str, Columns] | None = None
+        self._model: Model | None = None
+        self._fields: Columns = {}
 
     def run(self) -> list[Problem]:
-        """Return the errors."""
-        self._check_names()
-        if wrong := self._templates.problems():
-            return self._problems + wrong  # rendering would find the same errors again
-        options = self._check_training()
-        self._check_evaluation(options)
+        """Return the errors and warnings."""
+        self._problems += check_names(self._folder, self._pipeline) + check_templates(self._folder, self._pipeline)
+        if self._templates.problems():
+            return self._problems  # rendering would find the same errors again
+        schemas = read_schemas(self._folder, PROJECT)
+        if schemas:
+            self._problems += schemas.problems
+            self._tables = dict(schemas.tables)
+        self._check_training()
+        self._check_evaluation()
         self._check_prediction()
-        self._check_metrics(options)
+        if self._tables is not None and not self._has_errors():
+            self._check_wrappers()
         return self._problems
 
-    def _check_names(self) -> None:
-        model, folder = self._pipeline.model, self._folder.resolve().name
-        if model != folder:
-            message = f"model: {model!r}, but the folder is {folder!r}; give both the same name"
-            self._problems.append(_in_yaml(self._folder, ("model",), message))
-        dag = self._folder / "dag.py"
-        if not dag.is_file():
-            message = "the file is missing, so Airflow will not see the pipeline; copy that of another pipeline"
-            self._problems.append(Problem(dag, None, message))
+    def _has_errors(self) -> bool:
+        return any(not problem.is_warning for problem in self._problems)
 
-    def _check_training(self) -> dict[str, Any]:
-        """Check train.sql; return the options of its CREATE MODEL."""
+    def _check_training(self) -> None:
+        """Check train.sql, and learn from it what the model returns."""
         model = self._refresh.candidate_model
         found = self._statement("train.sql", model)
         if found is None:
-            return {}
+            return
         statement, text = found
-        if not isinstance(statement, exp.Create) or statement.kind != "MODEL":
+        if statement.kind != "CREATE_MODEL":
             self._add(text, 0, "no CREATE MODEL; write CREATE OR REPLACE MODEL {{ model }} OPTIONS (...) AS SELECT ...")
-            return {}
-        name = ".".join(part.name for part in statement.this.parts)
+            return
+        name = ".".join(statement.target)
         if name != model:
-            self._add(text, bigquery.offset(statement.this), f"the model is called {name}; call it {{{{ model }}}}")
-        if not statement.args.get("replace"):
-            self._add(text, 0, "a task that is tried again would find the model there; write CREATE OR REPLACE MODEL")
-        return bigquery.options(statement)
+            self._add(text, statement.target_offset, f"the model is called {name}; call it {{{{ model }}}}")
+        if not statement.or_replace:
+            message = "a task that is tried again would find the model there; write CREATE OR REPLACE MODEL"
+            self._add(text, statement.offset, message)
+        analysis = self._analyze(statement, text)
+        if analysis is None or statement.is_remote:
+            return
+        before = self._has_errors()
+        for offset, message, is_warning in option_problems(statement, analysis):
+            self._add(text, offset, message, is_warning=is_warning)
+        if before or not self._has_errors():
+            self._model = Model.of(statement, analysis)
 
-    def _check_evaluation(self, options: dict[str, Any]) -> None:
-        """Check evaluate.sql: a query with the label of train.sql."""
+    def _check_evaluation(self) -> None:
+        """Check evaluate.sql: a query with the label and the features of train.sql."""
         found = self._query("evaluate.sql")
         if found is None:
             return
-        query, text = found
-        columns = bigquery.columns(query)
-        for label in options.get("input_label_cols", []):
-            if columns is not None and label.lower() not in [column.lower() for column in columns]:
-                message = f"there is no column {label}, the label of train.sql; there are {', '.join(columns)}"
-                self._add(text, bigquery.offset(query), message)
+        statement, text = found
+        analysis = self._analyze(statement, text)
+        if analysis and self._model:
+            offset = next(iter(statement.column_offsets), statement.offset)
+            columns = dict(analysis.columns)
+            self._compare(text, offset, "the query", "label", self._model.labels, columns)
+            self._compare(text, offset, "the query", "feature", self._model.features, columns)
 
     def _check_prediction(self) -> None:
         """Check predict.sql: a query with two columns."""
         found = self._query("predict.sql", self._refresh.candidate_model)
         if found is None:
             return
-        query, text = found
-        columns = bigquery.columns(query)
-        if columns is None or sorted(column.lower() for column in columns) != _OUTPUT:
-            there = "a *" if columns is None else ", ".join(column or "one without a name" for column in columns)
-            message = f"the columns must be entity_id and prediction, not {there}; name them with AS"
-            self._add(text, bigquery.offset(query), message)
-
-    def _check_metrics(self, options: dict[str, Any]) -> None:
-        """Check that ML.EVALUATE returns the metrics of the quality gate, if the model type tells which it returns."""
-        model_type = str(options.get("model_type", ""))
-        known = _METRICS.get(model_type.upper(), ())
-        for metric in self._pipeline.quality_gate.metrics:
-            if known and metric not in known:
-                field = ("quality_gate", "metrics", metric)
-                there = f"ML.EVALUATE of {model_type.upper()} has {', '.join(known)}"
-                message = f"{'.'.join(field)}: no such metric; {there}"
-                self._problems.append(_in_yaml(self._folder, field, message))
-
-    def _query(self, name: str, model: str | None = None) -> tuple[exp.Query, Rendered] | None:
-        found = self._statement(name, model)
-        if found is None:
-            return None
         statement, text = found
-        if not isinstance(statement, exp.Query):
-            self._add(text, 0, f"{statement.key.upper()} is not a query; write one SELECT")
-            return None
-        return statement, text
+        before = len(self._problems)
+        analysis = self._analyze(statement, text)
+        names = [name for name, _ in analysis.columns] if analysis else statement.column_names
+        if analysis is None and ("*" in names or any(not each.is_warning for each in self._problems[before:])):
+            return
+        if sorted(name.lower() for name in names) != _OUTPUT:
+            there = ", ".join("one without a name" if not name or name[0] == "$" else name for name in names)
+            message = f"the columns must be entity_id and prediction, not {there}; name them with AS"
+            self._add(text, next(iter(statement.column_offsets), statement.offset), message)
+            return
+        if analysis is None:
+            return
+        columns = _lower(dict(analysis.columns))
+        places = dict(zip((name.lower() for name in names), statement.column_offsets, strict=False))
+        self._check_entity_id(text, places.get("entity_id", statement.offset), columns["entity_id"])
+        self._check_fields(text, places.get("prediction", statement.offset), columns["prediction"])
+        for index, inputs in analysis.inputs.items():
+            call = statement.calls[index]
+            if self._model and call.function in ("ML.PREDICT", "ML.EXPLAIN_PREDICT"):
+                owner = f"the input of {call.function}"
+                self._compare(text, call.offset, owner, "feature", self._model.features, inputs)
 
-    def _statement(self, name: str, model: str | None) -> tuple[exp.Expr, Rendered] | None:
+    def _check_entity_id(self, text: Rendered, offset: int, kind: Type) -> None:
+        if kind.kind in _NO_STRINGS:
+            self._add(text, offset, f"entity_id: {kind} does not cast to STRING; write one value, such as a column")
+
+    def _check_fields(self, text: Rendered, offset: int, kind: Type) -> None:
+        """Check the fields of a prediction, and those under drift."""
+        if kind.kind != "STRUCT":
+            message = f"prediction: {kind} is served without names; write STRUCT(... AS name)"
+            self._add(text, offset, message, is_warning=True)
+        for path in _nameless(kind, "prediction"):
+            self._add(text, offset, f"{path}: a field of the STRUCT has no name; name it with AS")
+        self._fields = dict(kind.fields)
+        gate = self._pipeline.prediction_gate
+        for section, names in (("drift", gate.drift), ("unchecked_fields", gate.unchecked_fields)):
+            for field in names:
+                if field not in self._fields:
+                    there = ", ".join(self._fields) or "none"
+                    reason = f"the predictions of predict.sql have no such field; there are {there}"
+                elif section == "drift" and self._fields[field].kind not in _NUMBERS:
+                    reason = f"the field is {self._fields[field]}; drift is measured of numbers"
+                else:
+                    continue
+                place = ("prediction_gate", section, field)
+                self._problems.append(in_yaml(self._folder, place, f"{'.'.join(place)}: {reason}"))
+
+    def _compare(self, text: Rendered, offset: int, owner: str, what: str, expected: Columns, found: Columns) -> None:
+        """Check that columns of train.sql are there, with types that convert."""
+        columns = _lower(found)
+        missing = [name for name in expected if name.lower() not in columns]
+        if missing:
+            named = f"{what}s" if len(missing) > 1 else f"a {what}"
+            message = f"{owner} has no {', '.join(missing)}, {named} of train.sql; there are {', '.join(found)}"
+            self._add(text, offset, message)
+        for name, kind in expected.items():
+            other = columns.get(name.lower(), kind)
+            if kind != other and not {kind.kind, other.kind} <= set(_NUMBERS):
+                message = (
+                    f"{name} of {owner} is {other}, but the {what} of train.sql is {kind}; write CAST({name} AS {kind})"
+                )
+                self._add(text, offset, message)
+
+    def _check_wrappers(self) -> None:
+        """Analyse the factory's statements around those of the pipeline, with and without an active version."""
+        statements = Statements(self._folder, self._pipeline, PROJECT)
+        string = Type("STRING")
+        served = {"entity_id": string, "payload": string}
+        later = Refresh(
+            self._pipeline.model,
+            2,
+            self._refresh.dataset,
+            active=1,
+            champion_model=self._refresh.candidate_model,
+            active_predictions_table=self._refresh.predictions_table,
+            cutoff=self._refresh.cutoff,
+        )
+        fields = {field: f"$.{field}" for field in self._fields if PLAIN_NAME.fullmatch(field)} or {"prediction": "$"}
+        made = {refresh.predictions_table: served for refresh in (self._refresh, later)}
+        for name, sql in (
+            ("evaluate.sql", statements.evaluate(later, compare=True)),
+            ("predict.sql", statements.predict(later, self._refresh.candidate_model)),
+            *(("pipeline.yaml", statements.measure(refresh, fields)) for refresh in (self._refresh, later)),
+            *(("pipeline.yaml", statements.changes(refresh, "changes")) for refresh in (self._refresh, later)),
+        ):
+            try:
+                analyze(sql, self._catalog(made))
+            except UnknownOutputError:
+                continue
+            except GoogleSqlError as error:
+                line = sql[: error.offset].count("\n")
+                shown = sql.splitlines()[line].strip()
+                message = f"{error} at {shown!r} of the statement that a refresh runs"
+                self._problems.append(Problem(self._folder / name, None, message))
+
+    def _query(self, name: str, model: str | None = None) -> tuple[Statement, Rendered] | None:
+        found = self._statement(name, model)
+        if found and found[0].kind != "QUERY":
+            self._add(found[1], found[0].offset, f"{found[0].kind.replace('_', ' ')} is not a query; write one SELECT")
+            return None
+        return found
+
+    def _statement(self, name: str, model: str | None = None) -> tuple[Statement, Rendered] | None:
         """The one statement of a file; None, and a problem, if it has an error."""
         text = self._templates.render(name, self._refresh, model)
         if isinstance(text, Problem):
             self._problems.append(text)
             return None
         try:
-            statements = bigquery.parse(text.sql)
-        except bigquery.SqlError as error:
-            self._add(text, error.offset, f"not BigQuery's SQL: {error}")
+            statements = parse(text.sql)
+        except GoogleSqlError as error:
+            self._add_error(text, error)
             return None
-        for alias in (alias for statement in statements for alias in bigquery.reserved_aliases(statement)):
-            self._add(text, bigquery.offset(alias), f"{alias.name} is a reserved word; choose another name")
-        if len(statements) != 1:
-            self._add(text, 0, f"{len(statements)} statements; write one, with what it needs in WITH or subqueries")
-            return None
-        return statements[0], text
+        if len(statements) == 1:
+            return statements[0], text
+        if statements:
+            message = f"{len(statements)} statements, the second one begins here; write one, with the rest in WITH"
+            self._add(text, statements[1].offset, message)
+        else:
+            self._add(text, 0, "no statement; write one")
+        return None
 
-    def _add(self, text: Rendered, offset: int, message: str) -> None:
+    def _analyze(self, statement: Statement, text: Rendered) -> Analysis | None:
+        """The analysis of a statement; None if it has an error, or cannot be analysed."""
+        if self._tables is None:
+            self._ask_for_schemas()
+            return None
+        try:
+            return analyze(text.sql, self._catalog())
+        except UnknownOutputError as error:
+            if not self._has_errors():  # of train.sql, without which nothing is known of the model
+                message = f"names and types are not checked, as it is not known what {error} returns"
+                self._add(text, statement.offset, message, is_warning=True)
+            return None
+        except GoogleSqlError as error:
+            self._add_error(text, error, statement)
+            return None
+
+    def _ask_for_schemas(self) -> None:
+        message = (
+            "no schemas are recorded, so names and types in SQL are not checked; "
+            f"run make record-schemas NAME={self._folder.name} (make up first, or BIGQUERY=cloud)"
+        )
+        self._problems.append(Problem(self._folder / SCHEMAS_FILE, None, message, is_warning=True))
+
+    def _catalog(self, made: Mapping[str, Columns] | None = None) -> Catalog:
+        return Catalog({**(self._tables or {}), **(made or {})}, PROJECT, self._output, FUNCTIONS)
+
+    def _output(self, call: TableFunctionCall) -> Output | None:
+        model = self._model
+        return model.output(call) if model and call.model[-2:] == model.name[-2:] else None
+
+    def _add(self, text: Rendered, offset: int, message: str, *, is_warning: bool = False) -> None:
         file, line = text.place(offset)
-        self._problems.append(Problem(file, line, message))
+        self._problems.append(Problem(file, line, message, is_warning))
+
+    def _add_error(self, text: Rendered, error: GoogleSqlError, statement: Statement | None = None) -> None:
+        """Add an error of BigQuery's, with a way out if there is a known one."""
+        self._add(text, error.offset, f"{error.message.splitlines()[0]}{self._way_out(text.sql, error, statement)}")
+
+    def _way_out(self, sql: str, error: GoogleSqlError, statement: Statement | None) -> str:
+        before, rest = sql[: error.offset].rstrip(), sql[error.offset :]
+        keyword = re.search(r"(?:Unexpected|got) keyword (\w+)$", error.message)
+        if keyword and keyword[1] not in _CLAUSES:
+            word = rest[: len(keyword[1])]
+            return f"; if {word} is a name, choose another one, or write it in back quotes"
+        if rest.startswith("::") or (rest.startswith(":") and before.endswith(":")):
+            return "; BigQuery has no ::, write CAST(... AS ...)"
+        if rest.startswith(")") and before.endswith(","):
+            return "; remove the comma before it"
+        if error.message.startswith("Table not found"):
+            return f"; if it exists, run make record-schemas NAME={self._folder.name}, which writes {SCHEMAS_FILE}"
+        if self._model and statement and error.message.startswith(("Unrecognized name: predicted_", "Name predicted_")):
+            returned = [
+                f"{call.function} of this {self._model.type} adds {', '.join(output.columns)}"
+                for call in statement.calls
+                if (output := self._output(call))
+            ]
+            return "".join(f"; {each}" for each in returned)
+        return ""
 
 
-def _in_yaml(folder: Path, field: tuple[str, ...], message: str) -> Problem:
-    file = folder / PIPELINE_FILE
-    return Problem(file, YamlFile(file).line(field), message)
+def _lower(columns: Columns) -> dict[str, Type]:
+    return {name.lower(): kind for name, kind in columns.items()}
+
+
+def _nameless(kind: Type, path: str) -> Iterable[str]:
+    """The paths of the STRUCTs inside a type that have a field without a name."""
+    if any(not name for name, _ in kind.fields):
+        yield path
+    for name, inner in kind.fields:
+        yield from _nameless(inner, f"{path}.{name}")
+    if kind.element:
+        yield from _nameless(kind.element, path)

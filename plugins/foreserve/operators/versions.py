@@ -21,7 +21,7 @@ from prediction_store.lifecycle import ModelState, now_ms
 from prediction_store.warehouse import version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import httpx
 
@@ -33,16 +33,26 @@ _POLL_SECONDS = 0.5
 class OpenVersion(CloudOperator):
     """Opens a version in the registry; returns the refresh as a dictionary."""
 
-    def __init__(self, *, initial: ModelState, dataset: str, create_tables: bool, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        initial: ModelState,
+        dataset: str,
+        create_tables: bool,
+        find_mistakes: Callable[[], Sequence[str]] = tuple,
+        **kwargs: Any,
+    ) -> None:
         """Open a version of a model.
 
         Args:
             initial: the model's settings, as its state before the first version.
             dataset: PROJECT.DATASET of the refresh's BigQuery models and tables.
             create_tables: create missing Bigtable tables and column families, which needs the rights of a table admin.
+            find_mistakes: returns the mistakes in the pipeline's files, with file and line.
             kwargs: those of `CloudOperator`.
         """
         super().__init__(**kwargs)
+        self.find_mistakes = find_mistakes
         self.initial = initial
         self.dataset = dataset
         self.create_tables = create_tables
@@ -51,8 +61,8 @@ class OpenVersion(CloudOperator):
         """Register the model if it is new, and open a version.
 
         Raises:
-            AirflowFailException: the run is part of a backfill, a choice or the logical date is wrong, there is no
-                BigQuery model to reuse, or the model's settings do not fit its versions.
+            AirflowFailException: the run is part of a backfill, a choice or the logical date is wrong, the pipeline has
+                a mistake, there is no BigQuery model to reuse, or the model's settings do not fit its versions.
             AirflowException: another run has the run lease.
         """
         if context["dag_run"].run_type == "backfill":
@@ -61,6 +71,8 @@ class OpenVersion(CloudOperator):
                 "trigger the DAG with that logical date"
             )
         check_conf(context)
+        if mistakes := self.find_mistakes():
+            raise AirflowFailException("\n".join(mistakes))
         cutoff = data_cutoff(context["dag_run"])
         if cutoff > datetime.now(UTC):
             raise AirflowFailException(

@@ -1,0 +1,99 @@
+"""The checks of a pipeline that need no analysis of its SQL, so that they also run in Airflow.
+
+`make check-pipelines` runs them too, and then analyses the SQL (`refresh_factory.check`).
+"""
+
+import re
+from pathlib import Path
+
+from foreserve.refresh import Refresh
+from refresh_factory.pipeline import PIPELINE_FILE, Pipeline, Problem
+from refresh_factory.templates import Rendered, Templates
+from refresh_factory.yaml_file import YamlFile
+
+PROJECT = "my-project"
+"""The project in checked SQL."""
+
+CUTOFF = "2026-01-01T00:00:00+00:00"
+
+_CLASSIFICATION = ("precision", "recall", "accuracy", "f1_score", "log_loss", "roc_auc")
+_REGRESSION = (
+    "mean_absolute_error",
+    "mean_squared_error",
+    "mean_squared_log_error",
+    "median_absolute_error",
+    "r2_score",
+    "explained_variance",
+)
+_FAMILIES = ("BOOSTED_TREE", "RANDOM_FOREST", "DNN", "DNN_LINEAR_COMBINED", "AUTOML")
+METRICS = {
+    "LOGISTIC_REG": _CLASSIFICATION,
+    "LINEAR_REG": _REGRESSION,
+    "KMEANS": ("davies_bouldin_index", "mean_squared_distance"),
+    "PCA": ("total_explained_variance_ratio",),
+    "AUTOENCODER": ("mean_absolute_error", "mean_squared_error", "mean_squared_log_error"),
+    **{f"{name}_CLASSIFIER": _CLASSIFICATION for name in _FAMILIES},
+    **{f"{name}_REGRESSOR": _REGRESSION for name in _FAMILIES},
+}
+"""The metrics that ML.EVALUATE returns, by model type, for types whose metrics depend on the type alone.
+
+Sources: https://cloud.google.com/bigquery/docs/evaluate-overview and
+https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-evaluate#output
+"""
+
+_MODEL_TYPE = re.compile(r"""\bmodel_type\s*=\s*r?["'](?P<type>\w+)["']""", re.IGNORECASE)
+
+
+def check_templates(folder: Path, pipeline: Pipeline) -> list[Problem]:
+    """The errors in the templates and the metrics of a pipeline, which would make a refresh fail later."""
+    return Templates(folder, pipeline, PROJECT).problems() or check_metrics(folder, pipeline)
+
+
+def check_metrics(folder: Path, pipeline: Pipeline) -> list[Problem]:
+    """The metrics of the quality gate that ML.EVALUATE does not return; none if the type of the model is not known."""
+    templates = Templates(folder, pipeline, PROJECT)
+    refresh = checked_refresh(pipeline)
+    train = templates.render("train.sql", refresh, refresh.candidate_model)
+    found = _MODEL_TYPE.search(train.sql) if isinstance(train, Rendered) else None
+    model_type = found["type"].upper() if found else ""
+    known = METRICS.get(model_type, ())
+    return [
+        in_yaml(
+            folder,
+            ("quality_gate", "metrics", metric),
+            f"quality_gate.metrics.{metric}: no such metric; ML.EVALUATE of {model_type} has {', '.join(known)}",
+        )
+        for metric in pipeline.quality_gate.metrics
+        if known and metric not in known
+    ]
+
+
+def checked_refresh(pipeline: Pipeline) -> Refresh:
+    """The refresh whose SQL is checked."""
+    return Refresh(pipeline.model, 1, f"{PROJECT}.foreserve", cutoff=CUTOFF)
+
+
+def in_yaml(folder: Path, field: tuple[str, ...], message: str) -> Problem:
+    """A problem with a field of pipeline.yaml, given by its path."""
+    file = folder / PIPELINE_FILE
+    return Problem(file, YamlFile(file).line(field), message)
+
+
+def check_names(folder: Path, pipeline: Pipeline) -> list[Problem]:
+    """The errors because of which Airflow would not load a pipeline, or a person not find it."""
+    problems = []
+    model, name = pipeline.model, folder.resolve().name
+    if model != name:
+        message = f"model: {model!r}, but the folder is {name!r}; give both the same name"
+        problems.append(in_yaml(folder, ("model",), message))
+    dag = folder / "dag.py"
+    if not dag.is_file():
+        message = "the file is missing, so Airflow will not see the pipeline; copy that of another pipeline"
+        problems.append(Problem(dag, None, message))
+    elif not all(word in dag.read_text().lower() for word in ("dag", "airflow")):
+        message = (
+            "Airflow does not load a file without the words dag and airflow (its option dag_discovery_safe_mode); "
+            "copy that of another pipeline"
+        )
+        problems.append(Problem(dag, 1, message))
+    return problems

@@ -1,0 +1,10 @@
+{% from "people.sql" import people with context %}
+CREATE OR REPLACE MODEL {{ model }}
+OPTIONS (
+  model_type = 'LOGISTIC_REG',
+  input_label_cols = ['default'],
+  max_iteration = 5
+) AS
+SELECT * EXCEPT (person_id)
+FROM (
+{{ people(variables.last_group) }})
