@@ -16,7 +16,7 @@ VENVS := .venvs
 UV := $(VENVS)/uv/bin/uv
 AIRFLOW := $(VENVS)/airflow/bin
 LOCAL := $(VENVS)/local_stack/bin
-BIGQUERY := $(VENVS)/local_bigquery/bin
+LOCAL_BIGQUERY := $(VENVS)/local_bigquery/bin
 TOOLS := $(VENVS)/tools/bin
 FACTORY := PYTHONPATH=.:dags:plugins:local_bigquery/src $(AIRFLOW)/python -m refresh_factory
 ENVIRONMENTS := $(patsubst %,$(VENVS)/%/.installed,airflow serving_api local_stack local_bigquery tools)
@@ -60,8 +60,12 @@ new-pipeline: install ## Start a pipeline (NAME=big_spender), or one for a table
 	@$(FACTORY).new "$(NAME)" $(if $(TABLE),--table "$(TABLE)") $(if $(ID),--id "$(ID)") $(if $(LABEL),--label "$(LABEL)")
 
 .PHONY: check-pipelines
-check-pipelines: install ## Check all pipelines, without running them
-	@$(FACTORY).check
+check-pipelines: install ## Check all pipelines, without running them (BIGQUERY=local|cloud: also by dry runs)
+	@$(FACTORY).check $(if $(BIGQUERY),--bigquery $(BIGQUERY))
+
+.PHONY: record-schemas
+record-schemas: install ## Record the columns of the tables that a pipeline reads (NAME=big_spender BIGQUERY=local|cloud)
+	@$(FACTORY).check.record "$(NAME)" $(if $(BIGQUERY),--bigquery $(BIGQUERY))
 
 .PHONY: schema
 schema: install ## Write the JSON Schema of pipeline.yaml anew
@@ -69,7 +73,7 @@ schema: install ## Write the JSON Schema of pipeline.yaml anew
 
 .PHONY: bigquery
 bigquery: $(VENVS)/local_bigquery/.installed ## Start only BigQuery with BigQuery ML, in the foreground
-	@$(BIGQUERY)/local-bigquery
+	@$(LOCAL_BIGQUERY)/local-bigquery
 
 .PHONY: deploy
 deploy: $(VENVS)/local_stack/.installed ## Say what a deployment would change; APPLY=1 does it (ENV=example)
@@ -169,7 +173,7 @@ lint-types:
 
 lint-local-types:
 	MYPYPATH=. $(AIRFLOW)/mypy --cache-dir .mypy_cache/local_stack --python-executable $(LOCAL)/python --exclude local_stack/airflow local_stack
-	MYPYPATH=local_bigquery/src $(AIRFLOW)/mypy --cache-dir .mypy_cache/local_bigquery --python-executable $(BIGQUERY)/python -p local_bigquery
+	MYPYPATH=local_bigquery/src $(AIRFLOW)/mypy --cache-dir .mypy_cache/local_bigquery --python-executable $(LOCAL_BIGQUERY)/python -p local_bigquery
 
 lint-files:
 	$(TOOLS)/hadolint $(DOCKERFILES)

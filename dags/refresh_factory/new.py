@@ -42,8 +42,8 @@ def new_pipeline(name: str, pipelines: Path = PIPELINES, files: Mapping[str, str
             (folder / file_name).write_text(text)
         return folder
     shutil.copytree(_TEMPLATE, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    file = folder / PIPELINE_FILE
-    file.write_text(file.read_text().replace(_PLACEHOLDER, name))
+    for file in folder.glob("*.yaml"):
+        file.write_text(file.read_text().replace(_PLACEHOLDER, name))
     return folder
 
 

@@ -166,6 +166,20 @@ def test_two_pipelines_of_one_model_are_an_error_of_both(tmp_path):
     assert refresh_dag(str(tmp_path / "repeat_purchase" / "dag.py"))
 
 
+def test_a_wrong_metric_is_an_import_error(variant):
+    with pytest.raises(PipelineError, match=r"quality_gate.metrics.auc: no such metric; .* LOGISTIC_REG has precision"):
+        variant(quality_gate={"metrics": {"auc": {"minimum": 0.7}}})
+
+
+def test_the_first_task_finds_the_mistakes_in_templates(variant, tmp_path):
+    find_mistakes = variant().get_task("open_version").find_mistakes
+    assert find_mistakes() == []
+    train = tmp_path / "repeat_purchase" / "train.sql"
+    train.write_text(train.read_text().replace("{{ model }}", "{{ model }"))
+    (mistake,) = find_mistakes()
+    assert mistake.startswith(f"{train}:3: not a Jinja template: ")
+
+
 @pytest.mark.parametrize("year", [1998, 1970, 1901])
 def test_a_run_may_be_of_a_day_long_ago(dag, year):
     """Airflow ends a run whose logical date is before the start date as a success, without running its tasks."""

@@ -211,6 +211,21 @@ def test_settings_that_do_not_fit_the_models_versions_are_not_tried_again(cloud,
         )
 
 
+def test_mistakes_in_the_files_are_found_before_a_version_is_opened(cloud, context, open_version, registry):
+    refresh = open_version()
+    operator = OpenVersion(
+        task_id="open_version",
+        cloud=cloud,
+        initial=ModelState(refresh.model, "customer"),
+        dataset=DATASET,
+        create_tables=True,
+        find_mistakes=lambda: ["train.sql:3: not a Jinja template", "predict.sql:1: gone: not defined"],
+    )
+    with pytest.raises(AirflowFailException, match=r"^train.sql:3: not a Jinja template\npredict.sql:1: gone"):
+        operator.execute(context())
+    assert registry.get(refresh.model).latest == refresh.version
+
+
 def test_a_backfill_is_refused(open_version, registry):
     with pytest.raises(AirflowFailException, match=r"a backfill is refused: .* trigger the DAG with that logical date"):
         open_version(run=DagRun(run_type="backfill"))

@@ -1,7 +1,8 @@
 """Google's own analyzer of GoogleSQL: ZetaSQL, which the package `zetasql` carries as WebAssembly.
 
-No other module knows that package. `parse()` finds the statements and the calls of table functions in a text.
-`analyze()` resolves one statement against a catalog, with types, and raises BigQuery's own messages.
+No other module knows that package. `parse()` finds the statements and the calls of table functions in a text,
+`tables_of()` the tables. `analyze()` resolves one statement against a catalog, with types, and raises BigQuery's own
+messages.
 """
 
 import ctypes
@@ -56,7 +57,7 @@ class GoogleSqlError(Exception):
 
 
 class UnknownOutputError(Exception):
-    """A statement calls a function whose type or columns are not known, so that it can only be parsed."""
+    """A statement uses a function or view whose type or columns are not known, so that it can only be parsed."""
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,11 @@ def analyze(sql: str, catalog: Catalog) -> Analysis:
 
     Raises:
         GoogleSqlError: BigQuery would refuse the statement.
-        UnknownOutputError: the statement calls a function whose type or columns are not known.
+        UnknownOutputError: the statement uses a function or view whose type or columns are not known.
     """
     (statement,) = parse(sql)
+    if re.search(r"\bINFORMATION_SCHEMA\b", sql, re.IGNORECASE):
+        raise UnknownOutputError("INFORMATION_SCHEMA")
     for function in sorted(statement.functions):
         if function.partition(".")[0] not in _NAMESPACES:
             raise UnknownOutputError(function)
@@ -230,6 +233,18 @@ def analyze(sql: str, catalog: Catalog) -> Analysis:
     request = service.AnalyzeRequest(options=options, simple_catalog=proto, sql_statement=text.edited())
     response = _call("Analyze", request, service.AnalyzeResponse, text)
     return _analysis(response.resolved_statement)
+
+
+def tables_of(sql: str) -> set[str]:
+    """Return the names of the tables that a statement reads, as it spells them, without back quotes.
+
+    Raises:
+        GoogleSqlError: the text is not GoogleSQL.
+    """
+    request = service.ExtractTableNamesFromStatementRequest(sql_statement=sql, options=_language())
+    response = service.ExtractTableNamesFromStatementResponse
+    names = _call("ExtractTableNamesFromStatement", request, response, _Text(sql)).table_name
+    return {".".join(name.table_name_segment) for name in names}
 
 
 def type_of(text: str) -> Type:
