@@ -52,7 +52,7 @@ def test_a_table_that_is_not_there_is_named_with_its_line(running, folder):
 
 def test_a_dry_run_names_the_line_of_the_template(running, folder):
     assert running.dry_run(folder, load_pipeline(folder)) == []
-    edit(folder, "labelled.sql", "known.frequency", "known.frequncy")
+    edit(folder, "labelled.sql", "  frequency,", "  frequncy,")
     problems = running.dry_run(folder, load_pipeline(folder))
     assert {problem.message.startswith("BigQuery: ") for problem in problems} == {True}
 

@@ -44,7 +44,7 @@ GATES = [
 def test_the_factorys_statements_around_the_predictions(tmp_path, refresh, gate):
     fields = {"model": "churn", "entity_type": "customer", "quality_gate": {"metrics": {"roc_auc": {"minimum": 0.5}}}}
     statements = Statements(tmp_path, Pipeline.model_validate(fields | {"prediction_gate": gate}), "p")
-    measures = analyze(statements.measure(refresh), CATALOG)
+    measures = analyze(statements.measure(refresh, {"p": "$.p", "q": "$.q"}), CATALOG)
     assert {kind.kind for _, kind in measures.columns} <= {"INT64", "FLOAT64"}
     for scope in ("changes", "full"):
         assert dict(analyze(statements.changes(refresh, scope), CATALOG).columns) == PREDICTIONS
