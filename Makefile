@@ -223,7 +223,7 @@ uninstall: clean ## Forget them, and remove the environments
 	rm -rf $(VENVS)
 
 $(VENVS)/airflow/.installed: requirements.txt
-$(VENVS)/airflow/.installed: AFTERWARDS = PYTHONPATH=local_bigquery/src $(AIRFLOW)/python -m local_bigquery.googlesql
+$(VENVS)/airflow/.installed: AFTERWARDS = PYTHONPATH=local_bigquery/src $(AIRFLOW)/python -m local_bigquery.analyzer
 $(VENVS)/serving_api/.installed: serving_api/requirements.txt
 $(VENVS)/local_stack/.installed: local_stack/requirements.txt
 $(VENVS)/local_stack/.installed: PACKAGE := .

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from foreserve.refresh import Refresh
 from refresh_factory.pipeline import PIPELINE_FILE, Pipeline, Problem
+from refresh_factory.statements import without_comments
 from refresh_factory.templates import Rendered, Templates
 from refresh_factory.yaml_file import YamlFile
 
@@ -54,7 +55,7 @@ def check_metrics(folder: Path, pipeline: Pipeline) -> list[Problem]:
     templates = Templates(folder, pipeline, PROJECT)
     refresh = checked_refresh(pipeline)
     train = templates.render("train.sql", refresh, refresh.candidate_model)
-    found = _MODEL_TYPE.search(train.sql) if isinstance(train, Rendered) else None
+    found = _MODEL_TYPE.search(without_comments(train.sql)) if isinstance(train, Rendered) else None
     model_type = found["type"].upper() if found else ""
     known = METRICS.get(model_type, ())
     return [

@@ -183,6 +183,11 @@ def without_semicolon(sql: str) -> str:
     return sql
 
 
+def without_comments(sql: str) -> str:
+    """The statement with one space in place of each comment and each run of spaces."""
+    return "".join(" " if piece["blank"] else piece[0] for piece in _PIECE.finditer(sql))
+
+
 def sql_loader(folder: Path) -> FileSystemLoader:
     """The loader of a pipeline's SQL files. It looks in `folder`, then in `dags/`."""
     return FileSystemLoader([folder, _DAGS])

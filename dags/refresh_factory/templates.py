@@ -99,7 +99,7 @@ class Templates:
         """The statement in a file, or the error that prevents it."""
         try:
             marked = self._files.render(name, refresh, model)
-        except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+        except (TemplateError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
             return self._failure(name, error)
         parts: list[str] = []
         offsets = [0]

@@ -171,6 +171,13 @@ def test_a_wrong_metric_is_an_import_error(variant):
         variant(quality_gate={"metrics": {"auc": {"minimum": 0.7}}})
 
 
+def test_a_model_type_in_a_comment_does_not_count(variant, tmp_path):
+    variant()
+    train = tmp_path / "repeat_purchase" / "train.sql"
+    train.write_text(train.read_text().replace("OPTIONS (", "OPTIONS ( -- not model_type = 'KMEANS'\n"))
+    assert refresh_dag(str(train.with_name("dag.py")))
+
+
 def test_the_first_task_finds_the_mistakes_in_templates(variant, tmp_path):
     find_mistakes = variant().get_task("open_version").find_mistakes
     assert find_mistakes() == []

@@ -6,7 +6,7 @@ import pytest
 from google.api_core.exceptions import BadRequest
 from google.cloud.bigquery import SchemaField
 
-from local_bigquery.googlesql import Type
+from local_bigquery.analyzer import Type
 from local_stack import sample_data
 from refresh_factory.check.bigquery import RunningBigQuery, _type
 from refresh_factory.check.schemas import read_schemas, write_schemas

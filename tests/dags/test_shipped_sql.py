@@ -7,7 +7,7 @@ import pytest
 
 from foreserve.operators.smoke_test import sample_query
 from foreserve.refresh import Refresh
-from local_bigquery.googlesql import Catalog, Type, analyze, parse
+from local_bigquery.analyzer import Catalog, Type, analyze, parse
 from refresh_factory.check.rules import check_pipelines
 from refresh_factory.new import new_pipeline
 from refresh_factory.pipeline import Pipeline

@@ -10,7 +10,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from foreserve.operators import AbortVersion, RunQuery
 from foreserve.operators.smoke_test import sample_query
 from foreserve.refresh import StatementError
-from local_bigquery.googlesql import parse
+from local_bigquery.analyzer import parse
 from tests.plugins.conftest import TaskInstance
 
 ENDLESS = "LOOP ASSERT TRUE; END LOOP"

@@ -12,7 +12,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from foreserve.refresh import Refresh, version_of
-from local_bigquery.googlesql import GoogleSqlError, parse, tables_of
+from local_bigquery.analyzer import GoogleSqlError, parse, tables_of
 from refresh_factory.pipeline import SQL_FILES, Pipeline, Problem
 from refresh_factory.templates import Rendered, Templates
 

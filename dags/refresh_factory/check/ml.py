@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from local_bigquery.googlesql import Analysis, GoogleSqlError, Output, Statement, TableFunctionCall, Type
+from local_bigquery.analyzer import Analysis, GoogleSqlError, Output, Statement, TableFunctionCall, Type
 from refresh_factory.checks import METRICS
 
 Columns = dict[str, Type]
@@ -87,9 +87,7 @@ _FIXED: dict[str, Columns] = {
     },
     "ML.FEATURE_IMPORTANCE": {
         "feature": _STRING,
-        "importance_weight": _INT,
-        "importance_gain": _FLOAT,
-        "importance_cover": _FLOAT,
+        **dict.fromkeys(("importance_weight", "importance_gain", "importance_cover"), _FLOAT),
     },
     "ML.FEATURE_INFO": {
         "input": _STRING,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foreserve.prediction_gate import PLAIN_NAME
 from foreserve.refresh import Refresh
-from local_bigquery.googlesql import (
+from local_bigquery.analyzer import (
     Analysis,
     Catalog,
     GoogleSqlError,
@@ -246,6 +246,9 @@ class PipelineCheck:
             return None
         try:
             statements = parse(text.sql)
+        except UnknownOutputError as error:
+            self._add_unknown(text, 0, error)
+            return None
         except GoogleSqlError as error:
             self._add_error(text, error)
             return None
@@ -266,9 +269,7 @@ class PipelineCheck:
         try:
             return analyze(text.sql, self._catalog())
         except UnknownOutputError as error:
-            if not self._has_errors():  # of train.sql, without which nothing is known of the model
-                message = f"names and types are not checked, as it is not known what {error} returns"
-                self._add(text, statement.offset, message, is_warning=True)
+            self._add_unknown(text, statement.offset, error)
             return None
         except GoogleSqlError as error:
             self._add_error(text, error, statement)
@@ -291,6 +292,11 @@ class PipelineCheck:
     def _add(self, text: Rendered, offset: int, message: str, *, is_warning: bool = False) -> None:
         file, line = text.place(offset)
         self._problems.append(Problem(file, line, message, is_warning))
+
+    def _add_unknown(self, text: Rendered, offset: int, error: UnknownOutputError) -> None:
+        if not self._has_errors():  # of train.sql, without which nothing is known of the model
+            message = f"names and types are not checked, as it is not known what {error} returns"
+            self._add(text, offset, message, is_warning=True)
 
     def _add_error(self, text: Rendered, error: GoogleSqlError, statement: Statement | None = None) -> None:
         """Add an error of BigQuery's, with a way out if there is a known one."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from local_bigquery.googlesql import GoogleSqlError, Type, type_of
+from local_bigquery.analyzer import GoogleSqlError, Type, type_of
 from refresh_factory.pipeline import Problem
 from refresh_factory.yaml_file import YamlFile
 

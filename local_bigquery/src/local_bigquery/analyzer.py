@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import tzdata
 from google.protobuf.message import Message
-from wasmtime import Config, Engine, Linker, Module, Store, WasiConfig, WasmtimeError
+from wasmtime import Config, Engine, Linker, Module, Store, Trap, WasiConfig, WasmtimeError
 from zetasql.wasi import get_wasm_path
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 from zetasql.wasi._pb2.zetasql.proto import function_pb2, options_pb2, simple_catalog_pb2
@@ -43,6 +43,12 @@ Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical#re
 _NAMESPACES = ("AEAD", "HLL_COUNT", "KEYS", "KLL_QUANTILES", "ML", "NET", "SAFE")
 """The namespaces of functions that ZetaSQL or the catalog knows. Others are datasets with functions of a team."""
 
+_SCALARS = (
+    *("BIGNUMERIC", "BOOL", "BYTES", "DATE", "DATETIME", "FLOAT64", "GEOGRAPHY", "INT64", "INTERVAL", "JSON"),
+    *("NUMERIC", "STRING", "TIME", "TIMESTAMP"),
+)
+"""Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types"""
+
 _PSEUDO_COLUMNS = {"_TABLE_SUFFIX", "_PARTITIONTIME", "_PARTITIONDATE"}
 
 
@@ -57,7 +63,7 @@ class GoogleSqlError(Exception):
 
 
 class UnknownOutputError(Exception):
-    """A statement uses a function or view whose type or columns are not known, so that it can only be parsed."""
+    """A statement uses a function or view whose type or columns are not known, or is too deep to be analysed."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,24 @@ class Type:
         if self.kind == "STRUCT":
             return f"STRUCT<{', '.join(f'{name} {kind}'.strip() for name, kind in self.fields)}>"
         return f"{self.kind}<{self.element}>" if self.element else self.kind
+
+
+_ONLY_IN_BIGQUERY = {
+    "COLLATE": Type("STRING"),
+    "CONTAINS_SUBSTR": Type("BOOL"),
+    "SEARCH": Type("BOOL"),
+    "TEXT_ANALYZE": Type.array(Type("STRING")),
+}
+"""Functions of BigQuery that ZetaSQL does not have, and the types that they return.
+
+Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/functions-all
+"""
+
+_OPAQUE = ("APPENDS", "CHANGES", "EXTERNAL_QUERY", "GAP_FILL", "RANGE_SESSIONIZE", "VECTOR_SEARCH")
+"""Table functions of BigQuery whose columns depend on more than their names.
+
+Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/table-functions-built-in
+"""
 
 
 @dataclass(frozen=True)
@@ -187,16 +211,18 @@ class Catalog:
     functions: Mapping[str, Type] = field(default_factory=dict)
 
 
-def parse(sql: str) -> list[Statement]:
+@lru_cache(maxsize=64)
+def parse(sql: str) -> tuple[Statement, ...]:
     """Parse a text; return its statements.
 
     Raises:
         GoogleSqlError: the text is not GoogleSQL.
+        UnknownOutputError: the text is too deep to be parsed.
     """
     request = service.ParseRequest(sql_statement=sql, options=_language(), allow_script=True)
     response = _call("Parse", request, service.ParseResponse, _Text(sql))
     nodes = response.parsed_script.statement_list_node.statement_list
-    return [_statement(node, sql.encode()) for node in nodes]
+    return tuple(_statement(node, sql.encode()) for node in nodes)
 
 
 def analyze(sql: str, catalog: Catalog) -> Analysis:
@@ -207,14 +233,16 @@ def analyze(sql: str, catalog: Catalog) -> Analysis:
         UnknownOutputError: the statement uses a function or view whose type or columns are not known.
     """
     (statement,) = parse(sql)
-    if re.search(r"\bINFORMATION_SCHEMA\b", sql, re.IGNORECASE):
-        raise UnknownOutputError("INFORMATION_SCHEMA")
+    if found := re.search(r"\bINFORMATION_SCHEMA\b|@@\w+", sql, re.IGNORECASE):
+        raise UnknownOutputError(found[0])
     for function in sorted(statement.functions):
         if function.partition(".")[0] not in _NAMESPACES:
             raise UnknownOutputError(function)
     proto = _catalog(catalog, statement.connections)
     functions = proto.catalog.add(name="ML")
-    for name, returned in catalog.functions.items():
+    for name in ("MAX_BY", "MIN_BY"):
+        _add_aggregate(proto, name)
+    for name, returned in {**_ONLY_IN_BIGQUERY, **catalog.functions}.items():
         _add_function(functions if name.startswith("ML.") else proto, name.rpartition(".")[2], returned)
     text = _Text(sql)
     for index, call in enumerate(statement.calls):
@@ -253,7 +281,7 @@ def type_of(text: str) -> Type:
     Raises:
         GoogleSqlError: there is no such type.
     """
-    if re.fullmatch(r"\w+", text) and f"TYPE_{text}" in type_pb2.TypeKind.keys():  # noqa: SIM118  an enum of protobuf
+    if text in _SCALARS:
         return Type(text)
     return analyze(f"SELECT CAST(NULL AS {text}) AS value", Catalog({}, "")).columns[0][1]
 
@@ -366,12 +394,16 @@ def _wasm() -> _Wasm:
 
 def _call(method: str, request: Message, response: Any, text: _Text) -> Any:
     """Call a method of ZetaSQL's local service."""
-    answer = _wasm().call(method, request.SerializeToString())
+    try:
+        answer = _wasm().call(method, request.SerializeToString())
+    except Trap:  # deep nesting fills the program's stack; what is left of it cannot be used again
+        _wasm.cache_clear()
+        raise UnknownOutputError("a statement of this depth") from None
     if isinstance(answer, bytes):
         return response.FromString(answer)
     found = re.fullmatch(r"(?:Code: \d+, Message: )?(.*?)(?: \[at (\d+):(\d+)\])?\s*", answer, re.DOTALL)
     message, line, column = found.groups() if found else (answer, None, None)
-    message = re.sub(r"\b(ML|AI)_([A-Z_]+)_\d+\b", r"\1.\2", message)
+    message = re.sub(r"\b(ML|AI)_([A-Z_]+)_\d+\b", r"\1.\2", re.sub(r" \[at \d+:\d+\]", "", message))
     raise GoogleSqlError(message, text.offset(int(line), int(column)) if line and column else 0)
 
 
@@ -402,9 +434,14 @@ def _statement(node: Any, data: bytes) -> Statement:
     options = inner.options_list.options_entries if is_create else ()
     query = inner.query if hasattr(inner, "query") else None
     columns = _select_columns(query) if query is not None else ()
-    calls = [call for call in _messages(inner, "ASTTVFProto") if len(call.name.names) > 1]
-    functions = (_path(each.function) for each in _messages(inner, "ASTFunctionCallProto"))
-    connections = (_innermost(each.connection_path) for each in _messages(inner, "ASTConnectionClauseProto"))
+    parts: dict[str, list[Any]] = {"ASTTVFProto": [], "ASTFunctionCallProto": [], "ASTConnectionClauseProto": []}
+    for part in _messages(inner, *parts):
+        parts[part.DESCRIPTOR.name].append(part)
+    calls = [
+        call for call in parts["ASTTVFProto"] if len(call.name.names) > 1 or _path(call.name)[0].upper() in _OPAQUE
+    ]
+    functions = (_path(each.function) for each in parts["ASTFunctionCallProto"])
+    connections = (_innermost(each.connection_path) for each in parts["ASTConnectionClauseProto"])
     return Statement(
         kind=re.sub("(?<=[a-z])(?=[A-Z])", "_", name.removesuffix("StatementProto").removeprefix("AST")).upper(),
         offset=characters(_range(inner)[0]),
@@ -488,16 +525,16 @@ def _is_relation(argument: Any) -> bool:
     return argument.HasField("expr") and _innermost(argument.expr)[0] == "ASTExpressionSubqueryProto"
 
 
-def _messages(node: Any, name: str, *, outermost: bool = False) -> Iterator[Any]:
-    """The messages of a type in a tree, inner ones before outer ones, or only the outermost ones."""
-    if node.DESCRIPTOR.name == name and outermost:
+def _messages(node: Any, *names: str, outermost: bool = False) -> Iterator[Any]:
+    """The messages of some types in a tree, inner ones before outer ones, or only the outermost ones."""
+    if outermost and node.DESCRIPTOR.name in names:
         yield node
         return
     for described, value in node.ListFields():
-        if described.message_type:
+        if described.message_type and described.name != "parse_location_range":
             for child in value if described.is_repeated else (value,):
-                yield from _messages(child, name, outermost=outermost)
-    if node.DESCRIPTOR.name == name:
+                yield from _messages(child, *names, outermost=outermost)
+    if node.DESCRIPTOR.name in names:
         yield node
 
 
@@ -557,6 +594,16 @@ def _add_function(catalog: Any, name: str, returned: Type) -> None:
         signature.return_type.num_occurrences = 1
 
 
+def _add_aggregate(catalog: Any, name: str) -> None:
+    """Add an aggregate function of two arguments that returns a value of the first one."""
+    function = catalog.custom_function.add(name_path=[name], group="BigQuery", mode=kinds.FunctionEnums.AGGREGATE)
+    signature = function.signature.add()
+    signature.argument.add(kind=kinds.ARG_TYPE_ANY_1, num_occurrences=1)
+    signature.argument.add(kind=kinds.ARG_TYPE_ARBITRARY, num_occurrences=1)
+    signature.return_type.kind = kinds.ARG_TYPE_ANY_1
+    signature.return_type.num_occurrences = 1
+
+
 _ANALYTIC = frozenset(
     {
         "IMPUTER",
@@ -587,10 +634,12 @@ def _add_table_function(catalog: Any, name: str, call: TableFunctionCall, output
     )
     signature = function.signature
     node: Any = call._node  # noqa: SLF001  of this module
-    for argument in node.argument_entries:
-        if not argument.HasField("model_clause"):
-            kind = kinds.ARG_TYPE_RELATION if _is_relation(argument) else kinds.ARG_TYPE_ARBITRARY
-            signature.argument.add(kind=kind, num_occurrences=1)
+    arguments = [argument for argument in node.argument_entries if not argument.HasField("model_clause")]
+    if output.keeps_input and not _is_relation(arguments[0]):
+        raise GoogleSqlError(f"{call.function} takes a query or TABLE after the model", call.offset)
+    for argument in arguments:
+        kind = kinds.ARG_TYPE_RELATION if _is_relation(argument) else kinds.ARG_TYPE_ARBITRARY
+        signature.argument.add(kind=kind, num_occurrences=1)
     signature.return_type.kind = kinds.ARG_TYPE_RELATION
     signature.return_type.num_occurrences = 1
     columns = function_pb2.TVFRelationProto()
