@@ -18,7 +18,6 @@ from tempfile import NamedTemporaryFile
 from typing import Any, Self
 
 import tzdata
-from google.protobuf.message import Message
 from wasmtime import Config, Engine, Linker, Module, Store, Trap, WasiConfig, WasmtimeError
 from zetasql.wasi import get_wasm_path
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
@@ -133,7 +132,7 @@ class TableFunctionCall:
     settings: Mapping[str, int]
     offset: int
     model_offset: int
-    _node: Message = field(repr=False, compare=False)
+    _node: Any = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -295,7 +294,7 @@ class _Text:
 
     def rename(self, call: TableFunctionCall, alias: str) -> None:
         """Call `alias`, without the model: what is left is an argument list that any catalog can describe."""
-        node: Any = call._node  # noqa: SLF001  of this module
+        node = call._node  # noqa: SLF001  of this module
         self._edits.append((*_range(node.name), f"`{alias}`".encode()))
         first, *rest = node.argument_entries or (None,)
         if first is not None and first.HasField("model_clause"):
@@ -392,7 +391,7 @@ def _wasm() -> _Wasm:
     return _Wasm()
 
 
-def _call(method: str, request: Message, response: Any, text: _Text) -> Any:
+def _call(method: str, request: Any, response: Any, text: _Text) -> Any:
     """Call a method of ZetaSQL's local service."""
     try:
         answer = _wasm().call(method, request.SerializeToString())
@@ -633,7 +632,7 @@ def _add_table_function(catalog: Any, name: str, call: TableFunctionCall, output
         else kinds.FunctionEnums.FIXED_OUTPUT_SCHEMA_TVF
     )
     signature = function.signature
-    node: Any = call._node  # noqa: SLF001  of this module
+    node = call._node  # noqa: SLF001  of this module
     arguments = [argument for argument in node.argument_entries if not argument.HasField("model_clause")]
     if output.keeps_input and not _is_relation(arguments[0]):
         raise GoogleSqlError(f"{call.function} takes a query or TABLE after the model", call.offset)
