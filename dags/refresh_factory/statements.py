@@ -106,7 +106,7 @@ class Statements:
             sql: the statement.
             message: BigQuery's message, which has the position as `[LINE:COLUMN]`, or the name that it is about.
         """
-        from refresh_factory.check.templates import Templates  # noqa: PLC0415  which imports this module
+        from refresh_factory.templates import Templates  # noqa: PLC0415  which imports this module
 
         model = model or (refresh.champion_model if name == "predict.sql" else None)
         rendered = Templates(self._folder, self._pipeline, self._project).render(name, refresh, model)
