@@ -58,6 +58,7 @@ down: install ## Stop the stack; it keeps its tables, models, versions and runs
 .PHONY: new-pipeline
 new-pipeline: install ## Start a pipeline (NAME=big_spender), or one for a table (TABLE=dataset.table ID=column LABEL=column)
 	@$(FACTORY).new "$(NAME)" $(if $(TABLE),--table "$(TABLE)") $(if $(ID),--id "$(ID)") $(if $(LABEL),--label "$(LABEL)")
+	@$(if $(TABLE),$(FACTORY).check.record "$(NAME)")
 
 .PHONY: check-pipelines
 check-pipelines: install ## Check all pipelines, without running them (BIGQUERY=local|cloud: also by dry runs)

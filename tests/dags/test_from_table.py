@@ -5,7 +5,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 
 from foreserve.refresh import Refresh
+from refresh_factory.check.bigquery import RunningBigQuery
 from refresh_factory.check.rules import check_pipelines
+from refresh_factory.check.schemas import write_schemas
 from refresh_factory.from_table import TableError, files_from_table
 from refresh_factory.new import new_pipeline
 from refresh_factory.pipeline import load_pipeline
@@ -53,7 +55,9 @@ def client(bigquery):
 def test_the_pipeline_of_a_table_passes_the_checks_and_runs(client, tmp_path, label, model_type, fields):
     files = files_from_table(client, "people", TABLE, "person_id", label)
     folder = new_pipeline("people", tmp_path, files)
-    assert check_pipelines([folder]) == []
+    tables, problems = RunningBigQuery("local").schemas(folder, load_pipeline(folder))
+    write_schemas(folder, tables)
+    assert problems + check_pipelines([folder]) == []
     statements = Statements(folder, load_pipeline(folder), "demo")
     refresh = Refresh("people", sum(label.encode()), "demo.foreserve", cutoff="2026-01-01T00:00:00+00:00")
     for sql in (

@@ -1,6 +1,5 @@
 """A running BigQuery, the local one or Google's: schemas of tables, and dry runs of a pipeline's SQL."""
 
-import json
 import os
 import re
 from datetime import UTC, datetime
@@ -11,16 +10,19 @@ from google.api_core.exceptions import BadRequest, ClientError, NotFound
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from foreserve.refresh import Refresh, version_of
+from foreserve.refresh import Refresh
 from local_bigquery.analyzer import GoogleSqlError, parse, tables_of
+from prediction_store.local_environment import use_local_stack
+from prediction_store.warehouse import version_of
 from refresh_factory.pipeline import SQL_FILES, Pipeline, Problem
 from refresh_factory.templates import Rendered, Templates
 
 Where = Literal["local", "cloud"]
 
-_ROOT = Path(__file__).parents[3]
 _LOCAL_PROJECT = "demo"
-_LOCAL_PORT = 9050
+_WITHOUT_STACK = "http://127.0.0.1:9050"
+"""The address of `make bigquery`."""
+
 _TYPES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
 """The names that the REST API has for types, and GoogleSQL's.
 
@@ -33,12 +35,13 @@ class RunningBigQuery:
 
     def __init__(self, where: Where) -> None:
         """Use the local BigQuery, or Google's with this machine's default credentials."""
-        project = os.environ.get("FORESERVE_PROJECT")
-        if where == "local":
-            os.environ.setdefault("BIGQUERY_EMULATOR_HOST", f"http://127.0.0.1:{_local_port()}")
-            self._client = bigquery.Client(project or _LOCAL_PROJECT, credentials=AnonymousCredentials())
-        else:
-            self._client = bigquery.Client(project)
+        if where == "cloud":
+            self._client = bigquery.Client(os.environ.get("FORESERVE_PROJECT"))
+            return
+        if "BIGQUERY_EMULATOR_HOST" not in os.environ and not use_local_stack(Path.cwd()):
+            os.environ["BIGQUERY_EMULATOR_HOST"] = _WITHOUT_STACK
+        project = os.environ.get("FORESERVE_PROJECT", _LOCAL_PROJECT)
+        self._client = bigquery.Client(project, credentials=AnonymousCredentials())
 
     def schemas(self, folder: Path, pipeline: Pipeline) -> tuple[dict[str, dict[str, str]], list[Problem]]:
         """Return the columns of the tables that a pipeline's SQL reads, by table, and what is wrong.
@@ -121,12 +124,6 @@ class RunningBigQuery:
         if table.time_partitioning and not table.time_partitioning.field:
             extra |= {"_PARTITIONTIME": "TIMESTAMP", "_PARTITIONDATE": "DATE"}
         return {column.name: _type(column) for column in table.schema} | extra
-
-
-def _local_port() -> int:
-    """The port of the local stack's BigQuery, or that of `make bigquery`."""
-    record = _ROOT / ".state" / "stack.json"
-    return int(json.loads(record.read_text())["ports"]["bigquery"]) if record.is_file() else _LOCAL_PORT
 
 
 def _uses_model(sql: str) -> bool:

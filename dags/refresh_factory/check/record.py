@@ -19,7 +19,9 @@ def main() -> int:
     """Write schemas.yaml of a pipeline; print problems, one a line; return 1 if there is one."""
     parser = argparse.ArgumentParser(prog="python -m refresh_factory.check.record", description=__doc__)
     parser.add_argument("name", help="the pipeline's name")
-    parser.add_argument("--bigquery", choices=("local", "cloud"), default="local", help="default: local")
+    in_cloud = "FORESERVE_PROJECT" in os.environ and "BIGQUERY_EMULATOR_HOST" not in os.environ
+    where = "cloud" if in_cloud else "local"
+    parser.add_argument("--bigquery", choices=("local", "cloud"), default=where, help="default: %(default)s")
     arguments = parser.parse_args()
     folder = PIPELINES / arguments.name
     try:
