@@ -3,7 +3,10 @@ r"""The life of a model's versions: their states, and the transitions that are a
 Values are immutable and rules are pure. `registry` stores the values in Bigtable.
 
     open -> exporting -> (receipt) -> promoted -> expired
-      \________\____________________ aborted -> purged
+      \________\___________\__ ready __/
+                 \___________\______ aborted -> purged
+
+A ready version is complete, and waits for a person to promote it.
 
 An export writes cells only while no other version has cells above the active one. So the cells of one export are the
 only ones that garbage collection must keep besides those of readable versions.
@@ -62,6 +65,7 @@ class Status(StrEnum):
 
     OPEN = "open"
     EXPORTING = "exporting"
+    READY = "ready"  # complete and tested, but not promoted; it can be until a newer version is opened
     PROMOTED = "promoted"
     EXPIRED = "expired"  # was promoted; garbage collection may have deleted its cells
     ABORTED = "aborted"
@@ -180,8 +184,10 @@ class ModelState:
         version = max(now, self.latest + 1)
         record = VersionRecord(Status.OPEN, run=run, run_lease_until=now + RUN_LEASE if run else 0)
         before = self
-        if latest is not None and latest.status in (Status.OPEN, Status.EXPORTING):
-            before = self._end(self.latest, "superseded", f"version {version} was opened", "", now)
+        if latest is not None and latest.status is Status.READY:
+            before = self._without_ending(self.latest, status=Status.ABORTED)
+        if latest is not None and latest.status in (Status.OPEN, Status.EXPORTING, Status.READY):
+            before = before._end(self.latest, "superseded", f"version {version} was opened", "", now)
         return replace(before, latest=version, versions={**before.versions, version: record})
 
     def run_lease_holder(self, now: int) -> str | None:
@@ -285,6 +291,16 @@ class ModelState:
         floor = self.active or 0
         return sorted(v for v, r in self.versions.items() if v > floor and v != version and r.has_cells)
 
+    def begin_purge(self, version: int) -> "ModelState":
+        """Check that the stale cells may be purged before the export of a version. Nothing changes.
+
+        Raises:
+            RegistryError: the version is ready. While no newer version is open, readers may get the stale cells again.
+        """
+        if self._record(version).status is Status.READY:
+            raise RegistryError(f"{self.model}: version {version} is ready, so nothing is purged; start a new refresh")
+        return self
+
     def mark_purged(self, version: int, *, above: int, began: int) -> "ModelState":
         """Record that all cells between the versions `above` and `version` have been deleted.
 
@@ -380,6 +396,39 @@ class ModelState:
             return version == self.active or record.status is Status.PROMOTED
         return version == self.latest and record.receipt is not None and not self.stale_versions(version)
 
+    def forward_targets(self) -> list[int]:
+        """The versions above the active one that can be made active as they are, newest first.
+
+        These are versions that readers were rolled back from, and a version that is ready. Once a newer version is
+        open, there are none, because its run purges their cells.
+        """
+        latest = self.versions.get(self.latest)
+        if latest is None or latest.status not in (Status.READY, Status.PROMOTED):
+            return []
+        is_ready = latest.status is Status.READY and not self.stale_versions(self.latest)
+        return [self.latest] * is_ready + [v for v in self._promoted() if v > (self.active or 0)]
+
+    def switch(self, to: int, *, reason: str, now: int, task: str = "") -> "ModelState":
+        """Make another version the active one: roll back, or go forward to one of `forward_targets`.
+
+        Args:
+            to: the version that becomes active.
+            reason: the reason, recorded with the version that readers leave if they are rolled back.
+            now: the current time.
+            task: the task that switches; empty if none does.
+
+        Raises:
+            RegistryError: `to` is neither one of `rollback_targets` nor of `forward_targets`.
+        """
+        if to not in self.forward_targets():
+            return self.roll_back(to, reason=reason, now=now, task=task)
+        record = self._record(to)
+        if record.status is Status.PROMOTED:
+            return replace(self._without_ending(to), active=to)
+        counts = record.details["counts"]
+        expected = Receipt(counts["written"], counts["tombstones"])
+        return self.promote(to, expected_active=self.active, expected=expected).release_run_lease(record.run)
+
     def roll_back(self, to: int, *, reason: str, now: int, task: str = "") -> "ModelState":
         """Make an earlier promoted version the active one again.
 
@@ -394,11 +443,15 @@ class ModelState:
         """
         if to == self.active:
             return self
-        targets = self.rollback_targets()
-        if self.active is None or to not in targets:
-            possible = ", ".join(map(str, targets)) or "none"
-            raise RegistryError(f"{self.model}: cannot roll back from {self.active} to {to}; possible: {possible}")
-        return replace(self._end(self.active, "rolled_back", reason, task, now), active=to)
+        if self.active is None or to not in self.rollback_targets():
+            status = f"is {self.versions[to].status}" if to in self.versions else "is not known"
+            opened = f"; version {self.latest} was opened after it" if to < self.latest else ""
+            possible = ", ".join(map(str, [*self.forward_targets(), *self.rollback_targets()])) or "none"
+            raise RegistryError(
+                f"{self.model}: readers cannot go from {self.active} to {to}, which {status}{opened}; "
+                f"possible: {possible}; a refresh makes a new version"
+            )
+        return replace(self._end(self.active, "rolled_back", reason, task, now)._without_ending(to), active=to)
 
     def confirm(self, version: int) -> "ModelState":
         """Record that the service has answered from a version."""
@@ -420,12 +473,27 @@ class ModelState:
         record = self._record(version)
         if record.status in (Status.PURGED, Status.EXPIRED):
             return self
-        aborted = self._end(version, "aborted", reason, task, now)
+        going_on = self._without_ending(version) if record.status is Status.READY else self
+        aborted = going_on._end(version, "aborted", reason, task, now)
         if record.status is Status.PROMOTED:
             if self.active != version or record.confirmed or previous is None:
                 return self
             aborted = aborted.roll_back(previous, reason=reason, now=now, task=task)
         return aborted._with(version, replace(aborted.versions[version], status=Status.ABORTED))
+
+    def hold(self, version: int, *, reason: str, now: int, task: str = "") -> "ModelState":
+        """Record that the run of a version ends without promoting it. A complete version is ready from then on.
+
+        Args:
+            version: the version.
+            reason: the reason.
+            now: the current time.
+            task: the task that holds the version; empty if none does.
+        """
+        held = self.refuse_promotion(version, reason=reason, now=now, task=task)
+        record = held._record(version)
+        is_complete = version == self.latest and record.receipt is not None and record.status is Status.EXPORTING
+        return held._with(version, replace(record, status=Status.READY)) if is_complete else held
 
     def refuse_promotion(self, version: int, *, reason: str, now: int, task: str = "") -> "ModelState":
         """Record that a version will not be promoted, and the reason. Nothing changes if it was promoted.
@@ -508,7 +576,7 @@ class ModelState:
         if record.status in (Status.PROMOTED, Status.EXPIRED, Status.PURGED):
             left = record.details.get("ended")
             reason = left and (left["reason"] or "no reason was given")
-            why = f"; readers were taken off it at {left['at']}: {reason}" if left else ""
+            why = f"; readers left it at {left['at']}: {reason}; the DAG roll_back goes forward to it" if left else ""
             raise RegistryError(f"{self.model}: version {version} cannot {action}: it is {record.status}{why}")
         return record
 

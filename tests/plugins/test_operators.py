@@ -15,14 +15,14 @@ from foreserve.operators import (
     AbortVersion,
     ApplyPredictionGate,
     ApplyQualityGate,
-    ChooseRollback,
+    ChooseVersion,
     CleanUp,
     MayPromote,
     NameKeptChampion,
     OpenVersion,
     PrepareExport,
     Promote,
-    RollBack,
+    SwitchVersion,
     WaitForReplication,
 )
 from foreserve.operators.base import keep_failure
@@ -612,15 +612,23 @@ def test_a_task_that_fails_leaves_the_first_sentence_of_its_error(context, error
     assert given["ti"].xcoms == {"failure": reason}
 
 
+@pytest.fixture
+def hold(context, task):
+    """Runs the task that ends a run whose version is not to be promoted; returns its decision."""
+
+    def decide(refresh, **params):
+        may_promote = task(MayPromote, refresh)
+        may_promote.ignore_downstream_trigger_rules = False
+        relatives = SimpleNamespace(get_direct_relatives=lambda **_: [], downstream_list=[])
+        return may_promote.execute(context(**params) | {"task": relatives})
+
+    return decide
+
+
 @pytest.mark.parametrize("promote", [True, False])
-def test_a_version_that_is_not_to_be_promoted_says_so(context, open_version, registry, task, promote):
+def test_a_version_that_is_not_to_be_promoted_says_so(hold, open_version, registry, promote):
     refresh = open_version()
-    decide = task(MayPromote, refresh)
-    decide.ignore_downstream_trigger_rules = False
-    given = context(promote=promote) | {
-        "task": SimpleNamespace(get_direct_relatives=lambda **_: [], downstream_list=[])
-    }
-    assert decide.execute(given) is promote
+    assert hold(refresh, promote=promote) is promote
     ended = registry.get(refresh.model).versions[refresh.version].details.get("ended")
     assert (ended and ended["reason"]) == (None if promote else "promote is off in the trigger form")
 
@@ -690,28 +698,70 @@ def test_aborting_before_a_version_was_opened_does_nothing(task):
 def test_a_roll_back_goes_to_the_version_before_and_back_no_further_when_retried(cloud, context, promoted, registry):
     first, _, third = promoted(), promoted(), promoted()
     second = registry.get(first.model).rollback_targets()[0]
-    choose = ChooseRollback(task_id="choose", cloud=cloud, model=first.model, version="")
+    choose = ChooseVersion(task_id="choose", cloud=cloud, model=first.model, version="")
     assert choose.execute(context()) == second
     for _ in range(2):
-        RollBack(task_id="roll_back", cloud=cloud, model=first.model, version=second).execute(context(reason="odd"))
+        SwitchVersion(task_id="roll_back", cloud=cloud, model=first.model, version=second).execute(
+            context(reason="odd")
+        )
         assert registry.get(first.model).active == second < third.version
     rollback = registry.get(first.model).versions[third.version].details["rollback"]
     assert (rollback["to"], rollback["by"], rollback["why"]) == (second, "Ann", "odd")
     assert choose.execute(context()) == first.version
 
 
+def test_readers_go_forward_again_after_a_rollback_by_mistake(cloud, context, promoted, registry):
+    first, second = promoted(), promoted()
+
+    def switch(to, **params):
+        SwitchVersion(task_id="roll_back", cloud=cloud, model=first.model, version=to).execute(context(**params))
+
+    switch(first.version, reason="a mistake")
+    with pytest.raises(AirflowFailException, match=f"no earlier version .*; name {second.version} to go forward"):
+        ChooseVersion(task_id="choose", cloud=cloud, model=first.model, version="").execute(context())
+    switch(second.version, reason="on second thoughts")
+    state = registry.get(first.model)
+    assert state.active == second.version
+    promotion = state.versions[second.version].details["promotion"]
+    assert (promotion["previous"], promotion["why"]) == (first.version, "on second thoughts")
+
+
+def test_a_version_that_was_previewed_is_promoted_as_it_is(
+    cloud, compute, context, hold, open_version, prepare, promoted, registry
+):
+    first, second = promoted(), open_version()
+    compute(second, {"a": "2"}, {"a": "2"})
+    prepare(second)
+    registry.update(second.model, lambda state: state.complete_export(second.version, Receipt(1, 0)))
+    assert hold(second, promote=False) is False
+    state = registry.get(second.model)
+    assert (state.active, state.versions[second.version].status) == (first.version, Status.READY)
+    SwitchVersion(task_id="roll_back", cloud=cloud, model=second.model, version=second.version).execute(context())
+    state = registry.get(second.model)
+    assert (state.active, state.versions[second.version].status) == (second.version, Status.PROMOTED)
+    assert state.versions[second.version].details["promotion"]["by"] == "Ann"
+    assert state.run_lease_holder(second.version) is None
+
+
+def test_promote_cleared_after_a_rollback_says_what_happened_and_what_to_do(context, promoted, promote, registry):
+    first, second = promoted(), promoted()
+    registry.update(first.model, lambda state: state.switch(first.version, reason="odd", now=1))
+    with pytest.raises(AirflowFailException, match=r"promoted; readers left it at .*: odd; the DAG roll_back"):
+        promote(second)
+
+
 def test_what_cannot_be_rolled_back_to_is_refused(cloud, context, promoted):
     refresh = promoted()
-    choose = ChooseRollback(task_id="choose", cloud=cloud, model=refresh.model, version="")
+    choose = ChooseVersion(task_id="choose", cloud=cloud, model=refresh.model, version="")
     with pytest.raises(AirflowFailException, match="no earlier version"):
         choose.execute(context())
     misspelt = context() | {"dag_run": DagRun(conf={"versoin": "3"})}
     with pytest.raises(AirflowFailException, match="versoin: no such field"):
         choose.execute(misspelt)
     with pytest.raises(AirflowFailException, match="possible: none"):
-        RollBack(task_id="roll_back", cloud=cloud, model=refresh.model, version=3).execute(context())
+        SwitchVersion(task_id="roll_back", cloud=cloud, model=refresh.model, version=3).execute(context())
     with pytest.raises(AirflowFailException, match="does not have this model"):
-        RollBack(task_id="roll_back", cloud=cloud, model="unheard_of", version=3).execute(context())
+        SwitchVersion(task_id="roll_back", cloud=cloud, model="unheard_of", version=3).execute(context())
 
 
 def test_cleaning_up_keeps_what_can_be_served(promoted, task, warehouse):

@@ -147,6 +147,10 @@ class Fencing(RuleBasedStateMachine):
     )
     @rule(clock_error=st.integers(-CLOCK_TOLERANCE // 2, CLOCK_TOLERANCE // 2), waits=st.booleans())
     def begin_a_purge(self, clock_error, waits):
+        # The task runs no job for a promoted version.
+        latest = self.state.latest
+        if self.state.was_promoted(latest) or not self.try_step(lambda state: state.begin_purge(latest)):
+            return
         # The registry must not accept a purge that did not wait.
         if waits:
             self.now = max(self.now, self.state.stale_writes_end(self.state.latest) - clock_error)
@@ -168,13 +172,17 @@ class Fencing(RuleBasedStateMachine):
         self.try_step(lambda state: state.mark_purged(version, above=active, began=began))
 
     @precondition(lambda self: self.state.latest)
-    @rule()
-    def complete_and_promote(self):
+    @rule(is_held=st.booleans())
+    def complete_and_promote(self, *, is_held=False):
         version, against = self.state.latest, self.computed_against
         complete = self.try_step(lambda state: state.complete_export(version, RECEIPT))
         if complete:
             self.clusters.wait_for_replication()
-            self.try_step(lambda state: state.promote(version, expected_active=against, expected=RECEIPT))
+            if is_held:
+                counts = {"written": RECEIPT.predictions, "tombstones": RECEIPT.tombstones}
+                self.state = self.state.note(version, counts=counts).hold(version, reason="a test", now=self.now)
+            else:
+                self.try_step(lambda state: state.promote(version, expected_active=against, expected=RECEIPT))
 
     @rule(is_promoted=st.booleans(), purge_is_skipped=st.booleans())
     def refresh(self, is_promoted, purge_is_skipped):
@@ -199,6 +207,12 @@ class Fencing(RuleBasedStateMachine):
         to = self.state.rollback_targets()[0]
         self.state = self.state.roll_back(to, reason="a test", now=self.now)
 
+    @precondition(lambda self: self.state.forward_targets())
+    @rule(data=st.data())
+    def go_forward(self, data):
+        to = data.draw(st.sampled_from(self.state.forward_targets()))
+        self.state = self.state.switch(to, reason="a test", now=self.now)
+
     @precondition(lambda self: self.clusters.pending)
     @rule(data=st.data())
     def replicate_a_mutation(self, data):
@@ -221,8 +235,8 @@ class Fencing(RuleBasedStateMachine):
 
     @invariant()
     def every_readable_version_has_its_cells_in_every_cluster(self):
-        readable = [self.state.active, *self.state.rollback_targets()] if self.state.active else []
-        for version in readable:
+        active = [self.state.active] if self.state.active else []
+        for version in (*active, *self.state.rollback_targets(), *self.state.forward_targets()):
             newest = max((written for written in self.written if written <= version), default=None)
             for cells in self.clusters.cells:
                 assert max((cell for cell in cells if cell <= version), default=None) == newest

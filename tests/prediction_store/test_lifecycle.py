@@ -255,8 +255,65 @@ def test_roll_back_names_what_is_possible():
     with pytest.raises(RegistryError, match="possible: none"):
         state.roll_back(3, reason="a test", now=1)
     state = promoted(state)
-    with pytest.raises(RegistryError, match=f"to 17; possible: {min(state.versions)}"):
+    with pytest.raises(RegistryError, match=f"to 17, which is not known; possible: {min(state.versions)};"):
         state.roll_back(17, reason="a test", now=1)
+
+
+def test_readers_go_forward_to_a_version_that_they_were_rolled_back_from():
+    state = promoted(promoted(promoted(ModelState("churn", "customer"))))
+    first, second, third = sorted(state.versions)
+    assert state.forward_targets() == []
+    back = state.switch(first, reason="a test", now=1)
+    assert back.forward_targets() == [third, second]
+    forward = back.switch(third, reason="a mistake", now=2)
+    assert (forward.active, "ended" in forward.versions[third].details) == (third, False)
+    assert forward.rollback_targets() == [second, first]
+    opened = back.open(0)
+    assert opened.forward_targets() == []
+    with pytest.raises(
+        RegistryError, match=f"to {third}, which is promoted; version 4 was opened after it; possible: no"
+    ):
+        opened.switch(third, reason="too late", now=2)
+
+
+def held(state):
+    version = state.latest
+    return state.note(version, counts={"written": 10, "tombstones": 2}).hold(version, reason="a look", now=1)
+
+
+def test_a_version_that_is_held_is_ready_until_a_newer_one_is_opened():
+    state = held(exported(promoted(NEW), now=7))
+    assert (state.versions[7].status, state.versions[7].details["ended"]["reason"]) == (Status.READY, "a look")
+    assert state.forward_targets() == [7]
+    assert held(state) == state
+    with pytest.raises(RegistryError, match="7 is ready, so nothing is purged"):
+        state.begin_purge(7)
+    switched = state.switch(7, reason="good", now=2)
+    assert (switched.active, switched.versions[7].status) == (7, Status.PROMOTED)
+    assert "ended" not in switched.versions[7].details
+    opened = state.open(8)
+    assert (opened.versions[7].status, opened.versions[7].details["ended"]["kind"]) == (Status.ABORTED, "superseded")
+    assert (opened.forward_targets(), opened.stale_versions(8)) == ([], [7])
+
+
+def test_a_ready_version_is_not_promoted_after_a_rollback_unless_readers_go_forward_again():
+    state = promoted(promoted(NEW))
+    first, second = sorted(state.versions)
+    state = held(exported(state, now=7)).switch(first, reason="a test", now=1)
+    assert state.forward_targets() == [second]
+    assert state.switch(second, reason="a mistake", now=2).forward_targets() == [7]
+
+
+def test_a_version_without_a_receipt_is_not_ready():
+    state = NEW.open(5).begin_export(5).hold(5, reason="promote is off", now=1)
+    assert (state.versions[5].status, state.forward_targets()) == (Status.EXPORTING, [])
+
+
+def test_a_ready_version_that_is_exported_again_and_fails_has_the_reason():
+    state = held(exported(NEW, now=7))
+    assert state.resume_export(7).versions[7].receipt is None
+    aborted = state.abort(7, None, reason="no answer", now=2)
+    assert (aborted.versions[7].status, aborted.versions[7].details["ended"]["reason"]) == (Status.ABORTED, "no answer")
 
 
 def test_versions_that_garbage_collection_takes_expire():

@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -66,9 +67,10 @@ class Versions(RuleBasedStateMachine):
         ]
         return {key.decode(): cells[self.model].decode() for key, cells in rows if cells[self.model] != TOMBSTONE}
 
-    def purge_if_stale(self, version):
+    def purge_if_stale(self, version, share=None):
         if not self.state.stale_versions(version):
             return
+        self.step(lambda state: state.begin_purge(version))
         active = self.state.active or 0
         request = ReadRowsRequest(table_name=self.table, filter=stale_filter(self.model, active, version))
         assembler = RowAssembler()
@@ -78,8 +80,9 @@ class Versions(RuleBasedStateMachine):
                 entry = purge_entry(self.model, active, version)
                 entry.row_key = key
                 entries.append(entry)
-        self.mutate(entries)
-        self.step(lambda state: state.mark_purged(version, above=active, began=0))
+        self.mutate(entries if share is None else entries[: round(share * len(entries))])
+        if share is None:
+            self.step(lambda state: state.mark_purged(version, above=active, began=0))
 
     def changes(self):
         old, new = self.snapshots.get(self.state.active, {}), self.candidate
@@ -117,6 +120,27 @@ class Versions(RuleBasedStateMachine):
         self.write(self.changes().items())
         self.step(lambda state: state.complete_export(version, self.expected()))
         assert self.read(version) == self.candidate  # the smoke test reads this
+
+    @precondition(lambda self: self.candidate is not None)
+    @rule(share=st.floats(0, 1))
+    def purge_fails(self, share):
+        with suppress(RegistryError):  # a ready version
+            self.purge_if_stale(self.state.latest, share)
+
+    @precondition(lambda self: self.can_export())
+    @rule()
+    def hold(self):
+        counts = {"written": self.expected().predictions, "tombstones": self.expected().tombstones}
+        version = self.state.latest
+        self.step(lambda state: state.note(version, counts=counts).hold(version, reason="a test", now=1))
+
+    @precondition(lambda self: self.state.forward_targets())
+    @rule(data=st.data())
+    def go_forward(self, data):
+        to = data.draw(st.sampled_from(self.state.forward_targets()))
+        self.step(lambda state: state.switch(to, reason="a test", now=1))
+        if to not in self.snapshots:
+            self.snapshots[to], self.candidate = self.candidate, None
 
     @precondition(lambda self: self.candidate is not None)
     @rule()
@@ -158,6 +182,22 @@ class Versions(RuleBasedStateMachine):
         to = data.draw(st.sampled_from(self.state.rollback_targets()))
         self.step(lambda state: state.roll_back(to, reason="a test", now=1))
 
+    @rule(first=snapshots, second=snapshots, following=snapshots, is_held=st.booleans())
+    def roll_back_by_mistake(self, first, second, following, is_held):
+        """Steps after which readers may go forward, or must not. Random steps alone rarely add up to them."""
+        self.refresh(first)
+        self.refresh(second)
+        if is_held:
+            self.open_version(following)
+            self.export()
+            self.hold()
+        if not self.state.rollback_targets():
+            return
+        to = self.state.rollback_targets()[0]
+        self.step(lambda state: state.switch(to, reason="a mistake", now=1))
+        if not is_held:
+            self.open_version(following)
+
     @precondition(lambda self: self.candidate is None)
     @rule(entity=st.sampled_from(ENTITIES))
     def erase(self, entity):
@@ -183,6 +223,11 @@ class Versions(RuleBasedStateMachine):
     def readers_see_the_active_snapshot(self):
         if self.state.active is not None:
             assert self.read(self.state.active) == self.snapshots[self.state.active]
+
+    @invariant()
+    def every_version_to_go_forward_to_is_whole(self):
+        for version in self.state.forward_targets():
+            assert self.read(version) == self.snapshots.get(version, self.candidate)
 
     @invariant()
     def every_rollback_target_is_whole(self):

@@ -11,13 +11,13 @@ from foreserve.operators.gates import ApplyPredictionGate, ApplyQualityGate, Nam
 from foreserve.operators.smoke_test import RunSmokeTest
 from foreserve.operators.versions import (
     AbortVersion,
-    ChooseRollback,
+    ChooseVersion,
     CleanUp,
     ConfirmActive,
     MayPromote,
     OpenVersion,
     Promote,
-    RollBack,
+    SwitchVersion,
 )
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "ApplyPredictionGate",
     "ApplyQualityGate",
     "AwaitDataflowJob",
-    "ChooseRollback",
+    "ChooseVersion",
     "CleanUp",
     "ConfirmActive",
     "MayPromote",
@@ -33,11 +33,11 @@ __all__ = [
     "OpenVersion",
     "PrepareExport",
     "Promote",
-    "RollBack",
     "RunBeamJob",
     "RunExport",
     "RunPurge",
     "RunQuery",
     "RunSmokeTest",
+    "SwitchVersion",
     "WaitForReplication",
 ]

@@ -88,6 +88,10 @@ class RunPurge(RunBeamJob):
     A version wrote nothing but the rows of its changes table. `CleanUp` keeps that until the version is purged.
     """
 
+    def begin(self, state: ModelState) -> ModelState:
+        """Check that the purge may begin."""
+        return state.begin_purge(self.refresh.version)
+
     def count_rows(self, state: ModelState) -> int | None:
         """The number of rows in these tables, which become options; None if one is gone or differs from the export."""
         from google.api_core.exceptions import NotFound

@@ -161,9 +161,15 @@ class MayPromote(RefreshOperator, ShortCircuitOperator):
         super().__init__(python_callable=_wants_promotion, **kwargs)
 
     def execute(self, context: Context) -> Any:
-        """Decide, and record a refusal in the registry."""
+        """Decide. If the version is not to be promoted now, record that it is ready."""
+        refresh, reason, now = self.refresh, "promote is off in the trigger form", now_ms()
         if not context["params"]["promote"]:
-            _refuse_promotion(self, "promote is off in the trigger form")
+            with self.registry() as registry:
+                registry.update(
+                    refresh.model,
+                    lambda state: state.hold(refresh.version, reason=reason, now=now, task=self.task_id),
+                )
+            self.log.info("version %d is ready; the DAG roll_back promotes it as it is", refresh.version)
         return super().execute(context)
 
 
@@ -338,8 +344,8 @@ class AbortVersion(RefreshOperator):
         _clean_up_before(self)
 
 
-class ChooseRollback(CloudOperator):
-    """Chooses the version to roll back to; returns it."""
+class ChooseVersion(CloudOperator):
+    """Chooses the version that becomes active; returns it."""
 
     template_fields: Sequence[str] = ("model", "version")
 
@@ -364,25 +370,27 @@ class ChooseRollback(CloudOperator):
         """
         check_conf(context)
         with self.registry() as registry:
-            targets = registry.get(self.model).rollback_targets()
+            state = registry.get(self.model)
         if self.version:
             return int(self.version)
-        if not targets:
-            raise AirflowFailException(f"{self.model} has no earlier version to roll back to")
-        return targets[0]
+        if targets := state.rollback_targets():
+            return targets[0]
+        forward = ", ".join(map(str, state.forward_targets()))
+        ways = f"name {forward} to go forward, or start a refresh" if forward else "start a refresh"
+        raise AirflowFailException(f"{self.model} has no earlier version to roll back to; {ways}")
 
 
-class RollBack(CloudOperator):
-    """Makes an earlier version the active one again."""
+class SwitchVersion(CloudOperator):
+    """Makes another version the active one: an earlier one, one that readers were rolled back from, or a ready one."""
 
     template_fields: Sequence[str] = ("model", "version")
 
     def __init__(self, *, model: str, version: Any, **kwargs: Any) -> None:
-        """Roll back.
+        """Switch to a version.
 
         Args:
             model: the model's name.
-            version: the version to roll back to, as a number or its digits.
+            version: the version that becomes active, as a number or its digits.
             kwargs: those of `CloudOperator`.
         """
         super().__init__(**kwargs)
@@ -390,21 +398,24 @@ class RollBack(CloudOperator):
         self.version = version
 
     def execute(self, context: Context) -> None:
-        """Roll back, and record the rollback with the version that readers leave.
+        """Switch, and record a rollback with the version that readers leave, or a promotion with the one they get.
 
         Raises:
-            AirflowFailException: the registry does not have the model, or the version cannot be rolled back to.
+            AirflowFailException: the registry does not have the model, or the version cannot become active.
         """
-        to, now = int(self.version), now_ms()
-        rollback: Rollback = {"to": to, "why": context["params"]["reason"] or "", **signed(context)}
+        to, why, now = int(self.version), context["params"]["reason"] or "", now_ms()
 
-        def roll_back(state: ModelState) -> ModelState:
+        def switch(state: ModelState) -> ModelState:
             left = state.active
-            rolled_back = state.roll_back(to, reason=rollback["why"], now=now, task=self.task_id)
-            return rolled_back if left is None or left == to else rolled_back.note(left, rollback=rollback)
+            switched = state.switch(to, reason=why, now=now, task=self.task_id)
+            if left == to:
+                return switched
+            if left is not None and left > to:
+                return switched.note(left, rollback=Rollback(to=to, why=why, **signed(context)))
+            return switched.note(to, promotion=Promotion(previous=left, why=why, **signed(context)))
 
         with self.registry() as registry:
-            state = registry.update(self.model, roll_back)
+            state = registry.update(self.model, switch)
         self.log.info("%s is served from version %s", self.model, state.active)
 
 
@@ -419,7 +430,7 @@ class CleanUp(RefreshOperator):
 def _clean_up_before(task: RefreshOperator) -> None:
     """Drop the BigQuery models and tables of refreshes before the task's own.
 
-    Those of the active version, and of versions that can be rolled back to, stay. So do the tables of stale versions:
+    Those of the active version, and of versions that can become active again, stay. So do the tables of stale versions:
     the purge reads them. Only versions that the registry has are dropped, because a team may have tables with similar
     names. The registry forgets them afterwards, so that a task that failed in between can be tried again.
     """
@@ -427,7 +438,7 @@ def _clean_up_before(task: RefreshOperator) -> None:
     with task.registry() as registry:
         state = registry.get(refresh.model)
     client = task.cloud.bigquery()
-    kept = {v for v in (state.active, *state.rollback_targets()) if v is not None}
+    kept = {v for v in (state.active, *state.rollback_targets(), *state.forward_targets()) if v is not None}
     kept_models = {state.versions[version].details.get("bigquery_model") for version in kept}
     older = {version for version in state.versions if version < refresh.version}
     for model in client.list_models(refresh.dataset):
