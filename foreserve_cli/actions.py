@@ -49,7 +49,7 @@ class Action:
 
 
 def promote(stores: Stores, state: ModelState, version: int) -> Action:
-    """The promotion of a complete version.
+    """The promotion of a complete version, or of one again from which readers were rolled back.
 
     Raises:
         RegistryError: the version cannot be promoted.
@@ -63,12 +63,16 @@ def promote(stores: Stores, state: ModelState, version: int) -> Action:
         raise RegistryError(f"{state.model}: version {version} was aborted ({reason}); run a refresh instead")
     if "ended" not in record.details and (run := state.run_lease_holder(now_ms())):
         raise RegistryError(f"{state.model}: version {version} is being made by {run}, which promotes it itself")
-    expected = expected_receipt(stores, state, version)
+    is_again = state.was_promoted(version) and version in state.forward_targets()
+    expected = record.receipt if is_again else expected_receipt(stores, state, version)
     previous = state.active
 
     def step(state: ModelState, reason: str) -> ModelState:
         promotion: Promotion = {"previous": previous, "why": reason, **signed()}
-        promoted = state.promote(version, expected_active=previous, expected=expected)
+        if is_again or expected is None:
+            promoted = state.switch(version, reason=reason, now=now_ms())
+        else:
+            promoted = state.promote(version, expected_active=previous, expected=expected)
         return promoted.note(version, promotion=promotion).release_run_lease(record.run)
 
     step(state, "")
@@ -121,7 +125,7 @@ def abort(state: ModelState, version: int) -> Action:
         StoresError: the registry does not have the version.
     """
     record = record_of(state, version)
-    if record.status not in (Status.OPEN, Status.EXPORTING):
+    if record.status not in (Status.OPEN, Status.EXPORTING, Status.READY):
         hint = "; foreserve roll-back leaves it" if version == state.active else ""
         raise RegistryError(f"{state.model}: version {version} is {record.status}, and cannot be aborted{hint}")
 

@@ -67,6 +67,8 @@ def _remedy(state: ModelState, version: int, record: VersionRecord) -> str:
         return f"Back to {targets[0]}: foreserve roll-back {model}" if targets else "There is no version to go back to."
     if version in state.rollback_targets():
         return f"It can be active again: foreserve roll-back {model} {version}"
+    if state.was_promoted(version) and version in state.forward_targets():
+        return f"Until the next refresh begins, it can be active again: foreserve promote {model} {version}"
     if _is_promotable(state, version, record):
         return f"It can be previewed with ?version={version}, and promoted: foreserve promote {model} {version}"
     return f"It cannot become active any more; a refresh makes a new version: refresh_{model} in Airflow."

@@ -129,6 +129,19 @@ def test_readers_go_back(run, two, store):
     assert (said.code, "no version that can be rolled back to" in said.notes) == (1, True)
 
 
+def test_readers_go_forward_again_until_a_newer_version_is_opened(run, two, store):
+    model, first, second = two
+    run("roll-back", model, *SURE)
+    said = run("promote", model, second, *SURE)
+    assert said.code == 0, said.notes
+    state = store.registry.get(model)
+    assert (state.active, state.versions[second].details["promotion"]["previous"]) == (second, first)
+    run("roll-back", model, *SURE)
+    store.registry.update(model, lambda state: state.open(now_ms()))
+    said = run("promote", model, second, *SURE)
+    assert (said.code, "was opened after it" in said.notes) == (1, True)
+
+
 def test_a_lost_race_changes_nothing_and_says_so(run, two, store, monkeypatch):
     model, _first, second = two
 
@@ -186,7 +199,8 @@ def test_a_rolled_back_version_is_explained(run, two):
     run("roll-back", model, *SURE)
     said = run("explain", model, second, "--json").json()
     assert any(line.startswith("It was rolled back by ") and "tried it" in line for line in said["explanation"])
-    assert not any("foreserve promote" in line for line in said["explanation"])
+    again = f"Until the next refresh begins, it can be active again: foreserve promote {model} {second}"
+    assert said["explanation"][-1] == again
 
 
 def test_a_version_that_waits_is_not_called_stale(run, model, versions):
