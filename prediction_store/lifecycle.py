@@ -16,7 +16,7 @@ All times are in milliseconds since the epoch.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -189,6 +189,20 @@ class ModelState:
         if latest is not None and latest.status in (Status.OPEN, Status.EXPORTING, Status.READY):
             before = before._end(self.latest, "superseded", f"version {version} was opened", "", now)
         return replace(before, latest=version, versions={**before.versions, version: record})
+
+    def adopt(self, lost: Iterable[int], now: int) -> "ModelState":
+        """Add versions that the registry has lost. Their cells are stale, so they are purged before the next export.
+
+        Args:
+            lost: versions above the active one. Those that the registry has are ignored.
+            now: the current time. Jobs that began before the loss may have write leases.
+        """
+        unknown = [version for version in lost if version > (self.active or 0) and version not in self.versions]
+        if not unknown:
+            return self
+        adopted = dict.fromkeys(unknown, VersionRecord(Status.ABORTED, has_cells=True))
+        until = max(self.write_lease_until, now + WRITE_LEASE)
+        return replace(self, versions={**self.versions, **adopted}, write_lease_until=until)
 
     def run_lease_holder(self, now: int) -> str | None:
         """The run that has the run lease; None if no run has it.

@@ -143,6 +143,35 @@ def test_a_rollback_while_a_version_is_opened_changes_what_it_is_compared_with(
     assert (third.champion_model, third.active_predictions_table) == (first.candidate_model, first.predictions_table)
 
 
+def test_a_registry_that_was_restored_is_noticed_and_a_full_export_mends_it(open_version, promoted, registry):
+    first = promoted()
+    backup = registry.get(first.model)
+    lost = promoted()
+    registry.update(first.model, lambda _: backup)
+    with pytest.raises(AirflowFailException, match=rf"lost the versions \[{lost.version}\].* with export: full"):
+        open_version()
+    assert registry.get(first.model) == backup
+    third = open_version(export="full")
+    assert third.active == first.version
+    assert registry.get(first.model).stale_versions(third.version) == [lost.version]
+
+
+def test_a_registry_that_is_empty_is_filled_again(open_version, promoted, registry):
+    lost = promoted()
+    registry.update(lost.model, lambda state: ModelState(state.model, state.entity_type))
+    refresh = open_version()
+    assert (refresh.active, refresh.active_predictions_table) == (None, None)
+    assert registry.get(lost.model).stale_versions(refresh.version) == [lost.version]
+
+
+def test_tables_of_a_team_are_no_lost_versions(open_version, promoted, registry, warehouse):
+    first = promoted()
+    for suffix in ("20261130", "20261130120000", "draft"):
+        warehouse.query_and_wait(f"CREATE TABLE `{DATASET}.{first.model}_changes_{suffix}` (entity_id STRING)")
+    refresh = open_version()
+    assert registry.get(first.model).stale_versions(refresh.version) == []
+
+
 def test_a_second_run_is_refused_and_tried_again_later(open_version):
     first = DagRun()
     open_version(run=first)

@@ -234,6 +234,16 @@ def test_a_purge_that_began_while_cells_could_still_be_written_does_not_count():
     assert state.mark_purged(6, above=0, began=end).stale_versions(6) == []
 
 
+def test_versions_that_the_registry_has_lost_are_purged_once_no_job_can_write_them():
+    state = promoted(NEW)
+    adopted = state.adopt([state.active, 7, 8], now=1000)
+    assert adopted.adopt([7, 8], now=2000) == adopted
+    opened = adopted.open(9)
+    assert opened.stale_versions(9) == [7, 8]
+    assert opened.stale_writes_end(9) == 1000 + WRITE_LEASE + CLOCK_TOLERANCE
+    assert opened.forget().stale_versions(9) == [7, 8]
+
+
 def test_only_an_export_that_has_begun_is_expected():
     state = NEW.open(5).begin_export(5)
     state.require_exporting(5)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.5
 
+_EARLIEST_VERSION = 10**12
+"""The lowest number with as many digits as the time in milliseconds since the epoch has."""
+
 
 class OpenVersion(CloudOperator):
     """Opens a version in the registry; returns the refresh as a dictionary."""
@@ -62,7 +65,8 @@ class OpenVersion(CloudOperator):
 
         Raises:
             AirflowFailException: the run is part of a backfill, a choice or the logical date is wrong, the pipeline has
-                a mistake, there is no BigQuery model to reuse, or the model's settings do not fit its versions.
+                a mistake, there is no BigQuery model to reuse, the model's settings do not fit its versions, or the
+                registry has lost versions and not every prediction is to be written.
             AirflowException: another run has the run lease.
         """
         if context["dag_run"].run_type == "backfill":
@@ -93,9 +97,16 @@ class OpenVersion(CloudOperator):
                     f"retrain is false, but {state.model} has no active version whose BigQuery model could be reused; "
                     "trigger the DAG with retrain: true"
                 )
+            lost = self._lost_versions(state)
+            if lost and state.active and params["export"] != "full":
+                raise AirflowFailException(
+                    f"the registry has lost the versions {lost} of {state.model}, of which BigQuery has tables: it was "
+                    "restored from a backup, and cells may be lost too; trigger the DAG with export: full, which "
+                    "purges them and writes every prediction"
+                )
             if self.create_tables:
                 self._create_tables(state)
-            state = registry.update(self.initial.model, lambda state: self._open(state, context))
+            state = registry.update(self.initial.model, lambda state: self._open(state.adopt(lost, now_ms()), context))
         champion = _champion(state)  # of this state: readers may have been rolled back since the model was registered
         refresh = Refresh(
             model=state.model,
@@ -109,6 +120,14 @@ class OpenVersion(CloudOperator):
         self.log.info("opened version %d; the active version is %s", refresh.version, refresh.active or "none yet")
         self.log.info("data before %s count", refresh.cutoff)
         return refresh.to_xcom()
+
+    def _lost_versions(self, state: ModelState) -> list[int]:
+        """The versions that were opened later than all that the registry has, according to tables of changes."""
+        prefix = f"{state.model}_changes_"
+        names = (table.table_id for table in self.cloud.bigquery().list_tables(self.dataset))
+        versions = (version_of(name, state.model) for name in names if name.startswith(prefix))
+        # A team's own table may end with a date. No version is that low, or in the future.
+        return sorted(v for v in versions if v and max(state.latest, _EARLIEST_VERSION - 1) < v < now_ms())
 
     def _open(self, state: ModelState, context: Context) -> ModelState:
         """Open a version. The run lease of a run that has ended in this Airflow does not matter."""
