@@ -8,6 +8,7 @@ its own address.
 """
 
 import asyncio
+import base64
 import random
 import signal
 import struct
@@ -15,17 +16,18 @@ import sys
 from argparse import ArgumentParser
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any, Self, cast
 
 import grpc
 import grpc.aio
+from google.rpc.error_details_pb2 import RetryInfo
 from hpack import Decoder
 
 from prediction_store.layout import REGISTRY_TABLE
-from prediction_store.messages import ReadRowsRequest, ReadRowsResponse
+from prediction_store.messages import MutateRowsResponse, ReadRowsRequest, ReadRowsResponse
 
 INTERNAL_ERROR, REFUSED_STREAM = 0x2, 0x7
 """Codes of resets (RFC 9113, section 7)."""
@@ -68,6 +70,23 @@ class Tablet:
         return self.start <= key and (self.end is None or key < self.end)
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error with which a call of the registry or a write ends.
+
+    Attributes:
+        code: the number of the gRPC status code.
+        reason: the status message.
+        retry_seconds: the time after which the client is told to try again; None if it is told nothing.
+        is_late: the call is processed, but not answered.
+    """
+
+    code: int
+    reason: str
+    retry_seconds: float | None = None
+    is_late: bool = False
+
+
 @dataclass(kw_only=True)
 class HarshBigtable:
     """A proxy to another Bigtable. Its attributes may be changed while it runs.
@@ -82,6 +101,8 @@ class HarshBigtable:
         resets: HTTP/2 codes with which the next reads of keys are reset, before their first row.
         cut_streams: the number of the next reads of keys that end after half of their rows without a status.
         invalid_answers: the number of the next reads of keys in whose answers the keys of all rows are missing.
+        failures: the errors of the next calls that are no reads of keys.
+        partial_writes: the number of the next MutateRows calls in whose answers every other row failed.
         connection_seconds: the age at which connections are dropped; None keeps them.
         remembers: rows are read once from the other Bigtable, which saves CPU time in measurements.
         reads: the keys of all reads, and their app profiles.
@@ -98,6 +119,8 @@ class HarshBigtable:
     resets: deque[int] = field(default_factory=deque)
     cut_streams: int = 0
     invalid_answers: int = 0
+    failures: deque[Failure] = field(default_factory=deque)
+    partial_writes: int = 0
     connection_seconds: float | None = None
     remembers: bool = False
     reads: list[tuple[list[bytes], str]] = field(default_factory=list)
@@ -151,8 +174,9 @@ class HarshBigtable:
             grpc.aio.AioRpcError: the other Bigtable refused the call.
         """
         if not path.endswith("/ReadRows"):
+            is_partial = path.endswith("/MutateRows") and self._take("partial_writes")
             async for message in self.upstream.unary_stream(path, None, None)(request):
-                yield message
+                yield _with_failures(message) if is_partial else message
             return
         asked = ReadRowsRequest.FromString(request)
         if asked.table_name.endswith(f"/{REGISTRY_TABLE}"):
@@ -253,6 +277,14 @@ def _whole_rows(response: Any) -> Iterator[list[Any]]:
 def _without_key(row: bytes) -> bytes:
     response = ReadRowsResponse.FromString(row)
     response.chunks[0].row_key = b""
+    serialized: bytes = response.SerializeToString()
+    return serialized
+
+
+def _with_failures(message: bytes) -> bytes:
+    response = MutateRowsResponse.FromString(message)
+    for entry in response.entries[::2]:
+        entry.status.code = grpc.StatusCode.UNAVAILABLE.value[0]
     serialized: bytes = response.SerializeToString()
     return serialized
 
@@ -385,9 +417,13 @@ class _Connection(asyncio.Protocol):
         if proxy.token is not None and headers.get("authorization") != f"Bearer {proxy.token}":
             self._end(number, _UNAUTHENTICATED, "the access token is not valid", first=True)
             return
-        if path.endswith("/ReadRows") and proxy.resets and ReadRowsRequest.FromString(_message(stream)).rows.row_keys:
+        reads_keys = path.endswith("/ReadRows") and _reads_keys(_message(stream))
+        if reads_keys and proxy.resets:
             self._streams.pop(number, None)
             self._send(_RST_STREAM, 0, number, struct.pack(">L", proxy.resets.popleft()))
+            return
+        if proxy.failures and not reads_keys:
+            await self._fail(number, stream, proxy.failures.popleft())
             return
         first, status, reason = True, 0, ""
         try:
@@ -407,6 +443,13 @@ class _Connection(asyncio.Protocol):
             return
         self._end(number, status, reason, first=first)
 
+    async def _fail(self, number: int, stream: _Stream, failure: Failure) -> None:
+        if failure.is_late:
+            with suppress(grpc.aio.AioRpcError):
+                async for _ in self._proxy.responses(stream.headers[":path"], _message(stream)):
+                    pass
+        self._end(number, failure.code, failure.reason, first=True, retry_seconds=failure.retry_seconds)
+
     def _first_headers(self) -> bytes:
         timing = f"gfet4t7; dur={random.uniform(1, 99):.3f}"  # noqa: S311  differs in each answer
         fields = (("content-type", "application/grpc"), ("date", formatdate(usegmt=True)), ("server-timing", timing))
@@ -418,11 +461,15 @@ class _Connection(asyncio.Protocol):
         self._forgets_headers = False
         return update + _STATUS_200
 
-    def _end(self, number: int, status: int, reason: str, *, first: bool) -> None:
+    def _end(self, number: int, status: int, reason: str, *, first: bool, retry_seconds: float | None = None) -> None:
         head = self._head() + _field("content-type", "application/grpc") if first else b""
         trailers = _field("grpc-status", str(status))
         if reason:
             trailers += _field("grpc-message", reason.encode("ascii", "replace")[:_MAX_VALUE_BYTES].decode())
+        if retry_seconds is not None:
+            info = RetryInfo()
+            info.retry_delay.FromNanoseconds(int(retry_seconds * 1e9))
+            trailers += _field("google.rpc.retryinfo-bin", base64.b64encode(info.SerializeToString()).decode())
         if self._streams.pop(number, None):
             self._send(_HEADERS, _END_HEADERS | _END_STREAM, number, head + trailers)
 
@@ -442,6 +489,12 @@ class _Connection(asyncio.Protocol):
     def _send(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
         self._transport.write(struct.pack(">HBBBL", size >> 8, size & 0xFF, kind, flags, number) + payload)
+
+
+def _reads_keys(request: bytes) -> bool:
+    """Return True if a ReadRows request reads keys of a table of predictions."""
+    asked = ReadRowsRequest.FromString(request)
+    return bool(asked.rows.row_keys) and not asked.table_name.endswith(f"/{REGISTRY_TABLE}")
 
 
 def _message(stream: _Stream) -> bytes:
