@@ -5,6 +5,8 @@ BIGTABLE ?= auto
 ROWS ?= 1000000
 RUNS ?= 3
 SECONDS ?= 5
+REFRESHES ?= 15
+SEED ?= 1
 SERVER ?= granian
 FEAST ?=
 # Other Airflow versions are tested with what was current when they were: raise it with the versions.
@@ -92,6 +94,11 @@ test-fast: install lint-style ## Before each commit: check style, run the tests 
 .PHONY: test-e2e
 test-e2e: install ## Test the whole stack: refreshes through Airflow, with failures
 	$(LOCAL)/python -m pytest tests/end_to_end
+
+.PHONY: chaos
+chaos: install ## Refresh while things fail, and search the protocol's states (REFRESHES=15 SEED=1)
+	$(AIRFLOW)/python -m tests.chaos.campaign --refreshes $(REFRESHES) --seed $(SEED)
+	$(AIRFLOW)/python -m tests.chaos.protocol
 
 .PHONY: test-official-client
 test-official-client: install ## Test the service with Google's client of Bigtable instead of its own

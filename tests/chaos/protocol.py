@@ -566,12 +566,12 @@ SMALL = {
     "one cluster": Bounds(spare_cells=1),
     "two clusters": Bounds(history=1, clusters=2, jobs=1, spare_cells=2),
 }
-"""The searches of `make test`. The fewer spare cells, the earlier garbage collection deletes."""
+"""The searches of `make test`. They have as few spare cells as suffice, so that garbage collection deletes early."""
 
 LARGE = {
     "longer leases": Bounds(lease=2, spare_cells=1),
-    "two purges": Bounds(purges=2, spare_cells=1),
-    "changed settings": Bounds(history=1, jobs=1, keep_versions=(2, 1), spare_cells=1),
+    "two purges": Bounds(history=1, purges=2, spare_cells=1),
+    "changed settings": Bounds(history=1, jobs=1, keep_versions=(2, 1), spare_cells=2),
     "two clusters, two jobs": Bounds(history=1, clusters=2, spare_cells=2),
     "three versions": Bounds(versions=3, history=1, jobs=1, spare_cells=1),
 }

@@ -1,0 +1,660 @@
+"""Refreshes of one model while things fail: `python -m tests.chaos.campaign [--refreshes N] [--seed N] [--seconds N]`.
+
+A controller makes the steps of refreshes one after the other, as the operators do. Jobs, service and Bigtable are
+processes of their own. They talk to Bigtable through `HarshBigtable`. A thread breaks something every now and then,
+readers compare every answer of the service with what the version predicted. After some refreshes nothing is broken for
+a while, and refreshes must succeed again.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import grpc
+import httpx
+import psutil
+from google.api_core.exceptions import GoogleAPICallError
+
+from benchmarks.serving.harsh_bigtable import INTERNAL_ERROR, REFUSED_STREAM, Failure, HarshBigtable, Tablet
+from local_stack.servers import ROOT
+from prediction_store.connection import channel, mutate_rows
+from prediction_store.layout import REGISTRY_FAMILY, REGISTRY_TABLE, REGISTRY_TIMESTAMP
+from prediction_store.lifecycle import ModelState, Receipt, RegistryError, now_ms
+from prediction_store.messages import MutateRowsRequest
+from prediction_store.registry import Registry
+from prediction_store.tables import Tables
+from tests.chaos import jobs
+from tests.servers import INSTANCE, SERVICE_COMMAND, Process, accepts, service_environment
+from tests.waiting import wait_for
+
+MODEL, TABLE = "churn", "customer"
+ENTITIES = [f"e{number:03}" for number in range(60)]
+KEEP_VERSIONS = 3
+CALM_EVERY = 10
+CALM_ATTEMPTS = 4
+JOB_SECONDS = 30
+CONFIRM_SECONDS = 8
+PROBLEMS = {503: ("Store unavailable", "Registry unavailable", "Overloaded"), 504: ("Deadline exceeded",)}
+ERRORS = (RegistryError, grpc.RpcError, GoogleAPICallError)
+SLACK = 3.0  # seconds between a change of the active version and the last answer that does not know it
+
+
+class Ended(Exception):  # noqa: N818  as a task ends
+    """A task of a refresh failed. The refresh is aborted."""
+
+
+class Oracle:
+    """The predictions of each version; judges answers. Thread-safe."""
+
+    def __init__(self):
+        self.snapshots = {}  # {version: {entity id: prediction}}, of all versions that were ever computed
+        self.activated = {}  # {version: when it may have become active first}
+        self.went_back = [0.0]  # when the active version may have gone back
+        self.is_lost = False  # Bigtable has lost cells, and no refresh has succeeded since
+        self.losses = 0
+        self.is_disturbed = False  # the service is stopped or paused
+        self.disturbed_until = 0.0
+        self.violations = []
+        self.answers = Counter()
+
+    def violate(self, text):
+        self.violations.append(text)
+        say(f"VIOLATION: {text}")
+
+    def may_be_gone(self, entity, seen, since):
+        """Return True if an entity may have no prediction in a version that may be active now."""
+        recent = [version for version, at in self.activated.items() if at > since or version == seen]
+        return self.is_lost or self.went_back[-1] > since or any(entity not in self.snapshots[v] for v in recent)
+
+    def check(self, entities, answer, seen, since):
+        """Check an answer; return its version.
+
+        Args:
+            entities: the ids that were looked up.
+            answer: the response.
+            seen: the version of the last answer of this reader; 0 if there was none.
+            since: the time of the last answer, less the slack.
+        """
+        self.answers[answer.status_code] += 1
+        body = answer.json()
+        if answer.status_code in PROBLEMS and body["title"] in PROBLEMS[answer.status_code]:
+            return None
+        if answer.status_code == 404:
+            is_unknown = body["title"] not in ("No prediction", "Not found")
+            if not self.is_lost and (is_unknown or not self.may_be_gone(entities[0], seen, since)):
+                self.violate(f"404 for {entities}: {body}")
+            return None
+        if answer.status_code != 200:
+            self.violate(f"{answer.status_code}: {answer.text:.300}")
+            return None
+        version = body["version"]
+        found = body["predictions"] if "predictions" in body else {entities[0]: body["prediction"]}
+        if version not in self.activated:
+            self.violate(f"{version} was never active")
+            return version
+        snapshot = self.snapshots[version]
+        wrong = {e: v for e, v in found.items() if v != snapshot.get(e) and not (v is None and self.is_lost)}
+        if wrong:
+            expected = {entity: snapshot.get(entity) for entity in wrong}
+            self.violate(f"version {version} predicted {expected}, the answer is {wrong}")
+        if version < seen and self.went_back[-1] <= since:
+            self.violate(f"{version} was answered after {seen} without a rollback")
+        return version
+
+
+def seeded(seed):
+    return random.Random(seed)  # noqa: S311  the same choices in every run
+
+
+def say(text):
+    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stdout.flush()
+
+
+class Bigtable:
+    """A Bigtable in a process of its own, behind a proxy that makes it harsh."""
+
+    def __init__(self, folder):
+        self._log = folder / "bigtable.log"
+        self._process, self.address = self._start(0)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._listening = HarshBigtable.listening(self.address)
+        self.proxy, port = self._in_loop(self._listening.__aenter__())
+        self.proxy_address = f"127.0.0.1:{port}"
+
+    def _in_loop(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+    def _start(self, port):
+        command = [sys.executable, "-m", "local_stack.bigtable", "--port", str(port)]
+        with self._log.open("ab") as log:
+            process = Process.__base__(
+                command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=-1, stderr=log, text=True
+            )
+        line = process.stdout.readline()
+        assert line, self._log.read_text()
+        return process, line.split()[-1]
+
+    def change(self, function):
+        """Call a function with the proxy, in its event loop."""
+        self._loop.call_soon_threadsafe(function, self.proxy)
+
+    def lose_everything(self):
+        """End the Bigtable, and start an empty one in its place."""
+        self._process.terminate()
+        self._process.wait(20)
+        self._process, _ = self._start(int(self.address.rpartition(":")[2]))
+
+    def stop(self):
+        self._in_loop(self._listening.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._process.terminate()
+        self._process.wait(20)
+
+
+class Service:
+    """The lookup service, which may be killed and started again."""
+
+    def __init__(self, folder, bigtable):
+        self._log, self._starts = folder, 0
+        self._environment = service_environment(
+            BIGTABLE_EMULATOR_HOST=bigtable, SERVING_REGISTRY_POLL_SECONDS=0.1, SERVING_CONNECTIONS=2
+        )
+        self.port = 0
+        self.process = None
+        self.start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        self._starts += 1
+        command = [*SERVICE_COMMAND, "--port", str(self.port), "--workers", "1"]
+        self.process = Process(command, self._environment, self._log / f"service-{self._starts}.log")
+        wait_for(lambda: "Started worker" in self.process.log())
+        self.port = int(json.loads(self.process.log().splitlines()[0])["url"].rpartition(":")[2])
+        wait_for(lambda: accepts("127.0.0.1", self.port))
+
+    def signal(self, number):
+        """Send a signal to the service and its workers."""
+        for process in [*psutil.Process(self.process.pid).children(recursive=True), self.process]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.process.wait(20)
+
+    def tracebacks(self):
+        logs = [log.read_text(errors="replace") for log in sorted(self._log.glob("service-*.log"))]
+        return sum(log.count("Traceback") for log in logs)
+
+
+class Refreshes:
+    """Makes refreshes, as the operators do."""
+
+    def __init__(self, oracle, service, folder, chance):
+        self.oracle, self.service, self.chance = oracle, service, chance
+        self.registry = Registry(INSTANCE, retry_seconds=3)
+        self._tables = Tables(INSTANCE)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["tests.chaos.jobs"])
+        self._log = str(folder / "jobs.log")
+        self._client = httpx.Client(base_url=service.url, timeout=5)
+        self._number = 0
+        self.job = None
+        self.is_left = False
+        self.lingering = []
+        self.rows = []  # of the registry, after each refresh
+        self.must_be_full = False
+        self.ends = Counter()
+
+    def refresh(self, *, is_calm=False):
+        """Make a refresh; return True if its version was promoted."""
+        self._number += 1
+        losses = self.oracle.losses
+        version = against = None
+        try:
+            version, against = self._open()
+            self._export(version, against, is_calm)
+            self._smoke_test(version)
+            self._promote(version, against)
+            self._confirm(version)
+        except (Ended, *ERRORS) as error:
+            text = str(error).split(": ", 1)[-1]
+            reason = text[:40] if isinstance(error, Ended) else type(error).__name__
+            self.ends[f"failed: {reason}"] += 1
+            if is_calm:
+                say(f"  a calm refresh failed: {error}")
+            if version is not None:
+                self._abort(version, against)
+            return False
+        self.must_be_full = False
+        if losses == self.oracle.losses:
+            self.oracle.is_lost = False
+        with suppress(*ERRORS):
+            self.registry.update(MODEL, ModelState.forget)
+            self.rows.append(self.registry._row(MODEL))
+        self.ends["succeeded"] += 1
+        return True
+
+    def _open(self):
+        settings = ModelState(MODEL, TABLE, keep_versions=KEEP_VERSIONS)
+        self._tables.ensure_registry()
+        state = self.registry.register(settings)
+        self._tables.ensure_model(state)
+        run = f"run-{self._number}"
+        lost = [version for version in self.oracle.snapshots if version > state.latest]
+        if lost and state.active and not self.must_be_full:
+            self.must_be_full = True
+            raise Ended("the registry has lost versions; export: full")
+
+        def open_version(state):
+            if (holder := state.run_lease_holder(now_ms())) and holder != run:
+                state = state.release_run_lease(holder)
+            return state.adopt(lost, now_ms()).open(now_ms(), run)
+
+        state = self.registry.update(MODEL, open_version)
+        version, base = state.latest, self.oracle.snapshots.get(state.active, {})
+        kept = {e: p for e, p in base.items() if self.chance.random() > 0.1}
+        changed = {e: self._number * 1000 + n for n, e in enumerate(ENTITIES) if not base or self.chance.random() < 0.3}
+        self.oracle.snapshots[version] = kept | changed
+        return version, state.active
+
+    def _export(self, version, against, is_calm):
+        new, old = self.oracle.snapshots[version], self.oracle.snapshots.get(against, {})
+        ids = sorted(new.keys() | old.keys())
+        self._changes = {e: _json(new.get(e)) for e in ids if self.must_be_full or new.get(e) != old.get(e)}
+
+        def announce(state):
+            return state if state.stale_versions(version) else state.begin_export(version)
+
+        skew = 0 if is_calm else self.chance.randint(-jobs.CLOCK_TOLERANCE // 2, jobs.CLOCK_TOLERANCE // 2)
+        by_beam = self._number % CALM_EVERY == 1
+        if self.registry.update(MODEL, announce).stale_versions(version):
+            self._run(jobs.purge, version, skew, self._log, by_beam)
+            self.registry.update(MODEL, lambda state: state.resume_export(version))
+        self._run(jobs.export, version, self._changes, skew, self._log, by_beam)
+
+    def _run(self, target, version, *args):
+        """Run a job, again if it fails."""
+        for _ in range(2):
+            self.is_left = False
+            self.job = job = self._context.Process(target=target, args=(MODEL, version, *args), daemon=True)
+            job.start()
+            with suppress(AssertionError):
+                wait_for(lambda: not job.is_alive() or self.is_left, JOB_SECONDS)  # noqa: B023  waits at once
+            if job.exitcode == 0:
+                return
+            if self.is_left:
+                self.lingering.append(job)
+                raise Ended(f"{target.__name__} was left running")
+            job.kill()
+        raise Ended(f"{target.__name__} failed")
+
+    def _smoke_test(self, version):
+        """Look up what changed and what is predicted, as the operator does: not what is in neither."""
+        snapshot = self.oracle.snapshots[version]
+        body = {"entity_ids": sorted(snapshot.keys() | self._changes.keys()), "version": version}
+        answer = None
+
+        def is_known():
+            nonlocal answer
+            answer = self._client.post(f"/v1/models/{MODEL}/predictions:batchGet", json=body)
+            return answer.status_code != 404
+
+        try:
+            wait_for(is_known, CONFIRM_SECONDS)
+        except (httpx.HTTPError, AssertionError) as error:
+            raise Ended(f"the smoke test got {type(error).__name__}") from error
+        if answer.status_code != 200:
+            raise Ended(f"the smoke test got {answer.status_code}")
+        if any(found != snapshot.get(entity) for entity, found in answer.json()["predictions"].items()):
+            self.must_be_full = True
+            raise Ended("wrong answers; refresh with export: full")
+
+    def _promote(self, version, against):
+        tombstones = sum(payload is None for payload in self._changes.values())
+        expected = Receipt(len(self._changes) - tombstones, tombstones)
+        self.oracle.activated.setdefault(version, time.monotonic())
+        self.registry.update(MODEL, lambda s: s.promote(version, expected_active=against, expected=expected))
+
+    def _confirm(self, version):
+        def is_active():
+            with suppress(httpx.HTTPError):
+                return self._client.get(f"/v1/models/{MODEL}").json().get("active_version") == version
+
+        try:
+            wait_for(is_active, CONFIRM_SECONDS)
+        except AssertionError as error:
+            raise Ended("not confirmed") from error
+        self.registry.update(MODEL, lambda state: state.confirm(version))
+
+    def _abort(self, version, against):
+        for _ in range(3):
+            self.oracle.went_back.append(time.monotonic())
+            with suppress(*ERRORS):
+                self.registry.update(MODEL, lambda s: s.abort(version, against, reason="chaos", now=now_ms()))
+                break
+        self.oracle.went_back.append(time.monotonic())
+
+
+def _json(value):
+    return None if value is None else json.dumps(value)
+
+
+class Readers:
+    """Look up predictions all along, and check every answer."""
+
+    def __init__(self, oracle, url, threads=2):
+        self._oracle, self._url = oracle, url
+        self.stop = threading.Event()
+        self._threads = [threading.Thread(target=self._read, args=(n,)) for n in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self, number):
+        chance, seen, at = seeded(number), 0, time.monotonic()
+        with httpx.Client(base_url=f"{self._url}/v1/models/{MODEL}", timeout=10) as client:
+            while not self.stop.wait(0.01):
+                entities = chance.sample(ENTITIES, chance.choice([1, 1, 20]))
+                asked = time.monotonic()
+                try:
+                    if len(entities) == 1:
+                        answer = client.get(f"/predictions/{entities[0]}")
+                    else:
+                        answer = client.post("/predictions:batchGet", json={"entity_ids": entities})
+                except httpx.HTTPError as error:
+                    self._oracle.answers["no answer"] += 1
+                    if not self._oracle.is_disturbed and asked > self._oracle.disturbed_until:
+                        self._oracle.violate(f"no answer: {error!r}")
+                    continue
+                version = self._oracle.check(entities, answer, seen, at - SLACK)
+                if version is not None:
+                    seen, at = version, asked
+
+    def join(self):
+        self.stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+class Faults:
+    """Breaks something every now and then, in a thread."""
+
+    def __init__(self, oracle, bigtable, service, refreshes, seed):
+        self._oracle, self._bigtable, self._service, self._refreshes = oracle, bigtable, service, refreshes
+        self._chance = seeded(seed)
+        self.counts = Counter()
+        self._running, self._stop = threading.Event(), threading.Event()
+        self._calm = threading.Lock()
+        often = [
+            self.kill_a_job, self.pause_a_job, self.leave_a_job_running, self.roll_back, self.open_another_version,
+            self.drop_connections, self.go_away, self.reset_reads, self.refuse_streams, self.cut_streams,
+            self.answer_invalidly, self.be_slow, self.stall_a_tablet, self.be_unavailable, self.exhaust_resources,
+            self.fail_internally, self.lose_answers, self.write_in_part, self.fall_behind, self.kill_a_job,
+        ]  # fmt: skip
+        rare = [self.kill_the_service, self.pause_the_service, self.lose_bigtable, self.restore_the_registry]
+        self._faults = [*often, *often, *often, *rare]
+        self._thread = threading.Thread(target=self._inject)
+        self._thread.start()
+
+    def begin(self):
+        self._running.set()
+
+    def cease(self):
+        """Stop, and mend what is broken."""
+        self._running.clear()
+        with self._calm:
+            for job in self._refreshes.lingering:
+                job.kill()
+            self._refreshes.lingering.clear()
+            self._bigtable.change(_mend)
+
+    def end(self):
+        self._stop.set()
+        self._running.set()
+        self._thread.join()
+
+    def _inject(self):
+        while not self._stop.is_set():
+            self._running.wait()
+            if self._stop.wait(self._chance.uniform(0.2, 2)) or not self._running.is_set():
+                continue
+            fault = self._chance.choice(self._faults)
+            with self._calm:
+                if self._running.is_set() and fault() is not False:
+                    self.counts[fault.__name__.replace("_", " ")] += 1
+
+    def _job(self):
+        job = self._refreshes.job
+        return job if job is not None and job.is_alive() else None
+
+    def kill_a_job(self):
+        if not (job := self._job()):
+            return False
+        job.kill()
+        return None
+
+    def pause_a_job(self):
+        """Pause it for longer than its write lease lasts."""
+        if not (job := self._job()):
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(job.pid, signal.SIGSTOP)
+            self._stop.wait(self._chance.uniform(0.2, 3))
+            os.kill(job.pid, signal.SIGCONT)
+        return None
+
+    def leave_a_job_running(self):
+        if not self._job():
+            return False
+        self._refreshes.is_left = True
+        return None
+
+    def roll_back(self):
+        registry = self._refreshes.registry
+        self._oracle.went_back.append(time.monotonic())
+        try:
+            targets = registry.get(MODEL).rollback_targets()
+            if not targets:
+                return False
+            to = self._chance.choice(targets)
+            registry.update(MODEL, lambda state: state.roll_back(to, reason="chaos", now=now_ms()))
+        except ERRORS:
+            return False
+        finally:
+            self._oracle.went_back.append(time.monotonic())
+        return None
+
+    def open_another_version(self):
+        def open_version(state):
+            if holder := state.run_lease_holder(now_ms()):
+                state = state.release_run_lease(holder)
+            return state.open(now_ms(), "another run")
+
+        try:
+            self._refreshes.registry.update(MODEL, open_version)
+        except ERRORS:
+            return False
+
+    def drop_connections(self):
+        self._bigtable.change(HarshBigtable.drop_connections)
+
+    def go_away(self):
+        self._bigtable.change(HarshBigtable.go_away)
+
+    def reset_reads(self):
+        self._bigtable.change(lambda proxy: proxy.resets.extend([INTERNAL_ERROR] * 5))
+
+    def refuse_streams(self):
+        self._bigtable.change(lambda proxy: proxy.resets.extend([REFUSED_STREAM] * 5))
+
+    def cut_streams(self):
+        self._bigtable.change(lambda proxy: setattr(proxy, "cut_streams", 5))
+
+    def answer_invalidly(self):
+        self._bigtable.change(lambda proxy: setattr(proxy, "invalid_answers", 3))
+
+    def be_slow(self):
+        self._for_a_while(slow_share=0.5, slow_seconds=0.4)
+
+    def stall_a_tablet(self):
+        tablet = Tablet(b"e010", b"e030", stalled=True)
+        self._bigtable.change(lambda proxy: proxy.tablets.append(tablet))
+        self._stop.wait(self._chance.uniform(0.2, 2))
+        self._bigtable.change(lambda proxy: (tablet.released.set(), proxy.tablets.clear()))
+
+    def be_unavailable(self):
+        self._fail(Failure(14, "chaos"))
+
+    def exhaust_resources(self):
+        self._fail(Failure(8, "chaos", retry_seconds=0.2))
+
+    def fail_internally(self):
+        self._fail(Failure(13, "Received RST_STREAM with error code 2"))
+
+    def lose_answers(self):
+        self._fail(Failure(14, "the answer was lost", is_late=True))
+
+    def write_in_part(self):
+        self._bigtable.change(lambda proxy: setattr(proxy, "partial_writes", 3))
+
+    def fall_behind(self):
+        self._bigtable.change(HarshBigtable.fall_behind)
+        self._stop.wait(self._chance.uniform(0.5, 2))
+        self._bigtable.change(HarshBigtable.catch_up)
+
+    def kill_the_service(self):
+        with self._disturbed():
+            self._service.kill()
+            self._service.start()
+
+    def pause_the_service(self):
+        with self._disturbed():
+            self._service.signal(signal.SIGSTOP)
+            self._stop.wait(self._chance.uniform(0.2, 2))
+            self._service.signal(signal.SIGCONT)
+
+    def lose_bigtable(self):
+        """Restart it, empty."""
+        with self._losing():
+            self._bigtable.lose_everything()
+
+    def restore_the_registry(self):
+        """Write the row of the registry again as it was a few refreshes ago."""
+        if not self._refreshes.rows or self._oracle.is_lost:
+            return False
+        row = self._chance.choice(self._refreshes.rows[-4:])
+        with self._losing(), channel() as opened:
+            request = MutateRowsRequest(table_name=INSTANCE.table(REGISTRY_TABLE))
+            entry = request.entries.add(row_key=MODEL.encode())
+            cells = {b"document": row.document, b"revision": b"%d" % row.revision, b"write_lease": row.write_lease}
+            for column, value in cells.items():
+                cell = entry.mutations.add().set_cell
+                cell.family_name, cell.column_qualifier, cell.value = REGISTRY_FAMILY, column, value
+                cell.timestamp_micros = REGISTRY_TIMESTAMP
+            try:
+                for _ in mutate_rows(opened)(request.SerializeToString(), timeout=5):
+                    pass
+            except grpc.RpcError:
+                return False
+        return None
+
+    def _fail(self, failure):
+        number = self._chance.randint(1, 6)
+        self._bigtable.change(lambda proxy: proxy.failures.extend([failure] * number))
+
+    def _for_a_while(self, **attributes):
+        before = {name: getattr(self._bigtable.proxy, name) for name in attributes}
+        self._bigtable.change(lambda proxy: [setattr(proxy, *item) for item in attributes.items()])
+        self._stop.wait(self._chance.uniform(0.5, 2))
+        self._bigtable.change(lambda proxy: [setattr(proxy, *item) for item in before.items()])
+
+    @contextmanager
+    def _disturbed(self):
+        self._oracle.is_disturbed = True
+        self._oracle.went_back.append(time.monotonic())  # a new process may read the registry from a replica behind
+        yield
+        self._oracle.disturbed_until = time.monotonic() + 1
+        self._oracle.is_disturbed = False
+
+    @contextmanager
+    def _losing(self):
+        self._oracle.is_lost = True
+        self._oracle.losses += 1
+        self._oracle.went_back.append(time.monotonic())
+        yield
+        self._oracle.losses += 1
+        self._oracle.is_lost = True
+        self._oracle.went_back.append(time.monotonic())
+
+
+def _mend(proxy):
+    proxy.resets.clear()
+    proxy.failures.clear()
+    proxy.cut_streams = proxy.invalid_answers = proxy.partial_writes = 0
+    proxy.catch_up()
+
+
+def run(refreshes, seed, seconds):
+    """Run a campaign; return the number of violations."""
+    end = time.monotonic() + seconds
+    oracle = Oracle()
+    with TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        bigtable = Bigtable(folder)
+        stack.callback(bigtable.stop)
+        os.environ["BIGTABLE_EMULATOR_HOST"] = bigtable.proxy_address
+        service = Service(folder, bigtable.proxy_address)
+        stack.callback(service.kill)
+        made = Refreshes(oracle, service, folder, seeded(seed))
+        assert made.refresh(is_calm=True), "the first refresh failed"
+        readers = Readers(oracle, service.url)
+        stack.callback(readers.join)
+        faults = Faults(oracle, bigtable, service, made, seed)
+        stack.callback(faults.end)
+        tried = 0
+        while tried < refreshes and time.monotonic() < end:
+            faults.begin()
+            for _ in range(min(CALM_EVERY, refreshes - tried)):
+                made.refresh()
+                tried += 1
+            faults.cease()
+            if not any(made.refresh(is_calm=True) for _ in range(CALM_ATTEMPTS)):
+                oracle.violate("no refresh succeeds although nothing is broken any more")
+            say(f"{tried} refreshes, {faults.counts.total()} faults, {len(oracle.violations)} violations")
+        faults.end()
+        readers.join()
+        if tracebacks := service.tracebacks():
+            oracle.violate(f"{tracebacks} tracebacks in the logs of the service")
+    for title, counts in (("faults", faults.counts), ("refreshes", made.ends), ("answers", oracle.answers)):
+        say(f"{title}: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=str)))
+    say(f"seed {seed}: {tried} refreshes, {faults.counts.total()} faults, {len(oracle.violations)} violations")
+    return len(oracle.violations)
+
+
+def main():
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--refreshes", type=int, default=15, help="refreshes under faults (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="chooses faults and their times (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3600, help="the longest time (default %(default)s)")
+    arguments = parser.parse_args()
+    sys.exit(bool(run(arguments.refreshes, arguments.seed, arguments.seconds)))
+
+
+if __name__ == "__main__":
+    main()
