@@ -408,7 +408,7 @@ class Faults:
             self.fail_internally, self.lose_answers, self.write_in_part, self.fall_behind, self.kill_a_job,
         ]  # fmt: skip
         rare = [self.kill_the_service, self.pause_the_service, self.lose_bigtable, self.restore_the_registry]
-        self._faults = [*often, *often, *often, *rare]
+        self._faults = [*often, *often, *rare]
         self._thread = threading.Thread(target=self._inject)
         self._thread.start()
 
@@ -432,7 +432,7 @@ class Faults:
     def _inject(self):
         while not self._stop.is_set():
             self._running.wait()
-            if self._stop.wait(self._chance.uniform(0.2, 2)) or not self._running.is_set():
+            if self._stop.wait(self._chance.uniform(0.1, 1.2)) or not self._running.is_set():
                 continue
             fault = self._chance.choice(self._faults)
             with self._calm:
