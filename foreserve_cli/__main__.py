@@ -111,6 +111,8 @@ def show(
         )
     output.print(table)
     output.print(f"Can be rolled back to: {', '.join(map(str, state.rollback_targets())) or 'none'}")
+    if forward := state.forward_targets():
+        output.print(f"Can be promoted as they are: {', '.join(map(str, forward))}")
 
 
 @app.command()
@@ -368,6 +370,7 @@ def _model_json(state: ModelState) -> dict[str, Any]:
         "entity_type": state.entity_type,
         "active_version": state.active,
         "rollback_targets": state.rollback_targets(),
+        "forward_targets": state.forward_targets(),
         "versions": [_version_json(state, version) for version in sorted(state.versions, reverse=True)],
     }
 

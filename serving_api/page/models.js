@@ -88,10 +88,11 @@ function ending({ ended, rollback }) {
   return h("p.quiet", `${what}${author ? ` by ${author}` : ""}: ${ended.reason || "no reason was given"}`);
 }
 
-function statusOf({ version, status, details }, { active_version: active, rollback_targets: targets }) {
+function statusOf({ version, status, details }, { active_version: active, rollback_targets: back, forward_targets: forward }) {
   if (version === active) return h("span.pill.good", "active");
   const pill = h(status === "aborted" ? "span.pill.bad" : "span.pill", status);
-  return h("span", pill, targets.includes(version) ? " can be rolled back to" : "", ending(details));
+  const target = back.includes(version) ? " can be rolled back to" : forward.includes(version) ? " can be promoted" : "";
+  return h("span", pill, target, ending(details));
 }
 
 /** A link to the Airflow run that made a version. */

@@ -187,6 +187,11 @@ def test_an_admin_rolls_back_by_keyboard_while_lookups_are_answered(predictions,
     recorded = json.dumps(state.versions[before.active].details)
     assert "the old one was better" in recorded
     assert '"ada"' in recorded
+    card.get_by_role("button", name="Promote this version").click()
+    frame.get_by_label("Reason").fill("it was right after all")
+    frame.get_by_role("button", name="Promote", exact=True).click()
+    expect(frame.get_by_role("status").first).to_contain_text(f"{MODEL} was promoted", timeout=60_000)
+    assert store.registry.get(MODEL).active == before.active
 
 
 def lookups(url):

@@ -296,7 +296,7 @@ async def test_the_models_have_their_versions(store, serve):
     assert [(v["version"], v["status"]) for v in answer["versions"]] == [(second, "promoted"), (first, "promoted")]
     assert answer["versions"][0]["receipt"] == {"predictions": 1, "tombstones": 1}
     assert answer["versions"][0]["details"] == {"metrics": {"roc_auc": 0.8}}
-    assert answer["rollback_targets"] == [first]
+    assert (answer["rollback_targets"], answer["forward_targets"]) == ([first], [])
     assert {model, empty} <= {m["model"] for m in models}
     assert [m["model"] for m in models] == sorted(m["model"] for m in models)
 

@@ -1,5 +1,5 @@
-// The page in Airflow: the models as on the page of the lookup service, and a button to go back to each version that
-// can be rolled back to. It triggers the DAG `roll_back` by Airflow's API, with the session of the user.
+// The page in Airflow: the models as on the page of the lookup service, and a button for each version that readers can be
+// given. It triggers the DAG `roll_back` by Airflow's API, with the session of the user.
 
 import { get, Problem } from "./page/api.js";
 import { $, difference, h, measure, say } from "./page/dom.js";
@@ -27,25 +27,27 @@ async function poll() {
   setTimeout(poll, EVERY_MS);
 }
 
-/** The button by which readers go back to a version; null if they cannot. */
+/** The button by which readers get a version; null if they cannot get it. */
 function button(model, version) {
-  if (!model.rollback_targets.includes(version.version)) return null;
-  const made = h("button.plain", { type: "button" }, "Roll back to this version");
-  made.addEventListener("click", () => ask(model, version));
+  const isForward = model.forward_targets.includes(version.version);
+  if (!isForward && !model.rollback_targets.includes(version.version)) return null;
+  const made = h("button.plain", { type: "button" }, isForward ? "Promote this version" : "Roll back to this version");
+  made.addEventListener("click", () => ask(model, version, isForward ? "promote" : "roll back"));
   return made;
 }
 
-/** Asks for a reason, after showing what will change, and rolls back. */
-function ask(model, target) {
+/** Asks for a reason, after showing what will change, and switches readers to a version. */
+function ask(model, target, verb) {
   const active = model.versions.find(({ version }) => version === model.active_version);
-  say($("ask-title"), `Roll ${model.model} back?`);
-  const [from, to] = [active, target].map(({ created_at: time }) => time.slice(0, 19).replace("T", " "));
-  say($("effect"), `Readers get the predictions of ${to} UTC again, instead of those of ${from} UTC.`);
-  $("compared").replaceChildren(compared(active, target));
-  say($("act"), "Roll back");
+  say($("ask-title"), verb === "promote" ? `Promote a version of ${model.model}?` : `Roll ${model.model} back?`);
+  const [from, to] = [active, target].map((version) => version?.created_at.slice(0, 19).replace("T", " "));
+  say($("effect"), `Readers get the predictions of ${to} UTC${from ? `, instead of those of ${from} UTC` : ""}.`);
+  $("compared").replaceChildren(active ? compared(active, target) : "");
+  say($("act"), verb === "promote" ? "Promote" : "Roll back");
   $("reason").value = "";
   $("ask").returnValue = "";
-  $("ask").onclose = () => $("ask").returnValue === "act" && rollBack(model.model, target.version, $("reason").value);
+  $("ask").onclose = () =>
+    $("ask").returnValue === "act" && switchTo(model.model, target.version, $("reason").value, verb);
   $("ask").showModal();
   $("reason").focus();
 }
@@ -61,8 +63,9 @@ function compared(active, target) {
   return rows.length ? models.table("What changes", ["Figure", "Now", "Then", "Change"], rows) : "";
 }
 
-async function rollBack(model, version, reason) {
-  announce(`Rolling ${model} back…`);
+async function switchTo(model, version, reason, verb) {
+  announce(`${model}: switching to ${version}…`);
+  const done = verb === "promote" ? "promoted" : "rolled back";
   try {
     const conf = { model, version: String(version), reason };
     const run = await airflow(RUNS, { method: "POST", body: JSON.stringify({ logical_date: null, conf }) });
@@ -72,14 +75,11 @@ async function rollBack(model, version, reason) {
       await new Promise((resolve) => setTimeout(resolve, 1000));
       ({ state } = await airflow(page));
     }
-    announce(
-      state === "success"
-        ? `${model} was rolled back. ${run.dag_run_id} of the DAG roll_back did it.`
-        : `${model} was not rolled back. The log of ${run.dag_run_id} of the DAG roll_back says why.`,
-      state !== "success",
-    );
+    const isDone = state === "success";
+    const outcome = isDone ? `${model} was ${done}` : `${model} was not ${done}; the log says why`;
+    announce(`${outcome}: ${run.dag_run_id} of the DAG roll_back.`, !isDone);
   } catch (error) {
-    announce(`${model} was not rolled back. ${error.message}`, true);
+    announce(`${model} was not ${done}. ${error.message}`, true);
   }
   await show();
 }
@@ -95,5 +95,14 @@ async function airflow(url, options = {}) {
   if (!response.ok) throw new Error(`Airflow answered with HTTP ${response.status}: ${(await response.text()).slice(0, 300)}`);
   return response.json();
 }
+
+// Airflow's sandbox of this frame allows no new tabs, but a link of the page around it may open one.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[target=_blank]");
+  if (!link || window.parent === window) return;
+  event.preventDefault();
+  const { href, target, rel } = link;
+  Object.assign(window.parent.document.createElement("a"), { href, target, rel }).click();
+});
 
 poll();

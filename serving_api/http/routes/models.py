@@ -36,7 +36,8 @@ class ModelView(BaseModel):
     created_at: str | None = Field(description="time of the active version")
     age_seconds: float | None = Field(description="age of the active version")
     versions: list[VersionView]
-    rollback_targets: list[int]
+    rollback_targets: list[int] = Field(description="versions that readers can be rolled back to")
+    forward_targets: list[int] = Field(description="versions after the active one that can be made active as they are")
 
 
 class ModelsView(BaseModel):
@@ -61,6 +62,7 @@ _EXAMPLE = {
         }
     ],
     "rollback_targets": [],
+    "forward_targets": [],
 }
 
 
@@ -100,4 +102,5 @@ def _view(model: Model) -> ModelView:
             for version, record in sorted(state.versions.items(), reverse=True)
         ],
         rollback_targets=state.rollback_targets(),
+        forward_targets=state.forward_targets(),
     )
