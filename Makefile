@@ -12,7 +12,7 @@ FEAST ?=
 # Other Airflow versions are tested with what was current when they were: raise it with the versions.
 OTHER_AIRFLOWS_DATE := 2026-06-01
 # The package that has the schema of the Google provider; which version of that, it says itself.
-PROVIDER_SCHEMA := 16.12.1
+PROVIDER_SCHEMA := 21.1.0
 
 VENVS := .venvs
 UV := $(VENVS)/uv/bin/uv
@@ -147,7 +147,7 @@ check-infra: ## Check infra/ by Terraform, with Google's provider, which it down
 .PHONY: infra-schema
 infra-schema: $(UV) ## Record anew what infra/ uses of the provider's schema
 	@$(UV) venv -q --clear --python $(PYTHON) $(VENVS)/provider
-	@$(UV) pip install -q --no-deps --python $(VENVS)/provider cdktf-cdktf-provider-google==$(PROVIDER_SCHEMA)
+	@$(UV) pip install -q --no-deps --python $(VENVS)/provider cdktn-provider-google==$(PROVIDER_SCHEMA)
 	@$(VENVS)/provider/bin/python tests/infra/record_schema.py
 
 .PHONY: bench-export

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.infra.evaluation import EXAMPLES, INFRA, ROOT, Evaluated
+from tests.infra.evaluation import EXAMPLES, ROOT, evaluate
 
 
 @pytest.fixture(scope="session")
@@ -11,5 +11,10 @@ def resource_schemas():
 
 
 @pytest.fixture(scope="session", params=EXAMPLES)
-def example(request):
-    return Evaluated(INFRA / "examples" / request.param)
+def example(request, tmp_path_factory):
+    return evaluate(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="session")
+def production(tmp_path_factory):
+    return evaluate(tmp_path_factory.mktemp("production"), "production")

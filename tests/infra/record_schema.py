@@ -1,6 +1,6 @@
 """Writes provider_schema.json, the part of the Google provider's schema that infra/ uses: `make infra-schema`.
 
-The source is the jsii assembly in the package cdktf-cdktf-provider-google, which describes every resource of the
+The source is the jsii assembly in the package cdktn-provider-google, which describes every resource of the
 provider. A `...Config` interface has the arguments. The class of the resource, and for an inner block the class
 `...OutputReference`, also has the read-only attributes.
 """
@@ -13,11 +13,11 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-PACKAGE = "cdktf-cdktf-provider-google"
+PACKAGE = "cdktn-provider-google"
 INFRA = Path(__file__).parents[2] / "infra"
 SCHEMA = Path(__file__).with_name("provider_schema.json")
 
-# Attributes of the classes that come from cdktf, not from the provider.
+# Attributes of the classes that come from CDK Terrain, not from the provider.
 _NOT_THE_PROVIDERS = {"internal_value", "fqn", "tf_resource_type"}
 
 
@@ -67,7 +67,7 @@ def _block(types: dict[str, Any], interface: str, readable: str) -> dict[str, An
     for member in types[interface].get("properties", ()):
         name, required = _name(member), not member.get("optional")
         kind = json.dumps(member["type"])
-        inner = re.search(r'"fqn": "(@cdktf/provider-google\.[^"]+)"', kind)
+        inner = re.search(r'"fqn": "(@cdktn/provider-google\.[^"]+)"', kind)
         if inner is None:
             attributes[name] = _type(kind) + "!" * required
             continue

@@ -11,7 +11,6 @@ import yaml
 from croniter import croniter
 from google.cloud.bigtable_admin_v2 import BigtableTableAdminClient, ListTablesRequest, Table
 
-from deployment.outputs import read
 from prediction_store.layout import REGISTRY_TABLE, Instance
 from prediction_store.lifecycle import ModelState
 from prediction_store.tables import Tables, _client
@@ -19,17 +18,11 @@ from refresh_factory.environment import Dataflow, Environment
 from refresh_factory.pipeline import PIPELINES, Pipeline, load_pipeline
 from serving_api.settings import Settings
 from tests.infra.configuration import Module, names, text
-from tests.infra.evaluation import EXAMPLES, INFRA, ROOT, Evaluated
+from tests.infra.evaluation import EXAMPLES, INFRA, MODULE, ROOT, Evaluated, copy_configuration, evaluate
 
 ALERTS = yaml.safe_load((ROOT / "monitoring/prometheus/alerts.yaml").read_text())
 RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
 GRAFANA = json.loads((ROOT / "monitoring/grafana/dashboards/foreserve.json").read_text())
-
-UNKNOWN = {
-    "AIRFLOW_CONN_PREDICTION_API": "{}",
-    "FORESERVE_DATAFLOW_SERVICE_ACCOUNT_EMAIL": "foreserve-workers@shop-predictions.iam.gserviceaccount.com",
-}
-"""Variables with values that only Google Cloud knows, and stand-ins for the values."""
 
 FOR_DEPLOY = {"staging_location", "sdk_container_image", "machine_type"}
 """Settings of Dataflow that Terraform leaves to deployments (the image) or to Dataflow."""
@@ -49,7 +42,7 @@ def blocks(value):
 def families(example):
     """Return table, family and number of kept cells of each column family that Terraform creates."""
     return {
-        (policy["table"], policy["column_family"], policy["max_version"]["number"])
+        (policy["table"], policy["column_family"], json.loads(policy["gc_rules"])["rules"][0]["max_version"])
         for policy in example.resources["google_bigtable_gc_policy"].values()
     }
 
@@ -77,22 +70,28 @@ def test_every_family_has_garbage_collection(example):
 
 
 def test_a_pipeline_without_keep_versions_gets_the_default(tmp_path):
-    for folder in ("infra", "dags", "monitoring"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
+    infra = copy_configuration(tmp_path)
     new = shutil.copytree(PIPELINES / "repeat_purchase", tmp_path / "dags/pipelines/churn")
     content = (new / "pipeline.yaml").read_text().replace("model: repeat_purchase", "model: churn")
     content = content.replace("entity_type: customer", "entity_type: subscriber").replace("keep_versions: 4\n", "")
     (new / "pipeline.yaml").write_text(content)
     default = Pipeline.model_fields["keep_versions"].default
     cells = ModelState("churn", "subscriber", keep_versions=default).cells_per_row
-    assert ("subscriber", "churn", cells) in families(Evaluated(tmp_path / "infra/examples/minimal"))
+    assert ("subscriber", "churn", cells) in families(Evaluated(infra, "minimal"))
 
 
-def test_tables_are_protected_in_production():
-    example = Evaluated(INFRA / "examples/production")
-    assert example.one("google_bigtable_instance")["deletion_protection"] is True
-    for table in example.resources["google_bigtable_table"].values():
+def test_data_and_history_are_protected_in_production(production):
+    assert production.one("google_bigtable_instance")["deletion_protection"] is True
+    for table in production.resources["google_bigtable_table"].values():
         assert table["deletion_protection"] == "PROTECTED"
+    assert production.one("google_composer_environment")["deletion_policy"] == "PREVENT"
+
+
+def test_two_clusters_may_keep_more_cells_than_before(production):
+    """Bigtable refuses to relax the policy of a replicated table, unless it is told to ignore the warning."""
+    for policy in production.resources["google_bigtable_gc_policy"].values():
+        assert policy["ignore_warnings"] is True
+        assert "max_version" not in policy  # the provider would replace the policy instead of updating it
 
 
 def test_app_profiles_have_their_priorities_and_routing(example):
@@ -110,8 +109,8 @@ def test_app_profiles_have_their_priorities_and_routing(example):
 
 
 def test_variables_are_those_of_the_environment(example, monkeypatch):
-    variables = example.deployment["environment_variables"]
-    assert {name for name, value in variables.items() if not value} <= UNKNOWN.keys()
+    variables = example.airflow["environment_variables"]
+    assert all(variables.values())
     known = {f"FORESERVE_{name}".upper() for name in Environment.model_fields}
     known |= {f"FORESERVE_DATAFLOW_{name}".upper() for name in Dataflow.model_fields.keys() - FOR_DEPLOY}
     assert variables.keys() - known == {f"AIRFLOW_CONN_{Environment.model_fields['api_conn_id'].default}".upper()}
@@ -119,7 +118,7 @@ def test_variables_are_those_of_the_environment(example, monkeypatch):
         f"FORESERVE_DATAFLOW_{name}".upper() for name in Dataflow.model_fields.keys() - FOR_DEPLOY
     } <= variables.keys()
     for name, value in variables.items():
-        monkeypatch.setenv(name, value or UNKNOWN[name])
+        monkeypatch.setenv(name, value)
     environment = Environment()
     options = environment.job_options()
     assert (environment.bigtable_instance, environment.export_app_profile) == ("foreserve", "export")
@@ -131,18 +130,18 @@ def test_variables_are_those_of_the_environment(example, monkeypatch):
     assert environment.report_folder().folder.startswith("gs://")
 
 
-def test_a_deployment_can_read_the_output(example):
-    put_out = example.deployment
-    known = {
-        "api": put_out["api"] | {"url": put_out["api"]["url"] or "https://foreserve-api-abc.a.run.app"},
-        "environment_variables": {n: value or UNKNOWN[n] for n, value in put_out["environment_variables"].items()},
-    }
-    outputs = read(json.dumps(put_out | known), "terraform output")
-    assert outputs.image_repository == "europe-west1-docker.pkg.dev/shop-predictions/foreserve"
+def test_composer_gets_variables_and_packages(production):
+    software = production.one("google_composer_environment")["config"]["software_config"]
+    assert software["env_variables"] == production.airflow["environment_variables"]
+    assert software["env_variables"]["FORESERVE_ALERTS"]
+    lock = (ROOT / "requirements.txt").read_text()
+    assert software["pypi_packages"]
+    for name, version in software["pypi_packages"].items():
+        assert f"\n{name}{version} " in lock
 
 
 def test_the_service_accepts_its_settings(example, monkeypatch):
-    variables = example.locals["cloud_run"]["environment"]
+    variables = example.locals["serving_environment"]
     assert variables.keys() <= {f"SERVING_{name}".upper() for name in Settings.model_fields}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -179,14 +178,21 @@ def test_all_resources_have_the_labels_of_cost_reports(name):
     assert labels == [[("local", "labels")]] * 2
 
 
-def test_the_budget_counts_resources_with_the_label():
-    budget = Evaluated(INFRA / "examples/production").one("google_billing_budget")
-    assert budget["budget_filter"]["labels"] == {"app": "foreserve"}
+def test_the_budget_counts_the_whole_project(production):
+    budget = production.one("google_billing_budget")
+    assert budget["budget_filter"]["projects"] == ["projects/123456789012"]
+    assert "labels" not in budget["budget_filter"]
+
+
+def test_instances_are_kept_by_the_service_so_that_a_revision_gets_its_share_of_them(example):
+    service = example.one("google_cloud_run_v2_service")
+    assert service["scaling"]["min_instance_count"] >= 1
+    assert "min_instance_count" not in service["template"]["scaling"]
 
 
 def test_alerts_are_those_of_prometheus(example):
     made = {
-        policy["display_name"]: policy
+        policy["display_name"].removeprefix("foreserve-api: "): policy
         for address, policy in example.resources["google_monitoring_alert_policy"].items()
         if ".rules[" in address
     }
@@ -198,27 +204,32 @@ def test_alerts_are_those_of_prometheus(example):
         assert condition["duration"] == f"{60 * minutes}s"
         assert made[name]["severity"] == {"page": "CRITICAL", "ticket": "WARNING"}[rule["labels"]["severity"]]
         assert rule["annotations"]["runbook"] in made[name]["documentation"]["content"]
-        assert as_recorded(rule["expr"]) == promql.parse(condition["query"]).prettify()
+        assert as_recorded(rule["expr"]) == of_all_services(condition["query"])
+        assert made[name].get("enabled", True) is (name != "ForeserveGone")
 
 
 def test_the_dashboard_has_the_panels_of_grafana(example):
     dashboard = json.loads(example.one("google_monitoring_dashboard")["dashboard_json"])
+    assert dashboard["displayName"].endswith("foreserve-api")
     tiles = dashboard["mosaicLayout"]["tiles"]
     panels = [panel for panel in GRAFANA["panels"] if panel["type"] != "row"]
     assert [tile["widget"]["title"] for tile in tiles] == [panel["title"] for panel in panels]
     for tile, panel in zip(tiles, panels, strict=True):
         assert [tile[key] for key in ("xPos", "yPos", "width", "height")] == [panel["gridPos"][key] for key in "xywh"]
-        sets = tile["widget"].get("xyChart", {}).get("dataSets") or [tile["widget"]["scorecard"]]
+        if panel["title"] == "Alerts":
+            assert "incidentList" in tile["widget"]  # Cloud Monitoring has no series ALERTS
+            continue
+        shown = tile["widget"].get("xyChart") or tile["widget"].get("timeSeriesTable")
+        sets = shown["dataSets"] if shown else [tile["widget"]["scorecard"]]
         for shown, target in zip(sets, panel["targets"], strict=True):
             plain = target["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*").replace("$model", ".*")
             query = shown["timeSeriesQuery"]["prometheusQuery"]
-            assert promql.parse(query).prettify() == as_recorded(plain)
+            assert of_all_services(query) == as_recorded(plain)
 
 
 def test_objectives_of_freshness_are_above_the_intervals_of_schedules(tmp_path):
-    more = tmp_path / "more.tfvars"
-    more.write_text("objectives = true")
-    example = Evaluated(INFRA / "examples/production", more)
+    example = evaluate(tmp_path, "production", live="true")
+    assert all(policy.get("enabled", True) for policy in example.resources["google_monitoring_alert_policy"].values())
     limits = {
         re.search(r'freshness\["(\w+)"\]', address)[1]: slo["windows_based_sli"]["metric_mean_in_range"]["range"]["max"]
         for address, slo in example.resources["google_monitoring_slo"].items()
@@ -240,7 +251,15 @@ def test_objectives_on_the_services_metrics_are_off_by_default(example):
 def test_the_size_of_an_instance_follows_from_the_measurement():
     measured = (ROOT / "docs/serving-performance.md").read_text()
     (microseconds,) = re.findall(r"^\| Foreserve \| one id \| 64 \|.+\| (\d+) \| - \| - \|$", measured, re.MULTILINE)
-    assert f"a lookup takes {microseconds} us of CPU" in (INFRA / "modules/cloud_run/main.tf").read_text()
+    assert f"a lookup takes {microseconds} us of CPU" in (MODULE / "cloud_run.tf").read_text()
+
+
+def of_all_services(query):
+    """Return a query without the label of one service, which each of its selectors must have."""
+    own = 'namespace="foreserve-api"'
+    selectors = re.findall(r"\bforeserve_\w+", query)
+    assert selectors == re.findall(rf"\b(foreserve_\w+){{{own}[,}}]", query), query
+    return promql.parse(query.replace(f"{{{own}}}", "").replace(f"{own},", "")).prettify()
 
 
 def as_recorded(expression):
@@ -258,6 +277,7 @@ def as_recorded(expression):
 
 
 def test_the_registry_table_has_the_name_in_the_code():
-    module = Module.load(INFRA / "modules/bigtable")
-    (values,) = (block for block in module.blocks if block.kind == "locals")
-    assert text(values.arguments["registry_table"]) == REGISTRY_TABLE
+    (name,) = (
+        block.arguments["registry_table"] for block in Module.load(MODULE).blocks if "registry_table" in block.arguments
+    )
+    assert text(name) == REGISTRY_TABLE

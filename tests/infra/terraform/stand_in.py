@@ -84,6 +84,16 @@ def filled(schema, value, fill, *, top=True):
     return value
 
 
+def shaped(schema, value, *, top=True):
+    """Return a state of another version of the provider with the attributes of this one."""
+    names = {*schema.get("attributes", ()), *schema.get("computed", ()), *(["id"] if top else [])}
+    blocks = {
+        name: [shaped(nested, inner, top=False) for inner in value.get(name) or () if isinstance(inner, dict)]
+        for name, nested in schema.get("blocks", {}).items()
+    }
+    return {name: value.get(name) for name in names} | blocks
+
+
 def unpacked(state):
     return msgpack.unpackb(state.msgpack, ext_hook=msgpack.ExtType)
 
@@ -112,7 +122,7 @@ class Provider(ProviderServicer):
         return protocol.ValidateResourceConfig.Response()
 
     def UpgradeResourceState(self, request, context):
-        state = json.loads(request.raw_state.json)
+        state = shaped(RESOURCES[request.type_name], json.loads(request.raw_state.json))
         return protocol.UpgradeResourceState.Response(upgraded_state=packed(state))
 
     def ReadResource(self, request, context):
@@ -126,6 +136,9 @@ class Provider(ProviderServicer):
 
     def ApplyResourceChange(self, request, context):
         planned = unpacked(request.planned_state)
+        if planned is None and unpacked(request.prior_state).get("deletion_policy") == "PREVENT":
+            refusal = protocol.Diagnostic(severity=protocol.Diagnostic.ERROR, summary="deletion_policy is PREVENT")
+            return protocol.ApplyResourceChange.Response(new_state=request.prior_state, diagnostics=[refusal])
         if planned is not None:
             filled(
                 RESOURCES[request.type_name],
