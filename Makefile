@@ -78,10 +78,16 @@ schema: install ## Write the JSON Schema of pipeline.yaml anew
 bigquery: $(VENVS)/local_bigquery/.installed ## Start only BigQuery with BigQuery ML, in the foreground
 	@$(LOCAL_BIGQUERY)/local-bigquery
 
+DEPLOY = $(LOCAL)/python -m deployment $(or $(ENV),example) $(if $(OUTPUTS),--outputs "$(OUTPUTS)") \
+	$(if $(APPLY),--apply) $(if $(DIRTY),--dirty) $(if $(WATCH),--watch $(WATCH))
+
 .PHONY: deploy
-deploy: $(VENVS)/local_stack/.installed ## Say what a deployment would change; APPLY=1 does it (ENV=example)
-	@$(LOCAL)/python -m deployment $(or $(ENV),example) $(if $(OUTPUTS),--outputs "$(OUTPUTS)") \
-		$(if $(APPLY),--apply) $(if $(OFFLINE),--offline) $(if $(DIRTY),--dirty)
+deploy: $(VENVS)/local_stack/.installed ## Print the commands of a deployment; APPLY=1 runs them (ENV=example)
+	@$(DEPLOY)
+
+.PHONY: deploy-back
+deploy-back: $(VENVS)/local_stack/.installed ## Print the commands that go back to the deployment before; APPLY=1 runs them
+	@$(DEPLOY) --back
 
 .PHONY: test
 test: install ## Check and test all but the whole stack; ARGS="tests/plugins -k gate" runs only those tests
@@ -126,7 +132,7 @@ test-airflow-versions: install $(OTHER_AIRFLOWS) ## Test the DAGs in Airflow 2.1
 	$(LOCAL)/python -m pytest -rP tests/airflow_versions
 
 .PHONY: test-deployment
-test-deployment: install ## Test deployments, each command failing in turn, to a stand-in for Google Cloud
+test-deployment: install ## Test deployments, each command failing in turn, to stand-ins for Google Cloud
 	$(AIRFLOW)/python -m pytest -n logical --maxprocesses 4 tests/deployment
 
 .PHONY: test-infra

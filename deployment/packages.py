@@ -6,10 +6,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from deployment.commands import DeploymentError
+from deployment.shell import DeploymentError
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
-BEAM = "apache-beam"
 
 
 def requirements() -> list[Requirement]:
@@ -27,53 +26,24 @@ def parse_list(listing: str) -> dict[str, str]:
     rows = [line.split() for line in listing.splitlines()]
     ruler = next((index for index, row in enumerate(rows) if row and set("".join(row)) == {"-"}), None)
     if ruler is None:
-        raise DeploymentError(
-            f"the packages of the Airflow environment cannot be read from gcloud's output:\n{listing[:500]}"
-        )
+        raise DeploymentError(f"gcloud's output is no list of packages:\n{listing[:500]}")
     return {canonicalize_name(row[0]): row[1] for row in rows[ruler + 1 :] if len(row) > 1}
 
 
-def beam_version(installed: Mapping[str, str]) -> str:
-    """Return the version of Beam that launches the jobs.
+def require(installed: Mapping[str, str]) -> None:
+    """Refuse an environment whose packages do not suit.
 
     Raises:
-        DeploymentError: Beam is not installed.
+        DeploymentError: packages are missing or too old.
     """
-    if BEAM not in installed:
+    unsuitable = [
+        f"{name} {installed.get(name, 'is missing')}, not {requirement.specifier}"
+        for requirement in requirements()
+        if (name := canonicalize_name(requirement.name)) not in installed
+        or not requirement.specifier.contains(installed[name], prereleases=True)
+    ]
+    if unsuitable:
         raise DeploymentError(
-            f"the Airflow environment has no {BEAM}, which launches the jobs. Add it with a version: gcloud composer "
-            f"environments update ENVIRONMENT --location=LOCATION --update-pypi-package='{BEAM}[gcp]==VERSION'"
+            f"the Airflow environment has {'; '.join(unsuitable)}. In Terraform, set a newer image_version, or add "
+            "missing packages to `packages` of the environment, and apply"
         )
-    return installed[BEAM]
-
-
-def missing(installed: Mapping[str, str], custom: Mapping[str, str], image: str) -> dict[str, str]:
-    """Return the packages to add to an environment or to set to another version, as specifiers by name.
-
-    Args:
-        installed: the versions of all packages in the environment.
-        custom: the specifiers, by name, of packages that were added to its image.
-        image: the version of the image, for errors.
-
-    Raises:
-        DeploymentError: the image has a package with an unsuitable version.
-    """
-    added = {canonicalize_name(name): specifier for name, specifier in custom.items()}
-    wanted: dict[str, str] = {}
-    conflicts: list[str] = []
-    for requirement in requirements():
-        name = canonicalize_name(requirement.name)
-        version = installed.get(name)
-        if version is not None and requirement.specifier.contains(version, prereleases=True):
-            continue
-        if version is None or name in added:
-            extras, _, _ = added.get(name, "").rpartition("]")
-            wanted[name] = f"{extras}]{requirement.specifier}" if extras else str(requirement.specifier)
-        else:
-            conflicts.append(f"{name} {version}; tasks need {requirement.specifier}")
-    if conflicts:
-        raise DeploymentError(
-            f"{image} comes with {' and with '.join(conflicts)}. Move the environment to a newer image (image_version "
-            "in Terraform); replacing packages of the image itself breaks it sooner or later"
-        )
-    return wanted

@@ -1,213 +1,193 @@
-"""The steps of a deployment, as data: their commands are listed in the plan, and run when the plan is executed."""
+"""The steps of a deployment, in the order that keeps users and refreshes working.
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
-from pathlib import Path
+The service comes before the DAGs: it must understand what new tasks write.
+"""
 
-from deployment.bundle import RECORD, Bundle, Record
-from deployment.cloud import AirflowEnvironment, Bucket, ImageRepository, LookupService, digest, top_folders
-from deployment.commands import Command
-from deployment.source import Image
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-_PATHS_SHOWN = 6
+from deployment import packages
+from deployment.service import Service
+from deployment.shell import DeploymentError, Shell, say
+from deployment.source import Source, bundle
 
+ROOT = Path(__file__).parents[1]
+FOLDER = Path(".state", "deployment")
+"""The files of the last plan, at the paths that its commands name."""
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step of a deployment.
+RECORD = "data/foreserve/deployment.json"
+"""The path in the bucket of the record of the last deployment: commits, revisions, and the files that it may remove."""
 
-    The callables get the path of a temporary folder, which all steps share and which lasts until all are undone.
-
-    Attributes:
-        title: an imperative sentence.
-        details: the changes, one per line.
-        commands: returns the commands. Values that an earlier command determines are <placeholders> until that command
-            has run.
-        undo: compares the current state with that before the deployment, and returns the commands that restore it. A
-            step can be undone even if it failed half-way.
-        undone: the state after `undo`, as one line.
-        prepare: writes the local files that the commands need.
-    """
-
-    title: str
-    details: Sequence[str]
-    commands: Callable[[str], Sequence[Command]]
-    undo: Callable[[str], Sequence[Command]]
-    undone: str
-    prepare: Callable[[str], None] = lambda _: None
+_SHARES = (10, 50, 100)
+_AGAIN = "Remove the cause and deploy again, or go back: make deploy-back"
+_REMOVED_AT_ONCE = 100  # the length of a command line is limited
 
 
-def push_images(repository: ImageRepository, images: Sequence[Image]) -> Step:
-    """Build images and push them. Undoing leaves them in the repository."""
-    return Step(
-        title="Build and push images",
-        details=[f"{image.name}:{image.tag}" for image in images],
-        commands=lambda _: [*chain(*map(repository.push, images)), repository.list_images()],
-        undo=lambda _: [],
-        undone="images: those that were pushed stay in the repository, unused",
-    )
+class Deployment:
+    """A deployment to one environment.
 
-
-def start_revision(service: LookupService, repository: ImageRepository, image: Image) -> Step:
-    """Start a revision without traffic. Undoing leaves the revision, which then has no instances."""
-    return Step(
-        title="Start a revision of the lookup service without traffic",
-        details=[f"image {image.name}:{image.tag}", "wait until it has read the registry"],
-        commands=lambda _: [service.start_revision(repository.reference(image)), service.read_started()],
-        undo=lambda _: [],
-        undone="lookup service: the new revision, if it was created, has no traffic",
-    )
-
-
-def move_traffic(service: LookupService, before: Mapping[str, int]) -> Step:
-    """Send all requests to the newest revision."""
-    split = ", ".join(f"{revision} ({percent} %)" for revision, percent in before.items()) or "no revision"
-    return Step(
-        title="Send all lookups to the new revision",
-        details=[f"currently: {split}"],
-        commands=lambda _: [service.move_traffic({service.started: 100})],
-        undo=lambda _: [service.move_traffic(before)] if before and service.state().traffic != before else [],
-        undone=f"lookups go to {split}, as before",
-    )
-
-
-def set_packages(environment: AirflowEnvironment, wanted: Mapping[str, str], before: Mapping[str, str]) -> Step:
-    """Add Python packages, or change their versions."""
-    return Step(
-        title="Add Python packages to the Airflow environment (takes many minutes, restarts Airflow)",
-        details=[f"{name}{specifier}" for name, specifier in wanted.items()],
-        commands=lambda _: [environment.set_packages(wanted)],
-        undo=lambda _: _restore(environment.set_packages, environment.state().packages, wanted, before),
-        undone="Python packages of the Airflow environment: as before",
-    )
-
-
-def set_variables(environment: AirflowEnvironment, wanted: Mapping[str, str | None], before: Mapping[str, str]) -> Step:
-    """Set environment variables, and remove those that are None."""
-    kinds = {
-        "add": [name for name, value in wanted.items() if value is not None and name not in before],
-        "change": [name for name, value in wanted.items() if value is not None and name in before],
-        "remove": [name for name, value in wanted.items() if value is None],
-    }
-    return Step(
-        title="Set environment variables of the Airflow environment (takes minutes, restarts Airflow)",
-        details=[f"{kind} {', '.join(names)}" for kind, names in kinds.items() if names],
-        commands=lambda _: [environment.set_variables(wanted)],
-        undo=lambda _: _restore(environment.set_variables, environment.state().variables, wanted, before),
-        undone="environment variables of the Airflow environment: as before",
-    )
-
-
-def _restore(
-    update: Callable[[Mapping[str, str | None]], Command],
-    now: Mapping[str, str],
-    changed: Mapping[str, str | None],
-    before: Mapping[str, str],
-) -> list[Command]:
-    """Return the update that restores the changed names, unless all are as before."""
-    restored = {name: before.get(name) for name in changed if now.get(name) != before.get(name)}
-    return [update(restored)] if restored else []
-
-
-@dataclass(frozen=True)
-class FileReplacement:
-    """Replaces the files in the bucket. Uploads modules, pipelines and DAG files in this order, and deletes last.
+    Args:
+        shell: runs the commands.
+        outputs: Terraform's output `deployment`.
+        watch_seconds: the time for which each share of the traffic is watched.
 
     Attributes:
-        bucket: the bucket of the Airflow environment.
-        bundle: the files.
-        image: returns the address of the workers' image.
-        before: the digest of each object before the deployment, by path.
-        previous: the record of the previous deployment.
-        record: the record of this deployment.
+        state: what users and Airflow have now, and the remedy, for the case that the next command fails.
     """
 
-    bucket: Bucket
-    bundle: Bundle
-    image: Callable[[], str]
-    before: Mapping[str, str]
-    previous: Record
-    record: Record
+    def __init__(self, shell: Shell, outputs: Mapping[str, Any], watch_seconds: float) -> None:
+        self._shell = shell
+        self._outputs = outputs
+        self._watch_seconds = watch_seconds
+        self._service = Service(shell, outputs["project"], outputs["api"])
+        self._bucket = outputs["airflow"]["bucket"]
+        self._project = f"--project={outputs['project']}"
+        self.state = "Nothing was changed."
 
-    def step(self) -> Step:
-        """Return the step."""
-        kinds = {
-            "add": [path for path in self.record.files if path not in self.before],
-            "change": self.changed(),
-            "remove": self._removed(),
+    def deploy(self, source: Source) -> None:
+        """Deploy a tree: images, the lookup service, the files of Airflow."""
+        say("1. Images")
+        lookups, workers = self._images(source)
+        say("2. The lookup service")
+        record, existing = self._record()
+        before = self._service.revisions()
+        new, old = before.newest, before.main
+        if before.image == lookups and before.traffic == {new: 100}:
+            say(f"  {new} has the image, and all requests")
+        else:
+            self.state = f"Lookups go where they went before, mostly to {old}; a new revision gets none. {_AGAIN}"
+            started = self._service.start(lookups)
+            new = started.newest
+            self._service.test(started.address)
+            self._shift(new, old, before.image)
+        say("3. Files of Airflow")
+        self.state = f"All lookups go to {new}. Airflow has files of {record.get('commit', 'no deployment')}. {_AGAIN}"
+        last = {name: record.get(name) for name in ("commit", "revision")} if record else {}
+        before_this = record.get("before", {}) if last == {"commit": source.name, "revision": new} else last
+        self._replace(source, workers, record, existing, {"revision": new, "before": before_this})
+
+    def back(self, open_source: Callable[[str], Source]) -> None:
+        """Go back to the deployment before: its revision at once, then its files."""
+        record, existing = self._record()
+        before = record.get("before") or {}
+        if not before.get("revision") and not self._shell.offline:
+            raise DeploymentError("the record in the bucket has no deployment before this one")
+        now, then = record.get("revision", "<current revision>"), before.get("revision", "<revision before>")
+        say("1. The lookup service")
+        self.state = f"Lookups may still go to {now}. Run this command again."
+        self._service.move({then: 100})
+        say("2. Files of Airflow")
+        self.state = f"All lookups go to {then}. Airflow still has the files of {record.get('commit')}. {_AGAIN}"
+        if before.get("commit", "").endswith("-dirty"):
+            raise DeploymentError(f"the files of {before['commit']} are in no commit; deploy a commit")
+        source = open_source(before.get("commit", ""))
+        _, workers = self._images(source)
+        after = {"commit": record.get("commit"), "revision": now}
+        self._replace(source, workers, record, existing, {"revision": then, "before": after})
+
+    def _images(self, source: Source) -> tuple[str, str]:
+        """Build and push the images that the repository lacks; return the addresses of both."""
+        shutil.rmtree(ROOT / FOLDER, ignore_errors=True)
+        source.extract(ROOT / FOLDER / "tree")
+        airflow, repository = self._outputs["airflow"], self._outputs["image_repository"]
+        beam = airflow["beam_version"]
+        if airflow["environment"]:
+            where = (airflow["environment"], f"--location={airflow['location']}", self._project)
+            listing = self._shell.read("gcloud", "composer", "environments", "list-packages", *where, offline="")
+            installed = packages.parse_list(listing) if listing else {"apache-beam": "BEAM_VERSION"}
+            if listing:
+                packages.require(installed)
+            beam = installed["apache-beam"]
+        arguments = {"serving-api": f"BUILD={source.name}", "beam-jobs": f"BEAM_VERSION={beam}"}
+        tags = {name: source.tag(name.replace("-", "_"), "prediction_store", ".dockerignore") for name in arguments}
+        tags["beam-jobs"] += f"-beam-{beam}"
+        digests = self._digests()
+        self.state = f"Users and Airflow have what they had before. {_AGAIN}"
+        missing = [name for name in tags if (name, tags[name]) not in digests]
+        for name in missing:
+            address, tree = f"{repository}/{name}:{tags[name]}", FOLDER / "tree"
+            file = f"--file={tree}/{name.replace('-', '_')}/Dockerfile"
+            options = (f"--build-arg={arguments[name]}", "--platform=linux/amd64", "--provenance=false", file)
+            self._shell.change("docker", "build", *options, f"--tag={address}", str(tree))
+            self._shell.change("docker", "push", address)
+        if missing and self._shell.applies:
+            digests = self._digests()
+        lookups, workers = (f"{repository}/{name}@{digests.get((name, tags[name]), 'DIGEST')}" for name in tags)
+        return lookups, workers
+
+    def _digests(self) -> dict[tuple[str, str], str]:
+        """Return the digests of the images in the repository, by name and tag."""
+        repository = self._outputs["image_repository"]
+        words = ("gcloud", "artifacts", "docker", "images", "list", repository, "--include-tags", "--format=json")
+        found = json.loads(self._shell.read(*words, self._project, offline="[]") or "[]")
+        return {
+            (entry["package"].removeprefix(f"{repository}/"), tag.strip()): entry["version"]
+            for entry in found
+            for tag in (entry["tags"] if isinstance(entry["tags"], list) else entry["tags"].split(","))
         }
-        return Step(
-            title="Replace the DAGs and the modules that they import",
-            details=[f"{kind} {shortened(paths)}" for kind, paths in kinds.items() if paths],
-            commands=self._commands,
-            undo=self._undo,
-            undone="DAGs and the modules that they import: as before",
-            prepare=self._prepare,
+
+    def _shift(self, new: str, old: str, image: str) -> None:
+        """Move the traffic in steps to a revision, and back at once if it answers worse."""
+        shares = (100,) if "/cloudrun/container/hello" in image else _SHARES  # Terraform's placeholder has no users
+        try:
+            for share in shares:
+                self._service.move({new: share, old: 100 - share})
+                self._service.watch(new, old, self._watch_seconds if shares == _SHARES else 0)
+        except (DeploymentError, KeyboardInterrupt):
+            self.state = f"Lookups are divided between {new} and {old}. Run: make deploy-back"
+            self._service.move({old: 100})
+            self.state = f"All lookups go to {old} again. {_AGAIN}"
+            raise
+
+    def _record(self) -> tuple[dict[str, Any], set[str]]:
+        """Return the record of the last deployment, and the paths of all objects beside Airflow's logs."""
+        urls = [f"{self._bucket}/{folder}/**" for folder in ("dags", "plugins", "data/foreserve")]
+        words = ("gcloud", "storage", "objects", "list", *urls, "--raw", "--format=json(name,timeDeleted)")
+        objects = json.loads(self._shell.read(*words, self._project, offline="[]") or "[]")
+        prefix = "".join(f"{part}/" for part in PurePosixPath(self._bucket.removeprefix("gs://")).parts[1:])
+        existing = {entry["name"].removeprefix(prefix) for entry in objects if not entry.get("timeDeleted")}
+        if RECORD not in existing:
+            return {}, existing
+        record = self._shell.read("gcloud", "storage", "cat", f"{self._bucket}/{RECORD}", self._project, offline="")
+        return json.loads(record), existing
+
+    def _replace(
+        self, source: Source, workers: str, record: dict[str, Any], existing: set[str], more: dict[str, Any]
+    ) -> None:
+        """Upload modules, pipelines and DAG files in this order, and then remove files of the last deployment."""
+        groups = bundle(ROOT / FOLDER / "tree", workers)
+        files, known = {path for group in groups for path in group}, set(record.get("files", []))
+        if others := sorted((files & existing) - known):
+            raise DeploymentError(
+                f"{self._bucket} has files that no deployment of Foreserve brought, and would lose them: "
+                f"{', '.join(others[:5])}. Move them elsewhere"
+            )
+        # The first record knows the files of both deployments, in case that this one is killed.
+        self._write_record(record | {"files": sorted(files | known)})
+        for number, group in enumerate(groups, 1):
+            for top in sorted({_write(ROOT / FOLDER / str(number), path, content) for path, content in group.items()}):
+                folders = (f"{FOLDER}/{number}/{top}", f"{self._bucket}/{top}")
+                self._shell.change(
+                    "gcloud", "storage", "rsync", "--recursive", "--checksums-only", *folders, self._project
+                )
+        gone = [f"{self._bucket}/{path}" for path in sorted((known & existing) - files)]
+        for start in range(0, len(gone), _REMOVED_AT_ONCE):
+            self._shell.change("gcloud", "storage", "rm", *gone[start : start + _REMOVED_AT_ONCE], self._project)
+        self._write_record({"commit": source.name, "files": sorted(files), **more})
+
+    def _write_record(self, record: Mapping[str, Any]) -> None:
+        _write(ROOT / FOLDER, "record.json", f"{json.dumps(record, indent=2)}\n".encode())
+        self._shell.change(
+            "gcloud", "storage", "cp", f"{FOLDER}/record.json", f"{self._bucket}/{RECORD}", self._project
         )
 
-    def changed(self) -> list[str]:
-        """Return the paths of objects that get another content."""
-        return [path for group in self._uploads() for path in group if path in self.before and path != RECORD]
 
-    def _removed(self) -> list[str]:
-        """Return the paths of objects that only the previous deployment had."""
-        return sorted((set(self.previous.files) & self.before.keys()) - set(self.record.files))
-
-    def _replaced(self) -> list[str]:
-        """Return the paths of objects that are replaced or deleted."""
-        return [*self.changed(), *self._removed(), *({RECORD} & self.before.keys())]
-
-    def _uploads(self) -> list[dict[str, bytes]]:
-        """Return groups of files in upload order.
-
-        The first record lists the files of both deployments, so that the next deployment knows them even if this one
-        is killed.
-        """
-        both = self.record.model_copy(update={"files": sorted({*self.previous.files, *self.record.files})})
-        groups = [
-            {path: content for path, content in group.items() if self.before.get(path) != digest(content)}
-            for group in self.bundle.groups(self.image())
-        ]
-        return [{RECORD: both.to_bytes()}, *groups, {RECORD: self.record.to_bytes()}]
-
-    def _prepare(self, folder: str) -> None:
-        for top in top_folders(self._replaced()):
-            Path(folder, "backup", top).mkdir(parents=True)
-        _write(self._uploads(), f"{folder}/new")
-
-    def _commands(self, folder: str) -> list[Command]:
-        *uploads, record = self.bucket.upload(self._uploads(), f"{folder}/new")
-        backup = self.bucket.download(self._replaced(), f"{folder}/backup")
-        return [*backup, *uploads, *self.bucket.remove(self._removed()), record]
-
-    def _undo(self, folder: str) -> list[Command]:
-        now = self.bucket.digests()
-        lost = {
-            path: Path(folder, "backup", path).read_bytes()
-            for path in self._replaced()
-            if now.get(path) != self.before[path]
-        }
-        groups = [{path: lost.pop(path) for path in group if path in lost} for group in self.bundle.groups("")]
-        groups.append(lost)  # the objects that were deleted, and the record
-        _write(groups, f"{folder}/old")
-        added = (now.keys() - self.before.keys()) & {*self.record.files, RECORD}
-        return [*self.bucket.upload(groups, f"{folder}/old"), *self.bucket.remove(added)]
-
-
-def _write(groups: Sequence[Mapping[str, bytes]], folder: str) -> None:
-    """Write each group of files into a subfolder that its number names."""
-    for number, files in enumerate(groups, 1):
-        for path, content in files.items():
-            file = Path(folder, str(number), path)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-
-
-def shortened(paths: Sequence[str]) -> str:
-    """List a few paths, or count many by folder."""
-    if len(paths) <= _PATHS_SHOWN:
-        return ", ".join(paths)
-    folders = Counter("/".join(path.split("/")[:2]) for path in paths)
-    return f"{len(paths)} files: " + ", ".join(f"{folder} ({count})" for folder, count in sorted(folders.items()))
+def _write(folder: Path, path: str, content: bytes) -> str:
+    """Write a file into a folder; return the first part of its path."""
+    file = folder / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return path.partition("/")[0]

@@ -32,7 +32,7 @@ locals {
     # them first.
     SERVING_IDLE_SECONDS = "620"
     }, var.api.callers_secret == null ? {} : {
-    SERVING_CALLERS_FILE = "${local.callers_folder}/callers.yaml"
+    SERVING_CALLERS_FILE = "${local.callers_folder}/callers.json"
   }, var.api.settings)
 }
 
@@ -80,7 +80,7 @@ resource "google_cloud_run_v2_service" "api" {
           secret = volumes.value
 
           items {
-            path    = "callers.yaml"
+            path    = "callers.json"
             version = "latest"
           }
         }

@@ -8,7 +8,8 @@ locals {
   }
 
   # The variables of dags/refresh_factory/environment.py. A deployment names the image of Dataflow's workers in a file.
-  environment_variables = merge(var.environment_variables, {
+  # Retries wait for the files of a deployment, which Composer copies within five minutes.
+  environment_variables = merge({ FORESERVE_RETRY_DELAY_SECONDS = "300" }, var.environment_variables, {
     FORESERVE_PROJECT              = var.project
     FORESERVE_DATASET              = google_bigquery_dataset.refreshes.dataset_id
     FORESERVE_LOCATION             = google_bigquery_dataset.refreshes.location

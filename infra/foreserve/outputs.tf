@@ -13,8 +13,7 @@ output "deployment" {
         ? trimsuffix(google_composer_environment.airflow[local.deployed_to].config[0].dag_gcs_prefix, "/dags")
         : var.existing_airflow.bucket
       )
-      beam_version   = try(var.existing_airflow.beam_version, null)
-      python_version = var.python_version
+      beam_version = try(var.existing_airflow.beam_version, null)
     }
 
     api = {

@@ -237,17 +237,6 @@ variable "deploy_to" {
   default     = null
 }
 
-variable "python_version" {
-  description = "Minor version of Airflow's Python, which Dataflow's workers must have too."
-  type        = string
-  default     = "3.11"
-
-  validation {
-    condition     = can(regex("^3\\.[0-9]+$", var.python_version))
-    error_message = "python_version is a minor version, such as 3.11."
-  }
-}
-
 variable "airflow_secrets" {
   description = "Ids of secrets in Secret Manager that Airflow reads, such as airflow-connections-mail. None: its secrets backend stays off."
   type        = set(string)

@@ -5,6 +5,7 @@ All other modules import Airflow's own classes from here. A name that differs be
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -154,9 +155,14 @@ def has_ended(context: Context, url: str) -> bool:
 
 
 def _runs_url(dag_id: str) -> str:
-    if AIRFLOW_3:
-        return f"{conf.get('api', 'base_url', fallback='')}/dags/{dag_id}/runs/"
-    return f"{conf.get('webserver', 'base_url', fallback='')}/dags/{dag_id}/grid?dag_run_id="
+    """The start of the addresses of a DAG's runs.
+
+    Composer's names stand in for an address that is not configured: two environments without one would take each
+    other's runs for their own, and so for ended.
+    """
+    names = [os.environ.get(f"COMPOSER_{name}", "") for name in ("LOCATION", "ENVIRONMENT")]
+    base = conf.get("api" if AIRFLOW_3 else "webserver", "base_url", fallback="") or "/".join(filter(None, names))
+    return f"{base}/dags/{dag_id}/" + ("runs/" if AIRFLOW_3 else "grid?dag_run_id=")
 
 
 def deadline_arguments(after: timedelta, notifiers: Sequence[NotifierConfig]) -> tuple[dict[str, Any], dict[str, Any]]:

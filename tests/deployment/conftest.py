@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.deployment.http_cloud import HttpCloud
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("dags", "plugins", "prediction_store", "beam_jobs", "serving_api", "deployment")
 NEVER = "0 0 before"
-PASSWORD = "correct-horse"
-
 INSTALLED = {
     "apache-airflow": "3.1.8",
     "apache-airflow-providers-apache-beam": "6.2.3",
@@ -29,11 +29,13 @@ INSTALLED = {
     "google-cloud-bigtable": "2.38.0",
     "google-cloud-storage": "3.4.0",
     "grpcio": "1.75.1",
+    "hdrhistogram": "0.10.8",
     "httpx": "0.28.1",
     "jinja2": "3.1.6",
     "numpy": "1.26.4",
     "pyarrow": "21.0.0",
     "pydantic": "2.12.5",
+    "pydantic-settings": "2.16.3",
     "PyYAML": "6.0.3",
 }
 
@@ -71,6 +73,7 @@ class Cloud:
 
     state: Path
     tree: Path
+    http: HttpCloud
 
     def load(self, name):
         return json.loads((self.state / f"{name}.json").read_text())
@@ -93,14 +96,8 @@ class Cloud:
         }
 
     def snapshot(self):
-        """Return the state that a failed deployment must restore."""
-        composer, service = self.load("composer"), self.load("service")
-        return {
-            "files": self.files(),
-            "variables": composer["variables"],
-            "packages": composer["packages"],
-            "traffic": service["traffic"],
-        }
+        """Return what users and Airflow have."""
+        return {"files": self.files(), "traffic": self.load("service")["traffic"]}
 
     def calls(self):
         file = self.state / "calls.jsonl"
@@ -110,7 +107,7 @@ class Cloud:
         (self.state / "failure.txt").write_text(failure)
         (self.state / "calls.jsonl").unlink(missing_ok=True)
         path = f"{self.state / 'bin'}{os.pathsep}{path}"
-        environment = {**os.environ, "PATH": path, "FAKE_CLOUD": str(self.state), "COLUMNS": "200"}
+        environment = {**os.environ, **self.http.environment(), "PATH": path, "FAKE_CLOUD": str(self.state)}
         command = [sys.executable, "-m", "deployment", name, *arguments]
         return subprocess.Popen(
             command,
@@ -128,13 +125,20 @@ class Cloud:
         return process.returncode, said
 
     def deploy(self, *arguments):
-        code, said = self.run("--apply", *arguments)
+        code, said = self.run("--apply", "--watch=0.01", *arguments)
         assert code == 0, said
         return said
 
 
 @pytest.fixture
-def project(original, tmp_path):
+def http():
+    cloud = HttpCloud()
+    yield cloud
+    cloud.close()
+
+
+@pytest.fixture
+def project(original, tmp_path, http):
     """A project after `terraform apply`, with an Airflow environment that others use too."""
     state = tmp_path / "cloud"
     (state / "bin").mkdir(parents=True)
@@ -146,35 +150,16 @@ def project(original, tmp_path):
     tree = tmp_path / "tree"
     git(original, "clone", "-q", ".", str(tree))
     (tree / "infra" / "environments" / "test").mkdir(parents=True, exist_ok=True)
-    project = Cloud(state, tree)
-    audience = "https://api-1234.a.run.app"
-    connection = {
-        "conn_type": "http",
-        "host": "api-1234.a.run.app",
-        "schema": "https",
-        "password": PASSWORD,
-        "extra": {"id_token_audience": audience},
-    }
+    project = Cloud(state, tree, http)
     outputs = json.loads((tree / "deployment" / "example.json").read_text())
-    outputs["api"] |= {"service": "api", "url": audience}
-    outputs["environment_variables"] |= {
-        "AIRFLOW_CONN_PREDICTION_API": json.dumps(connection),
-        "AIRFLOW_CONN_MAIL": f"smtp://ann:{PASSWORD}-too@mail.example.com",
-    }
+    outputs["api"] |= {"service": "api", "url": "http://api.example"}
+    outputs["airflow"]["bucket"] = "gs://europe-west1-b"
     project.save("outputs", outputs)
-    project.save("settings", {"bucket": "europe-west1-b", "ready": True})
+    project.save("settings", {"bucket": "europe-west1-b", "ready": True, "service_account": False})
     project.save("registry", {})
-    project.save(
-        "composer",
-        {
-            "state": "RUNNING",
-            "image": "composer-3-airflow-3.1.8-build.2",
-            "variables": {"TEAM": "forecasting"},
-            "packages": {"somebodys": ">=1"},
-            "installed": {**INSTALLED, "somebodys": "1.2"},
-        },
-    )
-    project.save("service", {"revisions": {"api-00001": "gcr.io/placeholder"}, "traffic": {"api-00001": 100}})
+    project.save("composer", {"installed": {**INSTALLED, "somebodys": "1.2"}})
+    revisions = {"api-00001": "us-docker.pkg.dev/cloudrun/container/hello"}
+    project.save("service", {"revisions": revisions, "traffic": {"api-00001": 100}})
     others = {
         "dags/airflow_monitoring.py": "airflow dag",
         "dags/team/report.py": "airflow dag",

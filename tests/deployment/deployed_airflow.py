@@ -5,10 +5,10 @@ import os
 import subprocess
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from deployment.bundle import bundle
-from deployment.commands import Runner
-from deployment.source import Source
+from deployment.shell import Shell
+from deployment.source import Source, bundle
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "europe-west1-docker.pkg.dev/shop-predictions/foreserve/beam-jobs@sha256:0a1b"
@@ -22,11 +22,12 @@ ENVIRONMENT = {
 
 def lay_out(folder):
     """Write `dags/` and `plugins/` into a folder, as the bucket has them."""
-    groups = bundle(Source(ROOT, Runner(print, ROOT))).groups(IMAGE)
-    for path, content in chain.from_iterable(group.items() for group in groups):
-        file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+    with TemporaryDirectory() as tree:
+        Source(Shell(ROOT, applies=False, offline=True)).extract(Path(tree))
+        for path, content in chain.from_iterable(group.items() for group in bundle(Path(tree), IMAGE)):
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
 
 
 def bare_environment(gcs, home, plugins):

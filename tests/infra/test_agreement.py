@@ -11,6 +11,7 @@ import yaml
 from croniter import croniter
 from google.cloud.bigtable_admin_v2 import BigtableTableAdminClient, ListTablesRequest, Table
 
+from deployment.__main__ import read_outputs
 from prediction_store.layout import REGISTRY_TABLE, Instance
 from prediction_store.lifecycle import ModelState
 from prediction_store.tables import Tables, _client
@@ -128,6 +129,11 @@ def test_variables_are_those_of_the_environment(example, monkeypatch):
     assert options["subnetwork"] == "regions/europe-west1/subnetworks/foreserve"
     assert options["labels"]["app"] == "foreserve"
     assert environment.report_folder().folder.startswith("gs://")
+
+
+def test_a_deployment_can_read_the_output(example):
+    outputs = read_outputs(json.dumps(example.deployment), "terraform output")
+    assert outputs["image_repository"] == "europe-west1-docker.pkg.dev/shop-predictions/foreserve"
 
 
 def test_composer_gets_variables_and_packages(production):

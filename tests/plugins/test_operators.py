@@ -10,7 +10,7 @@ from airflow.models import DagRun as AirflowRun
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from foreserve import operators
+from foreserve import airflow_compat, operators
 from foreserve.operators import (
     AbortVersion,
     ApplyPredictionGate,
@@ -821,3 +821,14 @@ def name(full_name):
 def test_a_refresh_is_what_the_tasks_pass_on(open_version):
     refresh = open_version()
     assert Refresh.from_xcom(refresh.to_xcom()) == refresh
+
+
+def test_composers_names_stand_in_for_an_address_of_airflow_that_is_not_configured(monkeypatch):
+    """Runs of two environments without an address would have the same one, and one's runs would count as ended."""
+    monkeypatch.setattr(airflow_compat.conf, "get", lambda *_, **__: "")
+    monkeypatch.setenv("COMPOSER_LOCATION", "europe-west1")
+    addresses = set()
+    for environment in ("first", "second"):
+        monkeypatch.setenv("COMPOSER_ENVIRONMENT", environment)
+        addresses.add(airflow_compat._runs_url("refresh_churn"))
+    assert len(addresses) == 2

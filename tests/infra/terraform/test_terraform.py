@@ -194,9 +194,9 @@ def test_a_callers_file_and_the_internet_are_options(root):
     assert plan.returncode == CHANGES, plan.stderr
     lines = " ".join(plan.stdout.split())
     assert '+ egress = "PRIVATE_RANGES_ONLY"' in lines
-    assert '+ value = "/etc/foreserve/callers.yaml"' in lines
+    assert '+ value = "/etc/foreserve/callers.json"' in lines
     assert '+ mount_path = "/etc/foreserve"' in lines
-    assert '+ secret = "callers" + items { + path = "callers.yaml"' in lines
+    assert '+ secret = "callers" + items { + path = "callers.json"' in lines
     assert '+ role = "roles/secretmanager.secretAccessor" + secret_id = "callers"' in lines
 
 
@@ -244,7 +244,6 @@ def test_invalid_values_are_refused_by_name(root):
         ("composer", {"airflow": {"config_overrides": {"AIRFLOW__CORE__PARALLELISM": "4"}}}, "named SECTION-OPTION"),
         ("composer", {"airflow": {"size": "SMALLEST"}}, "composer[].size is ENVIRONMENT_SIZE_SMALL"),
         ("composer", {"airflow": {"resilient": True, "min_workers": 1}}, "or 2 if resilient"),
-        ("python_version", "3.11.8", "python_version is a minor version"),
         ("existing_airflow", {**elsewhere, "service_account": "me"}, "ends in gserviceaccount.com"),
         ("existing_airflow", {**elsewhere, "bucket": "gs://airflow/"}, "without a slash at the end"),
         ("deployers", ["me@example.com"], "deployers are IAM members"),
