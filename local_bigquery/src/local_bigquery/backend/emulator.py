@@ -63,7 +63,7 @@ class EmulatorProcess:
         _provide_spatial_extension(home)
         log = directory / "bqemulator.log"
         command = [
-            str(Path(sys.executable).parent / "bqemulator"), "start", "--rest-port", "0", "--grpc-port", "0",
+            sys.executable, "-m", "local_bigquery.googlesql.process", "start", "--rest-port", "0", "--grpc-port", "0",
             "--project", project, "--log-format", "json", "--log-level", "info",
         ]  # fmt: skip
         command += ["--persistent", "--data-dir", str(directory / "tables")] if persistent else ["--ephemeral"]

@@ -1,0 +1,117 @@
+"""bqemulator with GoogleSQL's functions: `python -m local_bigquery.googlesql.process start ...`.
+
+The macros are temporary, because DuckDB's files do not store all of them; each start creates them.
+"""
+
+import re
+from contextvars import ContextVar
+from importlib import resources
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import sqlglot
+from bqemulator.cli import main
+from bqemulator.domain.errors import InvalidQueryError, NotFoundError
+from bqemulator.sql import inner_query
+from bqemulator.sql.translator import SQLTranslator
+from bqemulator.storage.engine import DuckDBEngine
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from local_bigquery.errors import BigQueryError
+from local_bigquery.googlesql import json_text, udfs
+from local_bigquery.googlesql.kinds import Tables
+from local_bigquery.googlesql.rewrite import rewrite
+from local_bigquery.schema import Field, ddl_type
+
+_tables: ContextVar[Tables] = ContextVar("_tables", default={})  # noqa: B039  never changed in place
+_MACROS = resources.files("local_bigquery.googlesql").joinpath("macros.sql").read_text()
+
+
+# The error of `gsql_unless`, and of a function in Python.
+_MESSAGE = re.compile(r"Could not convert string '(.*)' to BOOL|Python exception .*?: \w+: (.*?)\n", re.DOTALL)
+
+
+def install() -> None:
+    """Make the emulator rewrite each statement, and create the macros when its database opens."""
+    start, execute, translate = DuckDBEngine.start, DuckDBEngine.execute, SQLTranslator.translate
+    fetch, schema = DuckDBEngine.fetch_arrow, inner_query.build_catalog_schema
+
+    def execute_with_message(engine: DuckDBEngine, *arguments: Any) -> Any:
+        try:
+            return execute(engine, *arguments)
+        except duckdb.Error as error:
+            match = _MESSAGE.search(str(error))
+            if match is None:
+                raise
+            raise InvalidQueryError(match[1] or match[2]) from error
+
+    def fetch_checked(engine: DuckDBEngine, *arguments: Any) -> pa.Table:
+        table = fetch(engine, *arguments)
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if any(_has_null_element(chunk) for chunk in column.chunks):
+                raise InvalidQueryError(f"Array cannot have a null element; error in writing field {name}")
+        return table
+
+    async def start_with_macros(engine: DuckDBEngine) -> None:
+        await start(engine)
+        json_text.register(engine.connection)
+        udfs.register(engine.connection)
+        engine.execute(_MACROS)
+
+    def translate_rewritten(translator: SQLTranslator, bq_sql: str, **arguments: Any) -> Any:
+        try:
+            rewritten = rewrite(bq_sql, _tables.get())
+        except BigQueryError as error:
+            raise InvalidQueryError(error.message) from error
+        return translate(translator, rewritten, **arguments)
+
+    def schema_with_types(bq_sql: str, *, project_id: str, catalog: Any) -> Any:
+        _tables.set(_tables_of(bq_sql, project_id, catalog))
+        return schema(bq_sql, project_id=project_id, catalog=catalog)
+
+    DuckDBEngine.start = start_with_macros
+    DuckDBEngine.execute = execute_with_message
+    DuckDBEngine.fetch_arrow = fetch_checked
+    inner_query.build_catalog_schema = schema_with_types
+    # `rewrite` does it for each scope; the emulator subtracts 1 from every column of that name.
+    inner_query.rewrite_unnest_offset = lambda bq_sql: bq_sql
+    SQLTranslator.translate = translate_rewritten
+
+
+def _tables_of(bq_sql: str, project: str, catalog: Any) -> Tables:
+    """Return the columns of the tables in a statement."""
+    try:
+        found = list(sqlglot.parse_one(bq_sql, read="bigquery").find_all(exp.Table))
+    except SqlglotError:
+        return {}
+    tables = {}
+    for table in found:
+        key = (table.catalog or project, table.db, table.name)
+        try:
+            resource = catalog.get_table(*key) if all(key) else None
+        except NotFoundError:
+            resource = None
+        if resource is not None:
+            tables[key] = {field.name: ddl_type(_field(field)) for field in resource.schema_.fields}
+    return tables
+
+
+def _field(field: Any) -> Field:
+    fields = {"fields": [_field(inner) for inner in field.fields]} if field.fields else {}
+    return {"name": field.name, "type": str(field.type), "mode": str(field.mode), **fields}
+
+
+def _has_null_element(array: pa.Array) -> bool:
+    """Return True if an array in a column has a NULL element, which no result of BigQuery may have."""
+    if pa.types.is_list(array.type):
+        elements = array.flatten()
+        return elements.null_count > 0 or _has_null_element(elements)
+    return pa.types.is_struct(array.type) and any(_has_null_element(field) for field in array.flatten())
+
+
+if __name__ == "__main__":
+    install()
+    main()

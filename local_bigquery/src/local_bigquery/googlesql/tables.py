@@ -1,0 +1,79 @@
+"""Rewrites of FROM clauses and of CREATE TABLE."""
+
+from sqlglot import exp
+
+from local_bigquery.errors import invalid_query
+from local_bigquery.googlesql.kinds import Tables, columns_of
+
+
+def typed_columns(tree: exp.Expr) -> None:
+    """Turn `CREATE TABLE t (a INT64, ...) AS query` into `CREATE TABLE t AS` with casts; columns match by position."""
+    if not isinstance(tree, exp.Create) or tree.kind != "TABLE" or not isinstance(tree.expression, exp.Query):
+        return
+    if not isinstance(tree.this, exp.Schema):
+        return
+    columns = [column for column in tree.this.expressions if isinstance(column, exp.ColumnDef)]
+    if not columns:
+        return
+    # The first branch gives the names, and no row.
+    names = exp.select(*(exp.alias_(exp.null(), column.name, quoted=True) for column in columns)).where("FALSE")
+    rows = exp.union(names, tree.expression.unnest().copy(), distinct=False)
+    items = [exp.alias_(_converted(column), column.name, quoted=True) for column in columns]
+    tree.set("this", tree.this.this)
+    tree.set("expression", exp.select(*items).from_(rows.subquery("_rows")))
+
+
+def _converted(column: exp.ColumnDef) -> exp.Expr:
+    value: exp.Expr = exp.column(column.name, quoted=True)
+    if column.kind is not None:
+        value = exp.Cast(this=value, to=column.kind.copy())
+    if any(isinstance(constraint.kind, exp.NotNullColumnConstraint) for constraint in column.constraints):
+        message = f"Required field {column.name} cannot be null"
+        value = exp.Anonymous(
+            this="gsql_unless", expressions=[value.copy().is_(exp.null()), exp.Literal.string(message), value]
+        )
+    return value
+
+
+def offsets(tree: exp.Expr) -> None:
+    """Replace `UNNEST(...) AS x WITH OFFSET AS o` by a subquery that counts from 0; the emulator counts from 1."""
+    for unnest in list(tree.find_all(exp.Unnest)):
+        offset = unnest.args.get("offset")
+        if not offset or not isinstance(unnest.parent, exp.From | exp.Join):
+            continue
+        alias = unnest.args.get("alias")
+        name = alias.columns[0].name if alias is not None and alias.columns else "_element"
+        (array,) = unnest.expressions
+        items = [
+            exp.alias_(exp.Anonymous(this="gsql_unnest", expressions=[array.copy()]), name, quoted=True),
+            exp.alias_(
+                exp.Anonymous(this="gsql_positions", expressions=[array.copy()]),
+                offset.name if isinstance(offset, exp.Identifier) else "offset",
+                quoted=True,
+            ),
+        ]
+        unnest.replace(exp.select(*items).subquery(f"_{name}_and_offset"))
+
+
+def empty_arrays(tree: exp.Expr, tables: Tables) -> None:
+    """Read NULL in the array columns of tables as empty arrays, as which BigQuery stores them."""
+    for table in list(tree.find_all(exp.Table)):
+        columns = columns_of(table, tables) or {}
+        arrays = [name for name, kind in columns.items() if kind.startswith("ARRAY<")]
+        if not arrays or not isinstance(table.parent, exp.From | exp.Join) or _is_changed(table):
+            continue
+        alias = table.alias or table.name
+        source = table.copy()
+        source.set("alias", None)
+        sample = source.args.pop("sample", None)
+        if sample is not None or source.args.get("version") is not None:
+            continue
+        filled = ", ".join(f"gsql_array(`{name}`) AS `{name}`" for name in arrays)
+        star = exp.select("*", dialect="bigquery").from_(source)
+        star.expressions[0].set("replace", exp.select(filled, dialect="bigquery").expressions)
+        table.replace(star.subquery(alias))
+
+
+def _is_changed(table: exp.Table) -> bool:
+    """Return True if a statement changes the table that it names in a FROM clause."""
+    return isinstance(table.parent.parent if table.parent is not None else None, exp.Update | exp.Delete | exp.Merge)

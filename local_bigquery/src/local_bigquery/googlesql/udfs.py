@@ -1,0 +1,264 @@
+"""FORMAT_TIMESTAMP, PARSE_TIMESTAMP and their kin in Python, because DuckDB lacks many of their format elements.
+
+Elements: https://cloud.google.com/bigquery/docs/reference/standard-sql/format-elements#format_elements_date_time
+"""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import duckdb
+
+_ELEMENT = re.compile(r"%(E[*\d]?[SzYc]|E4Y|[-_0^#]?[A-Za-z%])")
+_SHORTHANDS = {
+    "%D": "%m/%d/%y",
+    "%x": "%m/%d/%y",
+    "%F": "%Y-%m-%d",
+    "%T": "%H:%M:%S",
+    "%X": "%H:%M:%S",
+    "%R": "%H:%M",
+    "%r": "%I:%M:%S %p",
+    "%c": "%a %b %e %H:%M:%S %Y",
+    "%h": "%b",
+}
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+
+
+def register(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the functions in a database."""
+    connection.create_function("gsql_format", _format, ["VARCHAR", "TIMESTAMP", "BIGINT", "VARCHAR"], "VARCHAR")
+    connection.create_function("gsql_parse", _parse, ["VARCHAR", "VARCHAR"], "TIMESTAMP")
+    connection.create_function(
+        "gsql_parse_zone", _parse_zone, ["VARCHAR", "VARCHAR"], "BIGINT", null_handling="special"
+    )
+    connection.create_function(
+        "gsql_timestamp_of_text", _timestamp_of_text, ["VARCHAR", "VARCHAR"], "TIMESTAMP WITH TIME ZONE"
+    )
+
+
+@lru_cache(256)
+def _elements(pattern: str) -> tuple[str, ...]:
+    """Return the parts of a pattern: elements, which begin with %, and text."""
+    for short, long in _SHORTHANDS.items():
+        pattern = pattern.replace(short, long)
+    return tuple(part for part in re.split(r"(%E[*\d]?[SzY]|%[A-Za-z%])", pattern) if part)
+
+
+def _format(pattern: str, value: datetime, offset: int, zone: str) -> str:
+    return "".join(_formatted(part, value, offset, zone) if part[0] == "%" else part for part in _elements(pattern))
+
+
+def _formatted(part: str, t: datetime, offset: int, zone: str) -> str:  # noqa: C901, PLR0911, PLR0912  one case an element
+    match part:
+        case "%Y":
+            return str(t.year)
+        case "%E4Y":
+            return f"{t.year:04}"
+        case "%m":
+            return f"{t.month:02}"
+        case "%d":
+            return f"{t.day:02}"
+        case "%e":
+            return f"{t.day:2}"
+        case "%H":
+            return f"{t.hour:02}"
+        case "%k":
+            return f"{t.hour:2}"
+        case "%I":
+            return f"{(t.hour + 11) % 12 + 1:02}"
+        case "%l":
+            return f"{(t.hour + 11) % 12 + 1:2}"
+        case "%M":
+            return f"{t.minute:02}"
+        case "%S":
+            return f"{t.second:02}"
+        case "%E*S":
+            return f"{t.second:02}.{t.microsecond:06}".rstrip("0").rstrip(".") if t.microsecond else f"{t.second:02}"
+        case "%p":
+            return "AM" if t.hour < 12 else "PM"  # noqa: PLR2004  noon
+        case "%P":
+            return "am" if t.hour < 12 else "pm"  # noqa: PLR2004  noon
+        case "%y":
+            return f"{t.year % 100:02}"
+        case "%C":
+            return f"{t.year // 100:02}"
+        case "%j":
+            return f"{t.timetuple().tm_yday:03}"
+        case "%a":
+            return _DAYS[t.weekday()][:3]
+        case "%A":
+            return _DAYS[t.weekday()]
+        case "%b":
+            return _MONTHS[t.month - 1][:3]
+        case "%B":
+            return _MONTHS[t.month - 1]
+        case "%u":
+            return str(t.isoweekday())
+        case "%w":
+            return str(t.isoweekday() % 7)
+        case "%U":
+            return f"{(t.timetuple().tm_yday + 6 - t.isoweekday() % 7) // 7:02}"
+        case "%W":
+            return f"{(t.timetuple().tm_yday + 6 - t.weekday()) // 7:02}"
+        case "%V":
+            return f"{t.isocalendar().week:02}"
+        case "%G":
+            return str(t.isocalendar().year)
+        case "%g":
+            return f"{t.isocalendar().year % 100:02}"
+        case "%J":
+            return f"{t.timetuple().tm_yday:03}"
+        case "%Q":
+            return str((t.month + 2) // 3)
+        case "%s":
+            return str(int((t - timedelta(minutes=offset) - datetime(1970, 1, 1)) // timedelta(seconds=1)))  # noqa: DTZ001
+        case "%z":
+            return f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}{abs(offset) % 60:02}"
+        case "%Ez":
+            return f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}:{abs(offset) % 60:02}"
+        case "%Z":
+            hours = f"{'-' if offset < 0 else '+'}{abs(offset) // 60}"
+            return "UTC" if offset == 0 else f"UTC{hours}" if offset % 60 == 0 else f"UTC{part_z(offset)}"
+        case "%n":
+            return "\n"
+        case "%t":
+            return "\t"
+        case "%%":
+            return "%"
+    if re.fullmatch(r"%E\dS", part):
+        digits = int(part[2])
+        return f"{t.second:02}" + (f".{t.microsecond:06}000"[: digits + 1] if digits else "")
+    raise ValueError(f"Format element {part} is not supported by the local BigQuery")
+
+
+def part_z(offset: int) -> str:
+    """Return an offset in minutes as `+0530`."""
+    return f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}{abs(offset) % 60:02}"
+
+
+_PATTERNS = {
+    "%Y": r"(?P<Y>[+-]?\d{1,5})", "%E4Y": r"(?P<Y>\d{4})", "%m": r"\s*(?P<m>\d{1,2})", "%d": r"\s*(?P<d>\d{1,2})",
+    "%e": r"\s*(?P<d>\d{1,2})", "%H": r"\s*(?P<H>\d{1,2})", "%k": r"\s*(?P<H>\d{1,2})", "%I": r"\s*(?P<I>\d{1,2})",
+    "%l": r"\s*(?P<I>\d{1,2})", "%M": r"\s*(?P<M>\d{1,2})", "%S": r"\s*(?P<S>\d{1,2})", "%p": r"(?P<p>[AaPp][Mm])",
+    "%P": r"(?P<p>[AaPp][Mm])", "%y": r"(?P<y>\d{1,2})", "%j": r"(?P<j>\d{1,3})", "%a": r"[A-Za-z]{3,9}",
+    "%A": r"[A-Za-z]{3,9}", "%b": r"(?P<b>[A-Za-z]{3,9})", "%B": r"(?P<b>[A-Za-z]{3,9})", "%s": r"(?P<s>-?\d+)",
+    "%z": r"(?P<z>[+-]\d{2}:?\d{2}|Z)", "%Ez": r"(?P<z>[+-]\d{2}:?\d{2}|Z)", "%Z": r"(?P<Z>[A-Za-z_/+\-0-9:]+)",
+    "%n": r"\s+", "%t": r"\s+", "%%": "%", "%u": r"[1-7]", "%w": r"[0-6]", "%U": r"\d{1,2}", "%W": r"\d{1,2}",
+}  # fmt: skip
+
+
+@lru_cache(256)
+def _matcher(pattern: str) -> re.Pattern[str]:
+    parts = []
+    for part in _elements(pattern):
+        if part[0] != "%":
+            parts.append(re.sub(r"(\\\s|\s)+", lambda _: r"\s+", re.escape(part)))
+        elif part in _PATTERNS:
+            found = _PATTERNS[part]
+            group = re.search(r"\?P<(\w)>", found)
+            used = group is not None and any(f"(?P<{group[1]}>" in earlier for earlier in parts)
+            parts.append(re.sub(r"\?P<\w>", "?:", found) if used else found)
+        elif re.fullmatch(r"%E[*\d]S", part):
+            parts.append(r"\s*(?P<S>\d{1,2}(?:\.\d+)?)")
+        else:
+            raise ValueError(f"Format element {part} is not supported by the local BigQuery")
+    return re.compile(r"\s*" + "".join(parts) + r"\s*")
+
+
+@lru_cache(4096)
+def _fields(pattern: str, text: str) -> dict[str, str]:
+    match = _matcher(pattern).fullmatch(text)
+    if match is None:
+        raise ValueError(f'Failed to parse input string "{text}"')
+    return {name: value for name, value in match.groupdict().items() if value is not None}
+
+
+def _parse(pattern: str, text: str) -> datetime:
+    """Return the time in a text, without its zone."""
+    found = _fields(pattern, text)
+    if "s" in found:
+        return datetime(1970, 1, 1) + timedelta(seconds=int(found["s"]))  # noqa: DTZ001
+    year = int(found.get("Y", 1970))
+    if "y" in found and "Y" not in found:
+        year = int(found["y"]) + (1900 if int(found["y"]) >= 69 else 2000)  # noqa: PLR2004  POSIX
+    month = int(found.get("m", 1))
+    if "b" in found:
+        names = [name for name in _MONTHS if name.lower()[:3] == found["b"].lower()[:3]]
+        if not names or found["b"].lower() not in (names[0].lower(), names[0].lower()[:3]):
+            raise ValueError(f'Failed to parse input string "{text}"')
+        month = _MONTHS.index(names[0]) + 1
+    hour = int(found.get("H", 0))
+    if "I" in found:
+        if not 1 <= int(found["I"]) <= 12:  # noqa: PLR2004  hours of a clock
+            raise ValueError(f'Failed to parse input string "{text}"')
+        hour = int(found["I"]) % 12 + (12 if found.get("p", "am").lower() == "pm" else 0)
+    seconds, _, fraction = found.get("S", "0").partition(".")
+    try:
+        parsed = datetime(  # noqa: DTZ001  the zone follows
+            year, month, int(found.get("d", 1)), hour, int(found.get("M", 0)), min(int(seconds), 59),
+            int(f"{fraction:0<6}"[:6]),
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f'Failed to parse input string "{text}"') from error
+    if int(seconds) > 60:  # noqa: PLR2004  a leap second
+        raise ValueError(f'Failed to parse input string "{text}"')
+    if "j" in found:
+        parsed = parsed.replace(month=1, day=1) + timedelta(days=int(found["j"]) - 1)
+    return parsed + timedelta(seconds=int(seconds) == 60)  # noqa: PLR2004  a leap second
+
+
+def _parse_zone(pattern: str | None, text: str | None) -> int | None:
+    """Return the offset in a text in minutes; None if it has none."""
+    if pattern is None or text is None:
+        return None
+    found = _fields(pattern, text)
+    if "s" in found:
+        return 0
+    if "z" in found:
+        return _minutes(found["z"])
+    if "Z" in found:
+        local = _parse(pattern, text)
+        return int(_zone(found["Z"]).utcoffset(local).total_seconds() // 60)  # type: ignore[union-attr]
+    return None
+
+
+def _minutes(offset: str) -> int:
+    if offset.upper() == "Z":
+        return 0
+    hours, minutes = re.fullmatch(r"[+-](\d{1,2}):?(\d{2})?", offset).groups()  # type: ignore[union-attr]
+    return (-1 if offset[0] == "-" else 1) * (60 * int(hours) + int(minutes or 0))
+
+
+def _zone(name: str) -> timezone | ZoneInfo:
+    if re.fullmatch(r"[+-]\d{1,2}(:\d{2})?", name):
+        return timezone(timedelta(minutes=_minutes(name)))
+    if name.upper() in ("UTC", "Z"):
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"Invalid time zone: {name}") from error
+
+
+_TIMESTAMP = re.compile(
+    r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?:[ Tt](\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{0,6}))?)?"
+    r"\s*([Zz]|[+-]\d{1,2}(?::?\d{2})?|[A-Za-z][\w/+\-]*)?\s*"
+)
+
+
+def _timestamp_of_text(text: str, zone: str) -> datetime:
+    match = _TIMESTAMP.fullmatch(text)
+    if match is None:
+        raise ValueError(f"Invalid timestamp: '{text}'")
+    *numbers, fraction, own_zone = match.groups()
+    year, month, day, hour, minute, second = (int(number or 0) for number in numbers)
+    try:
+        local = datetime(year, month, day, hour, minute, second, int(f"{fraction or '':0<6}"))  # noqa: DTZ001
+    except ValueError as error:
+        raise ValueError(f"Invalid timestamp: '{text}'") from error
+    return local.replace(tzinfo=_zone(own_zone or zone)).astimezone(UTC)
