@@ -13,6 +13,8 @@ from typing import Any
 
 import duckdb
 
+from local_bigquery.googlesql.vectors import create
+
 Encoder = Callable[[Any], str]
 
 _TOKEN = re.compile(r'"(?:[^"]|"")*"|[\w ]+|[(),\[\]]')
@@ -23,8 +25,8 @@ _INDENT = "  "
 
 def register(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the functions in a database."""
-    connection.create_function("gsql_json_of", _json_of, ["VARCHAR", "VARCHAR", "BOOLEAN"], "VARCHAR")
-    connection.create_function("gsql_json_pretty", _pretty, ["VARCHAR"], "VARCHAR")
+    create(connection, "gsql_json_deep", _json_of, ["VARCHAR", "VARCHAR", "BOOLEAN"], "VARCHAR")
+    create(connection, "gsql_json_pretty", _pretty, ["VARCHAR"], "VARCHAR")
 
 
 def float_text(value: float) -> str:

@@ -15,6 +15,7 @@ from bqemulator.cli import main
 from bqemulator.domain.errors import InvalidQueryError, NotFoundError
 from bqemulator.sql import inner_query
 from bqemulator.sql.translator import SQLTranslator
+from bqemulator.storage import arrow_bridge
 from bqemulator.storage.engine import DuckDBEngine
 
 from sqlglot import exp
@@ -72,6 +73,7 @@ def install() -> None:
         _tables.set(_tables_of(bq_sql, project_id, catalog))
         return schema(bq_sql, project_id=project_id, catalog=catalog)
 
+    arrow_bridge.format_bq_interval = udfs.interval_text
     DuckDBEngine.start = start_with_macros
     DuckDBEngine.execute = execute_with_message
     DuckDBEngine.fetch_arrow = fetch_checked

@@ -13,6 +13,8 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from local_bigquery.errors import invalid_query
+from local_bigquery.googlesql import udfs
 from local_bigquery.googlesql.formats import format_pieces, printf
 from local_bigquery.googlesql.kinds import Kinds, Tables
 from local_bigquery.googlesql.tables import empty_arrays, offsets, typed_columns
@@ -26,6 +28,14 @@ _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 _INT64 = "INT64"
 _FLOAT64 = "FLOAT64"
 _NUMERIC = "NUMERIC"
+
+# Macros that evaluate their arguments once, in a lambda. The name with `_of` does not: it is faster for a column.
+_EVALUATED_ONCE = frozenset(
+    ("string", "literal", "shown", "numeric", "safe_numeric", "in_range", "json", "numeric_divide", "numeric_div",
+     "safe_numeric_divide", "pow", "numeric_round_to", "numeric_trunc_to", "timestamp_text", "format_timestamp")
+)  # fmt: skip
+# Elements of a format that DuckDB writes like GoogleSQL.
+_COMMON_FORMAT = re.compile(r"(?:[^%]|%[YmdHMSyjaAbBpIuwUWVG%])*")
 
 Handler = Callable[[Any, Kinds], exp.Expr | None]
 
@@ -60,10 +70,16 @@ def rewrite(sql: str, tables: Tables | None = None) -> str:
 
 def _call(name: str, *arguments: exp.Expr | str | float | bool) -> exp.Anonymous:
     """Return a call of a macro, with copies of the arguments; Python values become literals."""
+    if name in _EVALUATED_ONCE and all(not isinstance(item, exp.Expr) or _is_simple(item) for item in arguments):
+        name += "_of"  # the macro without a lambda
     return exp.Anonymous(
         this=f"gsql_{name}",
         expressions=[item.copy() if isinstance(item, exp.Expr) else exp.convert(item) for item in arguments],
     )
+
+
+def _is_simple(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Column | exp.Literal | exp.Boolean)
 
 
 def _all(operator: type[exp.Connector], conditions: list[exp.Expr]) -> exp.Expr:
@@ -95,7 +111,7 @@ def _leaves(node: exp.Expr) -> list[exp.Expr]:
         return []
     if isinstance(node, (*_ARITHMETIC, exp.Paren)):
         return [leaf for child in node.iter_expressions() for leaf in _leaves(child)]
-    if isinstance(node, exp.Anonymous) and node.name in ("gsql_divide", "gsql_numeric_multiply"):
+    if isinstance(node, exp.Anonymous) and node.name == "gsql_divide":
         return [leaf for child in node.expressions for leaf in _leaves(child)]
     return [node]
 
@@ -155,6 +171,11 @@ def _checked(node: exp.Expr) -> exp.Expr:
 def _div(node: exp.IntDiv, kinds: Kinds) -> exp.Expr:
     decimal = _NUMERIC in (kinds.of(node.this), kinds.of(node.expression))
     return _call("numeric_div" if decimal else "div", node.this, node.expression)
+
+
+def _mod(node: exp.Mod, kinds: Kinds) -> exp.Expr:
+    decimal = _NUMERIC in (kinds.of(node.this), kinds.of(node.expression))
+    return _call("numeric_mod" if decimal else "mod", node.this, node.expression)
 
 
 def _safe_divide(node: exp.SafeDivide, kinds: Kinds) -> exp.Expr:
@@ -273,18 +294,52 @@ _CASTS = {
     exp.DType.VARBINARY: "bytes",
     exp.DType.DECIMAL: "numeric",
     exp.DType.DATE: "date",
+    exp.DType.TIME: "time",
+    exp.DType.TIMESTAMP: "datetime",
+    exp.DType.DATETIME: "datetime",
+    exp.DType.TIMESTAMPTZ: "timestamp",
 }
 
 
-def _cast(node: exp.Cast, _: Kinds) -> exp.Expr | None:
+def _cast(node: exp.Cast, kinds: Kinds) -> exp.Expr | None:
     name = _CASTS.get(node.to.this)
-    if name is None or node.to.expressions or node.args.get("format"):
+    if name is None or node.args.get("format") or (node.to.expressions and not _is_full_numeric(node.to)):
         return None
     is_safe = isinstance(node, exp.TryCast)
     value = node.this
-    if name == "date" and isinstance(value, exp.Literal) and not is_safe:
-        return None
+    if isinstance(value, exp.Literal) and value.is_string and not is_safe and name in _LITERALS:
+        return _time_literal(node, name)
+    if name == "timestamp":
+        return _call("safe_timestamp", value) if is_safe else _call("timestamp_from_any", value, "UTC")
+    if name == "string" and (native := _native_text(value, kinds)) is not None:
+        return native
     return _call(f"safe_{name}" if is_safe else name, value)
+
+
+def _native_text(value: exp.Expr, kinds: Kinds) -> exp.Expr | None:
+    """Return the text of a value without a choice by its type, if it is a column of a known type."""
+    if kinds.of(value) == _FLOAT64 and _is_simple(value):
+        return _call("float_text", value)
+    return _call("text", value) if kinds.of(value) in (_INT64, "BOOL", "DATE", "STRING") else None
+
+
+_LITERALS = ("date", "time", "datetime", "timestamp")
+
+
+def _time_literal(node: exp.Cast, name: str) -> exp.Expr | None:
+    """Return a literal of a time in a form that the emulator reads; None if it reads the one given."""
+    if name != "timestamp":
+        return None
+    try:
+        value = udfs.timestamp_of_text(node.this.name, "UTC")
+    except (ValueError, OverflowError) as error:
+        raise invalid_query(f"Invalid TIMESTAMP literal: {node.this.name}") from error
+    text = f"{value.year:04}{value:-%m-%d %H:%M:%S.%f}+00"
+    return exp.Cast(this=exp.Literal.string(text), to=node.to.copy())
+
+
+def _is_full_numeric(kind: exp.DataType) -> bool:
+    return [parameter.name for parameter in kind.expressions] == ["38", "9"]
 
 
 def _bytes(node: exp.ByteString, _: Kinds) -> exp.Expr:
@@ -336,10 +391,52 @@ def _checked_count(name: str) -> Handler:
     return lambda node, _: _call(name, node.this, node.expression) if node.args.get("expression") else None
 
 
+def _joined(node: exp.Concat | exp.ArrayConcat, _: Kinds) -> exp.Expr | None:
+    name = "list_concat" if isinstance(node, exp.ArrayConcat) else "join"
+    items = [*([node.this] if isinstance(node, exp.ArrayConcat) else []), *node.expressions]
+    if len(items) < 2:  # noqa: PLR2004  nothing to join
+        return None
+    result = items[0]
+    for item in items[1:]:
+        result = _call(name, result, item)
+    return result
+
+
+def _trim(node: exp.Trim, kinds: Kinds) -> exp.Expr | None:
+    if node.expression is not None or kinds.of(node.this) == "BYTES":
+        return None
+    return _call({"LEADING": "ltrim", "TRAILING": "rtrim"}.get(node.args.get("position") or "", "trim"), node.this)
+
+
+def _array_to_string(node: exp.ArrayToString, _: Kinds) -> exp.Expr:
+    absent = node.args.get("null")
+    arguments = (node.this, node.expression)
+    return _call("array_to_string_with", *arguments, absent) if absent else _call("array_to_string", *arguments)
+
+
+def _series(node: exp.GenerateSeries, kinds: Kinds) -> exp.Expr:
+    items = [node.args["start"], node.args["end"], node.args.get("step") or exp.Literal.number(1)]
+    is_float = any(kinds.of(item) not in (None, _INT64) for item in items)
+    return _call("generate_float_array" if is_float else "generate_array", *items)
+
+
+def _checked_json(node: exp.Expr, _: Kinds) -> None:
+    """Make a text that is no JSON NULL, in place."""
+    node.this.replace(_call("valid_json", node.this))
+
+
+def _reversed(node: exp.Reverse, kinds: Kinds) -> exp.Expr | None:
+    return _call("reverse_bytes", node.this) if kinds.of(node.this) == "BYTES" else None
+
+
+def _length(node: exp.Length, kinds: Kinds) -> exp.Expr | None:
+    return _call("byte_length", node.this) if kinds.of(node.this) == "BYTES" else None
+
+
 def _concatenated(node: exp.DPipe, kinds: Kinds) -> exp.Expr | None:
     if "ARRAY" in (kinds.of(node.this), kinds.of(node.expression)):
         return _call("list_concat", node.this, node.expression)
-    return None
+    return _call("join", node.this, node.expression)
 
 
 # JSON
@@ -373,7 +470,16 @@ def _json_text(value: exp.Expr, kinds: Kinds, *, stringify: bool) -> exp.Expr:
         return _call("concat", exp.Anonymous(this="list_value", expressions=[*pieces, exp.Literal.string("}")]))
     if kinds.of(value) == "ARRAY" and not value.find(exp.Select):
         return _call("json_list", value, stringify)
-    return _call("json", value, stringify)
+    match kinds.of(value):
+        case "INT64":
+            text: exp.Expr = _call("json_int64", value, stringify)
+        case "FLOAT64":
+            text = _call("json_float64", value)
+        case "STRING":
+            text = _call("json_text", value)
+        case _:
+            return _call("json", value, stringify)
+    return exp.Coalesce(this=text, expressions=[exp.Literal.string("null")])
 
 
 def _field(item: exp.Expr) -> tuple[str, exp.Expr]:
@@ -513,7 +619,7 @@ def _timestamp(node: exp.Timestamp, kinds: Kinds) -> exp.Expr | None:
 
 def _datetime(node: exp.Expr, kinds: Kinds) -> exp.Expr | None:
     second = node.args.get("expression") or node.args.get("zone")
-    if node.expressions:
+    if node.expressions or isinstance(node.this, exp.Literal) and not node.this.is_string:
         return None
     if second is None:
         return _call("datetime", node.this)
@@ -557,7 +663,9 @@ def _format_time(node: exp.TimeToStr, _: Kinds) -> exp.Expr | None:
     if kind is None:
         return None
     zone = node.args.get("zone") or exp.Literal.string("UTC")
-    return _call(f"format_{kind.lower()}", node.args["format"], wrapper.this, zone)
+    pattern = node.args["format"]
+    is_common = isinstance(pattern, exp.Literal) and _COMMON_FORMAT.fullmatch(pattern.name) is not None
+    return _call(f"{'strftime' if is_common else 'format'}_{kind.lower()}", pattern, wrapper.this, zone)
 
 
 def _parse_time(kind: str) -> Handler:
@@ -571,7 +679,7 @@ def _parse_time(kind: str) -> Handler:
 _HANDLERS: dict[type[exp.Expr], Handler] = {
     **dict.fromkeys(_ARITHMETIC, _arithmetic),
     exp.IntDiv: _div,
-    exp.Mod: lambda node, _: _call("mod", node.this, node.expression),
+    exp.Mod: _mod,
     exp.SafeDivide: _safe_divide,
     exp.SafeAdd: _safe_arithmetic(exp.Add, "numeric_add"),
     exp.SafeSubtract: _safe_arithmetic(exp.Sub, "numeric_subtract"),
@@ -619,6 +727,26 @@ _HANDLERS: dict[type[exp.Expr], Handler] = {
     exp.Left: _checked_count("left"),
     exp.Right: _checked_count("right"),
     exp.DPipe: _concatenated,
+    exp.Concat: _joined,
+    exp.ArrayConcat: _joined,
+    exp.Trim: _trim,
+    exp.ArrayToString: _array_to_string,
+    exp.GenerateSeries: _series,
+    exp.JSONExtractScalar: _checked_json,
+    exp.JSONExtract: _checked_json,
+    exp.Reverse: _reversed,
+    exp.Length: _length,
+    exp.Split: lambda node, _: _call("split", node.this, node.expression),
+    exp.RangeBucket: lambda node, _: _call("range_bucket", node.this, node.expression),
+    exp.Levenshtein: lambda node, _: _call("levenshtein", node.this, node.expression),
+    exp.BitwiseCount: lambda node, _: _call("bit_count", node.this),
+    exp.Unicode: lambda node, _: _call("unicode", node.this),
+    exp.Chr: lambda node, _: _call("chr", node.expressions[0]),
+    exp.Ceil: _by_decimal("ceil"),
+    exp.Floor: _by_decimal("floor"),
+    exp.Abs: _by_decimal("abs"),
+    exp.ParseNumeric: lambda node, _: _call("parse_numeric", node.this),
+    exp.UnixMillis: lambda node, _: _call("unix_millis", node.this),
     exp.Bracket: _element,
     exp.JSONFormat: _json,
     exp.DateTrunc: _date_trunc("DATE"),

@@ -68,10 +68,14 @@ def empty_arrays(tree: exp.Expr, tables: Tables) -> None:
         sample = source.args.pop("sample", None)
         if sample is not None or source.args.get("version") is not None:
             continue
-        filled = ", ".join(f"gsql_array(`{name}`) AS `{name}`" for name in arrays)
-        star = exp.select("*", dialect="bigquery").from_(source)
-        star.expressions[0].set("replace", exp.select(filled, dialect="bigquery").expressions)
-        table.replace(star.subquery(alias))
+        # The columns are named, because the emulator drops STRUCT columns of `*` beside functions.
+        items = [_filled(name) if name in arrays else exp.column(name, quoted=True) for name in columns]
+        table.replace(exp.select(*items).from_(source).subquery(alias))
+
+
+def _filled(name: str) -> exp.Expr:
+    column = exp.column(name, quoted=True)
+    return exp.alias_(exp.Anonymous(this="gsql_array", expressions=[column]), name, quoted=True)
 
 
 def _is_changed(table: exp.Table) -> bool:

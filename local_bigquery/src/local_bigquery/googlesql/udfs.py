@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 
+from local_bigquery.googlesql.vectors import create
+
 _ELEMENT = re.compile(r"%(E[*\d]?[SzYc]|E4Y|[-_0^#]?[A-Za-z%])")
 _SHORTHANDS = {
     "%D": "%m/%d/%y",
@@ -31,14 +33,32 @@ _MONTHS = (
 
 def register(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the functions in a database."""
-    connection.create_function("gsql_format", _format, ["VARCHAR", "TIMESTAMP", "BIGINT", "VARCHAR"], "VARCHAR")
-    connection.create_function("gsql_parse", _parse, ["VARCHAR", "VARCHAR"], "TIMESTAMP")
-    connection.create_function(
-        "gsql_parse_zone", _parse_zone, ["VARCHAR", "VARCHAR"], "BIGINT", null_handling="special"
-    )
-    connection.create_function(
-        "gsql_timestamp_of_text", _timestamp_of_text, ["VARCHAR", "VARCHAR"], "TIMESTAMP WITH TIME ZONE"
-    )
+    create(connection, "gsql_format", _format, ["VARCHAR", "TIMESTAMP", "BIGINT"], "VARCHAR")
+    create(connection, "gsql_parse", _parse, ["VARCHAR", "VARCHAR"], "TIMESTAMP")
+    create(connection, "gsql_parse_zone", _parse_zone, ["VARCHAR", "VARCHAR"], "BIGINT")
+    create(connection, "gsql_timestamp_of_text", timestamp_of_text, ["VARCHAR", "VARCHAR"], "TIMESTAMP WITH TIME ZONE")
+    create(connection, "gsql_python_format", lambda pattern, x: pattern % x, ["VARCHAR", "DOUBLE"], "VARCHAR")
+    create(connection, "gsql_edit_distance", _edit_distance, ["VARCHAR", "VARCHAR"], "BIGINT")
+
+
+def interval_text(months: int, days: int, nanoseconds: int) -> str:
+    """Return an INTERVAL as text, such as `1-2 -3 4:5:6.789`: each part has a sign of its own."""
+    years = f"{'-' if months < 0 else ''}{abs(months) // 12}-{abs(months) % 12}"
+    seconds, rest = divmod(abs(nanoseconds), 1_000_000_000)
+    fraction = f".{rest // 1000:06}" if rest else ""
+    fraction = fraction.removesuffix("000")
+    clock = f"{'-' if nanoseconds < 0 else ''}{seconds // 3600}:{seconds // 60 % 60}:{seconds % 60}{fraction}"
+    return f"{years} {days} {clock}"
+
+
+def _edit_distance(a: str, b: str) -> int:
+    """Return the Levenshtein distance in characters; DuckDB counts bytes."""
+    row = list(range(len(b) + 1))
+    for i, left in enumerate(a, start=1):
+        last, row[0] = row[0], i
+        for j, right in enumerate(b, start=1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (left != right))
+    return row[-1]
 
 
 @lru_cache(256)
@@ -46,14 +66,14 @@ def _elements(pattern: str) -> tuple[str, ...]:
     """Return the parts of a pattern: elements, which begin with %, and text."""
     for short, long in _SHORTHANDS.items():
         pattern = pattern.replace(short, long)
-    return tuple(part for part in re.split(r"(%E[*\d]?[SzY]|%[A-Za-z%])", pattern) if part)
+    return tuple(part for part in re.split(r"(%E[*\d]?[SzY]|%-?[A-Za-z%])", pattern) if part)
 
 
-def _format(pattern: str, value: datetime, offset: int, zone: str) -> str:
-    return "".join(_formatted(part, value, offset, zone) if part[0] == "%" else part for part in _elements(pattern))
+def _format(pattern: str, value: datetime, offset: int) -> str:
+    return "".join(_formatted(part, value, offset) if part[0] == "%" else part for part in _elements(pattern))
 
 
-def _formatted(part: str, t: datetime, offset: int, zone: str) -> str:  # noqa: C901, PLR0911, PLR0912  one case an element
+def _formatted(part: str, t: datetime, offset: int) -> str:  # noqa: C901, PLR0911, PLR0912  one case an element
     match part:
         case "%Y":
             return str(t.year)
@@ -63,8 +83,10 @@ def _formatted(part: str, t: datetime, offset: int, zone: str) -> str:  # noqa: 
             return f"{t.month:02}"
         case "%d":
             return f"{t.day:02}"
-        case "%e":
+        case "%e" | "%-d":  # sqlglot's name of %e
             return f"{t.day:2}"
+        case "%f":  # sqlglot writes %E6S as %S.%f
+            return f"{t.microsecond:06}"
         case "%H":
             return f"{t.hour:02}"
         case "%k":
@@ -123,7 +145,7 @@ def _formatted(part: str, t: datetime, offset: int, zone: str) -> str:  # noqa: 
             return f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}:{abs(offset) % 60:02}"
         case "%Z":
             hours = f"{'-' if offset < 0 else '+'}{abs(offset) // 60}"
-            return "UTC" if offset == 0 else f"UTC{hours}" if offset % 60 == 0 else f"UTC{part_z(offset)}"
+            return "UTC" if offset == 0 else f"UTC{hours}" if offset % 60 == 0 else f"UTC{_compact_offset(offset)}"
         case "%n":
             return "\n"
         case "%t":
@@ -136,14 +158,14 @@ def _formatted(part: str, t: datetime, offset: int, zone: str) -> str:  # noqa: 
     raise ValueError(f"Format element {part} is not supported by the local BigQuery")
 
 
-def part_z(offset: int) -> str:
+def _compact_offset(offset: int) -> str:
     """Return an offset in minutes as `+0530`."""
     return f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}{abs(offset) % 60:02}"
 
 
 _PATTERNS = {
     "%Y": r"(?P<Y>[+-]?\d{1,5})", "%E4Y": r"(?P<Y>\d{4})", "%m": r"\s*(?P<m>\d{1,2})", "%d": r"\s*(?P<d>\d{1,2})",
-    "%e": r"\s*(?P<d>\d{1,2})", "%H": r"\s*(?P<H>\d{1,2})", "%k": r"\s*(?P<H>\d{1,2})", "%I": r"\s*(?P<I>\d{1,2})",
+    "%e": r"\s*(?P<d>\d{1,2})", "%-d": r"\s*(?P<d>\d{1,2})", "%f": r"(?P<f>\d{1,9})", "%H": r"\s*(?P<H>\d{1,2})", "%k": r"\s*(?P<H>\d{1,2})", "%I": r"\s*(?P<I>\d{1,2})",
     "%l": r"\s*(?P<I>\d{1,2})", "%M": r"\s*(?P<M>\d{1,2})", "%S": r"\s*(?P<S>\d{1,2})", "%p": r"(?P<p>[AaPp][Mm])",
     "%P": r"(?P<p>[AaPp][Mm])", "%y": r"(?P<y>\d{1,2})", "%j": r"(?P<j>\d{1,3})", "%a": r"[A-Za-z]{3,9}",
     "%A": r"[A-Za-z]{3,9}", "%b": r"(?P<b>[A-Za-z]{3,9})", "%B": r"(?P<b>[A-Za-z]{3,9})", "%s": r"(?P<s>-?\d+)",
@@ -198,6 +220,7 @@ def _parse(pattern: str, text: str) -> datetime:
             raise ValueError(f'Failed to parse input string "{text}"')
         hour = int(found["I"]) % 12 + (12 if found.get("p", "am").lower() == "pm" else 0)
     seconds, _, fraction = found.get("S", "0").partition(".")
+    fraction = found.get("f", fraction)
     try:
         parsed = datetime(  # noqa: DTZ001  the zone follows
             year, month, int(found.get("d", 1)), hour, int(found.get("M", 0)), min(int(seconds), 59),
@@ -212,10 +235,8 @@ def _parse(pattern: str, text: str) -> datetime:
     return parsed + timedelta(seconds=int(seconds) == 60)  # noqa: PLR2004  a leap second
 
 
-def _parse_zone(pattern: str | None, text: str | None) -> int | None:
+def _parse_zone(pattern: str, text: str) -> int | None:
     """Return the offset in a text in minutes; None if it has none."""
-    if pattern is None or text is None:
-        return None
     found = _fields(pattern, text)
     if "s" in found:
         return 0
@@ -251,7 +272,16 @@ _TIMESTAMP = re.compile(
 )
 
 
-def _timestamp_of_text(text: str, zone: str) -> datetime:
+def timestamp_of_text(text: str, zone: str) -> datetime:
+    """Return the time in a text such as `2026-11-23 01:02:03.5 Europe/Paris`.
+
+    Args:
+        text: the text.
+        zone: the time zone if the text has none.
+
+    Raises:
+        ValueError: the text is no time, or the zone is unknown.
+    """
     match = _TIMESTAMP.fullmatch(text)
     if match is None:
         raise ValueError(f"Invalid timestamp: '{text}'")

@@ -4,7 +4,7 @@ Each rewrite is one function that changes sqlglot's syntax tree in place. It see
 tables have replaced the BigQuery ML functions. A statement that needs no rewrite keeps its text.
 
 - `syntax`: rewrites that need the syntax tree only.
-- `structs`, `json_times`, `information_schema`: rewrites that need the types of expressions, or the list of models.
+- `structs`, `information_schema`: rewrites that need the types of expressions, or the list of models.
 """
 
 import re
@@ -12,13 +12,12 @@ import re
 from sqlglot import exp
 
 from local_bigquery.sql.rewrites.information_schema import models_view
-from local_bigquery.sql.rewrites.json_times import json_times
 from local_bigquery.sql.rewrites.resolver import Catalog
 from local_bigquery.sql.rewrites.structs import select_as_struct, unnested_fields
 from local_bigquery.sql.rewrites.syntax import insert_row, integer_division, numeric_casts, struct_names
 
 _SIGNS = re.compile(
-    r"\b((MOD|DIV)\s*\(|UNNEST\s*\(|STRUCT\b|TO_JSON(_STRING)?\s*\(|INSERT\s+ROW\b|MODELS\b|(NUMERIC|DECIMAL)\b)",
+    r"\b((MOD|DIV)\s*\(|UNNEST\s*\(|STRUCT\b|INSERT\s+ROW\b|MODELS\b|(NUMERIC|DECIMAL)\b)",
     re.IGNORECASE,
 )
 
@@ -40,7 +39,6 @@ async def rewrite(tree: exp.Expr, catalog: Catalog) -> None:
     await models_view(tree, catalog)
     await unnested_fields(tree, catalog)
     await select_as_struct(tree, catalog)
-    await json_times(tree, catalog)
 
 
 def may_need_rewrite(sql: str) -> bool:
