@@ -52,7 +52,7 @@ def printf(piece: Piece, call: Callable[..., exp.Expr]) -> exp.Expr:
         case "s":
             return call("printf_text", f"%{flags}{width}{precision}s", value)
         case "t":
-            return call("printf_text", f"%{flags}{width}{precision}s", call("shown", value))
+            return call("printf_text", f"%{flags}{width}{precision}s", call("null_text", call("shown", value)))
         case "T":
-            return call("printf_text", f"%{flags}{width}{precision}s", call("literal", value))
+            return call("printf_text", f"%{flags}{width}{precision}s", call("null_text", call("literal", value)))
     return call("unsupported", f"FORMAT with %{kind} is not supported by the local BigQuery", value)

@@ -19,7 +19,7 @@ CREATE TEMP MACRO gsql_finite(value, has_infinite_operand) AS
 CREATE TEMP MACRO gsql_divide(a, b) AS gsql_unless(b = 0 AND a IS NOT NULL, 'division by zero', a / b);
 CREATE TEMP MACRO gsql_div(a, b) AS gsql_unless(b = 0 AND a IS NOT NULL, 'division by zero', a // b);
 CREATE TEMP MACRO gsql_mod(a, b) AS gsql_unless(b = 0 AND a IS NOT NULL, 'division by zero', CASE WHEN b = -1 THEN a - a ELSE a % b END);
-CREATE TEMP MACRO gsql_numeric_mod(a, b) AS gsql_mod(CAST(a AS DECIMAL(38, 9)), CAST(b AS DECIMAL(38, 9)));
+CREATE TEMP MACRO gsql_numeric_mod(a, b) AS CAST(gsql_mod(CAST(a AS DECIMAL(38, 9)), CAST(b AS DECIMAL(38, 9))) AS DECIMAL(38, 9));
 CREATE TEMP MACRO gsql_safe_divide(a, b) AS
   CASE WHEN b = 0 OR (gsql_infinite(a / b) AND NOT (gsql_infinite(a) OR gsql_infinite(b))) THEN NULL ELSE a / b END;
 CREATE TEMP MACRO gsql_ieee_divide(a, b) AS CAST(a AS DOUBLE) / CAST(b AS DOUBLE);
@@ -122,7 +122,7 @@ CREATE TEMP MACRO gsql_bigint(x) AS CAST(x AS BIGINT);
 CREATE TEMP MACRO gsql_sum_checked(total, x) AS gsql_finite(total, coalesce(bool_or(gsql_infinite(x)), FALSE));
 -- DuckDB's mean of infinities is infinite where GoogleSQL's is NaN.
 CREATE TEMP MACRO gsql_avg_checked(mean, x) AS
-  CASE WHEN bool_or(gsql_infinite(x)) THEN CAST('nan' AS DOUBLE) ELSE mean END;
+  CASE WHEN bool_or(gsql_infinite(x)) AND count(x) > 1 THEN CAST('nan' AS DOUBLE) ELSE mean END;
 CREATE TEMP MACRO gsql_min(x) AS CASE WHEN bool_or(gsql_nan(x)) THEN max(x) ELSE min(x) END;
 
 -- NUMERIC: 38 digits, 9 of them after the point. DuckDB divides decimals as DOUBLE.
@@ -135,8 +135,7 @@ CREATE TEMP MACRO gsql_rounded_ratio(n, d) AS sign(n) * sign(d) * ((2 * abs(n) +
 CREATE TEMP MACRO gsql_numeric_divide_of(a, b) AS gsql_unless(b = 0 AND a IS NOT NULL, 'division by zero',
   gsql_from_billionths(gsql_rounded_ratio(gsql_billionths(a) * 1000000000, gsql_billionths(b))));
 CREATE TEMP MACRO gsql_numeric_divide(a, b) AS list_transform([{'a': a, 'b': b}], lambda v: gsql_numeric_divide_of(v.a, v.b))[1];
-CREATE TEMP MACRO gsql_safe_numeric_divide_of(a, b) AS
-  CASE WHEN b = 0 THEN NULL ELSE gsql_from_billionths(TRY(gsql_rounded_ratio(gsql_billionths(a) * 1000000000, gsql_billionths(b)))) END;
+CREATE TEMP MACRO gsql_safe_numeric_divide_of(a, b) AS CASE WHEN b = 0 THEN NULL ELSE gsql_numeric_divide_of(a, b) END;
 CREATE TEMP MACRO gsql_safe_numeric_divide(a, b) AS list_transform([{'a': a, 'b': b}], lambda v: gsql_safe_numeric_divide_of(v.a, v.b))[1];
 CREATE TEMP MACRO gsql_numeric_div_of(a, b) AS gsql_unless(b = 0 AND a IS NOT NULL, 'division by zero',
   CAST(gsql_billionths(a) // gsql_billionths(b) AS DECIMAL(38, 9)));
@@ -205,8 +204,8 @@ CREATE TEMP MACRO gsql_safe_numeric_of(x) AS CASE
   WHEN typeof(x) = 'VARCHAR' AND NOT gsql_is_number(CAST(x AS VARCHAR)) THEN NULL
   ELSE TRY_CAST(x AS DECIMAL(38, 9)) END;
 CREATE TEMP MACRO gsql_safe_numeric(x) AS list_transform([x], lambda v: gsql_safe_numeric_of(v))[1];
-CREATE TEMP MACRO gsql_numeric_pow(a, b) AS gsql_numeric(gsql_pow(CAST(a AS DOUBLE), CAST(b AS DOUBLE)));
-CREATE TEMP MACRO gsql_numeric_sqrt(a) AS gsql_numeric(sqrt(CAST(a AS DOUBLE)));
+CREATE TEMP MACRO gsql_numeric_pow(a, b) AS CAST(gsql_decimal_pow(CAST(a AS VARCHAR), CAST(b AS VARCHAR)) AS DECIMAL(38, 9));
+CREATE TEMP MACRO gsql_numeric_sqrt(a) AS CAST(gsql_decimal_sqrt(CAST(a AS VARCHAR)) AS DECIMAL(38, 9));
 CREATE TEMP MACRO gsql_bytes(x) AS CASE WHEN typeof(x) = 'BLOB' THEN CAST(CAST(x AS VARCHAR) AS BLOB) ELSE encode(CAST(x AS VARCHAR)) END;
 CREATE TEMP MACRO gsql_safe_bytes(x) AS gsql_bytes(x);
 CREATE TEMP MACRO gsql_unhex(digits) AS unhex(digits);
@@ -234,6 +233,7 @@ CREATE TEMP MACRO gsql_grouped(x) AS format('{:,}', CAST(x AS BIGINT));
 CREATE TEMP MACRO gsql_printf_int(pattern, x) AS printf(pattern, CAST(x AS BIGINT));
 CREATE TEMP MACRO gsql_printf_digits(pattern, x) AS CASE WHEN x < 0 THEN '-' || printf(pattern, -CAST(x AS BIGINT)) ELSE printf(pattern, CAST(x AS BIGINT)) END;
 CREATE TEMP MACRO gsql_printf_float(pattern, x) AS CASE WHEN abs(CAST(x AS DOUBLE)) < 1e15 THEN printf(pattern, CAST(x AS DOUBLE)) ELSE gsql_python_format(pattern, CAST(x AS DOUBLE)) END;
+CREATE TEMP MACRO gsql_null_text(text) AS coalesce(text, 'NULL');
 CREATE TEMP MACRO gsql_printf_text(pattern, x) AS CASE WHEN pattern = '%s' THEN x ELSE printf(pattern, x) END;
 CREATE TEMP MACRO gsql_shown_of(x) AS CASE
   WHEN typeof(x) = 'DOUBLE' THEN CASE WHEN gsql_nan(x) OR gsql_infinite(x) OR contains(gsql_string(x), '.') OR contains(gsql_string(x), 'e')
@@ -333,14 +333,16 @@ CREATE TEMP MACRO gsql_json_int64(x, stringify) AS
   gsql_quoted_if(stringify AND (x > 9007199254740992 OR x < -9007199254740992), CAST(x AS VARCHAR));
 CREATE TEMP MACRO gsql_json_decimal(x, stringify) AS
   gsql_quoted_if(stringify AND (x <> trunc(x) OR x > 9007199254740992 OR x < -9007199254740992), gsql_decimal_text(CAST(x AS VARCHAR)));
-CREATE TEMP MACRO gsql_json_float64(x) AS CASE WHEN isfinite(x) THEN gsql_float_text(x) WHEN isnan(x) THEN '"NaN"' WHEN x > 0 THEN '"Infinity"' ELSE '"-Infinity"' END;
+CREATE TEMP MACRO gsql_json_float64(x) AS CASE WHEN isfinite(x) THEN gsql_float_text(x) WHEN isnan(x) THEN '"NaN"' WHEN x > 0 THEN '"Infinity"' WHEN x < 0 THEN '"-Infinity"' END;
+-- The type JSON keeps the point of a FLOAT64.
+CREATE TEMP MACRO gsql_json_point(text) AS CASE WHEN contains(text, '.') OR contains(text, 'e') OR contains(text, '"') THEN text ELSE text || '.0' END;
 -- `gsql_json_deep` is a function in Python, for structs and arrays.
 CREATE TEMP MACRO gsql_json_of(x, stringify) AS CASE
   WHEN x IS NULL THEN 'null'
   WHEN typeof(x) = 'VARCHAR' THEN gsql_json_text(CAST(x AS VARCHAR))
   WHEN typeof(x) IN ('BIGINT', 'INTEGER', 'HUGEINT', 'SMALLINT', 'TINYINT') THEN gsql_json_int64(CAST(CAST(x AS VARCHAR) AS HUGEINT), stringify)
   WHEN typeof(x) LIKE 'DECIMAL%' THEN gsql_quoted_if(stringify AND (contains(gsql_decimal_text(CAST(x AS VARCHAR)), '.') OR length(CAST(x AS VARCHAR)) > 25), gsql_decimal_text(CAST(x AS VARCHAR)))
-  WHEN typeof(x) = 'DOUBLE' THEN gsql_json_float64(CAST(CAST(x AS VARCHAR) AS DOUBLE))
+  WHEN typeof(x) = 'DOUBLE' THEN CASE WHEN stringify THEN gsql_json_float64(CAST(CAST(x AS VARCHAR) AS DOUBLE)) ELSE gsql_json_point(gsql_json_float64(CAST(CAST(x AS VARCHAR) AS DOUBLE))) END
   WHEN typeof(x) = 'BOOLEAN' THEN CAST(x AS VARCHAR)
   WHEN typeof(x) = 'BLOB' THEN '"' || to_base64(CAST(CAST(x AS VARCHAR) AS BLOB)) || '"'
   WHEN typeof(x) IN ('DATE', 'TIME') THEN '"' || gsql_string_of(x) || '"'
@@ -389,3 +391,14 @@ CREATE TEMP MACRO gsql_safe_time(x) AS TRY(gsql_time(x));
 CREATE TEMP MACRO gsql_safe_datetime(x) AS TRY(gsql_datetime(x));
 CREATE TEMP MACRO gsql_safe_timestamp(x) AS TRY(gsql_timestamp_from_any(x, 'UTC'));
 CREATE TEMP MACRO gsql_byte_length(x) AS octet_length(x);
+CREATE TEMP MACRO gsql_join_text(a, b) AS CAST(a || b AS VARCHAR);
+CREATE TEMP MACRO gsql_position(value, s, place) AS gsql_unless(place = 0 AND s IS NOT NULL, 'Position must be non-zero',
+  gsql_unless(place < 0 AND s IS NOT NULL, 'INSTR from the end is not supported by the local BigQuery', value));
+CREATE TEMP MACRO gsql_from_end(place, size) AS CASE WHEN place >= 0 THEN place WHEN -place > size THEN 0 ELSE size + place END;
+CREATE TEMP MACRO gsql_array_slice(a, first, last) AS CASE
+  WHEN a IS NULL OR first IS NULL OR last IS NULL THEN NULL
+  WHEN last < -len(a) OR gsql_from_end(first, len(a)) > gsql_from_end(last, len(a)) THEN a[1:0]
+  ELSE a[gsql_from_end(first, len(a)) + 1:gsql_from_end(last, len(a)) + 1] END;
+CREATE TEMP MACRO gsql_code_points(s) AS CASE WHEN s = '' THEN [] ELSE list_transform(string_split(s, ''), lambda c: CAST(unicode(c) AS BIGINT)) END;
+CREATE TEMP MACRO gsql_corr(a, b) AS CASE WHEN count(a + b) > 1 THEN corr(a, b) END;
+CREATE TEMP MACRO gsql_negative(x) AS CAST(-x AS BIGINT);

@@ -118,6 +118,8 @@ def _leaves(node: exp.Expr) -> list[exp.Expr]:
 
 def _arithmetic(node: exp.Expr, kinds: Kinds) -> exp.Expr | None:
     left, right = node.this, node.args.get("expression")
+    if isinstance(node, exp.Neg) and kinds.of(left) == _INT64 and not isinstance(left, exp.Literal):
+        return _call("negative", left)
     new = _operation(node, left, right, kinds)
     parent = node.parent
     while isinstance(parent, exp.Paren):
@@ -391,14 +393,15 @@ def _checked_count(name: str) -> Handler:
     return lambda node, _: _call(name, node.this, node.expression) if node.args.get("expression") else None
 
 
-def _joined(node: exp.Concat | exp.ArrayConcat, _: Kinds) -> exp.Expr | None:
+def _joined(node: exp.Concat | exp.ArrayConcat, kinds: Kinds) -> exp.Expr | None:
     name = "list_concat" if isinstance(node, exp.ArrayConcat) else "join"
     items = [*([node.this] if isinstance(node, exp.ArrayConcat) else []), *node.expressions]
     if len(items) < 2:  # noqa: PLR2004  nothing to join
         return None
     result = items[0]
+    is_text = name == "join" and any(kinds.of(item) == "STRING" for item in items)
     for item in items[1:]:
-        result = _call(name, result, item)
+        result = _call("join_text" if is_text else name, result, item)
     return result
 
 
@@ -436,7 +439,8 @@ def _length(node: exp.Length, kinds: Kinds) -> exp.Expr | None:
 def _concatenated(node: exp.DPipe, kinds: Kinds) -> exp.Expr | None:
     if "ARRAY" in (kinds.of(node.this), kinds.of(node.expression)):
         return _call("list_concat", node.this, node.expression)
-    return _call("join", node.this, node.expression)
+    is_text = "STRING" in (kinds.of(node.this), kinds.of(node.expression))
+    return _call("join_text" if is_text else "join", node.this, node.expression)
 
 
 # JSON
@@ -475,6 +479,7 @@ def _json_text(value: exp.Expr, kinds: Kinds, *, stringify: bool) -> exp.Expr:
             text: exp.Expr = _call("json_int64", value, stringify)
         case "FLOAT64":
             text = _call("json_float64", value)
+            text = text if stringify else _call("json_point", text)
         case "STRING":
             text = _call("json_text", value)
         case _:
@@ -633,7 +638,9 @@ def _time(node: exp.Expr, kinds: Kinds) -> exp.Expr | None:
     return _call("local_time", node.this, zone) if zone else _call("time", node.this)
 
 
-def _string(node: exp.String, _: Kinds) -> exp.Expr:
+def _string(node: exp.String, kinds: Kinds) -> exp.Expr | None:
+    if kinds.of(node.this) == "JSON" or isinstance(node.this, exp.ParseJSON):
+        return None
     zone = node.args.get("zone")
     return _call("timestamp_text", node.this, zone) if zone else _call("string", node.this)
 
@@ -745,6 +752,12 @@ _HANDLERS: dict[type[exp.Expr], Handler] = {
     exp.Ceil: _by_decimal("ceil"),
     exp.Floor: _by_decimal("floor"),
     exp.Abs: _by_decimal("abs"),
+    exp.StrPosition: lambda node, _: (
+        _call("position", node, node.this, node.args["position"]) if node.args.get("position") else None
+    ),
+    exp.ArraySlice: lambda node, _: _call("array_slice", node.this, node.args["start"], node.args["end"]),
+    exp.ToCodePoints: lambda node, kinds: None if kinds.of(node.this) == "BYTES" else _call("code_points", node.this),
+    exp.Corr: lambda node, _: None if isinstance(node.parent, exp.Window) else _call("corr", node.this, node.expression),
     exp.ParseNumeric: lambda node, _: _call("parse_numeric", node.this),
     exp.UnixMillis: lambda node, _: _call("unix_millis", node.this),
     exp.Bracket: _element,
@@ -772,6 +785,7 @@ _HANDLERS: dict[type[exp.Expr], Handler] = {
     exp.Format: _format,
     exp.TsOrDsToDatetime: _wrapped,
     exp.TsOrDsToTime: _wrapped,
+    exp.Time: lambda node, kinds: _time(node, kinds) if node.args.get("zone") else None,
     exp.TimeToStr: _format_time,
     exp.StrToDate: _parse_time("date"),
     exp.StrToTime: _parse_time("timestamp"),

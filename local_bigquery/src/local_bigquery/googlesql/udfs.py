@@ -5,6 +5,7 @@ Elements: https://cloud.google.com/bigquery/docs/reference/standard-sql/format-e
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import ROUND_HALF_UP, Decimal, DecimalException, localcontext
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,7 @@ _SHORTHANDS = {
     "%c": "%a %b %e %H:%M:%S %Y",
     "%h": "%b",
 }
+_DIGITS = 100  # of intermediate results; NUMERIC has 38
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -38,7 +40,29 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
     create(connection, "gsql_parse_zone", _parse_zone, ["VARCHAR", "VARCHAR"], "BIGINT")
     create(connection, "gsql_timestamp_of_text", timestamp_of_text, ["VARCHAR", "VARCHAR"], "TIMESTAMP WITH TIME ZONE")
     create(connection, "gsql_python_format", lambda pattern, x: pattern % x, ["VARCHAR", "DOUBLE"], "VARCHAR")
+    create(connection, "gsql_decimal_pow", _decimal_pow, ["VARCHAR", "VARCHAR"], "VARCHAR")
+    create(connection, "gsql_decimal_sqrt", _decimal_sqrt, ["VARCHAR"], "VARCHAR")
     create(connection, "gsql_edit_distance", _edit_distance, ["VARCHAR", "VARCHAR"], "BIGINT")
+
+
+def _decimal_pow(base: str, exponent: str) -> str:
+    with localcontext(prec=_DIGITS):
+        try:
+            return _billionths(Decimal(base) ** Decimal(exponent) if Decimal(exponent) else Decimal(1))
+        except DecimalException as error:
+            raise ValueError(f"Floating point error in function: POW({base}, {exponent})") from error
+
+
+def _decimal_sqrt(value: str) -> str:
+    with localcontext(prec=_DIGITS):
+        try:
+            return _billionths(Decimal(value).sqrt())
+        except DecimalException as error:
+            raise ValueError("Argument to SQRT cannot be negative") from error
+
+
+def _billionths(value: Decimal) -> str:
+    return f"{value.quantize(Decimal('1e-9'), ROUND_HALF_UP):f}"
 
 
 def interval_text(months: int, days: int, nanoseconds: int) -> str:
