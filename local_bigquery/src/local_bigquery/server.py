@@ -92,7 +92,7 @@ async def _serve(
     listener: socket.socket,
     ready: Callable[[Addresses], None],
 ) -> None:
-    emulator = Emulator(process.rest_port)
+    emulator = Emulator(process.rest_port, process.interrupt)
     jobs = JobRegistry()
     try:
         await recreate_dataset(emulator, settings.project)

@@ -81,7 +81,12 @@ def _of_values(session: requests.Session, rest: str, answers: list[Answer]) -> I
 def _query(session: requests.Session, rest: str, answers: list[Answer]) -> tuple[list[Any] | None, Any]:
     """Return the fields and the cells of the row; None and a message if the query failed."""
     items = ", ".join(f"{answer.sql} AS c{number}" for number, answer in enumerate(answers))
-    body = {"query": f"SELECT {items}", "useLegacySql": False, "timeoutMs": 200_000, "formatOptions": {"useInt64Timestamp": True}}
+    body = {
+        "query": f"SELECT {items}",
+        "useLegacySql": False,
+        "timeoutMs": 200_000,
+        "formatOptions": {"useInt64Timestamp": True},
+    }
     answer = session.post(f"{rest}/bigquery/v2/projects/demo/queries", json=body, timeout=300).json()
     if "error" in answer:
         return None, answer["error"]["message"]

@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -23,6 +23,7 @@ import duckdb
 import httpx
 
 from local_bigquery.errors import BigQueryError
+from local_bigquery.sql.parameters import inlined
 
 T = TypeVar("T")
 JobResource = dict[str, Any]  # https://cloud.google.com/bigquery/docs/reference/rest/v2/Job
@@ -32,6 +33,7 @@ _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
 # The emulator closes an idle connection after 5 s, possibly just as the client reuses it; this is well below.
 _KEEP_ALIVE_S = 2.0
+_INTERRUPT_INTERVAL_S = 0.1
 _LOG_TAIL_CHARACTERS = 2000
 _LISTENING = {"rest.listen": "rest_port", "grpc.listen": "grpc_port"}
 _SERVER_ERROR = 500
@@ -76,7 +78,13 @@ class EmulatorProcess:
         }
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  a fixed program from this environment
-                command, env=environment, cwd=directory, stdout=output, stderr=output, start_new_session=True
+                command,
+                env=environment,
+                cwd=directory,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         try:
             return cls(process, log, **_wait_until_listening(process, log))
@@ -89,6 +97,11 @@ class EmulatorProcess:
         """Wait until the process ends by itself, and return a message with its exit code and the end of its log."""
         await asyncio.to_thread(self.process.wait)
         return _exit_message(self.process, self.log.read_text(errors="replace"))
+
+    def interrupt(self) -> None:
+        """Stop the statement that runs, if any."""
+        with suppress(OSError):  # the process has ended
+            os.write(self.process.stdin.fileno(), b".")  # type: ignore[union-attr]  it is a pipe
 
     def stop(self) -> None:
         """Stop the process and wait for its end."""
@@ -200,7 +213,7 @@ class RestClient:
         """
         body = {
             "jobReference": {"projectId": project, "jobId": job_id, "location": "US"},
-            "configuration": configuration,
+            "configuration": _with_literals(configuration),
         }
         job = await self.call("POST", f"{project}/jobs", json=body)
         error = job["status"].get("errorResult")
@@ -245,14 +258,19 @@ class Emulator(RestClient):
     The emulator uses one DuckDB connection for all its threads, and a statement of one thread can receive the result of
     another's. So every REST request and every gRPC call that touches tables must hold the lock of `exclusively`.
 
+    Args:
+        rest_port: the port of the emulator's REST API.
+        interrupt: stops the statement that the emulator runs.
+
     Attributes:
         unlocked: a client that does not take the lock. Use it only inside a coroutine that is awaited by
             `exclusively`, to send several requests with no other request between them.
     """
 
-    def __init__(self, rest_port: int) -> None:
+    def __init__(self, rest_port: int, interrupt: Callable[[], None]) -> None:
         super().__init__(self._send_exclusively)
         self._rest_port = rest_port
+        self._interrupt = interrupt
         self._client = self._new_client()
         self._lock = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
@@ -265,17 +283,37 @@ class Emulator(RestClient):
     async def exclusively(self, call: Coroutine[Any, Any, T]) -> T:
         """Await a call to the emulator while holding the lock.
 
-        If the caller is cancelled, it returns at once, but the call runs to its end, because the emulator does not stop
-        either.
+        If the caller is cancelled, it returns at once, and the call's statement is stopped. A call that still waits for
+        the lock never starts.
         """
-        task = asyncio.create_task(self._locked(call))
+        started = asyncio.Event()
+        task = asyncio.create_task(self._locked(call, started))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if started.is_set():
+                stopping = asyncio.create_task(self._stop(task))
+                self._running.add(stopping)
+                stopping.add_done_callback(self._running.discard)
+            else:
+                task.cancel()
+                call.close()
+            raise
 
-    async def _locked(self, call: Coroutine[Any, Any, T]) -> T:
+    async def _locked(self, call: Coroutine[Any, Any, T], started: asyncio.Event) -> T:
         async with self._lock:
+            started.set()
             return await call
+
+    async def _stop(self, task: asyncio.Task[Any]) -> None:
+        """Interrupt the emulator until a call ends: an interruption between two statements has no effect."""
+        while not task.done():
+            self._interrupt()
+            await asyncio.wait({task}, timeout=_INTERRUPT_INTERVAL_S)
+        if not task.cancelled():
+            task.exception()  # the error of the interruption is expected
 
     async def _send_exclusively(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         return await self.exclusively(self._request(method, path, **arguments))
@@ -294,6 +332,13 @@ class Emulator(RestClient):
             timeout=None,  # noqa: S113  a query may take any time
             limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE_S),
         )
+
+
+def _with_literals(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the configuration of a job with literals in place of query parameters."""
+    if "query" not in configuration or configuration["query"].get("useLegacySql"):
+        return configuration
+    return {**configuration, "query": inlined(configuration["query"])}
 
 
 def hidden_job_id() -> str:

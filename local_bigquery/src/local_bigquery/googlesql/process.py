@@ -1,9 +1,13 @@
 """bqemulator with GoogleSQL's functions: `python -m local_bigquery.googlesql.process start ...`.
 
+A byte on standard input stops the running statement.
+
 The macros are temporary, because DuckDB's files do not store all of them; each start creates them.
 """
 
 import re
+import sys
+import threading
 from contextvars import ContextVar
 from importlib import resources
 from typing import Any
@@ -27,7 +31,8 @@ from local_bigquery.googlesql.kinds import Tables
 from local_bigquery.googlesql.rewrite import rewrite
 from local_bigquery.schema import Field, ddl_type
 
-_tables: ContextVar[Tables] = ContextVar("_tables", default={})  # noqa: B039  never changed in place
+# The tables of the statement that is translated next; None for the body of a function.
+_tables: ContextVar[Tables | None] = ContextVar("_tables", default=None)
 _MACROS = resources.files("local_bigquery.googlesql").joinpath("macros.sql").read_text()
 
 
@@ -61,10 +66,13 @@ def install() -> None:
         json_text.register(engine.connection)
         udfs.register(engine.connection)
         engine.execute(_MACROS)
+        threading.Thread(target=_interrupt_on_input, args=(engine.connection,), daemon=True).start()
 
     def translate_rewritten(translator: SQLTranslator, bq_sql: str, **arguments: Any) -> Any:
+        tables = _tables.get()
+        _tables.set(None)
         try:
-            rewritten = rewrite(bq_sql, _tables.get())
+            rewritten = rewrite(bq_sql, tables)
         except BigQueryError as error:
             raise InvalidQueryError(error.message) from error
         return translate(translator, rewritten, **arguments)
@@ -81,6 +89,12 @@ def install() -> None:
     # `rewrite` does it for each scope; the emulator subtracts 1 from every column of that name.
     inner_query.rewrite_unnest_offset = lambda bq_sql: bq_sql
     SQLTranslator.translate = translate_rewritten
+
+
+def _interrupt_on_input(connection: duckdb.DuckDBPyConnection) -> None:
+    """Stop the running statement at each byte of standard input: the event loop is busy while a statement runs."""
+    while sys.stdin.buffer.read(1):
+        connection.interrupt()
 
 
 def _tables_of(bq_sql: str, project: str, catalog: Any) -> Tables:

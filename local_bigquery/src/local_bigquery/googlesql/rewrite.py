@@ -45,7 +45,7 @@ def rewrite(sql: str, tables: Tables | None = None) -> str:
 
     Args:
         sql: one statement.
-        tables: the columns of the tables in it and their types.
+        tables: the columns of the tables in it and their types; None if the text is the body of a function.
     """
     try:
         trees = sqlglot.parse(sql, read=_DIALECT)
@@ -55,7 +55,8 @@ def rewrite(sql: str, tables: Tables | None = None) -> str:
         return sql
     tree = trees[0]
     typed_columns(tree)
-    _name_columns(tree)
+    if tables is not None:
+        _name_columns(tree)
     offsets(tree)
     empty_arrays(tree, tables or {})
     nodes = list(tree.walk())
@@ -240,7 +241,9 @@ def _comparison(name: str, *, swap: bool = False) -> Handler:
             return None  # NaN is no key of a join
         if not all(kinds.of(side) in (None, _FLOAT64) for side in (left, right)):
             return None
-        if any(isinstance(side, exp.Null | exp.Boolean | exp.Tuple | exp.Struct | exp.Subquery) for side in (left, right)):
+        if any(
+            isinstance(side, exp.Null | exp.Boolean | exp.Tuple | exp.Struct | exp.Subquery) for side in (left, right)
+        ):
             return None
         if isinstance(left, exp.Literal) and left.is_string or isinstance(right, exp.Literal) and right.is_string:
             return None
@@ -368,7 +371,11 @@ def _substring(node: exp.Substring, kinds: Kinds) -> exp.Expr:
     kind = "bytes_" if kinds.of(node.this) == "BYTES" else ""
     start = node.args.get("start")
     size = node.args.get("length")
-    return _call(f"{kind}substr", node.this, start, size) if size is not None else _call(f"{kind}substr_from", node.this, start)
+    return (
+        _call(f"{kind}substr", node.this, start, size)
+        if size is not None
+        else _call(f"{kind}substr_from", node.this, start)
+    )
 
 
 def _format(node: exp.Format, _: Kinds) -> exp.Expr | None:
@@ -578,7 +585,19 @@ def _extract(node: exp.Extract, kinds: Kinds) -> exp.Expr | None:
             return _call("dayofweek", value)
         case "DATE" | "TIME" | "DATETIME":
             return _call(name.lower() if name != "TIME" else "time", value)
-        case "MICROSECOND" | "MILLISECOND" | "ISOYEAR" | "SECOND" | "MINUTE" | "HOUR" | "DAY" | "DAYOFYEAR" | "MONTH" | "QUARTER" | "YEAR":
+        case (
+            "MICROSECOND"
+            | "MILLISECOND"
+            | "ISOYEAR"
+            | "SECOND"
+            | "MINUTE"
+            | "HOUR"
+            | "DAY"
+            | "DAYOFYEAR"
+            | "MONTH"
+            | "QUARTER"
+            | "YEAR"
+        ):
             return _call(f"part_{name.lower()}", value)
     return None
 
@@ -602,7 +621,12 @@ def _shifted(kind: str, sign: int) -> Handler:
             return None
         found = kinds.of(node.this)
         target = found if found in ("DATE", "DATETIME", "TIMESTAMP", "TIME") else kind
-        return _call(f"add_{target.lower()}", node.this, exp.paren(amount) if sign > 0 else exp.Neg(this=exp.paren(amount)), unit.name.lower())
+        return _call(
+            f"add_{target.lower()}",
+            node.this,
+            exp.paren(amount) if sign > 0 else exp.Neg(this=exp.paren(amount)),
+            unit.name.lower(),
+        )
 
     return handler
 
@@ -651,8 +675,6 @@ _WRAPPERS = {
     exp.TsOrDsToDatetime: "DATETIME",
     exp.TsOrDsToTime: "TIME",
 }
-
-
 
 
 def _wrapped(node: exp.Expr, kinds: Kinds) -> exp.Expr | None:
@@ -757,7 +779,9 @@ _HANDLERS: dict[type[exp.Expr], Handler] = {
     ),
     exp.ArraySlice: lambda node, _: _call("array_slice", node.this, node.args["start"], node.args["end"]),
     exp.ToCodePoints: lambda node, kinds: None if kinds.of(node.this) == "BYTES" else _call("code_points", node.this),
-    exp.Corr: lambda node, _: None if isinstance(node.parent, exp.Window) else _call("corr", node.this, node.expression),
+    exp.Corr: lambda node, _: (
+        None if isinstance(node.parent, exp.Window) else _call("corr", node.this, node.expression)
+    ),
     exp.ParseNumeric: lambda node, _: _call("parse_numeric", node.this),
     exp.UnixMillis: lambda node, _: _call("unix_millis", node.this),
     exp.Bracket: _element,

@@ -194,7 +194,7 @@ class JobRegistry:
         return sorted(jobs, key=lambda job: job.created, reverse=True)
 
     def cancel(self, job: Job) -> None:
-        """Cancel a job: it ends before its next step. A job that has ended does not change."""
+        """Cancel a job: its statement is stopped. A job that has ended does not change."""
         task = self._tasks.get((job.project, job.job_id))
         if task is not None:
             task.cancel()

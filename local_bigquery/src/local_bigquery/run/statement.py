@@ -23,7 +23,7 @@ from local_bigquery.ml.registry import ModelRegistry
 from local_bigquery.ml.resource import describe, ml_statistics, transform_columns
 from local_bigquery.run import transformation
 from local_bigquery.run.jobs import QueryJob
-from local_bigquery.run.parameters import python_value
+from local_bigquery.sql.parameters import python_value
 from local_bigquery.run.scratch import Result, Scratch
 from local_bigquery.schema import Schema
 from local_bigquery.sql import DIALECT
