@@ -15,6 +15,9 @@ from refresh_factory.yaml_file import YamlFile
 PROJECT = "my-project"
 """The project in checked SQL."""
 
+DATASET = "foreserve"
+"""The dataset of the refreshes in checked SQL."""
+
 CUTOFF = "2026-01-01T00:00:00+00:00"
 
 _CLASSIFICATION = ("precision", "recall", "accuracy", "f1_score", "log_loss", "roc_auc")
@@ -71,7 +74,7 @@ def check_metrics(folder: Path, pipeline: Pipeline) -> list[Problem]:
 
 def checked_refresh(pipeline: Pipeline) -> Refresh:
     """The refresh whose SQL is checked."""
-    return Refresh(pipeline.model, 1, f"{PROJECT}.foreserve", cutoff=CUTOFF)
+    return Refresh(pipeline.model, 1, f"{PROJECT}.{DATASET}", cutoff=CUTOFF)
 
 
 def in_yaml(folder: Path, field: tuple[str, ...], message: str) -> Problem:

@@ -9,6 +9,7 @@ from google.cloud.bigquery import SchemaField
 from local_bigquery.analyzer import Type
 from local_stack import sample_data
 from refresh_factory.check.bigquery import RunningBigQuery, _type
+from refresh_factory.check.rules import check_pipelines
 from refresh_factory.check.schemas import read_schemas, write_schemas
 from refresh_factory.new import new_pipeline
 from refresh_factory.pipeline import PIPELINES, load_pipeline
@@ -40,6 +41,25 @@ def test_what_the_examples_ship_is_what_a_recording_writes(running, folder, tmp_
     assert problems == []
     write_schemas(made, tables)
     assert (made / "schemas.yaml").read_text() == (shipped / "schemas.yaml").read_text()
+
+
+def test_tables_are_recorded_as_the_checks_name_them(running, folder, monkeypatch):
+    client = running._client
+    for dataset in ("features", "other"):
+        client.create_dataset(dataset, exists_ok=True)
+        client.query_and_wait(f"CREATE OR REPLACE TABLE {dataset}.t AS SELECT 1 AS in_{dataset}, [1] AS numbers")
+    monkeypatch.setenv("FORESERVE_DATASET", "features")
+    (folder / "evaluate.sql").write_text(
+        "SELECT a.in_features, b.in_other, c.in_other + n AS more "
+        "FROM {{ dataset }}.t AS a, demo.other.t AS b, other.t AS c, c.numbers AS n"
+    )
+    tables, problems = running.schemas(folder, load_pipeline(folder))
+    assert (tables.keys(), problems) == ({"foreserve.t", "demo.other.t", "other.t", "shop.transactions"}, [])
+    write_schemas(folder, tables)
+    assert {problem.message.split(",")[0] for problem in check_pipelines([folder])} == {
+        "the query has no spends_enough",
+        "the query has no recency_weeks",
+    }
 
 
 def test_a_table_that_is_not_there_is_named_with_its_line(running, folder):

@@ -14,6 +14,7 @@ from foreserve.refresh import Refresh
 from local_bigquery.analyzer import GoogleSqlError, parse, tables_of
 from prediction_store.local_environment import use_local_stack
 from prediction_store.warehouse import version_of
+from refresh_factory.checks import DATASET, PROJECT, checked_refresh
 from refresh_factory.pipeline import SQL_FILES, Pipeline, Problem
 from refresh_factory.templates import Rendered, Templates
 
@@ -46,11 +47,12 @@ class RunningBigQuery:
     def schemas(self, folder: Path, pipeline: Pipeline) -> tuple[dict[str, dict[str, str]], list[Problem]]:
         """Return the columns of the tables that a pipeline's SQL reads, by table, and what is wrong.
 
-        Tables of the client's project are named DATASET.TABLE, others PROJECT.DATASET.TABLE.
+        Tables of the project of the refreshes are named DATASET.TABLE, others PROJECT.DATASET.TABLE.
         """
         names: dict[str, tuple[Path, int]] = {}
         problems: list[Problem] = []
-        for text in self._rendered(folder, pipeline):
+        # The project of checks, not the client's: SQL that spells out the client's project is checked with that name.
+        for text in _render(Templates(folder, pipeline, PROJECT), checked_refresh(pipeline)).values():
             if isinstance(text, Problem):
                 problems.append(text)
                 continue
@@ -63,15 +65,26 @@ class RunningBigQuery:
                 names.setdefault(name, text.place(max(text.sql.find(name.rpartition(".")[2]), 0)))
         tables: dict[str, dict[str, str]] = {}
         for name, place in names.items():
-            full = name if name.count(".") > 1 else f"{self._client.project}.{name}"
             is_array = any(name.startswith(f"{other}.") for other in names)  # as in FROM d.t, d.t.numbers
-            if is_array or "INFORMATION_SCHEMA" in full.upper():
+            if is_array or "INFORMATION_SCHEMA" in name.upper():
                 continue
+            recorded = name.removeprefix(f"{PROJECT}.")
             try:
-                tables[full.removeprefix(f"{self._client.project}.")] = self._columns(full)
+                tables[recorded] = self._columns(self._real_name(recorded))
             except ClientError as error:
                 problems.append(Problem(*place, _message(error)))
         return tables, problems
+
+    def _real_name(self, recorded: str) -> str:
+        """The table of a recorded name. The dataset of the refreshes has another name where the environment says so."""
+        dataset, _, table = recorded.partition(".")
+        if "." in table:
+            return recorded
+        return f"{self._dataset}.{table}" if dataset == DATASET else f"{self._client.project}.{recorded}"
+
+    @property
+    def _dataset(self) -> str:
+        return f"{self._client.project}.{os.environ.get('FORESERVE_DATASET', DATASET)}"
 
     def dry_run(self, folder: Path, pipeline: Pipeline) -> list[Problem]:
         """Return what BigQuery refuses of a pipeline's SQL. predict.sql waits for the first trained model."""
@@ -89,23 +102,17 @@ class RunningBigQuery:
 
     def _rendered(self, folder: Path, pipeline: Pipeline) -> list[Rendered | Problem]:
         """The statements of a pipeline for the client's project and now."""
-        project = self._client.project
-        templates = Templates(folder, pipeline, project)
-        dataset = f"{project}.{os.environ.get('FORESERVE_DATASET', 'foreserve')}"
-        version = self._latest_model(dataset, pipeline.model)
-        refresh = Refresh(pipeline.model, version or 1, dataset, cutoff=datetime.now(UTC).isoformat())
-        rendered = {
-            name: templates.render(name, refresh, None if name == "evaluate.sql" else refresh.candidate_model)
-            for name in SQL_FILES
-        }
+        version = self._latest_model(pipeline.model)
+        refresh = Refresh(pipeline.model, version or 1, self._dataset, cutoff=datetime.now(UTC).isoformat())
+        rendered = _render(Templates(folder, pipeline, self._client.project), refresh)
         text = rendered["predict.sql"]
         if version is None and isinstance(text, Rendered) and _uses_model(text.sql):
             del rendered["predict.sql"]
         return list(rendered.values())
 
-    def _latest_model(self, dataset: str, model: str) -> int | None:
+    def _latest_model(self, model: str) -> int | None:
         try:
-            names = [found.model_id for found in self._client.list_models(dataset)]
+            names = [found.model_id for found in self._client.list_models(self._dataset)]
         except NotFound:
             return None
         return max((version for name in names if (version := version_of(name, model))), default=None)
@@ -124,6 +131,11 @@ class RunningBigQuery:
         if table.time_partitioning and not table.time_partitioning.field:
             extra |= {"_PARTITIONTIME": "TIMESTAMP", "_PARTITIONDATE": "DATE"}
         return {column.name: _type(column) for column in table.schema} | extra
+
+
+def _render(templates: Templates, refresh: Refresh) -> dict[str, Rendered | Problem]:
+    models = dict.fromkeys(SQL_FILES, refresh.candidate_model) | {"evaluate.sql": None}
+    return {name: templates.render(name, refresh, model) for name, model in models.items()}
 
 
 def _uses_model(sql: str) -> bool:
