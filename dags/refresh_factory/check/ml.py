@@ -18,6 +18,7 @@ _BOOL, _FLOAT, _INT, _STRING, _TIMESTAMP = (Type(kind) for kind in ("BOOL", "FLO
 
 MODEL_TYPES = (
     *METRICS,
+    "ARIMA",
     "ARIMA_PLUS",
     "ARIMA_PLUS_XREG",
     "CONTRIBUTION_ANALYSIS",
@@ -55,7 +56,7 @@ _OPTIONS = frozenset(
 """The documented options of CREATE MODEL, of all types."""
 
 _LABELLED = tuple(name for name, metrics in METRICS.items() if "roc_auc" in metrics or "r2_score" in metrics)
-_NOT_FEATURES = ("data_split_col", "instance_weight_col")
+_NOT_FEATURES = ("data_split_col", "instance_weight_col", "kmeans_init_col")
 """Options that name a column of the training query that is no feature."""
 
 _SETTINGS = {
@@ -215,7 +216,7 @@ class Model:
                 columns = {"feature": _STRING, "attribution": _FLOAT, **by_class}
             case "ML.RECOMMEND" if self.type == "MATRIX_FACTORIZATION":
                 columns = self._recommended()
-            case "ML.FORECAST" if self.type == "ARIMA_PLUS":
+            case "ML.FORECAST" if self.type in ("ARIMA", "ARIMA_PLUS"):
                 columns = self._forecast()
         return columns
 

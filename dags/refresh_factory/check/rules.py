@@ -21,13 +21,19 @@ from local_bigquery.analyzer import (
 )
 from refresh_factory.check.ml import FUNCTIONS, Model, option_problems
 from refresh_factory.check.schemas import SCHEMAS_FILE, read_schemas
-from refresh_factory.checks import PROJECT, check_names, check_templates, checked_refresh, in_yaml
+from refresh_factory.checks import METRICS, PROJECT, check_names, check_templates, checked_refresh, in_yaml
 from refresh_factory.pipeline import Pipeline, PipelineError, Problem, load_pipeline
 from refresh_factory.statements import Statements
 from refresh_factory.templates import Rendered, Templates
 
 _OUTPUT = ["entity_id", "prediction"]
 _NUMBERS = ("INT64", "FLOAT64", "NUMERIC", "BIGNUMERIC")
+_COERCED = (_NUMBERS, ("DATE", "DATETIME", "TIMESTAMP"))
+"""Types that take each other's place as a feature.
+
+Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/conversion_rules#coercion
+"""
+
 _NO_STRINGS = ("ARRAY", "STRUCT", "JSON", "GEOGRAPHY")
 """Types that do not cast to STRING.
 
@@ -124,7 +130,7 @@ class PipelineCheck:
             return
         statement, text = found
         analysis = self._analyze(statement, text)
-        if analysis and self._model:
+        if analysis and self._model and self._model.type in METRICS:
             offset = next(iter(statement.column_offsets), statement.offset)
             columns = dict(analysis.columns)
             self._compare(text, offset, "the query", "label", self._model.labels, columns)
@@ -154,7 +160,7 @@ class PipelineCheck:
         self._check_fields(text, places.get("prediction", statement.offset), columns["prediction"])
         for index, inputs in analysis.inputs.items():
             call = statement.calls[index]
-            if self._model and call.function in ("ML.PREDICT", "ML.EXPLAIN_PREDICT"):
+            if self._model and call.function in ("ML.PREDICT", "ML.EXPLAIN_PREDICT") and self._model.type in METRICS:
                 owner = f"the input of {call.function}"
                 self._compare(text, call.offset, owner, "feature", self._model.features, inputs)
 
@@ -193,7 +199,8 @@ class PipelineCheck:
             self._add(text, offset, message)
         for name, kind in expected.items():
             other = columns.get(name.lower(), kind)
-            if kind != other and not {kind.kind, other.kind} <= set(_NUMBERS):
+            kinds = {kind.kind, other.kind}
+            if len(kinds) > 1 and not any(kinds <= set(coerced) for coerced in _COERCED):
                 message = (
                     f"{name} of {owner} is {other}, but the {what} of train.sql is {kind}; write CAST({name} AS {kind})"
                 )
