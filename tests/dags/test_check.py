@@ -31,6 +31,12 @@ shop.customers:
   log_spend: NUMERIC
 """
 GOOD_PREDICTION = "SELECT 1 AS entity_id, STRUCT(2 AS x) AS prediction"
+SHOP = f"""
+shop.transactions:
+  customer_id: STRING
+  order_date: DATE
+  amount_usd: FLOAT64
+{TABLES}"""
 GATE = {
     "pipeline_yaml": "model: churn\nentity_type: customer\n"
     "quality_gate: {metrics: {davies_bouldin_index: {maximum: 1}}}\n"
@@ -235,6 +241,15 @@ def test_any_query_with_the_two_columns_will_do(check, folder, query):
 def test_other_columns_are_refused(check, query, there):
     (problem,) = check(predict_sql=query, schemas_yaml=TABLES, train_sql=TRAIN, evaluate_sql="SELECT 1 AS x", **GATE)
     assert problem == f"predict.sql:1: the columns must be entity_id and prediction, not {there}; name them with AS"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "warnings"),
+    [("x", 1), ("[x]", 1), ("STRUCT(x)", 0), ("[STRUCT(x)]", 0)],
+)
+def test_a_prediction_without_names_is_a_warning(check, prediction, warnings):
+    found = check(predict_sql=f"SELECT id AS entity_id, {prediction} AS prediction FROM shop.t", schemas_yaml=SHOP)
+    assert ([problem.count(": warning: prediction: ") for problem in found], errors(found)) == ([1] * warnings, [])
 
 
 def test_without_recorded_schemas_only_names_and_types_are_not_checked(check, folder):

@@ -170,7 +170,7 @@ class PipelineCheck:
 
     def _check_fields(self, text: Rendered, offset: int, kind: Type) -> None:
         """Check the fields of a prediction, and those under drift."""
-        if kind.kind != "STRUCT":
+        if (kind.element or kind).kind != "STRUCT":
             message = f"prediction: {kind} is served without names; write STRUCT(... AS name)"
             self._add(text, offset, message, is_warning=True)
         for path in _nameless(kind, "prediction"):
