@@ -166,6 +166,10 @@ def test_two_pipelines_of_one_model_are_an_error_of_both(tmp_path):
     assert refresh_dag(str(tmp_path / "repeat_purchase" / "dag.py"))
 
 
+def test_airflow_loads_a_pipeline_without_a_largest_change(variant):
+    assert "their number changes" not in variant(prediction_gate={"max_row_change": None}).doc_md
+
+
 def test_a_wrong_metric_is_an_import_error(variant):
     with pytest.raises(PipelineError, match=r"quality_gate.metrics.auc: no such metric; .* LOGISTIC_REG has precision"):
         variant(quality_gate={"metrics": {"auc": {"minimum": 0.7}}})
