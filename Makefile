@@ -224,9 +224,11 @@ lock: $(UV) ## Lock the requirements anew, with the newest versions
 		tests/infra/terraform/requirements.in -o tests/infra/terraform/requirements.txt
 	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
 		benchmarks/serving/feast-requirements.in -o benchmarks/serving/feast-requirements.txt
-	for version in 2.11 3.1; do $(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
-		--exclude-newer $(OTHER_AIRFLOWS_DATE) tests/airflow_versions/requirements-$$version.in \
-		-o tests/airflow_versions/requirements-$$version.txt; done
+	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 --exclude-newer $(OTHER_AIRFLOWS_DATE) \
+		--resolution lowest-direct tests/airflow_versions/requirements-2.11.in \
+		-o tests/airflow_versions/requirements-2.11.txt
+	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 --exclude-newer $(OTHER_AIRFLOWS_DATE) \
+		tests/airflow_versions/requirements-3.1.in -o tests/airflow_versions/requirements-3.1.txt
 
 .PHONY: clean
 clean: ## Stop the stack, and forget its tables, models, versions and runs

@@ -152,7 +152,12 @@ class Deployment:
         if RECORD not in existing:
             return {}, existing
         record = self._shell.read("gcloud", "storage", "cat", f"{self._bucket}/{RECORD}", self._project, offline="")
-        return json.loads(record), existing
+        try:
+            return json.loads(record), existing
+        except ValueError as error:
+            raise DeploymentError(
+                f"{self._bucket}/{RECORD} is no record of a deployment; restore it: {error}"
+            ) from error
 
     def _replace(
         self, source: Source, workers: str, record: dict[str, Any], existing: set[str], more: dict[str, Any]

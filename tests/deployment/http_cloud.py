@@ -10,7 +10,7 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 MODELS = {"models": [{"model": "repeat_purchase"}]}
 IDENTITY_TOKEN = ".".join(
@@ -235,6 +235,7 @@ def _metadata(name, content):
         "generation": "1",
         "metageneration": "1",
         "storageClass": "STANDARD",
+        "mediaLink": f"http://storage.googleapis.com/download/storage/v1/b/b/o/{quote(name, '')}?alt=media",
         "timeCreated": "2026-11-30T12:00:00.000Z",
         "updated": "2026-11-30T12:00:00.000Z",
         "md5Hash": base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode(),

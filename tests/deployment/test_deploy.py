@@ -396,12 +396,19 @@ def test_a_file_of_others_is_not_overwritten(project):
     assert file.read_text() == "somebody's"
 
 
+def test_a_broken_record_is_not_taken_for_none(deployed):
+    (deployed.bucket / RECORD).write_text("{")
+    code, said = deployed.run("--apply")
+    assert code == 1
+    assert "deployment.json is no record of a deployment; restore it" in said
+
+
 def test_an_environment_whose_packages_do_not_suit_is_refused(project):
     installed = {name: version for name, version in INSTALLED.items() if name != "apache-beam"}
     project.save("composer", {"installed": installed | {"apache-airflow-providers-google": "18.1.0"}})
     code, said = project.run("--apply")
     assert code == 1
-    assert "apache-airflow-providers-google 18.1.0, not >=20; apache-beam is missing, not >=2.60" in said
+    assert "apache-airflow-providers-google 18.1.0, not >=20; apache-beam is missing, not >=2.66" in said
     assert "image_version" in said
 
 

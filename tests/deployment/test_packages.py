@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from deployment import packages
 from deployment.shell import DeploymentError
@@ -28,6 +29,13 @@ def test_the_versions_that_the_dags_are_tested_with_suit(version):
     packages.require(launcher | locked(version))
 
 
+def test_the_lower_bounds_are_those_that_the_oldest_environment_runs():
+    oldest = locked("2.11")
+    for requirement in packages.requirements():
+        (bound,) = (Version(specifier.version).release for specifier in requirement.specifier)
+        assert Version(oldest[canonicalize_name(requirement.name)]).release[: len(bound)] == bound, requirement
+
+
 def test_packages_that_no_image_has_are_those_that_terraform_adds():
     text = (ROOT / "infra/foreserve/composer.tf").read_text()
     added = set(re.findall(r'"([a-z-]+)"', re.search(r"for name in (\[.+\])", text)[1]))
@@ -47,7 +55,9 @@ def test_packages_that_do_not_suit_are_named():
     del installed["hdrhistogram"]
     with pytest.raises(DeploymentError) as raised:
         packages.require(installed)
-    assert "has hdrhistogram is missing, not >=0.10; jinja2 3.0.3, not >=3.1. In Terraform, set" in str(raised.value)
+    assert "has hdrhistogram is missing, not >=0.10.1; jinja2 3.0.3, not >=3.1.2. In Terraform, set" in str(
+        raised.value
+    )
 
 
 def test_a_list_in_another_form_is_refused():

@@ -27,6 +27,7 @@ MADE_UP = {
 
 def copy_configuration(folder):
     """Copy infra/ and the files that it reads; return the copy of infra/."""
+    folder.mkdir(exist_ok=True)
     for name in ("infra", "dags", "monitoring"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
     shutil.copy(ROOT / "requirements.txt", folder)
