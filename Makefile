@@ -132,7 +132,7 @@ test-airflow-versions: install $(OTHER_AIRFLOWS) ## Test the DAGs in Airflow 2.1
 	$(LOCAL)/python -m pytest -rP tests/airflow_versions
 
 .PHONY: test-deployment
-test-deployment: install ## Test deployments, each command failing in turn, to stand-ins for Google Cloud
+test-deployment: install $(VENVS)/stand_in/.installed ## Test deployments, each command failing in turn, to stand-ins for Google Cloud
 	$(AIRFLOW)/python -m pytest -n logical --maxprocesses 4 tests/deployment
 
 .PHONY: test-infra

@@ -194,8 +194,10 @@ variable "composer" {
   default = { foreserve = {} }
 
   validation {
-    condition     = alltrue([for name in keys(var.composer) : can(regex("^[a-z][a-z0-9-]{0,61}[a-z0-9]$", name))])
-    error_message = "composer has environments by name: lower-case letters, digits and hyphens, such as foreserve."
+    condition = alltrue([
+      for name in keys(var.composer) : can(regex("^[a-z0-9-]{0,62}[a-z0-9]$", name)) && startswith(name, var.name)
+    ])
+    error_message = "composer has environments by name: lower-case letters, digits and hyphens after `name`, such as foreserve-next."
   }
 
   validation {

@@ -236,11 +236,8 @@ def test_invalid_values_are_refused_by_name(root):
             {"airflow": {"image_version": "composer-2.9.0-airflow-2.9.3"}},
             "one of Composer 3 with Airflow 2.11",
         ),
-        (
-            "composer",
-            {"a": {"config_overrides": {"AIRFLOW__CORE__PARALLELISM": "4"}}},
-            "composer has environments by name",
-        ),
+        ("composer", {"foreserve-Next": {}}, "composer has environments by name"),
+        ("name", "other-one", "composer has environments by name"),
         ("composer", {"airflow": {"config_overrides": {"AIRFLOW__CORE__PARALLELISM": "4"}}}, "named SECTION-OPTION"),
         ("composer", {"airflow": {"size": "SMALLEST"}}, "composer[].size is ENVIRONMENT_SIZE_SMALL"),
         ("composer", {"airflow": {"resilient": True, "min_workers": 1}}, "or 2 if resilient"),
