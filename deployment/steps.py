@@ -4,6 +4,7 @@ The service comes before the DAGs: it must understand what new tasks write.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,7 @@ FOLDER = Path(".state", "deployment")
 RECORD = "data/foreserve/deployment.json"
 """The path in the bucket of the record of the last deployment: commits, revisions, and the files that it may remove."""
 
+_TIME = 315_532_800  # 1980-01-01
 _SHARES = (10, 50, 100)
 _AGAIN = "Remove the cause and deploy again, or go back: make deploy-back"
 _REMOVED_AT_ONCE = 100  # the length of a command line is limited
@@ -191,8 +193,12 @@ class Deployment:
 
 
 def _write(folder: Path, path: str, content: bytes) -> str:
-    """Write a file into a folder; return the first part of its path."""
+    """Write a file into a folder; return the first part of its path.
+
+    All files have the same time: gcloud would set that of each object anew, although its content is the same.
+    """
     file = folder / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
+    os.utime(file, (_TIME, _TIME))
     return path.partition("/")[0]

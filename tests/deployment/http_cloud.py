@@ -42,6 +42,7 @@ class HttpCloud:
         self.registry = dict
         self.packages = {}
         self.objects = {}
+        self.times = {}
         self.service = _service("us-docker.pkg.dev/cloudrun/container/hello")
         self.lock = threading.RLock()
         cloud = self
@@ -181,7 +182,7 @@ class HttpCloud:
 
     def list_objects(self, _, *, query, **__):
         prefix = query.get("prefix", [""])[0]
-        items = [_metadata(name, content) for name, content in sorted(self.objects.items()) if name.startswith(prefix)]
+        items = [self.metadata(name) for name in sorted(self.objects) if name.startswith(prefix)]
         return 200, {"kind": "storage#objects", "items": items}, {}
 
     def object(self, _, name, *, query, **__):
@@ -189,7 +190,7 @@ class HttpCloud:
             return 404, {"error": {"code": 404, "message": f"No such object: {name}"}}, {}
         if query.get("alt") == ["media"]:
             return 200, self.objects[name], {"content-type": "application/octet-stream"}
-        return 200, _metadata(name, self.objects[name]), {}
+        return 200, self.metadata(name), {}
 
     def delete_object(self, _, name, **__):
         del self.objects[name]
@@ -199,9 +200,14 @@ class HttpCloud:
         """Store an object whose metadata and content are the two parts of the body."""
         boundary = body.partition(b"\n")[0]
         metadata, content = (part.partition(b"\n\n")[2].removesuffix(b"\n") for part in body.split(boundary)[1:3])
-        name = json.loads(metadata).get("name") or query["name"][0]
+        described = json.loads(metadata)
+        name = described.get("name") or query["name"][0]
         self.objects[name] = content
-        return 200, _metadata(name, content), {}
+        self.times[name] = described.get("metadata", {})
+        return 200, self.metadata(name), {}
+
+    def metadata(self, name):
+        return _metadata(name, self.objects[name]) | {"metadata": self.times.get(name, {})}
 
 
 def _service(image):
