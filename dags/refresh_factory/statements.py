@@ -110,11 +110,15 @@ class Statements:
 
         model = model or (refresh.champion_model if name == "predict.sql" else None)
         rendered = Templates(self._folder, self._pipeline, self._project).render(name, refresh, model)
-        begin = -1 if isinstance(rendered, Problem) else sql.find(without_semicolon(rendered.sql))
         offset = _offset_of_error(sql, message)
-        if isinstance(rendered, Problem) or offset is None or not 0 <= begin <= offset < begin + len(rendered.sql):
+        if isinstance(rendered, Problem) or offset is None:
             return _shown(self._folder / name)
-        file, line = rendered.place(offset - begin)
+        text = without_semicolon(rendered.sql.strip())
+        begin = sql.find(text)
+        if not 0 <= begin <= offset < begin + len(text):
+            return _shown(self._folder / name)
+        spaces = len(rendered.sql) - len(rendered.sql.lstrip())
+        file, line = rendered.place(offset - begin + spaces)
         return f"{_shown(file)}:{line}"
 
     def _render(self, name: str, refresh: Refresh, model: str | None = None) -> str:

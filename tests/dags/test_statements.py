@@ -370,9 +370,9 @@ def test_a_mistake_in_a_template_has_a_file_and_a_line(statements, refresh, tmp_
 @pytest.mark.parametrize(
     ("message", "place"),
     [
-        ("Unrecognized name: incme at [7:3]", "predict.sql:2"),
+        ("Unrecognized name: incme at [7:3]", "predict.sql:5"),
         ('Binder Error: Referenced column "y" not found in FROM clause!', "mine.sql:1"),
-        ("Not found: Table demo:shop.people was not found in location US", "predict.sql:4"),
+        ("Not found: Table demo:shop.people was not found in location US", "predict.sql:7"),
         ("Function not found: rounded", "predict.sql"),
         ("Syntax error at [1:8]", "predict.sql"),  # in what surrounds the file
     ],
@@ -380,8 +380,8 @@ def test_a_mistake_in_a_template_has_a_file_and_a_line(statements, refresh, tmp_
 def test_an_error_in_a_statement_is_found_in_the_pipelines_files(statements, refresh, tmp_path, message, place):
     (tmp_path / "mine.sql").write_text("{% macro one() %}y + 1{% endmacro %}")
     query = (
-        "{% from 'mine.sql' import one %}SELECT incme AS entity_id,\n  incme,\n  {{ one() }} AS prediction\n"
-        "FROM shop.people; -- the end"
+        "{# A comment. #}\n\n{% from 'mine.sql' import one %}\n"
+        "SELECT incme AS entity_id,\n  incme,\n  {{ one() }} AS prediction\nFROM shop.people; -- the end\n"
     )
     made = statements(query)
     sql = made.predict(refresh, "m")
