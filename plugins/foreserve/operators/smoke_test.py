@@ -108,10 +108,9 @@ class RunSmokeTest(RefreshOperator):
     async def _measure(self, expectations: Sequence[Expectation], smoke_test: SmokeTest) -> LoadReport:
         import httpx
 
-        from foreserve.smoke_test.load_test import LoadTest
+        from foreserve.smoke_test.load_test import CONNECTIONS, LoadTest
 
-        # A request must not wait for a connection that another one uses: that would be a limit of the load generator.
-        limits = httpx.Limits(max_connections=None)
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
         url, auth = self.cloud.api_url(), self.cloud.api_auth()
         async with httpx.AsyncClient(base_url=url, auth=auth, limits=limits) as client:
             return await LoadTest(client, self.refresh.model, self.refresh.version, smoke_test).run(expectations)

@@ -31,6 +31,9 @@ _UP_TO_DATE_SECONDS = 60.0
 """The longest wait for processes of the service to read the registry. They read it each second; a replica of Bigtable
 may get the receipt later than the cluster that was written."""
 _UP_TO_DATE_PAUSE_SECONDS = 0.5
+CONNECTIONS = 100
+"""The number of connections. More requests wait here, not in the client's pool, which searches all of them for each."""
+
 _PROGRESS_SECONDS = 5.0
 _EXAMPLES = 5
 _PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
@@ -181,6 +184,7 @@ class LoadTest:
         self._latencies = HdrHistogram(1, _LONGEST_MICROSECONDS, _SIGNIFICANT_DIGITS)
         self._report = LoadReport()
         self._stalls: list[tuple[float, float]] = []
+        self._free = asyncio.Semaphore(CONNECTIONS)
 
     async def run(self, expectations: Sequence[Expectation]) -> LoadReport:
         """Warm up until the service knows the version, send every request when it is due, and report.
@@ -281,12 +285,13 @@ class LoadTest:
 
     async def _get(self, expectation: Expectation) -> httpx.Response | httpx.HTTPError:
         """The answer to a lookup, or the error if there is none."""
-        try:
-            return await self._client.get(
-                self._url(expectation), params={"version": self._version}, timeout=self._timeout
-            )
-        except httpx.HTTPError as error:
-            return error
+        async with self._free:
+            try:
+                return await self._client.get(
+                    self._url(expectation), params={"version": self._version}, timeout=self._timeout
+                )
+            except httpx.HTTPError as error:
+                return error
 
     def _url(self, expectation: Expectation) -> str:
         return self._path + _segment(expectation.entity_id)
