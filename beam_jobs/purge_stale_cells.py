@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(arguments).view_as(BigtableOptions)
     version = options.registered_version()
     state = version.state()
-    if version.version != state.latest or version.version == state.active:
+    if version.version != state.latest or state.was_promoted(version.version):
         raise RegistryError(
             f"{state.model}: version {version.version} is not about to be exported: latest is {state.latest}, active "
             f"is {state.active}; purge as part of a refresh"

@@ -88,6 +88,7 @@ class VersionRecord:
         status: the version's state.
         run: the URL of the Airflow run that opened the version; empty if no run did.
         run_lease_until: the end of the run lease. No other run may open a version before.
+        compared_with: the version that was active when the version was opened. Its changes are computed against that.
         has_cells: True from the beginning of the export until a purge.
         confirmed: True once the service has answered from the version.
         receipt: the counts of the finished export; None before its end.
@@ -97,6 +98,7 @@ class VersionRecord:
     status: Status
     run: str = ""
     run_lease_until: int = 0
+    compared_with: int | None = None
     has_cells: bool = False
     confirmed: bool = False
     receipt: Receipt | None = None
@@ -180,9 +182,11 @@ class ModelState:
             )
         latest = self.versions.get(self.latest)
         if run and latest is not None and latest.run == run and latest.status is Status.OPEN:
-            return self.renew_run_lease(self.latest, now)
+            again = replace(latest, compared_with=self.active)
+            return self._with(self.latest, again).renew_run_lease(self.latest, now)
         version = max(now, self.latest + 1)
-        record = VersionRecord(Status.OPEN, run=run, run_lease_until=now + RUN_LEASE if run else 0)
+        lease = now + RUN_LEASE if run else 0
+        record = VersionRecord(Status.OPEN, run=run, run_lease_until=lease, compared_with=self.active)
         before = self
         if latest is not None and latest.status is Status.READY:
             before = self._without_ending(self.latest, status=Status.ABORTED)
@@ -393,6 +397,11 @@ class ModelState:
             )
         if stale := self.stale_versions(version):
             raise RegistryError(f"{self.model}: cells of versions {stale} would be read with {version}; purge them")
+        if self.active != record.compared_with:
+            raise RegistryError(
+                f"{self.model}: version {version} was computed against active version {record.compared_with}, but "
+                f"{self.active} is active now; start a new refresh"
+            )
         return replace(self._without_ending(version, status=Status.PROMOTED), active=version)
 
     def rollback_targets(self) -> list[int]:
@@ -506,7 +515,9 @@ class ModelState:
         """
         held = self.refuse_promotion(version, reason=reason, now=now, task=task)
         record = held._record(version)
-        is_complete = version == self.latest and record.receipt is not None and record.status is Status.EXPORTING
+        # After a rollback, a purge may delete what readers could go forward to, and the changes are the wrong ones.
+        may_promote = record.compared_with == self.active and not self.stale_versions(version)
+        is_complete = record.status is Status.EXPORTING and record.receipt is not None and may_promote
         return held._with(version, replace(record, status=Status.READY)) if is_complete else held
 
     def refuse_promotion(self, version: int, *, reason: str, now: int, task: str = "") -> "ModelState":

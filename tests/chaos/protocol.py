@@ -28,7 +28,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from prediction_store.lifecycle import CLOCK_TOLERANCE, SPARE_CELLS, ModelState, Receipt, RegistryError, Status
+from prediction_store.details import Counts, VersionDetails
+from prediction_store.lifecycle import (
+    CLOCK_TOLERANCE,
+    SPARE_CELLS,
+    ModelState,
+    Receipt,
+    RegistryError,
+    Status,
+    VersionRecord,
+)
 
 NOW = 1_000_000_000
 """The time in each state. When time passes, all other times become earlier instead."""
@@ -103,6 +112,15 @@ class Bounds:
     spare_cells: int = SPARE_CELLS
 
 
+def _counts(details: VersionDetails) -> VersionDetails:
+    return {"counts": details["counts"]} if "counts" in details else {}
+
+
+def _key(r: VersionRecord) -> object:
+    written = r.details["counts"]["written"] if "counts" in r.details else None
+    return r.status, r.run, r.run_lease_until, r.compared_with, r.has_cells, r.confirmed, r.receipt, written
+
+
 class Registry:
     """The states that the registry may have, by number, and the steps between them. Each is computed once."""
 
@@ -112,11 +130,14 @@ class Registry:
         self._steps: dict[object, int | None] = {}
 
     def number(self, state: ModelState) -> int:
-        """The number of a state. Details do not count: no step depends on them."""
-        records = {version: replace(record, details={}) for version, record in sorted(state.versions.items())}
+        """The number of a state. Details other than the counts do not count: no step depends on them."""
+        records = {
+            version: replace(record, details=_counts(record.details))
+            for version, record in sorted(state.versions.items())
+        }
         key = (
             (state.active, state.latest, state.keep_versions, state.write_lease_until),
-            *((v, r.status, r.run, r.run_lease_until, r.has_cells, r.confirmed, r.receipt) for v, r in records.items()),
+            *((version, _key(record)) for version, record in records.items()),
         )
         if key not in self._numbers:
             self._numbers[key] = len(self.states)
@@ -143,7 +164,7 @@ def configure(state: ModelState, keep_versions: int) -> ModelState:
 
 def open_version(state: ModelState, run: str) -> ModelState:
     """Open a version. Any run lease has ended: after 73 hours, or because Airflow says that its run has."""
-    if holder := state.run_lease_holder(0):
+    if (holder := state.run_lease_holder(0)) and holder != run:
         state = state.release_run_lease(holder)
     return state.open(0, run)
 
@@ -152,6 +173,19 @@ def announce(state: ModelState, version: int) -> ModelState:
     if state.was_promoted(version) or state.stale_versions(version):
         return state
     return state.begin_export(version)
+
+
+def count(state: ModelState, version: int, cells: int) -> ModelState:
+    counts: Counts = {"predictions": 1, "written": cells, "tombstones": 0, "unchanged": 1 - cells}
+    return state.note(version, counts=counts)
+
+
+def hold(state: ModelState, version: int) -> ModelState:
+    return state.hold(version, reason="a test", now=0)
+
+
+def switch(state: ModelState, to: int) -> ModelState:
+    return state.switch(to, reason="a test", now=0)
 
 
 def renew(state: ModelState, version: int, lease: int) -> ModelState:
@@ -172,10 +206,6 @@ def mark_purged(state: ModelState, version: int, above: int, began: int) -> Mode
 
 def abort(state: ModelState, version: int, against: int) -> ModelState:
     return state.abort(version, against or None, reason="a test", now=0)
-
-
-def roll_back(state: ModelState, to: int) -> ModelState:
-    return state.roll_back(to, reason="a test", now=0)
 
 
 def later(state: ModelState, units: int) -> ModelState:
@@ -337,6 +367,7 @@ class Search:
                 cells = int(system.values[version] == version)
                 promotion = (promote, version, system.against[version], cells)
                 yield from self._step(system, f"promote {version}", *promotion)
+                yield from self._step(system, f"hold {version}", hold, version)
         if version == state.active:
             yield from self._step(system, f"confirm {version}", ModelState.confirm, version)
         yield from self._step(system, f"abort {version}", abort, version, system.against[version])
@@ -346,8 +377,9 @@ class Search:
         state = self._state(system)
         record = state.versions[version]
         if record.status is Status.OPEN:
-            again = (*system.against[:version], state.active or 0)
-            yield f"open {version} again", system._replace(against=again)
+            again = self._after(system, open_version, record.run)
+            assert again is not None
+            yield f"open {version} again", again._replace(against=(*system.against[:version], state.active or 0))
         if following := self._after(system, announce, version):
             for name, computed in self._computed(system, following, version):
                 yield f"prepare the export of {version}{name}", computed
@@ -355,7 +387,8 @@ class Search:
             for name, computed in self._computed(system, following, version):
                 for jobs in _with(system.jobs, Job(version), self.bounds.jobs):
                     yield f"start the export of {version}{name}", computed._replace(jobs=jobs)
-        if stale := state.stale_versions(version):
+        may_purge = self._after(system, ModelState.begin_purge, version) and not state.was_promoted(version)
+        if may_purge and (stale := state.stale_versions(version)):
             has_row = any(system.values[v] == v for v in stale)
             for purges in _with(system.purges, Purge(version, state.active or 0, has_row), self.bounds.purges):
                 yield f"start a purge for {version}", system._replace(purges=purges)
@@ -370,7 +403,9 @@ class Search:
             return
         for value in {version, before.values[before.against[version]]}:
             values = (*before.values[:version], value, *before.values[version + 1 :])
-            yield f", whose value is {value}", after._replace(values=values, is_replicated=False)
+            counted = self._after(after, count, version, int(value == version))
+            assert counted is not None
+            yield f", whose value is {value}", counted._replace(values=values, is_replicated=False)
 
     def _steps_of_job(self, system: System, job: Job, others: tuple[Job, ...]) -> Steps:
         """An export job renews its lease, writes its cell if it has one, and records the receipt."""
@@ -404,7 +439,7 @@ class Search:
             return system._replace(purges=tuple(sorted((*others, *purges), key=repr)))
 
         if not purge.has_read:
-            if version == state.latest and purge.above == (state.active or 0) != version:
+            if version == state.latest and not state.was_promoted(version) and purge.above == (state.active or 0):
                 wait = max(0, -((NOW + UNIT - state.stale_writes_end(version)) // UNIT))
                 yield f"{name} starts", changed(system, purge._replace(has_read=True, wait=wait))
         elif purge.began is None:
@@ -440,8 +475,11 @@ class Search:
 
     def _steps_of_others(self, system: System) -> Steps:
         """An operator, and time."""
-        for to in self._state(system).rollback_targets():
-            yield from self._step(system, f"roll back to {to}", roll_back, to)
+        state = self._state(system)
+        for to in state.rollback_targets():
+            yield from self._step(system, f"roll back to {to}", switch, to)
+        for to in state.forward_targets():
+            yield from self._step(system, f"go forward to {to}", switch, to)
         yield from self._step(system, "clean up", ModelState.forget)
         has_lease = self._state(system).write_lease_until or any(job.lease for job in system.jobs)
         if has_lease or any(purge.wait for purge in system.purges):

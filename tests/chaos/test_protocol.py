@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from prediction_store.lifecycle import ModelState
@@ -31,7 +33,8 @@ def test_the_search_finds_a_promotion_of_what_was_compared_with_another_version(
     promote = ModelState.promote
 
     def promote_anyway(state, version, *, expected_active, expected):
-        return promote(state, version, expected_active=state.active, expected=expected)
+        record = replace(state.versions[version], compared_with=state.active)
+        return promote(state._with(version, record), version, expected_active=state.active, expected=expected)
 
     monkeypatch.setattr(ModelState, "promote", promote_anyway)
     search_finds("reads the value")

@@ -319,6 +319,36 @@ def test_a_version_without_a_receipt_is_not_ready():
     assert (state.versions[5].status, state.forward_targets()) == (Status.EXPORTING, [])
 
 
+def rolled_back_while_a_version_is_made():
+    """A state in which readers were rolled back since version 7 was opened; and the version that they left."""
+    state = promoted(promoted(NEW))
+    return state.open(7).switch(state.rollback_targets()[0], reason="a test", now=1), state.active
+
+
+def test_a_version_that_is_compared_with_a_purged_one_is_neither_ready_nor_promoted():
+    state, left = rolled_back_while_a_version_is_made()
+    purged = state.mark_purged(7, above=state.active, began=1)
+    state = held(purged.begin_export(7).complete_export(7, RECEIPT))
+    assert (state.versions[7].status, state.forward_targets()) == (Status.EXPORTING, [])
+    with pytest.raises(RegistryError, match=f"computed against active version {left}, but {state.active} is active"):
+        state.promote(7, expected_active=state.active, expected=RECEIPT)
+
+
+def test_readers_do_not_go_forward_to_what_a_purge_may_be_deleting():
+    state = exported(promoted(promoted(NEW)), now=7)
+    state = state.switch(state.rollback_targets()[0], reason="a test", now=1)
+    assert state.begin_purge(7) == state
+    assert held(state).forward_targets() == []
+
+
+def test_a_run_that_opens_a_version_again_compares_it_with_what_is_active_by_then():
+    state = promoted(promoted(NEW))
+    opened = state.open(7, run="a run")
+    first = state.rollback_targets()[0]
+    assert opened.versions[7].compared_with == state.active
+    assert opened.switch(first, reason="a test", now=1).open(8, run="a run").versions[7].compared_with == first
+
+
 def test_a_ready_version_that_is_exported_again_and_fails_has_the_reason():
     state = held(exported(NEW, now=7))
     assert state.resume_export(7).versions[7].receipt is None
