@@ -45,7 +45,11 @@ CALM_EVERY = 10
 CALM_ATTEMPTS = 4
 JOB_SECONDS = 30
 CONFIRM_SECONDS = 8
-PROBLEMS = {503: ("Store unavailable", "Registry unavailable", "Overloaded"), 504: ("Deadline exceeded",)}
+PROBLEMS = {
+    503: ("Store unavailable", "Registry unavailable", "Model unavailable", "Overloaded", "Not ready"),
+    504: ("Deadline exceeded",),
+}
+VIOLATIONS_SHOWN = 10
 ERRORS = (RegistryError, grpc.RpcError, GoogleAPICallError)
 SLACK = 3.0  # seconds between a change of the active version and the last answer that does not know it
 
@@ -70,7 +74,8 @@ class Oracle:
 
     def violate(self, text):
         self.violations.append(text)
-        say(f"VIOLATION: {text}")
+        if len(self.violations) <= VIOLATIONS_SHOWN:
+            say(f"VIOLATION: {text}")
 
     def may_be_gone(self, entity, seen, since):
         """Return True if an entity may have no prediction in a version that may be active now."""
@@ -285,6 +290,10 @@ class Refreshes:
         skew = 0 if is_calm else self.chance.randint(-jobs.CLOCK_TOLERANCE // 2, jobs.CLOCK_TOLERANCE // 2)
         by_beam = self._number % CALM_EVERY == 1
         if self.registry.update(MODEL, announce).stale_versions(version):
+            # A backup of the registry is of no use after a purge of the cells of its active version.
+            self.rows = [row for row in self.rows if row.state().active <= (against or 0)]
+            # In production, the training comes between a rollback and the purge: time to read the registry.
+            self._wait_until_served(self.registry.get(MODEL).active)
             self._run(jobs.purge, version, skew, self._log, by_beam)
             self.registry.update(MODEL, lambda state: state.resume_export(version))
         self._run(jobs.export, version, self._changes, skew, self._log, by_beam)
@@ -332,15 +341,18 @@ class Refreshes:
         self.oracle.activated.setdefault(version, time.monotonic())
         self.registry.update(MODEL, lambda s: s.promote(version, expected_active=against, expected=expected))
 
-    def _confirm(self, version):
-        def is_active():
+    def _wait_until_served(self, version):
+        def is_served():
             with suppress(httpx.HTTPError):
                 return self._client.get(f"/v1/models/{MODEL}").json().get("active_version") == version
 
         try:
-            wait_for(is_active, CONFIRM_SECONDS)
+            wait_for(is_served, CONFIRM_SECONDS)
         except AssertionError as error:
-            raise Ended("not confirmed") from error
+            raise Ended("the service does not know the active version") from error
+
+    def _confirm(self, version):
+        self._wait_until_served(version)
         self.registry.update(MODEL, lambda state: state.confirm(version))
 
     def _abort(self, version, against):
@@ -643,8 +655,9 @@ def run(refreshes, seed, seconds):
             oracle.violate(f"{tracebacks} tracebacks in the logs of the service")
     for title, counts in (("faults", faults.counts), ("refreshes", made.ends), ("answers", oracle.answers)):
         say(f"{title}: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=str)))
-    say(f"seed {seed}: {tried} refreshes, {faults.counts.total()} faults, {len(oracle.violations)} violations")
-    return len(oracle.violations)
+    violations = len(oracle.violations)
+    say(f"seed {seed}: {made.ends.total()} refreshes, {faults.counts.total()} faults, {violations} violations")
+    return violations
 
 
 def main():
