@@ -42,6 +42,7 @@ _WINDOW, _MAX_WINDOW = 65_535, 2**31 - 1
 _MAX_STREAMS = 100  # of Google's front ends
 _STATUS_200, _NO_DYNAMIC_TABLE = b"\x88", b"\x20"
 _MAX_VALUE_BYTES = 126
+_UPSTREAM = (("grpc.max_reconnect_backoff_ms", 500), ("grpc.initial_reconnect_backoff_ms", 100))
 _UNAUTHENTICATED, _DEADLINE_EXCEEDED = 16, 4
 _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
@@ -140,7 +141,7 @@ class HarshBigtable:
     @asynccontextmanager
     async def listening(cls, address: str, **attributes: Any) -> AsyncIterator[tuple[Self, int]]:
         """Yield a proxy to the Bigtable at an address, and its port."""
-        async with grpc.aio.insecure_channel(address) as upstream:
+        async with grpc.aio.insecure_channel(address, options=_UPSTREAM) as upstream:
             proxy = cls(upstream=upstream, **attributes)
             server = await asyncio.get_running_loop().create_server(lambda: _Connection(proxy), "127.0.0.1", 0)
             try:

@@ -42,7 +42,7 @@ MODEL, TABLE = "churn", "customer"
 ENTITIES = [f"e{number:03}" for number in range(60)]
 KEEP_VERSIONS = 3
 CALM_EVERY = 10
-CALM_ATTEMPTS = 4
+CALM_SECONDS = 60
 JOB_SECONDS = 30
 CONFIRM_SECONDS = 8
 PROBLEMS = {
@@ -646,7 +646,9 @@ def run(refreshes, seed, seconds):
                 made.refresh()
                 tried += 1
             faults.cease()
-            if not any(made.refresh(is_calm=True) for _ in range(CALM_ATTEMPTS)):
+            try:
+                wait_for(lambda: made.refresh(is_calm=True), CALM_SECONDS)
+            except AssertionError:
                 oracle.violate("no refresh succeeds although nothing is broken any more")
             say(f"{tried} refreshes, {faults.counts.total()} faults, {len(oracle.violations)} violations")
         faults.end()
