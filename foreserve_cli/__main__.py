@@ -275,7 +275,7 @@ def retire(
         f"{model} in {stores.title}",
         [
             f"Readers lose version {state.active}." if state.active else "Readers have no version.",
-            f"The registry forgets {len(state.versions)} versions.",
+            f"The registry forgets the model and its versions: {len(state.versions)}.",
             *(f"BigQuery model {name} is dropped." for name in owned.models),
             *(f"BigQuery table {name} is dropped." for name in owned.tables),
             *(f"{name} stays: the registry does not have its version." for name in owned.strangers),

@@ -20,7 +20,7 @@ from local_stack.stack import Service
 
 _MARK = "FORESERVE_LOCAL_STACK"
 _NAME = "FORESERVE_LOCAL_SERVICE"
-_START_SECONDS = 120.0
+_START_SECONDS = 300.0
 _KILL_SECONDS = 15.0
 _POLL_SECONDS = 0.1
 
@@ -51,7 +51,7 @@ def wait_until_ready(service: Service, process: subprocess.Popen[bytes], state: 
     """Wait until a service answers.
 
     Raises:
-        StartError: the service ended, or did not answer in two minutes.
+        StartError: the service ended, or did not answer in five minutes.
     """
     deadline = time.monotonic() + _START_SECONDS
     log = log_file(service.name, state)

@@ -83,16 +83,21 @@ def up(console: Console, bigtable: str, state: Path) -> Stack:
 
 def down(console: Console, state: Path) -> None:
     """Stop every process of the stack. Its data stay in the state folder."""
+    began = time.time()
     with console.status("stopping; Bigtable writes its tables to a file"):
         stopped = _stop(find(state) or Stack(ports=DEFAULT_PORTS, state=state))
     console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running", soft_wrap=True)
+    file = state / "bigtable"
+    if stopped and not (file.exists() and file.stat().st_mtime >= began):
+        console.print(f"[yellow]Bigtable had ended before: it keeps what it had {_kept_since(state)}", soft_wrap=True)
     if size := _size(state):
         console.print(f"kept: tables, BigQuery models, versions and runs, {size} in {state}", soft_wrap=True)
 
 
 def forget(console: Console, state: Path) -> None:
     """Stop the stack, and delete its data."""
-    down(console, state)
+    with console.status("stopping"):
+        _stop(find(state) or Stack(ports=DEFAULT_PORTS, state=state))
     size = _size(state)
     shutil.rmtree(state, ignore_errors=True)
     console.print(
