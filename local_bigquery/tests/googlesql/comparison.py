@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import requests
 
 ANSWERS = Path(__file__).with_name("answers.json.gz")
+DIFFERENCES = Path(__file__).with_name("differences.json")
 _BATCH = 40  # expressions of one query
 _TYPES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
 _TOLERANCE = 1e-13  # relative error of FLOAT64; GoogleSQL promises no last digit of functions such as SIN
@@ -102,7 +103,7 @@ def _type(field: dict[str, Any]) -> str:
     return f"ARRAY<{kind}>" if field.get("mode") == "REPEATED" else kind
 
 
-def _decoded(field: dict[str, Any], value: Any) -> Any:
+def _decoded(field: dict[str, Any], value: Any) -> Any:  # noqa: PLR0911  one case a type
     """Return the value of a cell in the form of the record."""
     if field.get("mode") == "REPEATED":
         return [_decoded({**field, "mode": "NULLABLE"}, item["v"]) for item in value or []]

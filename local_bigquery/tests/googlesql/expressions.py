@@ -22,7 +22,8 @@ class Expression(NamedTuple):
 
 # Edge values by the placeholder that stands for them in a template.
 VALUES = {
-    "i": "CAST(0 AS INT64)|1|-1|2|7|-7|100|9223372036854775807|-9223372036854775808|9007199254740993|CAST(NULL AS INT64)",
+    "i": "CAST(0 AS INT64)|1|-1|2|7|-7|100|9223372036854775807|-9223372036854775808|9007199254740993"
+    "|CAST(NULL AS INT64)",
     "k": "0|1|2|3|-1|-2|CAST(NULL AS INT64)",
     "f": "0.0|1.0|-1.5|2.5|0.1|3.14159|1e20|1e200|-1e300|1e-7|CAST('nan' AS FLOAT64)|CAST('inf' AS FLOAT64)"
     "|CAST('-inf' AS FLOAT64)|CAST(NULL AS FLOAT64)",
@@ -36,7 +37,8 @@ VALUES = {
     "o": "TRUE|FALSE|CAST(NULL AS BOOL)",
     "d": "DATE '0001-01-01'|DATE '1969-12-31'|DATE '2020-12-31'|DATE '2021-01-03'|DATE '2024-02-29'|DATE '2024-12-29'"
     "|DATE '2024-12-30'|DATE '2026-01-01'|DATE '9999-12-31'|CAST(NULL AS DATE)",
-    "t": "TIMESTAMP '1970-01-01 00:00:00+00'|TIMESTAMP '1969-12-31 23:59:59.5+00'|TIMESTAMP '2024-02-29 23:59:59.999999+00'"
+    "t": "TIMESTAMP '1970-01-01 00:00:00+00'|TIMESTAMP '1969-12-31 23:59:59.5+00'"
+    "|TIMESTAMP '2024-02-29 23:59:59.999999+00'"
     "|TIMESTAMP '2024-03-10 09:30:00+00'|TIMESTAMP '2024-12-29 00:30:15.123+00'|TIMESTAMP '0001-01-01 00:00:00+00'"
     "|TIMESTAMP '9999-12-31 23:59:59.999999+00'|CAST(NULL AS TIMESTAMP)",
     "y": "DATETIME '1970-01-01 00:00:00'|DATETIME '2024-02-29 23:59:59.999999'|DATETIME '2024-12-29 12:30:15.5'"
@@ -56,8 +58,9 @@ VALUES = {
 }
 POOLS = {name: text.split("|") for name, text in VALUES.items()}
 
-# Templates by area. The name of a test is that of the first function or operator, unless a name and `::` precede it.
+# Templates by area. The name of an expression is that of its first function, unless a name and `::` precede it.
 TEMPLATES = """
+# Operators
 +::{i} + {i}
 +::{f} + {f}
 +::{n} + {n}
@@ -102,6 +105,7 @@ LIKE::{s} LIKE 'a%'
 LIKE::{s} LIKE '%_b%'
 ||::{s} || {s}
 ||::{I} || {I}
+# Numbers
 MOD({i}, {i})
 MOD({n}, {n})
 DIV({i}, {i})
@@ -191,6 +195,7 @@ IS_INF({f})
 RANGE_BUCKET({i}, {I})
 RANGE_BUCKET({f}, {F})
 RANGE_BUCKET({i}, [0, 10, 20])
+# Conditions
 IF({o}, {i}, {i})
 IF({o}, {i}, {f})
 IFNULL({i}, {k})
@@ -200,6 +205,7 @@ NULLIF({i}, {i})
 NULLIF({s}, {s})
 CASE::CASE {k} WHEN 1 THEN 'one' WHEN 2 THEN 'two' ELSE 'many' END
 CASE::CASE WHEN {o} THEN {i} ELSE {f} END
+# Conversions
 CAST INT64 STRING::CAST({i} AS STRING)
 CAST FLOAT64 STRING::CAST({f} AS STRING)
 CAST NUMERIC STRING::CAST({n} AS STRING)
@@ -239,6 +245,7 @@ SAFE_CAST DATE::SAFE_CAST({w} AS DATE)
 SAFE_CAST FLOAT64 INT64::SAFE_CAST({f} AS INT64)
 SAFE_CAST STRING::SAFE_CAST({b} AS STRING)
 PARSE_NUMERIC({w})
+# Strings, bytes, hashes
 LENGTH({s})
 LENGTH({b})
 CHAR_LENGTH({s})
@@ -327,6 +334,7 @@ FORMAT('%T', {s})
 FORMAT('%t', {I})
 FORMAT('%.3f', {n})
 FORMAT("%'d", {i})
+# JSON
 TO_JSON_STRING({i})
 TO_JSON_STRING({f})
 TO_JSON_STRING({n})
@@ -368,6 +376,7 @@ JSON_EXTRACT_SCALAR('{"a": {"b": "x"}}', '$.a.b')
 JSON_VALUE_ARRAY('{"a": ["x", 1, null]}', '$.a')
 JSON_QUERY_ARRAY('{"a": ["x", 1]}', '$.a')
 JSON_EXTRACT_ARRAY('[1, 2.0, "x"]')
+# Arrays
 ARRAY_LENGTH({N})
 ARRAY_LENGTH({S})
 ARRAY_CONCAT({I}, {I})
@@ -393,6 +402,7 @@ IN UNNEST::{k} IN UNNEST({N})
 ARRAY::ARRAY(SELECT x * 2 FROM UNNEST({I}) AS x)
 ARRAY::ARRAY(SELECT x FROM UNNEST({I}) AS x WITH OFFSET o ORDER BY o DESC)
 ARRAY::ARRAY(SELECT AS STRUCT x, x + 1 AS y FROM UNNEST({I}) AS x)
+# Aggregates
 ARRAY_AGG::(SELECT ARRAY_AGG(x) FROM UNNEST({N}) AS x)
 ARRAY_AGG::(SELECT ARRAY_AGG(x IGNORE NULLS ORDER BY x) FROM UNNEST({N}) AS x)
 ARRAY_AGG::(SELECT ARRAY_AGG(x ORDER BY x DESC LIMIT 2) FROM UNNEST({I}) AS x)
@@ -426,6 +436,7 @@ CORR::(SELECT CORR(x, x * 2) FROM UNNEST({I}) AS x)
 COVAR_SAMP::(SELECT COVAR_SAMP(x, x * 2) FROM UNNEST({I}) AS x)
 COVAR_POP::(SELECT COVAR_POP(x, x * 2) FROM UNNEST({I}) AS x)
 APPROX_COUNT_DISTINCT::(SELECT APPROX_COUNT_DISTINCT(x) FROM UNNEST({I}) AS x)
+# Dates and times
 DATE({k} + 2020, 2, {k})
 DATE({y})
 DATE({t})
@@ -527,6 +538,7 @@ FORMAT_TIME('%H:%M:%S', {m})
 FORMAT_TIME('%R %I %p', {m})
 PARSE_TIME('%H:%M:%S', '01:02:03')
 PARSE_TIME('%I:%M %p', '1:02 PM')
+# Others
 ERROR('boom')
 STRUCT::STRUCT({i} AS a, {s} AS b)
 STRUCT::STRUCT({i} AS a, {s} AS b).b
@@ -546,6 +558,8 @@ def expressions() -> Iterator[Expression]:
     """Yield all expressions, always the same ones in the same order."""
     seen = set()
     for line in TEMPLATES.strip().splitlines():
+        if line.startswith("#"):
+            continue
         name, found, template = line.rpartition("::")
         name = name if found else template.split("(")[0]
         kinds = _PLACEHOLDER.findall(template)
@@ -555,6 +569,19 @@ def expressions() -> Iterator[Expression]:
             if sql not in seen:
                 seen.add(sql)
                 yield Expression(name, sql)
+
+
+def areas() -> dict[str, str]:
+    """Return the area of each name."""
+    found: dict[str, str] = {}
+    area = ""
+    for line in TEMPLATES.strip().splitlines():
+        if line.startswith("#"):
+            area = line.removeprefix("# ")
+            continue
+        name, separator, template = line.rpartition("::")
+        found.setdefault(name if separator else template.split("(")[0], area)
+    return found
 
 
 def _chosen(template: str, pools: list[list[str]]) -> list[tuple[str, ...]]:

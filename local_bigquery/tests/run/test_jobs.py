@@ -146,14 +146,15 @@ def test_a_running_job_can_be_cancelled(client, api, dataset, customers, model):
 
 
 def test_a_cancelled_statement_ends_and_lets_later_queries_run(client, dataset):
-    endless = "SELECT COUNTIF(MOD(a * b, 7) = 1) AS n FROM UNNEST(GENERATE_ARRAY(1, 1000000)) a, UNNEST(GENERATE_ARRAY(1, 1000000)) b"
+    numbers = "UNNEST(GENERATE_ARRAY(1, 1000000))"
+    endless = f"SELECT COUNTIF(MOD(a * b, 7) = 1) AS n FROM {numbers} AS a, {numbers} AS b"
     job = client.query(f"CREATE TABLE {dataset}.t AS {endless}")
     waiting = client.query(f"CREATE TABLE {dataset}.u AS SELECT 1 AS x")
     assert waiting.cancel()
     assert job.cancel()
     with pytest.raises(Exception, match="cancelled"):
         job.result(timeout=60)
-    assert list(client.query("SELECT 1 AS x").result(timeout=60))[0]["x"] == 1
+    assert [row["x"] for row in client.query("SELECT 1 AS x").result(timeout=60)] == [1]
     assert [table.table_id for table in client.list_tables(dataset)] == []
 
 

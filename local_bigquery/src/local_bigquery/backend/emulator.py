@@ -1,7 +1,7 @@
 """The bqemulator child process, and a client of its REST API.
 
-Only the documented interfaces of bqemulator are used: its command line, its environment variables and BigQuery's REST
-API.
+The process is bqemulator with GoogleSQL's functions (`googlesql.process`). Its command line, its environment variables
+and BigQuery's REST API are documented interfaces.
 """
 
 import asyncio
@@ -100,8 +100,10 @@ class EmulatorProcess:
 
     def interrupt(self) -> None:
         """Stop the statement that runs, if any."""
-        with suppress(OSError):  # the process has ended
-            os.write(self.process.stdin.fileno(), b".")  # type: ignore[union-attr]  it is a pipe
+        pipe = self.process.stdin
+        if pipe is not None:
+            with suppress(OSError):  # the process has ended
+                os.write(pipe.fileno(), b".")
 
     def stop(self) -> None:
         """Stop the process and wait for its end."""

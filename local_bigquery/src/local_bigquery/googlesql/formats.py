@@ -36,7 +36,7 @@ def format_pieces(pattern: str, values: list[exp.Expr]) -> Iterator[str | Piece]
         yield pattern[end:]
 
 
-def printf(piece: Piece, call: Callable[..., exp.Expr]) -> exp.Expr:
+def printf(piece: Piece, call: Callable[..., exp.Expr]) -> exp.Expr:  # noqa: PLR0911  one case a specifier
     """Return an expression for the text of a specifier."""
     flags, width, precision, kind, value = piece
     pattern = f"%{flags}{width}{precision}{kind}"

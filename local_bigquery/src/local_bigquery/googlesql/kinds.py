@@ -89,9 +89,9 @@ def columns_of(table: exp.Table, tables: Tables) -> Mapping[str, str] | None:
     return found[0] if len(found) == 1 else None
 
 
-def _with_flat_names(tree: exp.Expr, tables: Tables) -> dict[str, Mapping[str, str]]:
+def _with_flat_names(tree: exp.Expr, tables: Tables) -> dict[str, object]:
     """Give the tables of a statement names of one part, and return their columns by these names."""
-    schema: dict[str, Mapping[str, str]] = {}
+    schema: dict[str, object] = {}
     for number, table in enumerate(list(tree.find_all(exp.Table))):
         columns = columns_of(table, tables)
         if columns is not None:

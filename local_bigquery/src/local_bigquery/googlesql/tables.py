@@ -2,7 +2,6 @@
 
 from sqlglot import exp
 
-from local_bigquery.errors import invalid_query
 from local_bigquery.googlesql.kinds import Tables, columns_of
 
 
@@ -52,6 +51,9 @@ def offsets(tree: exp.Expr) -> None:
                 quoted=True,
             ),
         ]
+        join = unnest.parent
+        if isinstance(join, exp.Join) and join.side and not join.args.get("on"):
+            join.set("on", exp.true())
         unnest.replace(exp.select(*items).subquery(f"_{name}_and_offset"))
 
 

@@ -25,6 +25,7 @@ _SHORTHANDS = {
     "%c": "%a %b %e %H:%M:%S %Y",
     "%h": "%b",
 }
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  times of formats have no zone
 _DIGITS = 100  # of intermediate results; NUMERIC has 38
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
@@ -162,7 +163,7 @@ def _formatted(part: str, t: datetime, offset: int) -> str:  # noqa: C901, PLR09
         case "%Q":
             return str((t.month + 2) // 3)
         case "%s":
-            return str(int((t - timedelta(minutes=offset) - datetime(1970, 1, 1)) // timedelta(seconds=1)))  # noqa: DTZ001
+            return str((t - timedelta(minutes=offset) - _EPOCH) // timedelta(seconds=1))
         case "%z":
             return f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}{abs(offset) % 60:02}"
         case "%Ez":
@@ -228,7 +229,7 @@ def _parse(pattern: str, text: str) -> datetime:
     """Return the time in a text, without its zone."""
     found = _fields(pattern, text)
     if "s" in found:
-        return datetime(1970, 1, 1) + timedelta(seconds=int(found["s"]))  # noqa: DTZ001
+        return _EPOCH + timedelta(seconds=int(found["s"]))
     year = int(found.get("Y", 1970))
     if "y" in found and "Y" not in found:
         year = int(found["y"]) + (1900 if int(found["y"]) >= 69 else 2000)  # noqa: PLR2004  POSIX

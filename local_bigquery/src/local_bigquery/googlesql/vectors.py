@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 _ARROW_TYPES = {
@@ -14,9 +13,7 @@ _ARROW_TYPES = {
 }
 
 
-def create(
-    connection: duckdb.DuckDBPyConnection, name: str, function: Callable[..., Any], arguments: list[str], result: str
-) -> None:
+def create(connection: Any, name: str, function: Callable[..., Any], arguments: list[str], result: str) -> None:
     """Create a function in a database. It is called for rows without NULL; the result of the others is NULL.
 
     Args:
@@ -32,5 +29,9 @@ def create(
         return pa.array([None if None in row else function(*row) for row in rows], _ARROW_TYPES[result])
 
     # DuckDB counts the parameters of the function that it is given.
-    by_count = {1: lambda a: compute(a), 2: lambda a, b: compute(a, b), 3: lambda a, b, c: compute(a, b, c)}
+    by_count = {
+        1: lambda a: compute(a),  # noqa: PLW0108  see above
+        2: lambda a, b: compute(a, b),  # noqa: PLW0108
+        3: lambda a, b, c: compute(a, b, c),  # noqa: PLW0108
+    }
     connection.create_function(name, by_count[len(arguments)], arguments, result, type="arrow", null_handling="special")

@@ -15,10 +15,10 @@ from local_bigquery.backend.emulator import Emulator, JobResource
 from local_bigquery.errors import BigQueryError, invalid_query
 from local_bigquery.ml.registry import ModelRegistry
 from local_bigquery.run.jobs import QueryJob
-from local_bigquery.sql.parameters import Parameter, with_named_parameters, with_parameters
 from local_bigquery.run.scratch import Result, Scratch
 from local_bigquery.run.script import ScriptRun
 from local_bigquery.run.statement import StatementRun, dry_run_on_emulator
+from local_bigquery.sql.parameters import Parameter, with_named_parameters, with_parameters
 from local_bigquery.sql.scripts import Assert, Sql, parse_script, sql_texts
 from local_bigquery.sql.statements import OtherStatement, Statement, parse
 

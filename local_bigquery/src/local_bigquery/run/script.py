@@ -11,10 +11,10 @@ from sqlglot import exp
 
 from local_bigquery.backend.emulator import JobResource
 from local_bigquery.errors import BigQueryError, invalid_query
-from local_bigquery.sql.parameters import Parameter, parameter_of, python_value
 from local_bigquery.run.scratch import Result, Scratch
 from local_bigquery.run.script_names import ScriptNames, Variable, parameter_name
 from local_bigquery.sql import DIALECT
+from local_bigquery.sql.parameters import Parameter, parameter_of, python_value
 from local_bigquery.sql.scripts import (
     Assert,
     Assign,

@@ -11,10 +11,10 @@ from sqlglot import exp
 
 from local_bigquery.backend.emulator import TableName
 from local_bigquery.errors import invalid_query
-from local_bigquery.sql.parameters import Parameter
 from local_bigquery.run.scratch import Scratch
 from local_bigquery.sql import DIALECT
 from local_bigquery.sql.ml_calls import rename
+from local_bigquery.sql.parameters import Parameter
 
 _PREFIX = "_variable_"
 # The emulator binds parameters of these types as strings.

@@ -23,12 +23,12 @@ from local_bigquery.ml.registry import ModelRegistry
 from local_bigquery.ml.resource import describe, ml_statistics, transform_columns
 from local_bigquery.run import transformation
 from local_bigquery.run.jobs import QueryJob
-from local_bigquery.sql.parameters import python_value
 from local_bigquery.run.scratch import Result, Scratch
 from local_bigquery.schema import Schema
 from local_bigquery.sql import DIALECT
 from local_bigquery.sql.generator import is_refused_text, to_sql
 from local_bigquery.sql.ml_calls import next_call, replace_call, source_query
+from local_bigquery.sql.parameters import python_value
 from local_bigquery.sql.rewrites import rewrite
 from local_bigquery.sql.rewrites.information_schema import models_rows
 from local_bigquery.sql.statements import (

@@ -8,13 +8,11 @@ import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import TokenType, exp
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import TokenType
 
 from local_bigquery.errors import invalid_query
 from local_bigquery.schema import Field, element, is_repeated, standard_type
@@ -61,7 +59,7 @@ def inlined(query: Mapping[str, Any]) -> Mapping[str, Any]:
     by_name = {parameter.get("name", "").lower(): parameter for parameter in given}
     unnamed = iter(given)
     sql, end = [], 0
-    for token, following in pairwise([*tokens, None]):
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
         if token.token_type is TokenType.PLACEHOLDER:
             parameter, stop = next(unnamed, None), token.end + 1
         elif token.token_type is TokenType.PARAMETER and following is not None and following.start == token.end + 1:
@@ -107,8 +105,7 @@ def _scalar(kind: str, value: str) -> str:  # noqa: PLR0911  one case a type
     text = exp.Literal.string(value).sql(DIALECT)
     match kind:
         case "INT64" | "INTEGER":
-            number = int(value)
-            return f"({number})" if number < 0 else str(number)
+            return f"({int(value)})" if int(value) < 0 else str(int(value))
         case "FLOAT64" | "FLOAT":
             number = float(value)
             return repr(number) if math.isfinite(number) and number >= 0 else f"CAST('{number!r}' AS FLOAT64)"

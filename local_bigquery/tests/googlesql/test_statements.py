@@ -1,0 +1,139 @@
+"""Statements and results follow GoogleSQL where single expressions cannot show it."""
+
+import datetime
+from decimal import Decimal
+
+import pytest
+from google.api_core.exceptions import BadRequest
+from google.cloud import bigquery
+
+
+@pytest.fixture
+def arrays(rows, dataset):
+    """The name of a table with NULL in an array column."""
+    rows(f"CREATE TABLE {dataset}.t (id INT64, xs ARRAY<INT64>, s STRUCT<a FLOAT64, b STRING>)")
+    rows(f"INSERT INTO {dataset}.t VALUES (1, NULL, STRUCT(1.0, 'x')), (2, [7, 8], NULL)")
+    return f"{dataset}.t"
+
+
+def test_create_table_with_columns_takes_the_columns_of_the_query_by_position(client, rows, dataset):
+    rows(f"CREATE TABLE {dataset}.t (a STRING NOT NULL, b FLOAT64) AS (SELECT 'x' AS b, 1 UNION ALL SELECT 'y', 2)")
+    fields = client.get_table(f"{dataset}.t").schema
+    assert [(field.name, field.field_type) for field in fields] == [("a", "STRING"), ("b", "FLOAT")]
+    assert rows(f"SELECT a, b / 4 AS q FROM {dataset}.t ORDER BY a") == [{"a": "x", "q": 0.25}, {"a": "y", "q": 0.5}]
+
+
+def test_a_required_column_refuses_null(rows, dataset):
+    with pytest.raises(BadRequest, match="Required field a cannot be null"):
+        rows(f"CREATE TABLE {dataset}.t (a STRING NOT NULL) AS SELECT CAST(NULL AS STRING)")
+
+
+def test_a_stored_null_array_is_empty(rows, arrays):
+    assert rows(f"SELECT id, ARRAY_LENGTH(xs) AS n, s.a FROM {arrays} ORDER BY id") == [
+        {"id": 1, "n": 0, "a": 1.0},
+        {"id": 2, "n": 2, "a": None},
+    ]
+    assert rows(f"SELECT t.xs FROM {arrays} AS t WHERE t.xs IS NULL") == []
+
+
+def test_null_within_an_array_of_the_result_is_an_error(rows):
+    with pytest.raises(BadRequest, match="Array cannot have a null element; error in writing field a"):
+        rows("SELECT [1, NULL] AS a")
+
+
+def test_offsets_count_from_0_in_each_scope(rows, arrays):
+    sql = f"SELECT o FROM (SELECT id, x, o FROM {arrays}, UNNEST(xs) AS x WITH OFFSET AS o) ORDER BY o"
+    assert rows(sql) == [{"o": 0}, {"o": 1}]
+    assert rows("SELECT * FROM UNNEST(['a']) AS x WITH OFFSET AS o") == [{"x": "a", "o": 0}]
+    assert rows(f"SELECT id, o FROM {arrays} LEFT JOIN UNNEST(xs) AS x WITH OFFSET AS o ORDER BY id, o") == [
+        {"id": 1, "o": None},
+        {"id": 2, "o": 0},
+        {"id": 2, "o": 1},
+    ]
+
+
+def test_columns_without_a_name_have_bigquerys_names(rows):
+    assert rows("SELECT 1, 2 AS b, 'x'") == [{"f0_": 1, "b": 2, "f1_": "x"}]
+
+
+def test_json_of_a_row_is_bigquerys(rows, arrays):
+    found = rows(f"SELECT TO_JSON_STRING(t) AS j FROM {arrays} AS t ORDER BY id")
+    assert [row["j"] for row in found] == [
+        '{"id":1,"xs":[],"s":{"a":1,"b":"x"}}',
+        '{"id":2,"xs":[7,8],"s":null}',
+    ]
+
+
+def test_json_in_an_update_is_bigquerys(rows, dataset):
+    rows(f"CREATE TABLE {dataset}.t AS SELECT TIMESTAMP '2026-11-23 01:02:03.5+00' AS t, '' AS j")
+    rows(f"UPDATE {dataset}.t SET j = TO_JSON_STRING(STRUCT(t, IEEE_DIVIDE(0, 0) AS x)) WHERE TRUE")
+    assert rows(f"SELECT j FROM {dataset}.t") == [{"j": '{"t":"2026-11-23T01:02:03.500Z","x":"NaN"}'}]
+
+
+def test_a_function_of_a_user_has_googlesqls_errors(rows, dataset):
+    rows(f"CREATE FUNCTION {dataset}.ratio(a FLOAT64, b FLOAT64) AS (a / b)")
+    assert rows(f"SELECT {dataset}.ratio(1, 4) AS r") == [{"r": 0.25}]
+    with pytest.raises(BadRequest, match="division by zero"):
+        rows(f"SELECT {dataset}.ratio(1, 0) AS r")
+
+
+def test_operands_can_be_subqueries_aggregates_and_windows(rows):
+    numbers = "(SELECT 1 AS n, 0 AS m UNION ALL SELECT 3, 2)"
+    assert rows(f"SELECT SUM(n) / (SELECT 8) AS q FROM {numbers}") == [{"q": 0.5}]
+    assert rows(f"SELECT n / SUM(n) OVER () AS q FROM {numbers} ORDER BY q") == [{"q": 0.25}, {"q": 0.75}]
+    with pytest.raises(BadRequest, match="division by zero"):
+        rows(f"SELECT MAX(n) / (SELECT MIN(m) FROM {numbers}) AS q FROM {numbers}")
+    with pytest.raises(BadRequest, match="division by zero"):
+        rows(f"SELECT MAX(MOD(n, m)) AS q FROM {numbers}")
+
+
+def test_views_and_functions_outlive_a_restart(start, tmp_path):
+    with start("--data-dir", str(tmp_path)) as server:
+        client = server.client()
+        client.create_dataset("d")
+        client.query("CREATE TABLE d.t AS SELECT 3 AS a, 2 AS b").result()
+        client.query("CREATE VIEW d.v AS SELECT a / b AS q, TO_JSON_STRING(CAST(a AS FLOAT64)) AS j FROM d.t").result()
+        client.query("CREATE FUNCTION d.half(x FLOAT64) AS (x / 2)").result()
+    with start("--data-dir", str(tmp_path)) as server:
+        found = server.client().query("SELECT q, j, d.half(q) AS h FROM d.v").result()
+        assert [dict(row) for row in found] == [{"q": 1.5, "j": "3", "h": 0.75}]
+
+
+TIME = datetime.datetime(2026, 11, 23, 1, 2, 3, 500)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("INT64", -(2**63)),
+        ("FLOAT64", float("inf")),
+        ("NUMERIC", Decimal("-1.5")),
+        ("BIGNUMERIC", Decimal("1.5")),
+        ("STRING", "it's @p, ?\n\\ \u65e5"),
+        ("BYTES", b"\x00\xff'"),
+        ("BOOL", False),
+        ("DATE", TIME.date()),
+        ("DATETIME", TIME),
+        ("TIME", TIME.time()),
+        ("TIMESTAMP", TIME.replace(tzinfo=datetime.UTC)),
+        *((kind, None) for kind in ("INT64", "FLOAT64", "NUMERIC", "STRING", "BYTES", "DATE", "TIMESTAMP")),
+    ],
+)
+def test_a_parameter_has_its_value_and_type(client, kind, value):
+    parameters = [
+        bigquery.ScalarQueryParameter("p", kind, value),
+        bigquery.ArrayQueryParameter("ps", kind, [] if value is None else [value, value]),
+        bigquery.StructQueryParameter("s", bigquery.ScalarQueryParameter("x", kind, value)),
+    ]
+    config = bigquery.QueryJobConfig(query_parameters=parameters)
+    result = client.query("SELECT @p AS p, @ps AS ps, @s.x AS x, '@p' AS text", job_config=config).result()
+    (row,) = result
+    assert dict(row) == {"p": value, "ps": [] if value is None else [value, value], "x": value, "text": "@p"}
+    names = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN"}
+    assert {field.field_type for field in result.schema[:3]} == {names.get(kind, kind)}
+
+
+def test_an_impossible_value_of_a_parameter_is_refused(client):
+    config = bigquery.QueryJobConfig(query_parameters=[bigquery.ScalarQueryParameter("p", "INT64", "many")])
+    with pytest.raises(BadRequest, match="Invalid value of query parameter p"):
+        client.query("SELECT @p AS p", job_config=config).result()
