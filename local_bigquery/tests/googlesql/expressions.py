@@ -547,7 +547,7 @@ INT64(JSON '5')
 STRING(JSON '"x"')
 FLOAT64(JSON '1.5')
 BOOL(JSON 'true')
-"""
+"""  # noqa: E501  a template is a line
 
 _PLACEHOLDER = re.compile(r"\{(\w)\}")
 _MOST = 28  # expressions of a template

@@ -1,6 +1,6 @@
 """Statements and results follow GoogleSQL where single expressions cannot show it."""
 
-import datetime
+import datetime as dt
 from decimal import Decimal
 
 import pytest
@@ -99,7 +99,7 @@ def test_views_and_functions_outlive_a_restart(start, tmp_path):
         assert [dict(row) for row in found] == [{"q": 1.5, "j": "3", "h": 0.75}]
 
 
-TIME = datetime.datetime(2026, 11, 23, 1, 2, 3, 500)
+TIME = dt.datetime(2026, 11, 23, 1, 2, 3, 500)  # noqa: DTZ001  a DATETIME has no zone
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ TIME = datetime.datetime(2026, 11, 23, 1, 2, 3, 500)
         ("DATE", TIME.date()),
         ("DATETIME", TIME),
         ("TIME", TIME.time()),
-        ("TIMESTAMP", TIME.replace(tzinfo=datetime.UTC)),
+        ("TIMESTAMP", TIME.replace(tzinfo=dt.UTC)),
         *((kind, None) for kind in ("INT64", "FLOAT64", "NUMERIC", "STRING", "BYTES", "DATE", "TIMESTAMP")),
     ],
 )

@@ -190,7 +190,7 @@ def _pretty(text: str) -> str:
     return _indented(_load(text), "")
 
 
-def _indented(value: Any, indent: str) -> str:
+def _indented(value: Any, indent: str) -> str:  # noqa: PLR0911  one case a type
     inner = indent + _INDENT
     match value:
         case _Object() if value:

@@ -85,8 +85,8 @@ CREATE TEMP MACRO gsql_substr_from(s, start) AS
   CASE WHEN start > 0 THEN s[start:] WHEN start = 0 OR start < -length(s) THEN s ELSE s[length(s) + start + 1:] END;
 
 -- Arrays.
-CREATE TEMP MACRO gsql_element(array_value, place, base) AS gsql_unless(
-  array_value IS NOT NULL AND (place < base OR place - base >= len(array_value)), 'Array index ' || place || ' is out of bounds', array_value[place - base + 1]);
+CREATE TEMP MACRO gsql_element(array_value, place, base) AS gsql_unless(typeof(array_value) = 'JSON', 'A subscript of JSON must be a constant in the local BigQuery', gsql_unless(
+  array_value IS NOT NULL AND (place < base OR place - base >= len(array_value)), 'Array index ' || place || ' is out of bounds', array_value[place - base + 1]));
 CREATE TEMP MACRO gsql_safe_element(array_value, place, base) AS
   CASE WHEN place < base THEN NULL ELSE array_value[place - base + 1] END;
 
@@ -291,6 +291,7 @@ CREATE TEMP MACRO gsql_add_time(x, n, part) AS CAST(DATE '2000-01-01' + x + gsql
 CREATE TEMP MACRO gsql_date_plus(x, n) AS gsql_in_range(CAST(x AS DATE) + CAST(n AS INTEGER));
 CREATE TEMP MACRO gsql_date_minus(x, n) AS gsql_in_range(CAST(x AS DATE) - CAST(n AS INTEGER));
 CREATE TEMP MACRO gsql_date_interval(a, b) AS to_days(CAST(CAST(a AS DATE) - CAST(b AS DATE) AS INTEGER));
+CREATE TEMP MACRO gsql_time_interval(a, b) AS to_microseconds(epoch_us(a) - epoch_us(b));
 CREATE TEMP MACRO gsql_local_date(x, zone) AS CAST(gsql_local(x, zone) AS DATE);
 CREATE TEMP MACRO gsql_local_time(x, zone) AS CAST(gsql_local(x, zone) AS TIME);
 CREATE TEMP MACRO gsql_datetime_of(day, clock) AS CAST(day AS DATE) + clock;

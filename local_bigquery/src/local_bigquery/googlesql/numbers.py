@@ -59,6 +59,8 @@ def _operation(  # noqa: C901, PLR0911  one case for each pair of types
             return call("date_plus", right, left)
         case exp.Sub(), ("DATE", "INT64"):
             return call("date_minus", left, right)
+        case exp.Sub(), ("TIMESTAMP", "TIMESTAMP") | ("DATETIME", "DATETIME"):
+            return call("time_interval", left, right)
         case exp.Sub(), ("DATE", "DATE"):
             return call("date_interval", left, right)
         case _, ("INT64", "INT64"):

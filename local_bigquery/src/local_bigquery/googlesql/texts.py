@@ -146,7 +146,7 @@ def _element(node: exp.Bracket, kinds: Kinds) -> exp.Expr | None:
     offset = node.args.get("offset")
     if (isinstance(place, exp.Literal) and place.is_string) or isinstance(place, exp.Slice):
         return None
-    if offset is None and kinds.of(node.this) != "ARRAY":
+    if offset is None and kinds.of(node.this) != "ARRAY" and isinstance(place, exp.Literal):
         return None  # it may be JSON
     return call("safe_element" if node.args.get("safe") else "element", node.this, place, offset or 0)
 
