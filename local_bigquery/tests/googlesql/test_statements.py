@@ -52,6 +52,18 @@ def test_offsets_count_from_0_in_each_scope(rows, arrays):
     ]
 
 
+def test_numeric_columns_keep_their_digits_and_a_star_keeps_structs(rows, dataset):
+    rows(f"CREATE TABLE {dataset}.t (n NUMERIC, s STRUCT<x INT64>)")
+    rows(f"INSERT INTO {dataset}.t VALUES (NUMERIC '1.123456789', STRUCT(5))")
+    assert rows(f"SELECT *, CONCAT('a', 'b') AS c, AVG(n) OVER () AS a FROM {dataset}.t") == [
+        {"n": Decimal("1.123456789"), "s": {"x": 5}, "c": "ab", "a": Decimal("1.123456789")}
+    ]
+
+
+def test_an_array_can_have_subqueries_as_elements(rows):
+    assert rows("SELECT [(SELECT 1), 2] AS a, ARRAY(SELECT 3) AS b") == [{"a": [1, 2], "b": [3]}]
+
+
 def test_columns_without_a_name_have_bigquerys_names(rows):
     assert rows("SELECT 1, 2 AS b, 'x'") == [{"f0_": 1, "b": 2, "f1_": "x"}]
 

@@ -37,7 +37,7 @@ def _arithmetic(node: exp.Expr, kinds: Kinds) -> exp.Expr | None:
     return call("finite", value, joined(exp.Or, infinite) if infinite else exp.false())
 
 
-def _operation(  # noqa: C901, PLR0911  one case for each pair of types
+def _operation(  # noqa: C901, PLR0911, PLR0912  one case for each pair of types
     node: exp.Expr, left: exp.Expr, right: exp.Expr | None, kinds: Kinds
 ) -> exp.Expr | None:
     if right is None:
@@ -189,6 +189,14 @@ def _sum(node: exp.Sum | exp.Avg, kinds: Kinds) -> exp.Expr | None:
     return None
 
 
+def _window(node: exp.Window, kinds: Kinds) -> exp.Expr | None:
+    function = node.this
+    kind = kinds.of(function.this) if isinstance(function, exp.Sum | exp.Avg) else None
+    if isinstance(function, exp.Avg) and kind == NUMERIC:
+        return call("numeric", node)
+    return call("bigint", node) if isinstance(function, exp.Sum) and kind == INT64 else None
+
+
 HANDLERS: dict[type[exp.Expr], Handler] = {
     **dict.fromkeys(_ARITHMETIC, _arithmetic),
     exp.IntDiv: _div,
@@ -225,6 +233,7 @@ HANDLERS: dict[type[exp.Expr], Handler] = {
     exp.Min: _minimum,
     exp.Sum: _sum,
     exp.Avg: _sum,
+    exp.Window: _window,
     exp.EQ: _comparison("equal"),
     exp.NEQ: _comparison("not_equal"),
     exp.LT: _comparison("less"),

@@ -78,7 +78,8 @@ def install() -> None:  # noqa: C901  seven patches
             rewritten = rewrite(bq_sql, tables)
         except BigQueryError as error:
             raise InvalidQueryError(error.message) from error
-        return translate(translator, rewritten, **arguments)
+        # With its own schema, which lacks STRUCT columns, the emulator would drop them from `*`.
+        return translate(translator, rewritten, **(arguments | {"schema": None}))
 
     def schema_with_types(bq_sql: str, *, project_id: str, catalog: Any) -> Any:
         _tables.set(_tables_of(bq_sql, project_id, catalog))

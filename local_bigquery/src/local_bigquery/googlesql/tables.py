@@ -4,6 +4,10 @@ from sqlglot import exp
 
 from local_bigquery.googlesql.kinds import Tables, columns_of
 
+_DIGITS = 38
+# The emulator takes a DECIMAL with more than 9 digits after the point for a BIGNUMERIC.
+_SCALES = {exp.DType.DECIMAL: 9, exp.DType.BIGDECIMAL: 10}
+
 
 def typed_columns(tree: exp.Expr) -> None:
     """Turn `CREATE TABLE t (a INT64, ...) AS query` into `CREATE TABLE t AS` with casts; columns match by position."""
@@ -20,6 +24,16 @@ def typed_columns(tree: exp.Expr) -> None:
     items = [exp.alias_(_converted(column), column.name, quoted=True) for column in columns]
     tree.set("this", tree.this.this)
     tree.set("expression", exp.select(*items).from_(rows.subquery("_rows")))
+
+
+def full_numerics(tree: exp.Expr) -> None:
+    """Give the NUMERIC and BIGNUMERIC columns of CREATE and ALTER TABLE all their digits; the emulator keeps few."""
+    for column in tree.find_all(exp.ColumnDef):
+        for kind in column.kind.find_all(exp.DataType) if column.kind is not None else ():
+            if kind.this in _SCALES and not kind.expressions:
+                digits = (_DIGITS, _SCALES[kind.this])
+                kind.set("this", exp.DType.DECIMAL)
+                kind.set("expressions", [exp.DataTypeParam(this=exp.Literal.number(number)) for number in digits])
 
 
 def _converted(column: exp.ColumnDef) -> exp.Expr:

@@ -139,6 +139,13 @@ def _field(item: exp.Expr) -> tuple[str, exp.Expr]:
     return (item.name if isinstance(item, exp.Column | exp.Dot) else ""), item
 
 
+def _array(node: exp.Array, _: Kinds) -> exp.Expr | None:
+    """Return `[(SELECT 1), 2]` as a call: the emulator would take it for ARRAY(SELECT 1)."""
+    if len(node.expressions) == 1 or not any(isinstance(item, exp.Subquery) for item in node.expressions):
+        return None
+    return exp.Anonymous(this="list_value", expressions=[item.copy() for item in node.expressions])
+
+
 def _element(node: exp.Bracket, kinds: Kinds) -> exp.Expr | None:
     if len(node.expressions) != 1 or kinds.of(node.this) in ("JSON", "STRUCT"):
         return None
@@ -176,6 +183,7 @@ HANDLERS: dict[type[exp.Expr], Handler] = {
     ),
     exp.ArraySlice: lambda node, _: call("array_slice", node.this, node.args["start"], node.args["end"]),
     exp.ToCodePoints: lambda node, kinds: None if kinds.of(node.this) == "BYTES" else call("code_points", node.this),
+    exp.Array: _array,
     exp.Bracket: _element,
     exp.JSONFormat: _json,
     exp.Format: _format,

@@ -17,8 +17,6 @@ from local_bigquery.ml.features.transform import Step, Transform
 from local_bigquery.run.scratch import Scratch
 from local_bigquery.schema import Schema
 from local_bigquery.sql import DIALECT
-from local_bigquery.sql.generator import to_sql
-from local_bigquery.sql.rewrites.syntax import integer_division
 from local_bigquery.sql.statements import constant
 
 # Options with the name of a column that a clause must pass on unchanged.
@@ -114,9 +112,8 @@ async def _computed(step: Step, rows: pa.Table | None, table: TableName, columns
         table, names = await scratch.write(rows, []), rows.column_names
     # The columns are named, because `*` beside some functions drops STRUCTs in the emulator.
     items = [*(f"`{name}`" for name in names), *(f"{sql} AS {name}" for name, sql in step.expressions.items())]
-    select = sqlglot.parse_one(f"SELECT {', '.join(items)} FROM {table.sql}", read=DIALECT)
-    integer_division(select)
-    return await scratch.read(await scratch.create(to_sql(select), table.project, {}))
+    select = f"SELECT {', '.join(items)} FROM {table.sql}"
+    return await scratch.read(await scratch.create(select, table.project, {}))
 
 
 def _names(columns: Schema) -> list[str]:

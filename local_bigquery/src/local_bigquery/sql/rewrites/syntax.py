@@ -16,16 +16,6 @@ def insert_row(tree: exp.Expr) -> None:
             insert.set("this", exp.Star())
 
 
-def integer_division(tree: exp.Expr) -> None:
-    """Put parentheses around MOD and DIV that are the right operand of `*` or `/`.
-
-    The emulator would read `3 * MOD(a, b)` as `(3 * a) % b`.
-    """
-    for node in reversed(list(tree.find_all(exp.Mod, exp.IntDiv))):  # the innermost first
-        if isinstance(node.parent, exp.Mul | exp.Div) and node.arg_key == "expression":
-            node.replace(exp.paren(node.copy()))
-
-
 def numeric_casts(tree: exp.Expr) -> None:
     """Add precision and scale to each CAST to NUMERIC without them.
 
