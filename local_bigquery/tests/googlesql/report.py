@@ -32,7 +32,7 @@ REASONS = {
     "FORMAT_DATE": "%F, %G and %c write years before 1000 without zeros",
     "FORMAT_TIMESTAMP": "%F and %c write years before 1000 without zeros; zones before 1900 have seconds",
     "FORMAT_DATETIME": "%c writes years before 1000 without zeros",
-    "FORMAT": "%T quotes a text with quotation marks otherwise",
+    "FORMAT": "%T of a text with quotation marks; %f of more than 17 digits",
     "GENERATE_DATE_ARRAY": "a step of 0 gives no element",
     "JSON_QUERY": "1.50 becomes 1.5; JSON null is no SQL NULL",
     "JSON_VALUE": "1.50 becomes 1.5",

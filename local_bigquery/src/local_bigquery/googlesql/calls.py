@@ -16,8 +16,8 @@ Handler = Callable[[Any, Kinds], exp.Expr | None]
 
 # Macros that evaluate their arguments once, in a lambda. The name with `_of` does not: it is faster for a column.
 _EVALUATED_ONCE = frozenset(
-    ("string", "literal", "shown", "numeric", "safe_numeric", "in_range", "json", "numeric_divide", "numeric_div",
-     "safe_numeric_divide", "pow", "numeric_round_to", "numeric_trunc_to", "timestamp_text", "format_timestamp")
+    ("string", "literal", "shown", "numeric", "safe_numeric", "in_range", "json",
+     "pow", "numeric_round_to", "numeric_trunc_to", "timestamp_text", "format_timestamp")
 )  # fmt: skip
 
 

@@ -129,18 +129,17 @@ CREATE TEMP MACRO gsql_min(x) AS CASE WHEN bool_or(gsql_nan(x)) THEN max(x) ELSE
 CREATE TEMP MACRO gsql_numeric_add(a, b) AS CAST(CAST(a AS DECIMAL(38, 9)) + CAST(b AS DECIMAL(38, 9)) AS DECIMAL(38, 9));
 CREATE TEMP MACRO gsql_numeric_subtract(a, b) AS CAST(CAST(a AS DECIMAL(38, 9)) - CAST(b AS DECIMAL(38, 9)) AS DECIMAL(38, 9));
 CREATE TEMP MACRO gsql_numeric_multiply(a, b) AS CAST(CAST(a AS DECIMAL(38, 9)) * CAST(b AS DECIMAL(38, 9)) AS DECIMAL(38, 9));
-CREATE TEMP MACRO gsql_billionths(x) AS CAST(CAST(x AS DECIMAL(38, 9)) * 1000000000 AS HUGEINT);
+-- Through text, because DuckDB casts decimals to integers slowly, and multiplies within 38 digits.
+CREATE TEMP MACRO gsql_billionths(x) AS CAST(replace(CAST(CAST(x AS DECIMAL(38, 9)) AS VARCHAR), '.', '') AS HUGEINT);
 CREATE TEMP MACRO gsql_from_billionths(n) AS CAST(CAST(n AS DECIMAL(38, 0)) * CAST('0.000000001' AS DECIMAL(10, 9)) AS DECIMAL(38, 9));
 CREATE TEMP MACRO gsql_rounded_ratio(n, d) AS sign(n) * sign(d) * ((2 * abs(n) + abs(d)) // (2 * abs(d)));
-CREATE TEMP MACRO gsql_numeric_divide_of(a, b) AS gsql_unless(b = 0 AND a IS NOT NULL, 'division by zero',
-  gsql_from_billionths(gsql_rounded_ratio(gsql_billionths(a) * 1000000000, gsql_billionths(b))));
-CREATE TEMP MACRO gsql_numeric_divide(a, b) AS list_transform([{'a': a, 'b': b}], lambda v: gsql_numeric_divide_of(v.a, v.b))[1];
-CREATE TEMP MACRO gsql_safe_numeric_divide_of(a, b) AS CASE WHEN b = 0 THEN NULL ELSE gsql_numeric_divide_of(a, b) END;
-CREATE TEMP MACRO gsql_safe_numeric_divide(a, b) AS list_transform([{'a': a, 'b': b}], lambda v: gsql_safe_numeric_divide_of(v.a, v.b))[1];
-CREATE TEMP MACRO gsql_numeric_div_of(a, b) AS gsql_unless(b = 0 AND a IS NOT NULL, 'division by zero',
-  CAST(gsql_billionths(a) // gsql_billionths(b) AS DECIMAL(38, 9)));
-CREATE TEMP MACRO gsql_numeric_div(a, b) AS list_transform([{'a': a, 'b': b}], lambda v: gsql_numeric_div_of(v.a, v.b))[1];
 CREATE TEMP MACRO gsql_numeric_sign(a) AS CAST(sign(a) AS DECIMAL(38, 9));
+CREATE TEMP MACRO gsql_numeric_ratio(a, b) AS list_transform([{'n': gsql_billionths(a), 'd': gsql_billionths(b)}],
+  lambda v: gsql_from_billionths(gsql_rounded_ratio(v.n * 1000000000, v.d)))[1];
+CREATE TEMP MACRO gsql_numeric_divide(a, b) AS gsql_unless(b = 0 AND a IS NOT NULL, 'division by zero', gsql_numeric_ratio(a, b));
+CREATE TEMP MACRO gsql_safe_numeric_divide(a, b) AS CASE WHEN b = 0 THEN NULL ELSE gsql_numeric_ratio(a, b) END;
+CREATE TEMP MACRO gsql_numeric_div(a, b) AS gsql_unless(b = 0 AND a IS NOT NULL, 'division by zero',
+  CAST(gsql_billionths(a) // gsql_billionths(b) AS DECIMAL(38, 9)));
 CREATE TEMP MACRO gsql_numeric_round(a) AS CAST(round(CAST(a AS DECIMAL(38, 9)), 0) AS DECIMAL(38, 9));
 CREATE TEMP MACRO gsql_numeric_trunc(a) AS CAST(gsql_billionths(a) // 1000000000 AS DECIMAL(38, 9));
 CREATE TEMP MACRO gsql_power_of_ten(k) AS CAST(10 ** k AS HUGEINT);
