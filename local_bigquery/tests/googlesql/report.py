@@ -11,6 +11,7 @@ docs/differences.md.
 import json
 import re
 import sys
+import textwrap
 from collections import Counter
 from pathlib import Path
 
@@ -88,7 +89,8 @@ def _list(found: list[Difference]) -> str:
     refused = Counter(item.answer.name for item in found if _is_refused(item))
     rows = [f"|`{_escaped(name)}`|{REASONS[name]}|" for name in sorted(silent)]
     names = ", ".join(f"`{name}`" for name in sorted(refused))
-    return "\n".join(["|function|other value|", "|---|---|", *rows, "", f"Refused for some values: {names}.", ""])
+    last = textwrap.fill(f"Refused for some values: {names}.", 120)
+    return "\n".join(["|function|other value|", "|---|---|", *rows, "", last, ""])
 
 
 def _escaped(name: str) -> str:

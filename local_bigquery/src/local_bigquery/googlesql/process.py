@@ -5,6 +5,7 @@ A byte on standard input stops the running statement.
 The macros are temporary, because DuckDB's files do not store all of them; each start creates them.
 """
 
+import os
 import re
 import sys
 import threading
@@ -97,7 +98,7 @@ def install() -> None:  # noqa: C901  seven patches
 
 def _interrupt_on_input(connection: duckdb.DuckDBPyConnection) -> None:
     """Stop the running statement at each byte of standard input: the event loop is busy while a statement runs."""
-    while sys.stdin.buffer.read(1):
+    while os.read(sys.stdin.fileno(), 1):  # not buffered: a reader of the buffer would block the exit
         connection.interrupt()
 
 
