@@ -68,6 +68,8 @@ def test_a_list_in_another_form_is_refused():
 def test_every_package_that_tasks_import_is_required():
     providers = {
         "airflow": "apache-airflow",
+        "fastapi": "apache-airflow",  # the web server of Airflow 3
+        "flask": "apache-airflow",  # and that of Airflow 2
         "apache_beam": "apache-beam",
         "google": "google-cloud-bigquery",
         "grpc": "grpcio",
