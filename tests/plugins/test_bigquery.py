@@ -157,6 +157,7 @@ def test_the_place_and_the_reason_of_a_failed_statement_come_first(refresh, task
     with suppress(TaskDeferred):
         operator.execute({"ti": ti})
     event = failed_event(warehouse.get_job(ti.xcoms["bigquery_job_detail"]["job_id"]))
+    ti.xcoms["bigquery_job_detail"] = "https://console.cloud.google.com/bigquery"  # as Airflow 3 does
     with pytest.raises(AirflowFailException, match=r"^predict.sql:1: .*no_such_table"):
         operator.resume_execution("execute_complete", {"event": event}, {"ti": ti})
     assert [record.message.partition(":1: ")[0] for record in caplog.records] == ["predict.sql"]

@@ -6,7 +6,6 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.google.cloud.links.bigquery import BigQueryJobDetailLink
 from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
 
 from foreserve.airflow_compat import AirflowException, AirflowFailException
@@ -50,6 +49,9 @@ Source: https://cloud.google.com/bigquery/docs/error-messages#errortable
 
 _IN_SQL = ("invalidQuery", "notFound")
 _CANCELLED = "stopped"
+
+_JOB = "job"
+"""The key of the XCom with the id of the job. Airflow 3 replaces the XCom of the provider's link by an address."""
 
 
 class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
@@ -142,8 +144,7 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
         try:
             job_id: str | None = super().execute_complete(context, event)
         except AirflowException as error:
-            link = context["ti"].xcom_pull(task_ids=self.task_id, key=BigQueryJobDetailLink.key)
-            self.job_id = link["job_id"] if link else None
+            self.job_id = context["ti"].xcom_pull(task_ids=self.task_id, key=_JOB)
             own = f"{_prefix(self.refresh)}{self.task_id}_{context['ti'].try_number}"
             reason, message = self._job_error()
             if reason == _CANCELLED and not str(self.job_id).startswith(f"{own}_"):
@@ -165,6 +166,8 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
         except AirflowException as error:
             reason, message = self._job_error()
             raise self._classified(context, reason, message or str(error)) from None
+        finally:
+            context["ti"].xcom_push(key=_JOB, value=self.job_id)
         return job_id
 
     def _classified(self, context: Context, reason: str | None, message: str) -> AirflowException:
@@ -173,7 +176,12 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
         The message begins with the place and BigQuery's message, because people read its first line.
         """
         sql = self.configuration["query"]["query"]
-        place = f"{self.locate(self.refresh, context, sql, message)}: " if self.locate and reason in _IN_SQL else ""
+        place = ""
+        if self.locate and reason in _IN_SQL:
+            try:
+                place = f"{self.locate(self.refresh, context, sql, message)}: "
+            except Exception:
+                self.log.exception("the place of the error was not found")
         text = f"{place}{message}" + (f"\nBigQuery job {self.job_id}" if self.job_id else "")
         return AirflowFailException(text) if reason in _PERMANENT else AirflowException(text)
 
