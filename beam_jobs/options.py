@@ -95,8 +95,8 @@ class PurgeOptions(PipelineOptions):
         parser.add_argument(
             "--active",
             type=int,
-            help="with --changes_table: the active version when the tables were chosen, or 0; after a rollback, other "
-            "versions are stale",
+            help="the active version when the purge was started, or 0; required with --changes_table; after a "
+            "rollback, other versions are stale, and services may still read them",
         )
 
 

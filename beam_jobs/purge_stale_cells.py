@@ -56,8 +56,8 @@ def run(arguments: Sequence[str]) -> None:
     """Run the job on this machine, or submit it to Dataflow.
 
     Raises:
-        RegistryError: the version is not the one to be exported next, or readers were rolled back since the changes
-            tables were chosen.
+        RegistryError: the version is not the one to be exported next, or readers were rolled back since the purge was
+            started.
         SystemExit: an option is unknown, missing or invalid.
     """
     options = parse(arguments).view_as(BigtableOptions)
@@ -69,10 +69,11 @@ def run(arguments: Sequence[str]) -> None:
             f"is {state.active}; purge as part of a refresh"
         )
     purge_options = options.view_as(PurgeOptions)
-    if purge_options.changes_tables and purge_options.active != (state.active or 0):
+    must_agree = purge_options.active is not None or purge_options.changes_tables
+    if must_agree and purge_options.active != (state.active or 0):
         raise RegistryError(
-            f"{state.model}: the changes tables were chosen above {purge_options.active} (--active), but "
-            f"{state.active} is active now; purge again"
+            f"{state.model}: the purge was started above {purge_options.active} (--active), but {state.active} is "
+            "active now; purge again"
         )
     version.wait_for_stale_writes(state)
     pipeline = beam.Pipeline(options=options)

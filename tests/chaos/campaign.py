@@ -293,8 +293,9 @@ class Refreshes:
             # A backup of the registry is of no use after a purge of the cells of its active version.
             self.rows = [row for row in self.rows if row.state().active <= (against or 0)]
             # In production, the training comes between a rollback and the purge: time to read the registry.
-            self._wait_until_served(self.registry.get(MODEL).active)
-            self._run(jobs.purge, version, skew, self._log, by_beam)
+            active = self.registry.get(MODEL).active
+            self._wait_until_served(active)
+            self._run(jobs.purge, version, active or 0, skew, self._log, by_beam)
             self.registry.update(MODEL, lambda state: state.resume_export(version))
         self._run(jobs.export, version, self._changes, skew, self._log, by_beam)
 

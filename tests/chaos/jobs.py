@@ -47,14 +47,15 @@ def export(model, version, changes, skew, log, by_beam):
     WriteReceipt(registered).process(AddReceipts().merge_accumulators(receipts))
 
 
-def purge(model, version, skew, log, by_beam):
+def purge(model, version, active, skew, log, by_beam):
     """Purge the cells of stale versions, by a scan of the whole table."""
     _begin(skew, log)
     if by_beam:
-        purge_stale_cells.run(_arguments(model, version))
+        purge_stale_cells.run([*_arguments(model, version), f"--active={active}"])
         return
     registered = RegisteredVersion(INSTANCE, "", model, version)
     state = registered.state()
+    assert (version, active) == (state.latest, state.active or 0)
     registered.wait_for_stale_writes(state)
     began, active = purge_stale_cells.now_ms(), state.active or 0
     stale = (_target(state), model, active, version)

@@ -368,3 +368,4 @@ def test_a_table_of_changes_that_is_gone_or_changed_is_not_trusted(change, expor
     )
     assert purge.count_rows(registry.get(refresh.model)) is None
     assert "changes_table" not in purge.pipeline_options
+    assert purge.pipeline_options["active"] == 0

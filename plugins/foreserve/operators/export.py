@@ -96,6 +96,8 @@ class RunPurge(RunBeamJob):
         """The number of rows in these tables, which become options; None if one is gone or differs from the export."""
         from google.api_core.exceptions import NotFound
 
+        # After a rollback, the job refuses to purge: services may still read the version that it would delete.
+        self.pipeline_options = {**self.pipeline_options, "active": state.active or 0}
         client = self.cloud.bigquery()
         tables, rows = [], 0
         for version in state.stale_versions(self.refresh.version):
@@ -109,7 +111,7 @@ class RunPurge(RunBeamJob):
                 return None
             tables.append(table)
             rows += found
-        self.pipeline_options = {**self.pipeline_options, "changes_table": tables, "active": state.active or 0}
+        self.pipeline_options = {**self.pipeline_options, "changes_table": tables}
         return rows
 
     def end_without_rows(self, state: ModelState) -> None:
