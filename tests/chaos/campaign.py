@@ -51,7 +51,7 @@ PROBLEMS = {
 }
 VIOLATIONS_SHOWN = 10
 ERRORS = (RegistryError, grpc.RpcError, GoogleAPICallError)
-SLACK = 3.0  # seconds between a change of the active version and the last answer that does not know it
+SLACK = 10.0  # seconds until an instance knows of a change; a read of the registry may take five
 
 
 class Ended(Exception):  # noqa: N818  as a task ends

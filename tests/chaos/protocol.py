@@ -611,7 +611,6 @@ LARGE = {
     "two purges": Bounds(history=1, purges=2, spare_cells=1),
     "changed settings": Bounds(history=1, jobs=1, keep_versions=(2, 1), spare_cells=2),
     "two clusters, two jobs": Bounds(history=1, clusters=2, spare_cells=2),
-    "three versions": Bounds(versions=3, history=1, jobs=1, spare_cells=1),
 }
 """The searches of `make chaos`, besides."""
 
