@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
-from jinja2 import UndefinedError
 
 from foreserve.operators.bigquery import prediction_fields
 from foreserve.prediction_gate import PredictionGate
@@ -126,12 +125,12 @@ def test_the_cutoff_is_a_timestamp(warehouse, statements, refresh):
 
 def test_held_out_rows_are_the_same_for_every_model(statements, refresh, tmp_path):
     (tmp_path / "evaluate.sql").write_text("{{ model }}")
-    with pytest.raises(UndefinedError, match="'model' is undefined"):
+    with pytest.raises(StatementError, match="'model' is undefined"):
         statements().evaluate(refresh, compare=True)
 
 
 def test_an_undefined_name_is_an_error(statements, refresh):
-    with pytest.raises(UndefinedError, match="'modle' is undefined"):
+    with pytest.raises(StatementError, match="'modle' is undefined"):
         statements("{{ modle }}").predict(refresh, "m")
 
 
