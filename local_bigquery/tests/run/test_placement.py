@@ -238,6 +238,7 @@ def test_a_script_can_run_twice_with_its_temporary_tables(rows, line):
             datetime(2026, 11, 23, 1, 2, 3, 500_000, UTC),
         ),
         ("DECLARE b BYTES DEFAULT b'ab'; ASSERT b = b'ab'; SELECT b", b"ab"),
+        ("DECLARE j JSON DEFAULT JSON '{\"a\": [1]}'; SELECT TO_JSON_STRING(j)", '{"a":[1]}'),
         ("DECLARE a ARRAY<STRING> DEFAULT ['x', 'y']; ASSERT TRUE; SELECT a", ["x", "y"]),
         ("DECLARE d DATE; ASSERT d IS NULL; SELECT d", None),
     ],

@@ -15,6 +15,7 @@ from local_bigquery.sql.rewrites import may_need_rewrite
 from local_bigquery.sql.scripts import (
     Assert,
     Block,
+    Declare,
     ExecuteImmediate,
     Loop,
     Raise,
@@ -27,8 +28,9 @@ from local_bigquery.sql.scripts import (
 )
 from local_bigquery.sql.statements import contains_ml, may_contain_ml, parse
 
-# Words of the procedural language that the emulator does not support. Its temporary tables outlive their script.
-_MAY_BE_UNSUPPORTED = re.compile(r"\b(ASSERT|RAISE|EXCEPTION|REPEAT|TEMP|TEMPORARY)\b", re.IGNORECASE)
+# Words of the procedural language that the emulator does not support. Its temporary tables outlive their script. Its
+# variables of type JSON are strings.
+_MAY_BE_UNSUPPORTED = re.compile(r"\b(ASSERT|RAISE|EXCEPTION|REPEAT|TEMP|TEMPORARY|DECLARE)\b", re.IGNORECASE)
 _TEMPORARY_TABLE = re.compile(r"CREATE\s+(OR\s+REPLACE\s+)?TEMP(ORARY)?\s+TABLE\b", re.IGNORECASE)
 _TRANSACTION = re.compile(r"(BEGIN|COMMIT|ROLLBACK)\b", re.IGNORECASE)
 # The emulator supports transactions, and variables that a procedure sets, only within one script.
@@ -71,6 +73,8 @@ def _is_unsupported(steps: Sequence[Step]) -> bool:
     for step in steps:
         match step:
             case Assert() | Raise() | Loop(until=str()) | Block(handler=tuple()):
+                return True
+            case Declare(_, kind, default) if "JSON" in f"{kind} {default}".upper():
                 return True
             case Sql(text) if len(steps) > 1 and _TEMPORARY_TABLE.match(text):
                 return True

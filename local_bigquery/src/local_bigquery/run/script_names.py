@@ -17,8 +17,6 @@ from local_bigquery.sql.ml_calls import rename
 from local_bigquery.sql.parameters import Parameter
 
 _PREFIX = "_variable_"
-# The emulator binds parameters of these types as strings.
-_FROM_TEXT = {"BYTES": "FROM_BASE64", "JSON": "PARSE_JSON", "GEOGRAPHY": "ST_GEOGFROMTEXT"}
 
 
 @dataclass(frozen=True)
@@ -117,9 +115,6 @@ class ScriptNames:
             if variable is None or (rest and variable.value["parameterType"]["type"] != "STRUCT"):
                 continue
             value: exp.Expr = exp.Parameter(this=exp.Var(this=variable.value["name"]))
-            from_text = _FROM_TEXT.get(variable.value["parameterType"]["type"])
-            if from_text is not None:
-                value = exp.func(from_text, value, dialect=DIALECT)
             for part in rest:
                 value = exp.Dot(this=value, expression=part.copy())
             if column.arg_key == "expressions" and isinstance(column.parent, exp.Select):
