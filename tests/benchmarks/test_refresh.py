@@ -6,7 +6,7 @@ from google.cloud import bigquery
 
 from benchmarks.refresh.__main__ import Measured, cells, change, head, write_purchases
 from local_stack import sample_data
-from local_stack.settings import PROJECT
+from local_stack.settings import PROJECT, ROOT
 from tests.servers import bigquery_server
 
 ENTITIES = 30_000
@@ -53,3 +53,7 @@ def test_each_row_of_the_table_has_a_cell_for_each_title():
         "others s": "0.5",
         "peak MiB": "1,234",
     }
+
+
+def test_the_document_has_a_place_for_the_table():
+    assert "<!-- refresh: sizes -->" in (ROOT / "docs" / "performance.md").read_text()

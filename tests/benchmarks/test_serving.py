@@ -317,7 +317,7 @@ def test_only_the_tables_that_were_made_are_replaced():
 
 @pytest.mark.parametrize("part", ["comparison", "latencies"])
 def test_the_document_has_a_place_for_a_table(part):
-    assert f"<!-- serving: {part} -->" in (ROOT / "docs" / "serving-performance.md").read_text()
+    assert f"<!-- serving: {part} -->" in (ROOT / "docs" / "performance.md").read_text()
 
 
 def test_the_command_fills_a_document_in(tmp_path):

@@ -255,7 +255,7 @@ def test_objectives_on_the_services_metrics_are_off_by_default(example):
 
 
 def test_the_size_of_an_instance_follows_from_the_measurement():
-    measured = (ROOT / "docs/serving-performance.md").read_text()
+    measured = (ROOT / "docs/performance.md").read_text()
     (microseconds,) = re.findall(r"^\| Foreserve \| one id \| 64 \|.+\| (\d+) \| - \| - \|$", measured, re.MULTILINE)
     assert f"a lookup takes {microseconds} us of CPU" in (MODULE / "cloud_run.tf").read_text()
 
