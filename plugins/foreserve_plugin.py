@@ -12,7 +12,11 @@ from foreserve.airflow_compat import AIRFLOW_3
 from foreserve.links import ActiveVersionLink, LatencyReportLink
 
 if not AIRFLOW_3:
-    from foreserve.page_link import redirect_to_service
+    from airflow.auth.managers.models.resource_details import AccessView
+    from airflow.www.auth import has_access_view
+    from flask import Blueprint, redirect
+
+    from foreserve.api_auth import api_url, service_connection
 
 _URL = "/foreserve"
 _ICON = f"{_URL}/page/icon.svg"
@@ -25,6 +29,14 @@ async def _page(scope: Any, receive: Any, send: Any) -> None:
     await app(scope, receive, send)
 
 
+def _redirect_to_service() -> Any:
+    """A Flask blueprint that redirects users who may open Airflow's pages to the page of the service."""
+    blueprint = Blueprint("foreserve", __name__)
+    page = has_access_view(AccessView.WEBSITE)(lambda: redirect(f"{api_url(service_connection())}/"))
+    blueprint.add_url_rule(_URL, "page", page)
+    return blueprint
+
+
 class ForeservePlugin(AirflowPlugin):
     """The buttons on tasks, and the page."""
 
@@ -34,5 +46,5 @@ class ForeservePlugin(AirflowPlugin):
         fastapi_apps = [{"app": _page, "url_prefix": _URL, "name": "Foreserve"}]
         external_views = [{"name": "Predictions", "href": f"{_URL}/", "url_route": "predictions", "icon": _ICON}]
     else:
-        flask_blueprints = [redirect_to_service(_URL)]
+        flask_blueprints = [_redirect_to_service()]
         appbuilder_menu_items = [{"name": "Predictions", "category": "Browse", "href": _URL}]
