@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk import Asset
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.execution_time.context import OutletEventAccessors
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 
 from foreserve.cloud import Cloud
-from foreserve.operators import OpenVersion
+from foreserve.operators import OpenVersion, PrepareExport, Promote
 from foreserve.refresh import Refresh
 from foreserve.smoke_test import SmokeTest
 from prediction_store.layout import Instance
-from prediction_store.lifecycle import ModelState
+from prediction_store.lifecycle import ModelState, Receipt
 from refresh_factory.trigger_form import trigger_form
 
 DATASET = "demo.operators"
@@ -139,3 +140,58 @@ def task(cloud, context):
         return made
 
     return make_task
+
+
+@pytest.fixture
+def compute(warehouse):
+    """Fills the tables of a refresh: its predictions, and the changes."""
+
+    def run_query(refresh, predictions, changes):
+        for table, rows in ((refresh.predictions_table, predictions), (refresh.changes_table, changes)):
+            values = ", ".join(f"('{entity}', {payload!r})" for entity, payload in rows.items()).replace("None", "NULL")
+            warehouse.query_and_wait(f"CREATE OR REPLACE TABLE `{table}` (entity_id STRING, payload STRING)")
+            if rows:
+                warehouse.query_and_wait(f"INSERT INTO `{table}` VALUES {values}")
+
+    return run_query
+
+
+@pytest.fixture
+def prepare(task):
+    def run_prepare(refresh, model="m"):
+        operator = task(PrepareExport, refresh, bigquery_model=model, purge_task_id="purge", export_task_id="export")
+        return operator.choose_branch({})
+
+    return run_prepare
+
+
+@pytest.fixture
+def promote(context, task):
+    """Promotes the version of a refresh; returns the asset's event."""
+    asset = Asset("churn predictions")
+
+    def run_promote(refresh):
+        given = context()
+        task(Promote, refresh, asset=asset).execute(given)
+        return given["outlet_events"][asset].extra
+
+    return run_promote
+
+
+@pytest.fixture
+def promoted(open_version, compute, prepare, promote, registry):
+    """Runs a whole refresh without writing cells; returns it."""
+
+    def refresh_and_promote(**settings):
+        refresh = open_version(**settings)
+        compute(refresh, {"a": "1"}, {"a": "1"})
+        registry.update(
+            refresh.model, lambda state: state.mark_purged(refresh.version, above=state.active or 0, began=0)
+        )
+        prepare(refresh, refresh.candidate_model)
+        registry.update(refresh.model, lambda state: state.complete_export(refresh.version, Receipt(1, 0)))
+        promote(refresh)
+        registry.update(refresh.model, lambda state: state.confirm(refresh.version))
+        return refresh
+
+    return refresh_and_promote
