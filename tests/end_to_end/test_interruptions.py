@@ -10,12 +10,13 @@ from local_stack import processes
 from local_stack.demo import DAG_ID, MODEL
 from tests.waiting import wait_for
 
-BUSY = "SELECT MAX(FARM_FINGERPRINT(CAST(x AS STRING))) AS m FROM UNNEST(GENERATE_ARRAY(1, 100000)) AS x"
+MANY = "UNNEST(GENERATE_ARRAY(1, 1000000))"
+BUSY = f"SELECT COUNTIF(MOD(a * b, 7) = 1) AS n FROM {MANY} AS a CROSS JOIN {MANY} AS b"
 RUNS = f"dags/{DAG_ID}/dagRuns"
 
 # Each is cleared alone: none follows from another of its group.
 CLEARED_TOGETHER = [
-    ["retrain", "measure", "export", "smoke_test", "clean_up"],
+    ["retrain", "measure", "export", "smoke_test", "clean_up", "kept_champion"],
     ["train", "predict", "prepare_export", "wait_for_replication", "promote"],
     ["evaluate", "changes", "purge", "await_export", "may_promote", "confirm"],
     ["quality_gate", "await_purge", "prediction_gate", "abort"],
