@@ -47,33 +47,24 @@ def clear(finish, rest):
 
 
 @pytest.fixture
-def until(airflow, instances, refreshes):
-    """Triggers a refresh, and waits until a task is in a state and the lookup service knows it; the run."""
-
-    def trigger_and_wait(task_id, state):
-        run_id = airflow.trigger(DAG_ID, {})
-        wait_for(lambda: instances(run_id)[task_id]["state"] == state, seconds=120)
-        refreshes.settle()
-        return run_id
-
-    return trigger_and_wait
-
-
-@pytest.fixture
-def busy(warehouse):
-    """Keeps BigQuery busy, so that every other job waits, until the block ends."""
+def waiting_for_training(airflow, instances, refreshes, warehouse):
+    """Triggers a refresh and keeps BigQuery busy, so that its training waits, until the block ends; yields the run."""
 
     @contextmanager
-    def blocking():
+    def waiting():
+        run_id = airflow.trigger(DAG_ID, {})
+        wait_for(lambda: instances(run_id)["open_version"]["state"] == "success", seconds=120)
         job = warehouse.query(BUSY)
         try:
-            yield
+            wait_for(lambda: instances(run_id)["train"]["state"] == "deferred", seconds=120)
+            refreshes.settle()
+            yield run_id
         finally:
             job.cancel()
             with suppress(Exception):
                 job.result()
 
-    return blocking
+    return waiting
 
 
 @pytest.fixture
@@ -147,10 +138,12 @@ def test_a_whole_run_that_is_cleared_after_success_opens_another_version(airflow
     assert model_view()["active_version"] > before
 
 
-def test_marking_a_waiting_task_as_failed_cancels_its_job(busy, finish, newest, predictions, rest, training, until):
+def test_marking_a_waiting_task_as_failed_cancels_its_job(
+    finish, newest, predictions, rest, training, waiting_for_training
+):
     before = predictions()
-    with busy():  # the provider's trigger cannot cancel here: it mistakes the local address; then `abort` does
-        run_id = until("train", "deferred")
+    # The provider's trigger cannot cancel here: it mistakes the local address. Then `abort` does.
+    with waiting_for_training() as run_id:
         (job,) = training()
         assert job.state != "DONE"
         rest("PATCH", f"{RUNS}/{run_id}/taskInstances/train", json={"new_state": "failed"})
@@ -162,10 +155,9 @@ def test_marking_a_waiting_task_as_failed_cancels_its_job(busy, finish, newest, 
 
 
 def test_a_scheduler_that_dies_while_a_job_is_awaited_loses_nothing(
-    busy, finish, kill, mend, model_view, newest, stop_airflow, training, until
+    finish, kill, mend, model_view, newest, stop_airflow, training, waiting_for_training
 ):
-    with busy():
-        run_id = until("train", "deferred")
+    with waiting_for_training() as run_id:
         with kill("airflow", "scheduler") as killed:
             wait_for(lambda: killed)
         stop_airflow()  # the rest of it
