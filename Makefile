@@ -20,7 +20,7 @@ AIRFLOW := $(VENVS)/airflow/bin
 LOCAL := $(VENVS)/local_stack/bin
 LOCAL_BIGQUERY := $(VENVS)/local_bigquery/bin
 TOOLS := $(VENVS)/tools/bin
-FACTORY := PYTHONPATH=.:dags:plugins:local_bigquery/src $(AIRFLOW)/python -m refresh_factory
+FACTORY := PYTHONPATH=.:dags:plugins $(AIRFLOW)/python -m refresh_factory
 ENVIRONMENTS := $(patsubst %,$(VENVS)/%/.installed,airflow serving_api local_stack local_bigquery tools)
 FEAST_ENVIRONMENT := $(VENVS)/feast/.installed
 TERRAFORM := command -v terraform > /dev/null || { echo "No terraform: install 1.9 or later; make test checks infra/ without" >&2; exit 1; }

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from refresh_factory.check.rules import check_pipelines
+from refresh_factory.check.rules import check_pipelines, missing_schemas
 from refresh_factory.pipeline import PIPELINES, load_pipeline
 
 
@@ -19,7 +19,7 @@ def main() -> int:
     folders = arguments.folders or sorted(
         folder for folder in PIPELINES.iterdir() if folder.is_dir() and not folder.name.startswith(("_", "."))
     )
-    problems = check_pipelines(folders)
+    problems = check_pipelines(folders) + missing_schemas(folders)
     if arguments.bigquery and all(problem.is_warning for problem in problems):
         from refresh_factory.check.bigquery import RunningBigQuery  # noqa: PLC0415  Google's client takes a second
 
