@@ -94,6 +94,7 @@ def check_names(folder: Path, pipeline: Pipeline) -> list[Problem]:
     if not dag.is_file():
         message = "the file is missing, so Airflow will not see the pipeline; copy that of another pipeline"
         problems.append(Problem(dag, None, message))
+    # A file that imports nothing makes no DAG in any case.
     elif "import" in (text := dag.read_text().lower()) and not all(word in text for word in ("dag", "airflow")):
         message = (
             "Airflow does not load a file without the words dag and airflow (its option dag_discovery_safe_mode); "

@@ -60,7 +60,7 @@ def files_from_table(client: bigquery.Client, name: str, table: str, id_column: 
     except GoogleAPICallError as error:
         raise TableError(f"{table} cannot be read: {error.message}") from error
     entity_type = re.sub(r"_?id$", "", id_column.lower()) or table.rpartition(".")[2].lower()
-    where = table if table.count(".") == 2 else f"{{{{ project }}}}.{table}"  # noqa: PLR2004  PROJECT.DATASET.TABLE
+    where = _with_project(table, "{{ project }}")
     prefix = "predicted_" + label
     values = {
         "name": name,
@@ -106,7 +106,7 @@ def _look(client: bigquery.Client, table: str, id_column: str, label: str) -> _D
     Raises:
         TableError: a column is missing or cannot be used.
     """
-    full_name = table if table.count(".") == 2 else f"{client.project}.{table}"  # noqa: PLR2004
+    full_name = _with_project(table, client.project)
     types = {f.name: "ARRAY" if f.mode == "REPEATED" else f.field_type for f in client.get_table(full_name).schema}
     for variable, column in (("ID", id_column), ("LABEL", label)):
         if column not in types:
@@ -218,3 +218,9 @@ $features  $id
 FROM $table))
 """,
 }
+
+
+def _with_project(table: str, project: str) -> str:
+    """The name of a table with its project: that in the name, DATASET.TABLE or PROJECT.DATASET.TABLE, or `project`."""
+    dataset, _, _ = table.rpartition(".")
+    return table if "." in dataset else f"{project}.{table}"
