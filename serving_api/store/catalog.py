@@ -176,11 +176,15 @@ class Catalog:
 
     @property
     def age_seconds(self) -> float | None:
-        """The time since the registry was last read; None if it has not been read yet."""
+        """The time since the last read of the registry began; None if it has not been read yet.
+
+        So a change of the registry that is older than this is known here, if the replica that was read knew it.
+        """
         return None if self._read_at is None else time.monotonic() - self._read_at
 
     async def refresh(self) -> None:
         """Read the revisions in the registry, and the documents that changed. If that fails, keep the last snapshot."""
+        began = time.monotonic()
         try:
             names, documents = await (self._read_changes() if self._rows else self._read_everything())
         except CallError as error:
@@ -191,7 +195,7 @@ class Catalog:
         if self._failure:
             _log.info("the registry can be read again")
         self._failure = None
-        self._read_at = time.monotonic()
+        self._read_at = began
         if documents or self._snapshot is None or names != self._rows.keys():
             self._apply(names, documents)
 

@@ -8,9 +8,11 @@ a while, and refreshes must succeed again.
 
 import asyncio
 import json
+import math
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import sys
 import threading
@@ -35,6 +37,7 @@ from prediction_store.messages import MutateRowsRequest
 from prediction_store.registry import Registry
 from prediction_store.tables import Tables
 from tests.chaos import jobs
+from tests.chaos.oracle import Oracle, say
 from tests.servers import INSTANCE, SERVICE_COMMAND, Process, accepts, service_environment
 from tests.waiting import wait_for
 
@@ -45,86 +48,21 @@ CALM_EVERY = 10
 CALM_SECONDS = 60
 JOB_SECONDS = 30
 CONFIRM_SECONDS = 8
-PROBLEMS = {
-    503: ("Store unavailable", "Registry unavailable", "Model unavailable", "Overloaded", "Not ready"),
-    504: ("Deadline exceeded",),
-}
-VIOLATIONS_SHOWN = 10
+WRONG_CLOCK = """
+import os, time
+skew, right, right_ns = int(os.environ["CLOCK_SKEW"]), time.time, time.time_ns
+time.time, time.time_ns = lambda: right() + skew, lambda: right_ns() + skew * 10**9
+"""
 ERRORS = (RegistryError, grpc.RpcError, GoogleAPICallError)
-SLACK = 10.0  # seconds until an instance knows of a change; a read of the registry may take five
+POLL_SECONDS = 0.1
 
 
 class Ended(Exception):  # noqa: N818  as a task ends
     """A task of a refresh failed. The refresh is aborted."""
 
 
-class Oracle:
-    """The predictions of each version; judges answers. Thread-safe."""
-
-    def __init__(self):
-        self.snapshots = {}  # {version: {entity id: prediction}}, of all versions that were ever computed
-        self.activated = {}  # {version: when it may have become active first}
-        self.went_back = [0.0]  # when the active version may have gone back
-        self.is_lost = False  # Bigtable has lost cells, and no refresh has succeeded since
-        self.losses = 0
-        self.is_disturbed = False  # the service is stopped or paused
-        self.disturbed_until = 0.0
-        self.violations = []
-        self.answers = Counter()
-
-    def violate(self, text):
-        self.violations.append(text)
-        if len(self.violations) <= VIOLATIONS_SHOWN:
-            say(f"VIOLATION: {text}")
-
-    def may_be_gone(self, entity, seen, since):
-        """Return True if an entity may have no prediction in a version that may be active now."""
-        recent = [version for version, at in self.activated.items() if at > since or version == seen]
-        return self.is_lost or self.went_back[-1] > since or any(entity not in self.snapshots[v] for v in recent)
-
-    def check(self, entities, answer, seen, since):
-        """Check an answer; return its version.
-
-        Args:
-            entities: the ids that were looked up.
-            answer: the response.
-            seen: the version of the last answer of this reader; 0 if there was none.
-            since: the time of the last answer, less the slack.
-        """
-        self.answers[answer.status_code] += 1
-        body = answer.json()
-        if answer.status_code in PROBLEMS and body["title"] in PROBLEMS[answer.status_code]:
-            return None
-        if answer.status_code == 404:
-            is_unknown = body["title"] not in ("No prediction", "Not found")
-            if not self.is_lost and (is_unknown or not self.may_be_gone(entities[0], seen, since)):
-                self.violate(f"404 for {entities}: {body}")
-            return None
-        if answer.status_code != 200:
-            self.violate(f"{answer.status_code}: {answer.text:.300}")
-            return None
-        version = body["version"]
-        found = body["predictions"] if "predictions" in body else {entities[0]: body["prediction"]}
-        if version not in self.activated:
-            self.violate(f"{version} was never active")
-            return version
-        snapshot = self.snapshots[version]
-        wrong = {e: v for e, v in found.items() if v != snapshot.get(e) and not (v is None and self.is_lost)}
-        if wrong:
-            expected = {entity: snapshot.get(entity) for entity in wrong}
-            self.violate(f"version {version} predicted {expected}, the answer is {wrong}")
-        if version < seen and self.went_back[-1] <= since:
-            self.violate(f"{version} was answered after {seen} without a rollback")
-        return version
-
-
 def seeded(seed):
     return random.Random(seed)  # noqa: S311  the same choices in every run
-
-
-def say(text):
-    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-    sys.stdout.flush()
 
 
 class Bigtable:
@@ -154,13 +92,24 @@ class Bigtable:
 
     def change(self, function):
         """Call a function with the proxy, in its event loop."""
-        self._loop.call_soon_threadsafe(function, self.proxy)
+
+        async def call():
+            function(self.proxy)
+
+        self._in_loop(call())
 
     def lose_everything(self):
         """End the Bigtable, and start an empty one in its place."""
         self._process.terminate()
         self._process.wait(20)
         self._process, _ = self._start(int(self.address.rpartition(":")[2]))
+
+    @contextmanager
+    def paused(self):
+        """Stop it for as long as the block lasts. It keeps its tables."""
+        self._process.send_signal(signal.SIGSTOP)
+        yield
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self):
         self._in_loop(self._listening.__aexit__(None, None, None))
@@ -174,8 +123,12 @@ class Service:
 
     def __init__(self, folder, bigtable):
         self._log, self._starts = folder, 0
+        (folder / "sitecustomize.py").write_text(WRONG_CLOCK)
         self._environment = service_environment(
-            BIGTABLE_EMULATOR_HOST=bigtable, SERVING_REGISTRY_POLL_SECONDS=0.1, SERVING_CONNECTIONS=2
+            BIGTABLE_EMULATOR_HOST=bigtable,
+            SERVING_REGISTRY_POLL_SECONDS=POLL_SECONDS,
+            SERVING_CONNECTIONS=2,
+            PYTHONPATH=folder,
         )
         self.port = 0
         self.process = None
@@ -188,14 +141,20 @@ class Service:
     def start(self):
         self._starts += 1
         command = [*SERVICE_COMMAND, "--port", str(self.port), "--workers", "1"]
-        self.process = Process(command, self._environment, self._log / f"service-{self._starts}.log")
+        skew = (0, -10, 10)[self._starts % 3]  # seconds
+        environment = {**self._environment, "CLOCK_SKEW": str(skew)}
+        self.process = Process(command, environment, self._log / f"service-{self._starts}.log")
         wait_for(lambda: "Started worker" in self.process.log())
         self.port = int(json.loads(self.process.log().splitlines()[0])["url"].rpartition(":")[2])
         wait_for(lambda: accepts("127.0.0.1", self.port))
 
+    def processes(self):
+        """The service and its workers."""
+        return [*psutil.Process(self.process.pid).children(recursive=True), self.process]
+
     def signal(self, number):
         """Send a signal to the service and its workers."""
-        for process in [*psutil.Process(self.process.pid).children(recursive=True), self.process]:
+        for process in self.processes():
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
@@ -225,7 +184,11 @@ class Refreshes:
         self.lingering = []
         self.rows = []  # of the registry, after each refresh
         self.must_be_full = False
+        self.skew = 0  # of the tasks' clock, in milliseconds
         self.ends = Counter()
+
+    def now_ms(self):
+        return now_ms() + self.skew
 
     def refresh(self, *, is_calm=False):
         """Make a refresh; return True if its version was promoted."""
@@ -268,9 +231,9 @@ class Refreshes:
             raise Ended("the registry has lost versions; export: full")
 
         def open_version(state):
-            if (holder := state.run_lease_holder(now_ms())) and holder != run:
+            if (holder := state.run_lease_holder(self.now_ms())) and holder != run:
                 state = state.release_run_lease(holder)
-            return state.adopt(lost, now_ms()).open(now_ms(), run)
+            return state.adopt(lost, self.now_ms()).open(self.now_ms(), run)
 
         state = self.registry.update(MODEL, open_version)
         version, base = state.latest, self.oracle.snapshots.get(state.active, {})
@@ -360,7 +323,7 @@ class Refreshes:
         for _ in range(3):
             self.oracle.went_back.append(time.monotonic())
             with suppress(*ERRORS):
-                self.registry.update(MODEL, lambda s: s.abort(version, against, reason="chaos", now=now_ms()))
+                self.registry.update(MODEL, lambda s: s.abort(version, against, reason="chaos", now=self.now_ms()))
                 break
         self.oracle.went_back.append(time.monotonic())
 
@@ -376,28 +339,37 @@ class Readers:
         self._oracle, self._url = oracle, url
         self.stop = threading.Event()
         self._threads = [threading.Thread(target=self._read, args=(n,)) for n in range(threads)]
+        self._threads.append(threading.Thread(target=self._watch))
         for thread in self._threads:
             thread.start()
 
     def _read(self, number):
-        chance, seen, at = seeded(number), 0, time.monotonic()
+        chance, seen, since = seeded(number), 0, time.monotonic()
         with httpx.Client(base_url=f"{self._url}/v1/models/{MODEL}", timeout=10) as client:
             while not self.stop.wait(0.01):
                 entities = chance.sample(ENTITIES, chance.choice([1, 1, 20]))
-                asked = time.monotonic()
+                asked, known_at = time.monotonic(), self._oracle.known_at
                 try:
                     if len(entities) == 1:
                         answer = client.get(f"/predictions/{entities[0]}")
                     else:
                         answer = client.post("/predictions:batchGet", json={"entity_ids": entities})
                 except httpx.HTTPError as error:
-                    self._oracle.answers["no answer"] += 1
-                    if not self._oracle.is_disturbed and asked > self._oracle.disturbed_until:
-                        self._oracle.violate(f"no answer: {error!r}")
+                    self._oracle.judge_silence(asked, error)
                     continue
-                version = self._oracle.check(entities, answer, seen, at - SLACK)
+                version = self._oracle.judge(entities, answer, seen, since)
                 if version is not None:
-                    seen, at = version, asked
+                    seen, since = version, known_at
+
+    def _watch(self):
+        """Ask the service all along how old its knowledge of the registry is."""
+        with httpx.Client(base_url=self._url, timeout=10) as client:
+            while not self.stop.wait(POLL_SECONDS / 2):
+                asked = time.monotonic()
+                with suppress(httpx.HTTPError):
+                    age = client.get("/readyz").json().get("registry_age_seconds")
+                    if age is not None:
+                        self._oracle.learn(asked, age)
 
     def join(self):
         self.stop.set()
@@ -419,6 +391,7 @@ class Faults:
             self.drop_connections, self.go_away, self.reset_reads, self.refuse_streams, self.cut_streams,
             self.answer_invalidly, self.be_slow, self.stall_a_tablet, self.be_unavailable, self.exhaust_resources,
             self.fail_internally, self.lose_answers, self.write_in_part, self.fall_behind, self.kill_a_job,
+            self.skew_the_clock, self.fill_the_disk, self.pause_bigtable,
         ]  # fmt: skip
         rare = [self.kill_the_service, self.pause_the_service, self.lose_bigtable, self.restore_the_registry]
         self._faults = [*often, *often, *rare]
@@ -435,6 +408,7 @@ class Faults:
             for job in self._refreshes.lingering:
                 job.kill()
             self._refreshes.lingering.clear()
+            self._refreshes.skew = 0
             self._bigtable.change(_mend)
 
     def end(self):
@@ -547,9 +521,12 @@ class Faults:
         self._bigtable.change(lambda proxy: setattr(proxy, "partial_writes", 3))
 
     def fall_behind(self):
+        began = time.monotonic()
+        self._oracle.behind.append((began, math.inf))
         self._bigtable.change(HarshBigtable.fall_behind)
         self._stop.wait(self._chance.uniform(0.5, 2))
         self._bigtable.change(HarshBigtable.catch_up)
+        self._oracle.behind[-1] = (began, time.monotonic())
 
     def kill_the_service(self):
         with self._disturbed():
@@ -561,6 +538,25 @@ class Faults:
             self._service.signal(signal.SIGSTOP)
             self._stop.wait(self._chance.uniform(0.2, 2))
             self._service.signal(signal.SIGCONT)
+
+    def skew_the_clock(self):
+        """Let the tasks' clock be wrong, beside those of the jobs. The service gets another clock with each start."""
+        self._refreshes.skew = self._chance.randint(-jobs.CLOCK_TOLERANCE // 2, jobs.CLOCK_TOLERANCE // 2)
+
+    def fill_the_disk(self):
+        """Let all writes to files fail, of the service and of the job that runs."""
+        processes = [*self._service.processes(), *([job] if (job := self._job()) else [])]
+        for size in (0, resource.RLIM_INFINITY):
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+            self._stop.wait(self._chance.uniform(0.5, 2) if size == 0 else 0)
+
+    def pause_bigtable(self):
+        """Stop it for a while; it comes back with its tables, and all connections are new."""
+        with self._bigtable.paused():
+            self._stop.wait(self._chance.uniform(0.2, 3))
+        self.drop_connections()
 
     def lose_bigtable(self):
         """Restart it, empty."""
@@ -658,6 +654,7 @@ def run(refreshes, seed, seconds):
             oracle.violate(f"{tracebacks} tracebacks in the logs of the service")
     for title, counts in (("faults", faults.counts), ("refreshes", made.ends), ("answers", oracle.answers)):
         say(f"{title}: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=str)))
+    say(f"the service knew of changes after {oracle.largest_age:.1f} s at the latest")
     violations = len(oracle.violations)
     say(f"seed {seed}: {made.ends.total()} refreshes, {faults.counts.total()} faults, {violations} violations")
     return violations

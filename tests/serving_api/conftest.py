@@ -42,8 +42,8 @@ class Wire:
     """A stand-in for Bigtable that answers ReadRows. It has one model, `m`, of the entity type `things`.
 
     Every row exists whose key does not start with `absent`. `hold` delays rows, `failing` has the error of rows that
-    fail, and `reads` records the keys of all reads. `registry_failure` is the error of reads of the registry;
-    `registry_reads` records their columns. Each change of `documents` is a new revision, unless `revisions` has one.
+    fail, and `reads` records the keys of all reads. `registry_failure` is the error of reads of the registry,
+    `registry_seconds` their time; `registry_reads` records their columns. Each change of `documents` is a new revision, unless `revisions` has one.
     """
 
     def __init__(self):
@@ -52,6 +52,7 @@ class Wire:
         }
         self.revisions = {}
         self.registry_failure = None
+        self.registry_seconds = 0.0
         self.registry_reads = []
         self._written = {}
         self.reads = []
@@ -68,7 +69,9 @@ class Wire:
         if request.table_name == INSTANCE.table("prediction_versions"):
             if self.registry_failure:
                 await context.abort(self.registry_failure, "told to")
-            for row in self._registry_rows(request):
+            rows = list(self._registry_rows(request))
+            await asyncio.sleep(self.registry_seconds)
+            for row in rows:
                 yield row
             return
         keys = list(request.rows.row_keys)

@@ -81,6 +81,13 @@ async def test_a_replica_stays_ready_while_only_the_registry_cannot_be_read(wire
         assert (await client.lookup("m", "a")).status_code == 200
 
 
+async def test_the_age_of_what_is_known_counts_the_time_of_a_slow_read(wire, serve):
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}", registry_poll_seconds=0.01) as client:
+        wire.registry_seconds = 0.5
+        await polls(wire, 2)
+        assert await client.metric("foreserve_registry_age_seconds") >= 0.5
+
+
 async def test_a_replica_that_has_not_read_the_registry_is_not_ready(wire, serve):
     wire.registry_failure = grpc.StatusCode.UNAVAILABLE
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
