@@ -43,7 +43,8 @@ class Wire:
 
     Every row exists whose key does not start with `absent`. `hold` delays rows, `failing` has the error of rows that
     fail, and `reads` records the keys of all reads. `registry_failure` is the error of reads of the registry,
-    `registry_seconds` their time; `registry_reads` records their columns. Each change of `documents` is a new revision, unless `revisions` has one.
+    `registry_seconds` their time, and `registry_reads` records their columns. Each change of `documents` is a new
+    revision, unless `revisions` has one.
     """
 
     def __init__(self):
