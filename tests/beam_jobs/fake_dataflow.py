@@ -1,6 +1,6 @@
 """A stand-in for Dataflow and Cloud Storage: an HTTP server with the methods that submit and watch a job.
 
-It keeps jobs as they were sent. A job stays in the state that a test gives it; no job is run.
+It fails as it is told to, keeps jobs as they were sent, and runs none: a job stays in the state that a test gives it.
 """
 
 import base64
@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,6 +35,7 @@ class FakeGoogle(ThreadingHTTPServer):
         self.objects = {}  # content by gs:// URL
         self.metrics = []
         self.messages = []
+        self.failures = deque()  # (HTTP status, gRPC status) of the next calls of Dataflow
         self.tokens = 0
         self.uploads = {}
         self.numbers = itertools.count(1)
@@ -73,6 +75,10 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         self.query = {name: values[0] for name, values in parse_qs(url.query).items()}
         self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if url.path.startswith("/v1b3/") and self.server.failures:
+            status, name = self.server.failures.popleft()
+            self.reply({"error": {"code": status, "message": "told to", "status": name}}, status)
+            return
         for method, path, function in _ROUTES:
             if method == self.command and (match := re.fullmatch(path, url.path)):
                 function(self, **{name: unquote(value) for name, value in match.groupdict().items()})

@@ -209,6 +209,15 @@ def test_nothing_of_the_launching_script_is_needed(export_job):
     assert b"__main__" not in export_job.pipeline.SerializeToString()
 
 
+def test_a_job_is_submitted_once_although_dataflow_refuses_the_call(google, submit, version):
+    """Beam makes it again after a 5xx. After a 429 the command fails, and Airflow tries the task again."""
+    jobs = len(google.jobs)
+    google.failures.append((503, "UNAVAILABLE"))
+    submit("export_predictions", version, source_table=source_table(version))
+    assert not google.failures
+    assert len(google.jobs) == jobs + 1
+
+
 def test_no_secret_is_sent(export_job, google):
     key = json.loads(google.key_file.read_text())
     sent = [json.dumps(export_job.job).encode(), *google.objects.values()]

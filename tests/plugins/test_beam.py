@@ -10,6 +10,7 @@ import pytest
 from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from google.api_core.client_options import ClientOptions
+from googleapiclient.errors import HttpError
 
 from foreserve.operators import AbortVersion, AwaitDataflowJob, CleanUp, RunExport, RunPurge
 from prediction_store.lifecycle import Receipt, Status
@@ -85,6 +86,21 @@ def test_a_failed_job_fails_the_task_at_once_with_its_last_errors(poke, state):
     messages = [chatter, *(error(f"error {number}") for number in range(9)), error("Bigtable refused 1 rows")]
     with pytest.raises(AirflowFailException, match=f"{JOB_ID} ended as {state}: error 7; error 8; Bigtable refused 1"):
         poke(state, messages=messages)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_job_is_awaited_although_dataflow_refuses_calls(dataflow, poke, status):
+    dataflow.failures.append((status, "UNAVAILABLE"))
+    assert poke("JOB_STATE_DONE") is False
+    assert poke("JOB_STATE_DONE") is True
+    dataflow.failures.append((status, "UNAVAILABLE"))
+    assert poke("JOB_STATE_FAILED") is False
+
+
+def test_a_job_that_may_not_be_read_is_not_awaited(dataflow, poke):
+    dataflow.failures.append((403, "PERMISSION_DENIED"))
+    with pytest.raises(HttpError, match="403"):
+        poke("JOB_STATE_RUNNING")
 
 
 def test_a_failed_job_without_errors_fails_too(poke):

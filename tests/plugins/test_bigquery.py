@@ -123,8 +123,16 @@ def test_aborting_the_version_cancels_jobs_that_still_run_though_their_tasks_die
         job.result()
 
 
+def test_a_job_that_still_runs_is_waited_for_again_when_the_trigger_got_no_answer(attempt):
+    operator, job = attempt(ENDLESS)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute_complete({"ti": operator.ti}, {"status": "error", "message": "503, message='Unavailable'"})
+    assert deferred.value.trigger.job_id == job.job_id
+
+
 def test_the_triggers_event_ends_the_task(attempt):
     operator, job = attempt("SELECT 1")
+    job.result()
     assert operator.execute_complete({}, {"status": "success", "job_id": job.job_id, "message": ""}) == job.job_id
     with pytest.raises(AirflowException, match="out of slots") as caught:
         operator.execute_complete({"ti": TaskInstance()}, {"status": "error", "message": "out of slots"})

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _LOCAL_RUNNER = "FnApiRunner"
 _ERRORS_SHOWN = 3
+_RATE_LIMIT, _SERVER_ERRORS = 429, 500
 _TRACEBACK = "Traceback (most recent call last):"
 
 # The wrapper of a job's Python process does two things:
@@ -221,11 +222,26 @@ class AwaitDataflowJob(ErrorFirst, BaseSensorOperator):
     def poke(self, context: Context) -> bool:
         """Log the job's progress; return True if it has ended.
 
+        The provider's hook makes these calls once. A call that Dataflow refuses for now, for example because of its
+        rate limit, is made again at the next poke. Else three of them in hours would end the job.
+
         Raises:
             AirflowFailException: the job failed or was cancelled. The message has the job's last errors.
         """
         if not self.job_id:
             return True
+        from googleapiclient.errors import HttpError
+
+        try:
+            return self._look()
+        except (HttpError, OSError) as error:
+            if isinstance(error, HttpError) and error.status_code < _SERVER_ERRORS and error.status_code != _RATE_LIMIT:
+                raise
+            self.log.warning("Dataflow does not say how the job is: %s", error)
+            return False
+
+    def _look(self) -> bool:
+        """Log the job's progress; return True if it has ended."""
         from airflow.providers.google.cloud.hooks.dataflow import DataflowJobStatus
 
         hook = _hook(self.cloud)

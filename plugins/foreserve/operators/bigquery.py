@@ -49,6 +49,7 @@ Source: https://cloud.google.com/bigquery/docs/error-messages#errortable
 
 _IN_SQL = ("invalidQuery", "notFound")
 _CANCELLED = "stopped"
+_RUNNING = "running"  # no reason of BigQuery
 
 _JOB = "job"
 """The key of the XCom with the id of the job. Airflow 3 replaces the XCom of the provider's link by an address."""
@@ -137,6 +138,8 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
         If the task was cleared, Airflow has cancelled the job of the earlier try, which may still have been running
         when this try began to wait for it. Then a new job is run.
 
+        The trigger also ends when BigQuery does not answer one of its calls. A job that still runs is waited for again.
+
         Raises:
             AirflowFailException: the job failed, and would fail again.
             AirflowException: the job failed for another reason.
@@ -147,6 +150,9 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
             self.job_id = context["ti"].xcom_pull(task_ids=self.task_id, key=_JOB)
             own = f"{_prefix(self.refresh)}{self.task_id}_{context['ti'].try_number}"
             reason, message = self._job_error()
+            if reason == _RUNNING:
+                self.log.warning("waiting again for job %s, which still runs: %s", self.job_id, error)
+                return self._run(context, str(self.job_id).rpartition("_")[0])
             if reason == _CANCELLED and not str(self.job_id).startswith(f"{own}_"):
                 self.log.info("job %s of an earlier try was cancelled; running a new one", self.job_id)
                 return self._run(context, own)
@@ -186,15 +192,21 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
         return AirflowFailException(text) if reason in _PERMANENT else AirflowException(text)
 
     def _job_error(self) -> tuple[str | None, str]:
-        """The reason and the message of the error of the job; None if the job has none or is unknown."""
+        """The reason and the message of the error of the job; None if the job has none or is unknown.
+
+        The reason is `_RUNNING` if the job has not ended.
+        """
         from google.api_core.exceptions import NotFound
 
         if not self.job_id:
             return None, ""
         try:
-            result = self.cloud.bigquery().get_job(self.job_id).error_result or {}
+            job = self.cloud.bigquery().get_job(self.job_id)
         except NotFound:
             return None, ""
+        if job.state != "DONE":
+            return _RUNNING, ""
+        result = job.error_result or {}
         return result.get("reason"), result.get("message") or ""
 
     def _is_final(self) -> bool:
