@@ -52,6 +52,34 @@ def test_offsets_count_from_0_in_each_scope(rows, arrays):
     ]
 
 
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("(SELECT x FROM UNNEST(xs) AS x WHERE x > 7)", [None, 8]),
+        ("(SELECT x + id FROM UNNEST(xs) AS x WHERE x = id + 5)", [None, 9]),
+        ("ROUND((SELECT id / x FROM UNNEST(xs) AS x WHERE x = 8), 1)", [None, 0.3]),
+        ("(SELECT id.b FROM UNNEST([STRUCT(1 AS a, xs AS b)]) AS id)", [[], [7, 8]]),
+        ("(SELECT id FROM UNNEST(xs) AS id WHERE id = 8)", [None, 8]),
+        ("(SELECT x FROM UNNEST(xs) AS x WHERE x > 7 AND x IN UNNEST(xs))", [None, 8]),
+        ("(SELECT MAX(x) FROM UNNEST(xs) AS x WHERE x > 6)", [None, 8]),
+        ("(SELECT x FROM UNNEST(xs) AS x ORDER BY x LIMIT 1)", [None, 7]),
+    ],
+)
+def test_a_subquery_finds_an_element_of_an_array(rows, arrays, sql, found):
+    assert [row["v"] for row in rows(f"SELECT {sql} AS v FROM {arrays} ORDER BY id")] == found
+    assert [row["v"] for row in rows(f"SELECT * FROM (SELECT id, {sql} AS v FROM {arrays}) ORDER BY id")] == found
+
+
+def test_a_subquery_that_finds_several_elements_is_an_error(rows, arrays):
+    with pytest.raises(BadRequest, match="Scalar subquery produced more than one element"):
+        rows(f"SELECT (SELECT x FROM UNNEST(xs) AS x WHERE x > 6) AS v FROM {arrays}")
+
+
+def test_a_subquery_of_an_array_can_be_a_set(rows, arrays):
+    assert rows(f"SELECT id FROM {arrays} WHERE 8 IN (SELECT x FROM UNNEST(xs) AS x)") == [{"id": 2}]
+    assert rows("SELECT * FROM (SELECT x FROM UNNEST(GENERATE_ARRAY(1, 2)) AS x) ORDER BY x") == [{"x": 1}, {"x": 2}]
+
+
 def test_numeric_columns_keep_their_digits_and_a_star_keeps_structs(rows, dataset):
     rows(f"CREATE TABLE {dataset}.t (n NUMERIC, s STRUCT<x INT64>)")
     rows(f"INSERT INTO {dataset}.t VALUES (NUMERIC '1.123456789', STRUCT(5))")

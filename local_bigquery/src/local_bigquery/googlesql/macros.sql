@@ -91,6 +91,7 @@ CREATE TEMP MACRO gsql_safe_element(array_value, place, base) AS
   CASE WHEN place < base THEN NULL ELSE array_value[place - base + 1] END;
 
 CREATE TEMP MACRO gsql_array(x) AS coalesce(x, []);
+CREATE TEMP MACRO gsql_only(x) AS list_transform([x], lambda v: gsql_unless(len(v) > 1, 'Scalar subquery produced more than one element', v[1]))[1];
 CREATE TEMP MACRO gsql_unnest(array_value) AS unnest(array_value);
 CREATE TEMP MACRO gsql_positions(array_value) AS generate_subscripts(array_value, 1) - 1;
 

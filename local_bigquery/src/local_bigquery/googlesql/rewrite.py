@@ -10,7 +10,7 @@ from sqlglot.errors import SqlglotError
 
 from local_bigquery.googlesql import conversions, numbers, texts, times
 from local_bigquery.googlesql.kinds import Kinds, Tables
-from local_bigquery.googlesql.tables import empty_arrays, full_numerics, offsets, typed_columns
+from local_bigquery.googlesql.tables import empty_arrays, found_elements, full_numerics, offsets, typed_columns
 from local_bigquery.sql.generator import to_sql
 
 _DIALECT = "bigquery"
@@ -35,6 +35,7 @@ def rewrite(sql: str, tables: Tables | None = None) -> str:
     typed_columns(tree)
     if tables is not None:
         _name_columns(tree)
+    found_elements(tree)
     offsets(tree)
     empty_arrays(tree, tables or {})
     nodes = list(tree.walk())

@@ -5,6 +5,7 @@ from sqlglot import exp
 from local_bigquery.googlesql.kinds import Tables, columns_of
 
 _DIGITS = 38
+_QUERY_AND_UNNEST = 2
 # The emulator takes a DECIMAL with more than 9 digits after the point for a BIGNUMERIC.
 _SCALES = {exp.DType.DECIMAL: 9, exp.DType.BIGDECIMAL: 10}
 
@@ -34,6 +35,65 @@ def full_numerics(tree: exp.Expr) -> None:
                 digits = (_DIGITS, _SCALES[kind.this])
                 kind.set("this", exp.DType.DECIMAL)
                 kind.set("expressions", [exp.DataTypeParam(this=exp.Literal.number(number)) for number in digits])
+
+
+def found_elements(tree: exp.Expr) -> None:
+    """Replace `(SELECT x FROM UNNEST(array) AS e WHERE y)` by functions of lists, which take a hundredth of the time.
+
+    DuckDB would join the rows with the elements, once for each time that a macro names the subquery.
+    """
+    for subquery in list(tree.find_all(exp.Subquery)):
+        select = subquery.this
+        if not isinstance(select, exp.Select) or not _is_value(subquery) or not _reads_one_array(select):
+            continue
+        unnest = select.args["from_"].this
+        name = _element_name(unnest)
+        if name is None:
+            continue
+        found = unnest.expressions[0].copy()
+        if where := select.args.get("where"):
+            found = exp.Anonymous(this="list_filter", expressions=[found, _of_element(name, where.this)])
+        values = [found, _of_element(name, select.expressions[0].unalias())]
+        found = exp.Anonymous(this="list_transform", expressions=values)
+        subquery.replace(exp.Anonymous(this="gsql_only", expressions=[found]))
+
+
+def _is_value(subquery: exp.Subquery) -> bool:
+    """Return True if a subquery is certainly a value in an expression, neither a table nor a set."""
+    parent = subquery.parent
+    if subquery.alias or isinstance(parent, exp.Array | exp.Exists):
+        return False
+    is_column = isinstance(parent, exp.Select) and subquery.arg_key == "expressions"
+    return is_column or isinstance(parent, exp.Alias | exp.PropertyEQ | exp.Func | exp.Binary | exp.Paren)
+
+
+def _reads_one_array(select: exp.Select) -> bool:
+    """Return True if a query computes a column from each element of an array, and does nothing else."""
+    used = {name for name, value in select.args.items() if value}
+    if used not in ({"expressions", "from_"}, {"expressions", "from_", "where"}) or len(select.expressions) != 1:
+        return False
+    if select.is_star or select.find(exp.AggFunc, exp.Window, exp.Anonymous):
+        return False
+    return sum(isinstance(node, exp.Query | exp.Unnest) for node in select.walk()) == _QUERY_AND_UNNEST
+
+
+def _element_name(source: exp.Expr | None) -> str | None:
+    """Return the alias of the elements of an UNNEST of an expression; None if it is no such UNNEST."""
+    if not isinstance(source, exp.Unnest) or source.args.get("offset") or isinstance(source.expressions[0], exp.Array):
+        return None
+    alias = source.args.get("alias")
+    return alias.columns[0].name if alias is not None and len(alias.columns) == 1 else None
+
+
+def _of_element(name: str, expression: exp.Expr) -> exp.Expr:
+    """Return a function of an element, from an expression that names the element."""
+    element = exp.to_identifier(name)
+    body = expression.copy()
+    for column in list(body.find_all(exp.Column)):
+        first, *fields = column.parts
+        if first.name.lower() == name.lower():
+            column.replace(exp.Dot.build([part.copy() for part in (element, *fields)]) if fields else element.copy())
+    return exp.Lambda(this=body, expressions=[element])
 
 
 def _converted(column: exp.ColumnDef) -> exp.Expr:
