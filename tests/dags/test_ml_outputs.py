@@ -5,8 +5,10 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 
 from local_bigquery.analyzer import Catalog, GoogleSqlError, analyze, parse
+from local_bigquery.analyzer.ml import FUNCTIONS, METRICS, Model
+from refresh_factory import checks
 from refresh_factory.check.bigquery import _type
-from refresh_factory.check.ml import FUNCTIONS, MODEL_TYPES, Model
+from refresh_factory.check.options import MODEL_TYPES
 
 DATASET = "demo.outputs"
 ROWS = (
@@ -132,3 +134,7 @@ def test_calls_that_bigquery_refuses_are_refused(call, message):
     model = described("CREATE MODEL d.m OPTIONS (model_type = 'KMEANS') AS SELECT 1 AS x")
     with pytest.raises(GoogleSqlError, match=message):
         columns_of(model, call)
+
+
+def test_the_metrics_of_the_analyzer_are_those_that_airflow_checks():
+    assert METRICS == checks.METRICS

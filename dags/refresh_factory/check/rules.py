@@ -19,7 +19,8 @@ from local_bigquery.analyzer import (
     analyze,
     parse,
 )
-from refresh_factory.check.ml import FUNCTIONS, Model, option_problems
+from local_bigquery.analyzer.ml import FUNCTIONS, Model
+from refresh_factory.check.options import option_problems
 from refresh_factory.check.schemas import SCHEMAS_FILE, read_schemas
 from refresh_factory.checks import METRICS, PROJECT, check_names, check_templates, checked_refresh, in_yaml
 from refresh_factory.pipeline import Pipeline, PipelineError, Problem, load_pipeline

@@ -1,0 +1,5 @@
+"""Compiles ZetaSQL, so that the first statement need not wait for it: `python -m local_bigquery.analyzer`."""
+
+from local_bigquery.analyzer.service import prepare
+
+prepare()
