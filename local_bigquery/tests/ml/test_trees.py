@@ -429,8 +429,8 @@ def test_a_random_forest_has_options_of_its_own(numbers, options, message):
 
 
 def test_other_model_types_are_refused_by_name(rows, dataset):
-    with pytest.raises(BadRequest, match="'DNN_CLASSIFIER' is one of BigQuery ML, but not supported") as raised:
-        rows(f"CREATE MODEL {dataset}.m OPTIONS(model_type='DNN_CLASSIFIER') AS SELECT 1 AS x, 1 AS label")
+    with pytest.raises(BadRequest, match="'AUTOML_CLASSIFIER' is one of BigQuery ML, but not supported") as raised:
+        rows(f"CREATE MODEL {dataset}.m OPTIONS(model_type='AUTOML_CLASSIFIER') AS SELECT 1 AS x, 1 AS label")
     assert "BOOSTED_TREE_CLASSIFIER" in str(raised.value)
     with pytest.raises(BadRequest, match="'l1_reg' must be a constant, not HPARAM_RANGE"):
         rows(

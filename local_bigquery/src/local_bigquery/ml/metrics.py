@@ -4,7 +4,7 @@ https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-
 https://cloud.google.com/bigquery/docs/reference/rest/v2/models#EvaluationMetrics
 """
 
-from collections.abc import Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from math import isfinite
 from typing import Any
 
@@ -29,6 +29,12 @@ REGRESSION_FIELDS = {
     "mean_squared_log_error": "meanSquaredLogError",
     "median_absolute_error": "medianAbsoluteError",
     "r2_score": "rSquared",
+}
+RANKING_FIELDS = {
+    "mean_average_precision": "meanAveragePrecision",
+    "mean_squared_error": "meanSquaredError",
+    "normalized_discounted_cumulative_gain": "normalizedDiscountedCumulativeGain",
+    "average_rank": "averageRank",
 }
 CLUSTERING_FIELDS = {"davies_bouldin_index": "daviesBouldinIndex", "mean_squared_distance": "meanSquaredDistance"}
 
@@ -111,6 +117,38 @@ def regression_metrics(actual: Vector, predicted: Vector) -> Metrics:
         "median_absolute_error": float(np.quantile(np.abs(actual - predicted), 0.5, method="inverted_cdf")),
         "r2_score": float(metrics.r2_score(actual, predicted)) if len(actual) > 1 else None,
         "explained_variance": float(metrics.explained_variance_score(actual, predicted)),
+    }
+
+
+def ranking_metrics(parts: Iterable[tuple[Vector, Vector]]) -> Metrics:
+    """Return the metrics of rankings of all items, as the REST API's RankingMetrics describe them.
+
+    The average rank is the mean percentile of the ranks, 0 for the first, weighted by the ratings (Hu, Koren, Volinsky:
+    Collaborative Filtering for Implicit Feedback Datasets, 2008, section 5).
+
+    Args:
+        parts: ratings, 0 where a user has none for an item, and predicted preferences; both (users, items). Each user
+            has a rating above 0.
+    """
+    users, pairs, total = 0, 0, dict.fromkeys(("precision", "error", "gain", "rank", "rating"), 0.0)
+    for ratings, predicted in parts:
+        ranked = np.take_along_axis(ratings, np.argsort(-predicted, axis=1, kind="stable"), axis=1)
+        found = ranked > 0
+        places = np.arange(1, ratings.shape[1] + 1)
+        precisions = np.cumsum(found, axis=1) / places
+        discounts = 1.0 / np.log2(places + 1.0)
+        best = -np.sort(-ratings, axis=1)
+        users, pairs = users + len(ratings), pairs + ratings.size
+        total["precision"] += float(((precisions * found).sum(axis=1) / found.sum(axis=1)).sum())
+        total["error"] += float((((ratings > 0) - predicted) ** 2).sum())
+        total["gain"] += float(((ranked @ discounts) / (best @ discounts)).sum())
+        total["rank"] += float((ranked @ (places - 1.0)).sum() / max(ratings.shape[1] - 1, 1))
+        total["rating"] += float(ratings.sum())
+    return {
+        "mean_average_precision": total["precision"] / users,
+        "mean_squared_error": total["error"] / pairs,
+        "normalized_discounted_cumulative_gain": total["gain"] / users,
+        "average_rank": total["rank"] / total["rating"],
     }
 
 

@@ -39,13 +39,6 @@ class Model(Protocol):
     def feature_info(self) -> pa.Table:
         """The result of ML.FEATURE_INFO, as `statistics.describe` makes it."""
 
-    def predict(self, rows: pa.Table, threshold: float | None = None) -> pa.Table:
-        """Return the prediction columns of ML.PREDICT for every row, without the columns of the input.
-
-        Raises:
-            BigQueryError: `invalidQuery` if the rows do not fit, or the model takes no threshold.
-        """
-
     def evaluate(self, rows: pa.Table | None, threshold: float | None = None) -> pa.Table:
         """Return the one row of ML.EVALUATE.
 
@@ -74,12 +67,14 @@ class ModelType:
         options: the options besides `model_type`.
         train: trains a model from the rows of the training query and the complete options. It raises a BigQueryError
             with reason `invalidQuery` if the rows cannot be trained on, or options contradict each other.
+        takes_transform: CREATE MODEL may have a TRANSFORM clause.
     """
 
     name: str
     rest_name: str
     options: tuple[Option, ...]
     train: Callable[[pa.Table, Mapping[str, Any]], Model]
+    takes_transform: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,6 +96,18 @@ class TrainedModel:
         instance: Any = model  # a dataclass, which a protocol cannot express
         info = statistics.describe(inputs, inputs.column_names)
         return cls(replace(instance, feature_info=info), transform)
+
+
+@runtime_checkable
+class Predicting(Protocol):
+    """A model that predicts from features."""
+
+    def predict(self, rows: pa.Table, threshold: float | None = None) -> pa.Table:
+        """Return the prediction columns of ML.PREDICT for every row, without the columns of the input.
+
+        Raises:
+            BigQueryError: `invalidQuery` if the rows do not fit, or the model takes no threshold.
+        """
 
 
 @dataclass(frozen=True)
@@ -177,10 +184,26 @@ class Explainable(Protocol):
 
 @runtime_checkable
 class Weighted(Protocol):
-    """A linear model."""
+    """A linear model or a matrix factorization."""
 
     def weights(self, *, standardize: bool) -> pa.Table:
         """Return the result of ML.WEIGHTS, for features in their own units or standardised."""
+
+
+@runtime_checkable
+class Recommending(Protocol):
+    """A model that predicts the ratings of users for items."""
+
+    def recommend(self, rows: pa.Table | None) -> pa.Table:
+        """Return the result of ML.RECOMMEND.
+
+        Args:
+            rows: pairs of users and items, whose other columns are kept; or only users; or only items. None for all
+                users and all items.
+
+        Raises:
+            BigQueryError: `invalidQuery` if the rows have other columns, or other types than in training.
+        """
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from typing import Any
 
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.model import ModelType
-from local_bigquery.ml.models import kmeans, linear, trees
+from local_bigquery.ml.models import factorization, kmeans, linear, trees
 from local_bigquery.ml.options import read_options
 
 MODEL_TYPES = {
@@ -18,6 +18,7 @@ MODEL_TYPES = {
         trees.RANDOM_FOREST_CLASSIFIER,
         trees.RANDOM_FOREST_REGRESSOR,
         kmeans.KMEANS,
+        factorization.MATRIX_FACTORIZATION,
     )
 }
 
@@ -34,7 +35,6 @@ _UNSUPPORTED = {
     "DNN_LINEAR_COMBINED_CLASSIFIER",
     "DNN_LINEAR_COMBINED_REGRESSOR",
     "DNN_REGRESSOR",
-    "MATRIX_FACTORIZATION",
     "ONNX",
     "PCA",
     "TENSORFLOW",

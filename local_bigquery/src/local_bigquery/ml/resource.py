@@ -24,12 +24,15 @@ _OPTION_NAMES = {
     "instance_weight_col": "instanceWeightColumn",
     "kmeans_init_col": "kmeansInitializationColumn",
     "kmeans_init_method": "kmeansInitializationMethod",
+    "item_col": "itemColumn",
     "l1_reg": "l1Regularization",
     "l2_reg": "l2Regularization",
     "ls_init_learn_rate": "initialLearnRate",
     "min_rel_progress": "minRelativeProgress",
     "optimize_strategy": "optimizationStrategy",
+    "user_col": "userColumn",
 }
+_NOT_IN_REST = {"rating_col"}  # the label column says it
 _OPTION_VALUES = {
     ("data_split_method", "SEQ"): "SEQUENTIAL",
     ("kmeans_init_method", "KMEANS++"): "KMEANS_PLUS_PLUS",
@@ -103,7 +106,7 @@ def _training_run(model: Model, options: Mapping[str, Any], started: float) -> J
 
 
 def _training_options(model: Model, options: Mapping[str, Any]) -> Json:
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None and name not in _NOT_IN_REST}
     if model.label is not None:
         given["input_label_cols"] = [model.label]
     training_options = {_option_name(name): _option_value(name, value) for name, value in given.items()}

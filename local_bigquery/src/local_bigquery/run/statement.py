@@ -17,7 +17,7 @@ from sqlglot.errors import SqlglotError
 from local_bigquery.backend.emulator import Emulator, JobResource, TableName
 from local_bigquery.errors import BigQueryError, invalid_query, not_found
 from local_bigquery.ml.functions import call_function, check_function, keeps_input
-from local_bigquery.ml.model import TrainedModel
+from local_bigquery.ml.model import ModelType, TrainedModel
 from local_bigquery.ml.model_types import model_type_of
 from local_bigquery.ml.registry import ModelRegistry
 from local_bigquery.ml.resource import describe, ml_statistics, transform_columns
@@ -97,7 +97,7 @@ class StatementRun:
         """
         match statement:
             case CreateModel():
-                _, options = model_type_of(statement.options)
+                _, options = self._model_type(statement)
                 operation = await self._create_operation(statement)
                 if operation != "SKIP":
                     table = await self._training_rows(statement)
@@ -112,6 +112,18 @@ class StatementRun:
                 return await dry_run_on_emulator(self._emulator, replace(self._job, configuration=configuration))
 
     # CREATE MODEL and DROP MODEL
+
+    @staticmethod
+    def _model_type(statement: CreateModel) -> tuple[ModelType, dict[str, Any]]:
+        """Return the model type of a CREATE MODEL, and its complete options.
+
+        Raises:
+            BigQueryError: `invalidQuery` if the options are invalid, or the type takes no TRANSFORM clause.
+        """
+        model_type, options = model_type_of(statement.options)
+        if statement.transform and not model_type.takes_transform:
+            raise invalid_query(f"TRANSFORM is not supported for models of type {model_type.name}")
+        return model_type, options
 
     async def _create_operation(self, statement: CreateModel) -> str:
         """Return the `ddlOperationPerformed` of a CREATE MODEL.
@@ -143,7 +155,7 @@ class StatementRun:
     async def _create_model(self, statement: CreateModel) -> JobResource:
         path = self._path(statement.path)
         self._job.report({"statementType": "CREATE_MODEL"})
-        model_type, options = model_type_of(statement.options)
+        model_type, options = self._model_type(statement)
         create = "CREATE OR REPLACE MODEL" if statement.replace else "CREATE MODEL"
         if statement.if_not_exists:
             create += " IF NOT EXISTS"

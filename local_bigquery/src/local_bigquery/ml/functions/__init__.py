@@ -15,7 +15,7 @@ from local_bigquery.ml.functions.inspection import (
     TRAINING_INFO,
     WEIGHTS,
 )
-from local_bigquery.ml.functions.prediction import EXPLAIN_PREDICT, PREDICT
+from local_bigquery.ml.functions.prediction import EXPLAIN_PREDICT, PREDICT, RECOMMEND
 from local_bigquery.ml.functions.table_function import Settings
 from local_bigquery.ml.model import Model
 from local_bigquery.ml.options import read_options
@@ -29,6 +29,7 @@ TABLE_FUNCTIONS = {
     "FEATURE_INFO": FEATURE_INFO,
     "GLOBAL_EXPLAIN": GLOBAL_EXPLAIN,
     "PREDICT": PREDICT,
+    "RECOMMEND": RECOMMEND,
     "ROC_CURVE": ROC_CURVE,
     "TRAINING_INFO": TRAINING_INFO,
     "WEIGHTS": WEIGHTS,
@@ -54,11 +55,12 @@ def call_function(
     function = TABLE_FUNCTIONS[name]
     result = function.run(model, rows, read_options(f"ML.{name}", function.settings, given))
     kept = rows if kept is None else kept
-    return _with_input(f"ML.{name}", result, kept) if function.keeps_input and kept is not None else result
+    appends = function.keeps_input and function.adds_input and kept is not None
+    return _with_input(f"ML.{name}", result, kept) if appends else result
 
 
 def keeps_input(name: str) -> bool:
-    """Return True if the result of a function ends with the columns of its input."""
+    """Return True if the result of a function has the columns of its input."""
     return TABLE_FUNCTIONS[name].keeps_input
 
 

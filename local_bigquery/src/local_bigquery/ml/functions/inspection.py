@@ -18,7 +18,7 @@ from local_bigquery.ml.options import Option, boolean
 
 def _weights(model: Model, _rows: pa.Table | None, settings: Settings) -> pa.Table:
     if not isinstance(model, Weighted):
-        raise not_supported("ML.WEIGHTS", model, "linear and logistic regression models")
+        raise not_supported("ML.WEIGHTS", model, "linear and logistic regression models, and matrix factorizations")
     return model.weights(standardize=settings["standardize"])
 
 

@@ -1,18 +1,21 @@
-"""ML.PREDICT and ML.EXPLAIN_PREDICT: a prediction for every row, followed by the columns of the input.
+"""ML.PREDICT, ML.EXPLAIN_PREDICT: a prediction for every row, before the columns of the input; and ML.RECOMMEND.
 
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-predict
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-explain-predict
+https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-recommend
 """
 
 import numpy as np
 import pyarrow as pa
 
 from local_bigquery.ml.functions.table_function import Settings, TableFunction, not_supported, probability, required
-from local_bigquery.ml.model import Explainable, Explanation, Model
+from local_bigquery.ml.model import Explainable, Explanation, Model, Predicting, Recommending
 from local_bigquery.ml.options import Option, boolean, whole_number
 
 
 def _predict(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Table:
+    if not isinstance(model, Predicting):
+        raise not_supported("ML.PREDICT", model, "models that predict from features")
     return model.predict(required(rows), settings["threshold"])
 
 
@@ -32,6 +35,12 @@ def _explain_predict(model: Model, rows: pa.Table | None, settings: Settings) ->
         "approximation_error": pa.array(np.zeros(rows.num_rows)),
     }
     return pa.table(result)
+
+
+def _recommend(model: Model, rows: pa.Table | None, _settings: Settings) -> pa.Table:
+    if not isinstance(model, Recommending):
+        raise not_supported("ML.RECOMMEND", model, "models of type MATRIX_FACTORIZATION")
+    return model.recommend(rows)
 
 
 def _top(explanation: Explanation, count: int) -> pa.ListArray:
@@ -60,3 +69,4 @@ EXPLAIN_PREDICT = TableFunction(
     ),
     keeps_input=True,
 )
+RECOMMEND = TableFunction(run=_recommend, input="optional", keeps_input=True, adds_input=False)

@@ -23,13 +23,15 @@ class TableFunction:
         run: computes the result from the model, the input (None if there is none) and the settings.
         input: whether it takes an input, a TABLE or a (query).
         settings: the settings that its STRUCT may contain.
-        keeps_input: whether the result ends with the columns of the input.
+        keeps_input: whether the result has the columns of the input.
+        adds_input: whether `run` leaves it to the caller to append them.
     """
 
     run: Callable[[Model, pa.Table | None, Settings], pa.Table]
     input: Literal["required", "optional", "none"]
     settings: tuple[Option, ...] = ()
     keeps_input: bool = False
+    adds_input: bool = True
 
 
 def not_supported(function: str, model: Model, models: str) -> BigQueryError:
