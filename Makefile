@@ -31,6 +31,8 @@ WORKFLOWS := $(wildcard .github/workflows/*.yaml)
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
+# On a terminal, uv shows what it downloads and installs, with sizes.
+QUIET := $(shell test -t 2 || echo --quiet)
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -259,7 +261,7 @@ $(VENVS)/airflow-3.1/.installed: tests/airflow_versions/requirements-3.1.txt
 $(ENVIRONMENTS) $(OTHER_AIRFLOWS) $(VENVS)/browser/.installed $(VENVS)/stand_in/.installed $(FEAST_ENVIRONMENT): | $(UV)
 	@echo "installing $(@D): $$(grep -c == $<) packages of $<"
 	@$(UV) venv -q --clear --python $(PYTHON) $(@D)
-	@$(UV) pip sync -q --python $(@D) $<
+	@$(UV) pip sync $(QUIET) --python $(@D) $<
 	@$(if $(PACKAGE),$(UV) pip install -q --python $(@D) --no-deps --no-build-isolation --editable ./$(PACKAGE))
 	@$(AFTERWARDS)
 	@echo "installed $(@D): $$(du -sh $(@D) | cut -f1)"
