@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from foreserve.refresh import Refresh
-from refresh_factory.pipeline import PIPELINE_FILE, Pipeline, Problem
+from refresh_factory.pipeline import PIPELINE_FILE, SQL_FILES, Pipeline, Problem
 from refresh_factory.statements import without_comments
 from refresh_factory.templates import Rendered, Templates
 from refresh_factory.yaml_file import YamlFile
@@ -50,7 +50,11 @@ _MODEL_TYPE = re.compile(r"""\bmodel_type\s*=\s*r?["'](?P<type>\w+)["']""", re.I
 
 def check_templates(folder: Path, pipeline: Pipeline) -> list[Problem]:
     """The errors in the templates and the metrics of a pipeline, which would make a refresh fail later."""
-    return Templates(folder, pipeline, PROJECT).problems() or check_metrics(folder, pipeline)
+    templates, refresh = Templates(folder, pipeline, PROJECT), checked_refresh(pipeline)
+    if problems := templates.problems():
+        return problems
+    rendered = (templates.render(name, refresh, model) for name, model in models_of_files(refresh).items())
+    return [text for text in rendered if isinstance(text, Problem)] or check_metrics(folder, pipeline)
 
 
 def check_metrics(folder: Path, pipeline: Pipeline) -> list[Problem]:
@@ -70,6 +74,11 @@ def check_metrics(folder: Path, pipeline: Pipeline) -> list[Problem]:
         for metric in pipeline.quality_gate.metrics
         if known and metric not in known
     ]
+
+
+def models_of_files(refresh: Refresh) -> dict[str, str | None]:
+    """The BigQuery model with which each SQL file is rendered before a candidate is trained."""
+    return dict.fromkeys(SQL_FILES, refresh.candidate_model) | {"evaluate.sql": None}
 
 
 def checked_refresh(pipeline: Pipeline) -> Refresh:

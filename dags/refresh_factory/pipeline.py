@@ -237,6 +237,10 @@ def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> Problem:
         if above and (found := re.match(r"\s*(\w+):(?=[^\s/])", above[-1])):  # with the next line, one text to YAML
             return Problem(path, line - 1, f"not YAML: write a space after the colon of {found[1]}")
         reason += "; write quotes around a text with a colon"
+    elif "'\\t'" in reason:
+        reason = "a tab; write spaces in its place"
+    elif "cannot start any token" in reason:
+        reason += "; write quotes around a text that begins with it"
     return Problem(path, line, f"not YAML: {reason}")
 
 
@@ -253,7 +257,10 @@ def _explain(problem: dict[str, Any]) -> str:
         case _:
             value = problem["input"]
             shown = str(value) if isinstance(value, date) else repr(value)
-            return f"{field}: {shown}: {_one_line(problem['msg']).removeprefix('Value error, ')}"
+            reason = _one_line(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+            reason = reason.partition(", unable")[0]
+            # Of a section, the name is enough; the errors of the whole file name their fields themselves.
+            return ": ".join(part for part in (field, "" if isinstance(value, dict) else shown, reason) if part)
 
 
 def _fields_of(section: tuple[str | int, ...]) -> list[str]:

@@ -80,7 +80,9 @@ class Templates:
                 continue
             except TemplateSyntaxError as error:
                 hint = "if it is SQL, write {% raw %} before and {% endraw %} after it"
-                yield Problem(Path(filename), error.lineno, f"not a Jinja template: {error.message}; {hint}")
+                yield Problem(
+                    Path(filename), error.lineno, f"not a Jinja template: {str(error.message).rstrip('.')}; {hint}"
+                )
                 continue
             file = Path(filename)
             known = {*NAMES} - ({"model"} if template == "evaluate.sql" else set())

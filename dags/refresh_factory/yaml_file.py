@@ -86,6 +86,8 @@ def _refuse_repeated_keys(node: yaml.Node | None) -> None:
         seen: set[str] = set()
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key.value} is there twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key.value} is there twice; remove one", problem_mark=key.start_mark
+                )
             seen.add(str(key.value))
             _refuse_repeated_keys(value)

@@ -110,11 +110,11 @@ class PredictionGate(BaseModel):
                 f"{counts['non_finite']} predictions contain NaN or infinity, which JSON has as text only; replace "
                 "them in predict.sql, or set prediction_gate.allow_non_finite"
             )
-        errors += [
-            f"prediction_gate.drift.{field}: no prediction has a number in a field {field!r}; check the spelling"
-            for field in self.drift
-            if f"numbers_{field}" in counts and not counts[f"numbers_{field}"]
-        ]
+        for field in self.drift:
+            if f"numbers_{field}" in counts and not counts[f"numbers_{field}"]:
+                is_null = counts.get(f"nulls_{field}") == counts["predictions"]
+                reason = "is NULL in all predictions; correct" if is_null else "is a number in none; check its name and"
+                errors.append(f"prediction_gate.drift.{field}: the field {reason} predict.sql")
         return errors
 
     def judge(self, measures: Measures, active: Measures | None = None) -> Iterator[Judgement]:

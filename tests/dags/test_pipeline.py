@@ -33,8 +33,8 @@ def test_the_defaults_are_those_of_the_design(load):
         (GOOD + "entity: x\n", r"pipeline.yaml:4: entity: no such field; there are model, entity_type, "),
         ("entity_type: customer\n", r"pipeline.yaml:1: model: the field is missing"),
         (GOOD.replace("churn", "Churn-1"), r"pipeline.yaml:1: model: 'Churn-1' is no name"),
-        (GOOD + "row_keys: salted\n", r":4: row_keys: 'salted': Input should be 'plain' or 'hashed'"),
-        (GOOD + "keep_versions: 0\n", r":4: keep_versions: 0: Input should be greater than or equal to 1"),
+        (GOOD + "row_keys: salted\n", r":4: row_keys: 'salted': must be 'plain' or 'hashed'"),
+        (GOOD + "keep_versions: 0\n", r":4: keep_versions: 0: must be greater than or equal to 1"),
         (GOOD + "smoke_test:\n  requests: 200\n  rate: fast\n", r":6: smoke_test.rate: 'fast': .*valid number"),
         (
             GOOD.replace("minimum: 0.7", "min: 0.7"),

@@ -336,9 +336,7 @@ def test_a_misspelt_field_is_an_error(warehouse, statements, refresh):
         warehouse, statements, refresh, [("a", 1)], prediction_gate={"drift": {"probabilty": {"max_psi": 0.1}}}
     )
     found = errors(warehouse, made, refresh, drift={"probabilty": {"max_psi": 0.1}})
-    assert found == [
-        "prediction_gate.drift.probabilty: no prediction has a number in a field 'probabilty'; check the spelling"
-    ]
+    assert found == ["prediction_gate.drift.probabilty: the field is a number in none; check its name and predict.sql"]
 
 
 @pytest.mark.parametrize("compare", [True, False])

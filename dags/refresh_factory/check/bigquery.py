@@ -14,8 +14,8 @@ from foreserve.refresh import Refresh
 from local_bigquery.analyzer import GoogleSqlError, parse, tables_of
 from prediction_store.local_environment import use_local_stack
 from prediction_store.warehouse import version_of
-from refresh_factory.checks import DATASET, PROJECT, checked_refresh
-from refresh_factory.pipeline import SQL_FILES, Pipeline, Problem
+from refresh_factory.checks import DATASET, PROJECT, checked_refresh, models_of_files
+from refresh_factory.pipeline import Pipeline, Problem
 from refresh_factory.templates import Rendered, Templates
 
 Where = Literal["local", "cloud"]
@@ -134,8 +134,7 @@ class RunningBigQuery:
 
 
 def _render(templates: Templates, refresh: Refresh) -> dict[str, Rendered | Problem]:
-    models = dict.fromkeys(SQL_FILES, refresh.candidate_model) | {"evaluate.sql": None}
-    return {name: templates.render(name, refresh, model) for name, model in models.items()}
+    return {name: templates.render(name, refresh, model) for name, model in models_of_files(refresh).items()}
 
 
 def _uses_model(sql: str) -> bool:

@@ -44,6 +44,12 @@ Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/conversion
 _CLAUSES = ("AS", "FROM", "GROUP", "JOIN", "LIMIT", "ON", "ORDER", "SELECT", "WHERE", "WITH")
 """Keywords that nobody takes for a name: something is missing before them."""
 
+_WAYS_OUT = {
+    "No matching signature for operator": "CAST one of them, or write a value of the other's type",
+    "Table not found": f"if it exists, run make record-schemas NAME={{}}, which writes {SCHEMAS_FILE}",
+}
+"""Ways out of BigQuery's errors, by the beginning of the message. The braces are for the pipeline's name."""
+
 Columns = Mapping[str, Type]
 
 
@@ -315,15 +321,16 @@ class PipelineCheck:
     def _way_out(self, sql: str, error: GoogleSqlError, statement: Statement | None) -> str:
         before, rest = sql[: error.offset].rstrip(), sql[error.offset :]
         keyword = re.search(r"(?:Unexpected|got) keyword (\w+)$", error.message)
-        if keyword and keyword[1] not in _CLAUSES:
+        if keyword and (keyword[1] not in _CLAUSES or re.search(r"\bAS$", before, re.IGNORECASE)):
             word = rest[: len(keyword[1])]
             return f"; if {word} is a name, choose another one, or write it in back quotes"
         if rest.startswith("::") or (rest.startswith(":") and before.endswith(":")):
             return "; BigQuery has no ::, write CAST(... AS ...)"
         if rest.startswith(")") and before.endswith(","):
             return "; remove the comma before it"
-        if error.message.startswith("Table not found"):
-            return f"; if it exists, run make record-schemas NAME={self._folder.name}, which writes {SCHEMAS_FILE}"
+        for beginning, way_out in _WAYS_OUT.items():
+            if error.message.startswith(beginning):
+                return f"; {way_out.format(self._folder.name)}"
         if self._model and statement and error.message.startswith(("Unrecognized name: predicted_", "Name predicted_")):
             returned = [
                 f"{call.function} of this {self._model.type} adds {', '.join(output.columns)}"

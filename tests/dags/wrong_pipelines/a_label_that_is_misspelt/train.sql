@@ -1,9 +1,0 @@
-{% from "people.sql" import people with context %}
-CREATE OR REPLACE MODEL {{ model }}
-OPTIONS (
-  model_type = 'LOGISTIC_REG',
-  input_label_cols = ['defaulted']
-) AS
-SELECT * EXCEPT (person_id)
-FROM (
-{{ people(variables.last_group) }})
