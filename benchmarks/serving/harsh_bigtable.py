@@ -134,7 +134,7 @@ class HarshBigtable:
     """The rows, serialized, by the request without keys and the key; None for an absent row."""
     _registry: dict[bytes, list[Any]] = field(default_factory=dict)
     _old_registry: dict[bytes, list[Any]] | None = None
-    _registry_reads: int = 0
+    _old_profile: str = ""
     _chance: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311  the same in every run
 
     @classmethod
@@ -160,9 +160,9 @@ class HarshBigtable:
         for connection in [*self.connections]:
             connection.go_away()
 
-    def fall_behind(self) -> None:
-        """Answer every other read of the registry as before, as a replica does that is behind."""
-        self._old_registry = dict(self._registry)
+    def fall_behind(self, app_profile: str = "") -> None:
+        """Answer half of the reads of the registry by an app profile as before, as a replica does that is behind."""
+        self._old_registry, self._old_profile = dict(self._registry), app_profile
 
     def catch_up(self) -> None:
         """Answer all reads of the registry as they are."""
@@ -181,7 +181,7 @@ class HarshBigtable:
             return
         asked = ReadRowsRequest.FromString(request)
         if asked.table_name.endswith(f"/{REGISTRY_TABLE}"):
-            for message in await self._registry_answer(path, request):
+            for message in await self._registry_answer(path, request, asked.app_profile_id):
                 yield message
         elif asked.rows.row_keys:
             async for message in self._rows(path, request, asked):
@@ -190,11 +190,12 @@ class HarshBigtable:
             async for message in self.upstream.unary_stream(path, None, None)(request):
                 yield message
 
-    async def _registry_answer(self, path: str, request: bytes) -> list[Any]:
+    async def _registry_answer(self, path: str, request: bytes, app_profile: str) -> list[Any]:
         messages = [message async for message in self.upstream.unary_stream(path, None, None)(request)]
         self._registry[request] = messages
-        self._registry_reads += 1
-        if self._old_registry is not None and self._registry_reads % 2:
+        if self._old_registry is None or app_profile != self._old_profile:
+            return messages
+        if self._chance.getrandbits(1):
             self.old_answers += 1
             return self._old_registry.get(request, messages)
         return messages

@@ -55,6 +55,7 @@ time.time, time.time_ns = lambda: right() + skew, lambda: right_ns() + skew * 10
 """
 ERRORS = (RegistryError, grpc.RpcError, GoogleAPICallError)
 POLL_SECONDS = 0.1
+READERS_PROFILE = "any-cluster"  # only these reads may be answered by a replica that is behind
 
 
 class Ended(Exception):  # noqa: N818  as a task ends
@@ -128,6 +129,8 @@ class Service:
             BIGTABLE_EMULATOR_HOST=bigtable,
             SERVING_REGISTRY_POLL_SECONDS=POLL_SECONDS,
             SERVING_CONNECTIONS=2,
+            SERVING_APP_PROFILE=READERS_PROFILE,
+            SERVING_CACHE_BYTES=20_000,
             PYTHONPATH=folder,
         )
         self.port = 0
@@ -523,7 +526,7 @@ class Faults:
     def fall_behind(self):
         began = time.monotonic()
         self._oracle.behind.append((began, math.inf))
-        self._bigtable.change(HarshBigtable.fall_behind)
+        self._bigtable.change(lambda proxy: proxy.fall_behind(READERS_PROFILE))
         self._stop.wait(self._chance.uniform(0.5, 2))
         self._bigtable.change(HarshBigtable.catch_up)
         self._oracle.behind[-1] = (began, time.monotonic())
