@@ -26,6 +26,12 @@ FEAST_ENVIRONMENT := $(VENVS)/feast/.installed
 TERRAFORM := command -v terraform > /dev/null || { echo "No terraform: install 1.9 or later; make test checks infra/ without" >&2; exit 1; }
 OTHER_AIRFLOWS := $(VENVS)/airflow-2.11/.installed $(VENVS)/airflow-3.1/.installed
 
+IMAGE_LOCKS := requirements.txt serving_api/requirements.txt local_stack/requirements.txt local_bigquery/requirements.txt
+LOCKS := $(IMAGE_LOCKS) $(wildcard tests/*/requirements.txt tests/*/*/requirements.txt) \
+	$(wildcard tests/airflow_versions/requirements-*.txt benchmarks/serving/*-requirements.txt)
+OSV := https://api.osv.dev/v1/query
+SBOM := .state/sbom
+
 DOCKERFILES := $(wildcard */Dockerfile */*/Dockerfile)
 WORKFLOWS := $(wildcard .github/workflows/*.yaml)
 
@@ -208,29 +214,34 @@ format: install ## Format the code
 .PHONY: install
 install: $(ENVIRONMENTS) ## Install what is missing
 
+COMPILE := $(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11
+
 .PHONY: lock
 lock: $(UV) ## Lock the requirements anew, with the newest versions
-	$(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11 \
-		requirements.in -o requirements.txt
-	$(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11 -c requirements.txt \
-		serving_api/requirements.in -o serving_api/requirements.txt
-	$(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11 \
-		local_stack/requirements.in -o local_stack/requirements.txt
-	$(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11 \
-		local_bigquery/requirements.in -o local_bigquery/requirements.txt
-	$(UV) pip compile -q --upgrade --no-header --generate-hashes --python-version 3.11 \
-		tests/tools/requirements.in -o tests/tools/requirements.txt
-	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 -c requirements.txt \
-		tests/browser/requirements.in -o tests/browser/requirements.txt
-	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
-		tests/infra/terraform/requirements.in -o tests/infra/terraform/requirements.txt
-	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 \
-		benchmarks/serving/feast-requirements.in -o benchmarks/serving/feast-requirements.txt
-	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 --exclude-newer $(OTHER_AIRFLOWS_DATE) \
-		--resolution lowest-direct tests/airflow_versions/requirements-2.11.in \
-		-o tests/airflow_versions/requirements-2.11.txt
-	$(UV) pip compile -q --upgrade --no-header --python-version 3.11 --exclude-newer $(OTHER_AIRFLOWS_DATE) \
+	$(COMPILE) requirements.in -o requirements.txt
+	$(COMPILE) -c requirements.txt serving_api/requirements.in -o serving_api/requirements.txt
+	$(COMPILE) local_stack/requirements.in -o local_stack/requirements.txt
+	$(COMPILE) local_bigquery/requirements.in -o local_bigquery/requirements.txt
+	$(COMPILE) tests/tools/requirements.in -o tests/tools/requirements.txt
+	$(COMPILE) -c requirements.txt tests/browser/requirements.in -o tests/browser/requirements.txt
+	$(COMPILE) tests/infra/terraform/requirements.in -o tests/infra/terraform/requirements.txt
+	$(COMPILE) benchmarks/serving/feast-requirements.in -o benchmarks/serving/feast-requirements.txt
+	$(COMPILE) --exclude-newer $(OTHER_AIRFLOWS_DATE) --resolution lowest-direct \
+		tests/airflow_versions/requirements-2.11.in -o tests/airflow_versions/requirements-2.11.txt
+	$(COMPILE) --exclude-newer $(OTHER_AIRFLOWS_DATE) \
 		tests/airflow_versions/requirements-3.1.in -o tests/airflow_versions/requirements-3.1.txt
+
+.PHONY: audit
+audit: $(VENVS)/tools/.installed ## Find the locked packages that have known vulnerabilities, by the data of osv.dev
+	@status=0; for lock in $(LOCKS); do echo "$$lock"; \
+		$(TOOLS)/pip-audit --progress-spinner off --disable-pip --require-hashes --strict \
+			--vulnerability-service osv --osv-url $(OSV) -r $$lock || status=1; done; exit $$status
+
+.PHONY: sbom
+sbom: $(VENVS)/tools/.installed ## List the packages of each image in the format of CycloneDX (SBOM=.state/sbom)
+	@mkdir -p $(SBOM)
+	@for lock in $(IMAGE_LOCKS); do to=$(SBOM)/$$(dirname $$lock | sed s/^[.]$$/airflow/).json; \
+		$(TOOLS)/cyclonedx-py requirements --output-reproducible $$lock -o $$to && echo "$$to" || exit 1; done
 
 .PHONY: clean
 clean: ## Stop the stack, and forget its tables, models, versions and runs

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository import ROOT
+from tests.repository import ROOT, files
 
 MAY_IMPORT = {
     "prediction_store": set(),
@@ -87,21 +87,27 @@ def test_what_the_tests_of_the_service_ran_with_is_what_serves():
     assert pins("serving_api/requirements.txt").items() <= pins("requirements.txt").items()
 
 
-@pytest.mark.parametrize(
-    "lock",
-    [
-        "requirements.txt",
-        "serving_api/requirements.txt",
-        "local_stack/requirements.txt",
-        "local_bigquery/requirements.txt",
-        "tests/browser/requirements.txt",
-        "tests/tools/requirements.txt",
-        "tests/infra/terraform/requirements.txt",
-        "benchmarks/serving/feast-requirements.txt",
-    ],
-)
+SOURCES = sorted(str(file.relative_to(ROOT)) for file in files("*requirements*.in"))
+LOCKS = [source.replace(".in", ".txt") for source in SOURCES if source != "tests/airflow_versions/requirements.in"]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_has_what_its_source_asks_for(lock):
     locked = {name.split("[")[0] for name in pins(lock)}
     lines = (ROOT / lock).with_suffix(".in").read_text().splitlines()
     asked = {line.split("#")[0].split("=")[0].split(">")[0].split("[")[0].strip() for line in lines}
-    assert asked - {""} <= locked
+    assert {name for name in asked if name and not name.startswith("-")} <= locked
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_package_of_a_lock_has_hashes(lock):
+    packages = [line for line in (ROOT / lock).read_text().splitlines() if re.match(r"\w\S*==", line)]
+    assert packages
+    assert all(line.endswith(" \\") for line in packages)  # the first hash is on the next line
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_package_that_is_asked_for_has_a_reason(source):
+    for line in (ROOT / source).read_text().splitlines():
+        if line and not line.startswith(("#", "-")):
+            assert re.search(r" # .{3}", line), line
