@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Unpack, cast
+from typing import Any, Unpack, cast, get_args
 
 from prediction_store.details import Ending, EndingKind, VersionDetails, details_from_json, storable
 from prediction_store.layout import RowKeyFormat
@@ -45,6 +45,9 @@ all clusters (https://docs.cloud.google.com/bigtable/docs/garbage-collection, "R
 
 CLOCK_TOLERANCE = 10_000
 """Largest difference between the clocks of two machines, in milliseconds. Clocks in Google Cloud differ by far less."""
+
+_LATEST_TIME = 253_402_300_799_999
+"""The end of the year 9999, the last one that Python's times have, in milliseconds since the epoch."""
 
 
 def now_ms() -> int:
@@ -562,10 +565,14 @@ class ModelState:
             leases = [record.pop(name, 0) for record in records.values() for name in _WRITE_LEASES]
             versions = {version: _record_from(record) for version, record in records.items()}
             until = max(leases, default=0) if write_lease_until is None else write_lease_until
-            return cls(versions=versions, write_lease_until=until, **fields)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            state = cls(versions=versions, write_lease_until=until, **fields)
+            _require_types(state)
+            if b"\\ud" in document:
+                json.dumps(fields | {"versions": records}, ensure_ascii=False).encode()  # half a character is no text
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             problem = f"not a registry document that this release understands ({error})"
             raise RegistryError(f"{problem}: {document[:200]!r}") from error
+        return state
 
     def _is_needed(self, version: int, record: VersionRecord) -> bool:
         """Return True if the version can be read, or has cells that must be purged."""
@@ -644,6 +651,34 @@ _RENAMED = {"held_until": "run_lease_until"}
 
 _WRITE_LEASES = ("writes_until", "write_lease_until")
 """Fields of a version record of 0.1.0, which had a write lease for each version."""
+
+
+def _require_types(state: ModelState) -> None:
+    """Check the types of all fields, for readers of one model must not fail at the document of another.
+
+    Raises:
+        TypeError: a field has another type, or a number is not one of milliseconds up to the year 9999.
+    """
+    records = state.versions.values()
+    texts = (state.model, state.entity_type, state.row_keys, *(record.run for record in records))
+    flags = (flag for record in records for flag in (record.has_cells, record.confirmed))
+    receipts = [record.receipt for record in records if record.receipt]
+    numbers = [
+        state.keep_versions,
+        state.latest,
+        state.write_lease_until,
+        *state.versions,
+        *(record.run_lease_until for record in records),
+        *(number for receipt in receipts for number in (receipt.predictions, receipt.tombstones)),
+        *(n for n in (state.active, *(record.compared_with for record in records)) if n is not None),
+    ]
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(flag, bool) for flag in flags)
+        and all(type(number) is int and 0 <= number <= _LATEST_TIME for number in numbers)
+        and state.row_keys in get_args(RowKeyFormat)
+    ):
+        raise TypeError("a field has a value of another type")
 
 
 def _record_from(fields: dict[str, Any]) -> VersionRecord:
