@@ -47,7 +47,7 @@ def next_steps(stack: Stack, console: Console) -> None:
         f"{api}/": f"look customers up (API: {api}/docs)",
         f"{api}/v1/entities/customer/00003/predictions": "look all models up for one customer, in one read",
         f"{airflow}/dags/refresh_{MODEL}": "see the DAG, its runs and logs",
-        f"{airflow}/dags": "trigger refresh_expected_spend and refresh_customer_segment: two more models",
+        f"{airflow}/dags": "trigger refresh_expected_spend, refresh_customer_segment or refresh_next_products",
         "make new-pipeline NAME=...": "start a model of your own",
         "make refresh NAME=...": "run the refresh of a model, and report",
         ".venvs/local_stack/bin/foreserve --help": "list, compare, verify, promote, roll back or retire versions",

@@ -20,8 +20,10 @@ from local_stack.settings import DATASET, INSTANCE, PROJECT
 from prediction_store.layout import Instance
 from prediction_store.tables import Tables
 
-_FILE = Path(__file__).parent / "data" / "cdnow_transactions.csv.gz"
+_DATA = Path(__file__).parent / "data"
+_FILE = _DATA / "cdnow_transactions.csv.gz"
 _TABLE = f"{PROJECT}.shop.transactions"
+_GROCERIES = f"{PROJECT}.grocery.purchases"
 _FIRST_LOAD_THROUGH = date(1998, 6, 16)
 _COLUMNS = {
     "customer_id": ("STRING", pa.string()),  # with leading zeros
@@ -45,12 +47,14 @@ class Arrival:
 
 
 def prepare() -> Arrival:
-    """Create the version registry in Bigtable; create the tables of the shop and load the first purchases.
+    """Create the version registry in Bigtable; create the tables of both shops and load the first purchases.
 
     Both stores are found by their `*_EMULATOR_HOST` variables. What exists is left as it is.
     """
     Tables(Instance(PROJECT, INSTANCE)).ensure_registry()
-    return first_purchases(warehouse())
+    client = warehouse()
+    load_groceries(client)
+    return first_purchases(client)
 
 
 def warehouse() -> bigquery.Client:
@@ -67,6 +71,17 @@ def first_purchases(client: bigquery.Client) -> Arrival:
     if (known := _last_day(client)) is not None:
         return Arrival(0, known)
     return _load(client, _purchases(after=date.min, through=_FIRST_LOAD_THROUGH))
+
+
+def load_groceries(client: bigquery.Client) -> None:
+    """Create the dataset and the table of the grocery. Load all its purchases into an empty table."""
+    client.create_dataset(f"{PROJECT}.grocery", exists_ok=True)
+    kinds = {"household_id": "STRING", "product": "STRING", "month": "DATE", "baskets": "INT64"}
+    schema = [bigquery.SchemaField(name, kind) for name, kind in kinds.items()]
+    client.create_table(bigquery.Table(_GROCERIES, schema), exists_ok=True)
+    if next(iter(client.query_and_wait(f"SELECT COUNT(*) FROM `{_GROCERIES}`")))[0] == 0:
+        with (_DATA / "grocery_purchases.parquet").open("rb") as file:
+            client.load_table_from_file(file, _GROCERIES, job_config=_parquet()).result()
 
 
 def next_week(client: bigquery.Client) -> Arrival:
@@ -92,11 +107,14 @@ def _purchases(*, after: date, through: date) -> pa.Table:
 def _load(client: bigquery.Client, rows: pa.Table) -> Arrival:
     file = io.BytesIO()
     pyarrow.parquet.write_table(rows, file)
-    config = bigquery.LoadJobConfig(
+    client.load_table_from_file(file, _TABLE, rewind=True, job_config=_parquet()).result()
+    return Arrival(rows.num_rows, pc.max(rows["order_date"]).as_py())
+
+
+def _parquet() -> bigquery.LoadJobConfig:
+    return bigquery.LoadJobConfig(
         source_format=bigquery.SourceFormat.PARQUET, write_disposition=bigquery.WriteDisposition.WRITE_APPEND
     )
-    client.load_table_from_file(file, _TABLE, rewind=True, job_config=config).result()
-    return Arrival(rows.num_rows, pc.max(rows["order_date"]).as_py())
 
 
 if __name__ == "__main__":

@@ -45,6 +45,18 @@ Sources: https://cloud.google.com/bigquery/docs/evaluate-overview and
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-evaluate#output
 """
 
+FEEDBACK_METRICS = {
+    "EXPLICIT": _REGRESSION,
+    "IMPLICIT": (
+        "mean_average_precision",
+        "mean_squared_error",
+        "normalized_discounted_cumulative_gain",
+        "average_rank",
+    ),
+}
+"""The metrics of MATRIX_FACTORIZATION, by feedback_type."""
+
+_FEEDBACK_TYPE = re.compile(r"""\bfeedback_type\s*=\s*r?["']implicit["']""", re.IGNORECASE)
 _MODEL_TYPE = re.compile(r"""\bmodel_type\s*=\s*r?["'](?P<type>\w+)["']""", re.IGNORECASE)
 
 
@@ -62,9 +74,12 @@ def check_metrics(folder: Path, pipeline: Pipeline) -> list[Problem]:
     templates = Templates(folder, pipeline, PROJECT)
     refresh = checked_refresh(pipeline)
     train = templates.render("train.sql", refresh, refresh.candidate_model)
-    found = _MODEL_TYPE.search(without_comments(train.sql)) if isinstance(train, Rendered) else None
+    sql = without_comments(train.sql) if isinstance(train, Rendered) else ""
+    found = _MODEL_TYPE.search(sql)
     model_type = found["type"].upper() if found else ""
     known = METRICS.get(model_type, ())
+    if model_type == "MATRIX_FACTORIZATION":
+        known = FEEDBACK_METRICS["IMPLICIT" if _FEEDBACK_TYPE.search(sql) else "EXPLICIT"]
     return [
         in_yaml(
             folder,

@@ -19,6 +19,7 @@ from refresh_factory.pipeline import PIPELINES, load_pipeline
 def running(bigquery):
     client = sample_data.warehouse()
     sample_data.first_purchases(client)
+    sample_data.load_groceries(client)
     return RunningBigQuery("local")
 
 
@@ -33,7 +34,7 @@ def edit(folder, name, old, new):
     file.write_text(file.read_text().replace(old, new))
 
 
-@pytest.mark.parametrize("name", ["repeat_purchase", "expected_spend", "customer_segment", "churn"])
+@pytest.mark.parametrize("name", ["repeat_purchase", "expected_spend", "customer_segment", "next_products", "churn"])
 def test_what_the_examples_ship_is_what_a_recording_writes(running, folder, tmp_path, name):
     shipped = folder if name == "churn" else PIPELINES / name
     made = shutil.copytree(shipped, tmp_path / "made" / name, dirs_exist_ok=True)
