@@ -1,9 +1,9 @@
 """BigQuery's own answers about the penguins, as Google recorded them in the tests of bigframes.
 
 Source of the numbers: googleapis/python-bigquery-dataframes, tests/system/small/ml/ (test_core.py,
-test_linear_model.py, test_preprocessing.py) and the tutorial "Create a linear regression model" of BigQuery ML's
-documentation. penguins.jsonl is the table bigquery-public-data.ml_datasets.penguins: 344 penguins of the Palmer Station
-LTER, collected by Dr. Kristen Gorman; licence CC0 1.0.
+test_decomposition.py, test_linear_model.py, test_preprocessing.py) and the tutorial "Create a linear regression model"
+of BigQuery ML's documentation. penguins.jsonl is the table bigquery-public-data.ml_datasets.penguins: 344 penguins of
+the Palmer Station LTER, collected by Dr. Kristen Gorman; licence CC0 1.0.
 """
 
 import json
@@ -205,3 +205,67 @@ def test_the_largest_vocabulary_of_an_encoder_is_a_million(client, rows, penguin
     client.query(statement.format(1_000_000)).result()
     with pytest.raises(Exception, match="top_k cannot be more than 1,000,000"):
         client.query(statement.format(1_000_001)).result()
+
+
+# Recorded by test_pca_model_principal_component_info in test_core.py.
+PCA_INFO = {
+    "eigenvalue": ["3.278657", "1.270829", "1.125354"],
+    "explained_variance_ratio": ["0.469357", "0.181926", "0.1611"],
+    "cumulative_explained_variance_ratio": ["0.469357", "0.651283", "0.812383"],
+}
+# The first component, recorded by test_pca_model_principal_components in test_core.py.
+PCA_NUMBERS = {
+    "culmen_length_mm": "0.401489",
+    "culmen_depth_mm": "-0.377482",
+    "flipper_length_mm": "0.524052",
+    "body_mass_g": "0.501174",
+}
+PCA_CATEGORIES = {
+    "Gentoo penguin (Pygoscelis papua)": 0.25068877125667804,
+    "Adelie Penguin (Pygoscelis adeliae)": -0.20622291900416198,
+    "Chinstrap penguin (Pygoscelis antarctica)": -0.030161149275185855,
+    "Biscoe": 0.19761120114410635,
+    "Dream": -0.11264736305259061,
+    "Torgersen": -0.07065913511418596,
+    ".": 0.0015916894448071784,
+    "MALE": 0.06869704739750442,
+    "FEMALE": -0.052521171596813174,
+    "_null_filler": -0.0034628622681684906,
+}
+# Recorded by test_pca_predict in test_decomposition.py; the sign of a component is arbitrary.
+PCA_PREDICTED = [
+    ("1.314041", "0.889106", "0.704345"),
+    ("0.855813", "1.259753", "0.322555"),
+    ("1.848786", "0.983304", "0.095759"),
+]
+
+
+@pytest.fixture(scope="module")
+def pca(client, penguins):
+    client.query(
+        f"CREATE MODEL birds.pca OPTIONS(model_type='pca', num_principal_components=3) AS SELECT * FROM {penguins}"
+    ).result()
+    return "birds.pca"
+
+
+def test_principal_components_are_the_recorded_ones(rows, pca):
+    info = rows(f"SELECT * FROM ML.PRINCIPAL_COMPONENT_INFO(MODEL {pca}) ORDER BY principal_component_id")
+    for column, digits in PCA_INFO.items():
+        assert [row[column] for row in info] == [recorded(number) for number in digits]
+    (found,) = rows(f"SELECT * FROM ML.EVALUATE(MODEL {pca})")
+    assert found["total_explained_variance_ratio"] == recorded("0.812383")
+    first = rows(f"SELECT * FROM ML.PRINCIPAL_COMPONENTS(MODEL {pca}) WHERE principal_component_id = 0")
+    numbers = {row["feature"]: row["numerical_value"] for row in first if row["numerical_value"] is not None}
+    categories = {entry["category"]: entry["value"] for row in first for entry in row["categorical_value"]}
+    assert numbers == {feature: recorded(number) for feature, number in PCA_NUMBERS.items()}
+    assert categories == pytest.approx(PCA_CATEGORIES, rel=1e-9)
+
+
+def test_coordinates_of_new_birds_are_the_recorded_ones(rows, pca):
+    masses = "CASE tag_number WHEN 1633 THEN 3750.0 WHEN 1672 THEN 5200.0 ELSE 3325.0 END AS body_mass_g"
+    found = rows(
+        f"SELECT * FROM ML.PREDICT(MODEL {pca}, (SELECT *, {masses} FROM ({NEW_PENGUINS}))) ORDER BY tag_number"
+    )
+    for row, digits in zip(found, PCA_PREDICTED, strict=True):
+        coordinates = [abs(row[f"principal_component_{number}"]) for number in (1, 2, 3)]
+        assert coordinates == [recorded(number) for number in digits]

@@ -36,6 +36,7 @@ RANKING_FIELDS = {
     "normalized_discounted_cumulative_gain": "normalizedDiscountedCumulativeGain",
     "average_rank": "averageRank",
 }
+PCA_FIELDS = {"total_explained_variance_ratio": "totalExplainedVarianceRatio"}
 CLUSTERING_FIELDS = {"davies_bouldin_index": "daviesBouldinIndex", "mean_squared_distance": "meanSquaredDistance"}
 
 

@@ -220,3 +220,14 @@ class Clustering(Protocol):
 
     def centroids(self, *, standardize: bool) -> pa.Table:
         """Return the result of ML.CENTROIDS, for features in their own units or standardised."""
+
+
+@runtime_checkable
+class Reducing(Protocol):
+    """A model that reduces the number of dimensions."""
+
+    def principal_components(self) -> pa.Table:
+        """Return the result of ML.PRINCIPAL_COMPONENTS."""
+
+    def principal_component_info(self) -> pa.Table:
+        """Return the result of ML.PRINCIPAL_COMPONENT_INFO."""

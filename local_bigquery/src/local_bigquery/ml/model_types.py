@@ -5,7 +5,7 @@ from typing import Any
 
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.model import ModelType
-from local_bigquery.ml.models import factorization, kmeans, linear, trees
+from local_bigquery.ml.models import factorization, kmeans, linear, pca, trees
 from local_bigquery.ml.options import read_options
 
 MODEL_TYPES = {
@@ -19,6 +19,7 @@ MODEL_TYPES = {
         trees.RANDOM_FOREST_REGRESSOR,
         kmeans.KMEANS,
         factorization.MATRIX_FACTORIZATION,
+        pca.PCA,
     )
 }
 
@@ -36,7 +37,6 @@ _UNSUPPORTED = {
     "DNN_LINEAR_COMBINED_REGRESSOR",
     "DNN_REGRESSOR",
     "ONNX",
-    "PCA",
     "TENSORFLOW",
     "TENSORFLOW_LITE",
     "TRANSFORM_ONLY",

@@ -23,7 +23,6 @@ _UNSUPPORTED = {
     "vertex_ai_model_version_aliases": _NO_REGISTRY,
     "kms_key_name": "models are not encrypted: leave the option out",
     "trial_id": "there is no hyperparameter tuning: leave the option out",
-    "keep_original_columns": "it only applies to PCA models: choose the columns in the SELECT",
     "integrated_gradients_num_steps": "it only applies to DNN models: leave the option out",
 }
 

@@ -213,13 +213,21 @@ class Feature:
     component: str | None
     encoding: Encoding
 
+    def values(self, rows: pa.Table) -> pa.ChunkedArray:
+        """Return the values of this feature before the encoding.
+
+        Raises:
+            BigQueryError: `invalidQuery` as for `encode`.
+        """
+        return _values(rows, self.column, self.field, self.component)
+
     def encode(self, rows: pa.Table) -> Matrix:
         """Return the matrix of this feature, (rows, width).
 
         Raises:
             BigQueryError: `invalidQuery` if the column is missing or has another type than in training.
         """
-        return self.encoding.encode(self.name, _values(rows, self.column, self.field, self.component))
+        return self.encoding.encode(self.name, self.values(rows))
 
 
 @dataclass(frozen=True)

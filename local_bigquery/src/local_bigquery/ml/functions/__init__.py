@@ -12,12 +12,14 @@ from local_bigquery.ml.functions.inspection import (
     FEATURE_IMPORTANCE,
     FEATURE_INFO,
     GLOBAL_EXPLAIN,
+    PRINCIPAL_COMPONENT_INFO,
+    PRINCIPAL_COMPONENTS,
     TRAINING_INFO,
     WEIGHTS,
 )
 from local_bigquery.ml.functions.prediction import EXPLAIN_PREDICT, PREDICT, RECOMMEND
 from local_bigquery.ml.functions.table_function import Settings
-from local_bigquery.ml.model import Model
+from local_bigquery.ml.model import Model, Reducing
 from local_bigquery.ml.options import read_options
 
 TABLE_FUNCTIONS = {
@@ -29,6 +31,8 @@ TABLE_FUNCTIONS = {
     "FEATURE_INFO": FEATURE_INFO,
     "GLOBAL_EXPLAIN": GLOBAL_EXPLAIN,
     "PREDICT": PREDICT,
+    "PRINCIPAL_COMPONENTS": PRINCIPAL_COMPONENTS,
+    "PRINCIPAL_COMPONENT_INFO": PRINCIPAL_COMPONENT_INFO,
     "RECOMMEND": RECOMMEND,
     "ROC_CURVE": ROC_CURVE,
     "TRAINING_INFO": TRAINING_INFO,
@@ -53,10 +57,15 @@ def call_function(
         BigQueryError: `invalidQuery` if a setting or the input is invalid, or the model type lacks the function.
     """
     function = TABLE_FUNCTIONS[name]
-    result = function.run(model, rows, read_options(f"ML.{name}", function.settings, given))
+    settings = read_options(f"ML.{name}", function.settings, given)
+    result = function.run(model, rows, settings)
     kept = rows if kept is None else kept
-    appends = function.keeps_input and function.adds_input and kept is not None
-    return _with_input(f"ML.{name}", result, kept) if appends else result
+    if kept is None or not (function.keeps_input and function.adds_input):
+        return result
+    if isinstance(model, Reducing) and not settings.get("keep_original_columns"):
+        features = {feature.lower() for feature in model.feature_info["input"].to_pylist()}
+        kept = kept.select([column for column in kept.column_names if column.lower() not in features])
+    return _with_input(f"ML.{name}", result, kept)
 
 
 def keeps_input(name: str) -> bool:

@@ -4,6 +4,8 @@ https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-global-explain
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-importance
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-centroids
+https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-principal-components
+https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-principal-component-info
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-train
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-feature
 """
@@ -12,7 +14,7 @@ import pyarrow as pa
 
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.functions.table_function import Settings, TableFunction, not_supported
-from local_bigquery.ml.model import Classifying, Clustering, Explainable, Model, TreeBased, Weighted
+from local_bigquery.ml.model import Classifying, Clustering, Explainable, Model, Reducing, TreeBased, Weighted
 from local_bigquery.ml.options import Option, boolean
 
 
@@ -26,6 +28,18 @@ def _centroids(model: Model, _rows: pa.Table | None, settings: Settings) -> pa.T
     if not isinstance(model, Clustering):
         raise not_supported("ML.CENTROIDS", model, "k-means models")
     return model.centroids(standardize=settings["standardize"])
+
+
+def _principal_components(model: Model, _rows: pa.Table | None, _settings: Settings) -> pa.Table:
+    if not isinstance(model, Reducing):
+        raise not_supported("ML.PRINCIPAL_COMPONENTS", model, "models of type PCA")
+    return model.principal_components()
+
+
+def _principal_component_info(model: Model, _rows: pa.Table | None, _settings: Settings) -> pa.Table:
+    if not isinstance(model, Reducing):
+        raise not_supported("ML.PRINCIPAL_COMPONENT_INFO", model, "models of type PCA")
+    return model.principal_component_info()
 
 
 def _feature_importance(model: Model, _rows: pa.Table | None, _settings: Settings) -> pa.Table:
@@ -57,6 +71,8 @@ def _feature_info(model: Model, _rows: pa.Table | None, _settings: Settings) -> 
 _STANDARDIZE = Option("standardize", boolean, default=False)
 WEIGHTS = TableFunction(run=_weights, input="none", settings=(_STANDARDIZE,))
 CENTROIDS = TableFunction(run=_centroids, input="none", settings=(_STANDARDIZE,))
+PRINCIPAL_COMPONENTS = TableFunction(run=_principal_components, input="none")
+PRINCIPAL_COMPONENT_INFO = TableFunction(run=_principal_component_info, input="none")
 FEATURE_IMPORTANCE = TableFunction(run=_feature_importance, input="none")
 GLOBAL_EXPLAIN = TableFunction(
     run=_global_explain, input="none", settings=(Option("class_level_explain", boolean, default=False),)

@@ -8,14 +8,19 @@ https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-
 import numpy as np
 import pyarrow as pa
 
+from local_bigquery.errors import invalid_query
 from local_bigquery.ml.functions.table_function import Settings, TableFunction, not_supported, probability, required
-from local_bigquery.ml.model import Explainable, Explanation, Model, Predicting, Recommending
+from local_bigquery.ml.model import Explainable, Explanation, Model, Predicting, Recommending, Reducing
 from local_bigquery.ml.options import Option, boolean, whole_number
 
 
 def _predict(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Table:
     if not isinstance(model, Predicting):
         raise not_supported("ML.PREDICT", model, "models that predict from features")
+    if settings["keep_original_columns"] is not None and not isinstance(model, Reducing):
+        raise invalid_query(
+            "Option 'keep_original_columns' of ML.PREDICT only applies to PCA models: choose the columns in the SELECT"
+        )
     return model.predict(required(rows), settings["threshold"])
 
 
@@ -58,7 +63,12 @@ def _top(explanation: Explanation, count: int) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1, dtype=np.int32) * width), entries)
 
 
-PREDICT = TableFunction(run=_predict, input="required", settings=(Option("threshold", probability),), keeps_input=True)
+PREDICT = TableFunction(
+    run=_predict,
+    input="required",
+    settings=(Option("threshold", probability), Option("keep_original_columns", boolean)),
+    keeps_input=True,
+)
 EXPLAIN_PREDICT = TableFunction(
     run=_explain_predict,
     input="required",
