@@ -95,6 +95,10 @@ def test_a_field_that_is_also_a_column_is_ambiguous(rows, orders):
             {"id": 1, "numbers": [5, 6]},
         ),
         ("SELECT STRUCT(id, t.numbers) AS s FROM {t} AS t", {"id": 1, "numbers": [5, 6]}),
+        (
+            "SELECT (SELECT AS STRUCT label, id * ROUND(prob, 1) AS x FROM UNNEST(probs) LIMIT 1) AS s FROM {t}",
+            {"label": "a", "x": 0.7},
+        ),
     ],
 )
 def test_a_struct_has_the_columns_of_a_star(rows, orders, sql, expected):

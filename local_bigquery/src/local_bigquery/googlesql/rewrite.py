@@ -45,7 +45,21 @@ def rewrite(sql: str, tables: Tables | None = None) -> str:
         new = handler(node, kinds) if handler is not None else None
         if new is not None:
             kinds.replace(node, new)
+    _keep_names_of_fields(tree)
     return to_sql(tree)
+
+
+def _keep_names_of_fields(tree: exp.Expr) -> None:
+    """Wrap macros that are fields of a STRUCT.
+
+    DuckDB forgets the name of a field that is a macro of a column of an outer query.
+    """
+    fields = [item for struct in tree.find_all(exp.Struct) for item in struct.expressions]
+    fields += [item for select in tree.find_all(exp.Select) if select.args.get("kind") for item in select.expressions]
+    for field in fields:
+        value = field.expression if isinstance(field, exp.PropertyEQ) else field.this
+        if isinstance(value, exp.Anonymous) and value.name.startswith("gsql_"):
+            value.replace(exp.Coalesce(this=value.copy(), expressions=[]))
 
 
 def _name_columns(tree: exp.Expr) -> None:
