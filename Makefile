@@ -66,8 +66,9 @@ down: install ## Stop the stack; it keeps its tables, models, versions and runs
 	@$(LOCAL)/python -m local_stack down
 
 .PHONY: new-pipeline
-new-pipeline: install ## Start a pipeline (NAME=big_spender), or one for a table (TABLE=dataset.table ID=column LABEL=column)
-	@$(FACTORY).new "$(NAME)" $(if $(TABLE),--table "$(TABLE)") $(if $(ID),--id "$(ID)") $(if $(LABEL),--label "$(LABEL)")
+new-pipeline: install ## Start a pipeline (NAME=big_spender), or one for a table (TABLE=dataset.table ID=column LABEL=column EXPLAIN=3)
+	@$(FACTORY).new "$(NAME)" $(if $(TABLE),--table "$(TABLE)") $(if $(ID),--id "$(ID)") $(if $(LABEL),--label "$(LABEL)") \
+		$(if $(EXPLAIN),--explain "$(EXPLAIN)")
 	@$(if $(TABLE),$(FACTORY).check.record "$(NAME)")
 
 .PHONY: check-pipelines

@@ -40,7 +40,9 @@ class _Data:
     classes: Sequence[str]
 
 
-def files_from_table(client: bigquery.Client, name: str, table: str, id_column: str, label: str) -> dict[str, str]:
+def files_from_table(
+    client: bigquery.Client, name: str, table: str, id_column: str, label: str, explain: int = 0
+) -> dict[str, str]:
     """The content of each file of a pipeline, by file name.
 
     Args:
@@ -49,6 +51,7 @@ def files_from_table(client: bigquery.Client, name: str, table: str, id_column: 
         table: DATASET.TABLE or PROJECT.DATASET.TABLE, with one row per entity.
         id_column: the column of entity ids.
         label: the column to predict. Rows without a label are predicted, but not learned from.
+        explain: the number of features in each prediction that say why; 0: none.
 
     Raises:
         TableError: the table or a column cannot be used.
@@ -73,7 +76,11 @@ def files_from_table(client: bigquery.Client, name: str, table: str, id_column: 
         "features": "".join(f"  `{feature}`,\n" for feature in data.features),
         "left_out": "".join(f"\n   {column}: {reason}." for column, reason in data.left_out.items()),
         **_task(data.classes, prefix),
+        "function": "ML.EXPLAIN_PREDICT" if explain else "ML.PREDICT",
+        "settings": f", STRUCT({explain} AS top_k_features)" if explain else "",
     }
+    if explain:
+        values["fields"] = _explained(data.classes, prefix)
     return {file: Template(text).substitute(values) for file, text in _FILES.items()}
 
 
@@ -98,6 +105,31 @@ def _task(classes: Sequence[str], prefix: str) -> dict[str, str]:
         "fields": f"    `{prefix}` AS predicted,\n"
         f"    ROUND((SELECT MAX(p.prob) FROM UNNEST(`{prefix}_probs`) AS p), 4) AS probability\n",
     }
+
+
+def _explained(classes: Sequence[str], prefix: str) -> str:
+    """The fields of a prediction with the features that add most to it, from the columns of ML.EXPLAIN_PREDICT.
+
+    Those explain the predicted class. With two classes, they are turned around where that is the other one.
+
+    Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-explain-predict#output
+    """
+    sign, unit = "", "the log-odds of the predicted value"
+    if not classes:
+        fields, unit = f"    `{prefix}` AS value,\n", "the value"
+    elif len(classes) == 2:  # noqa: PLR2004  binary
+        is_looked_for, unit = f"`{prefix}` = {classes[0]}", f"the log-odds of {classes[0]}"
+        fields = f"    ROUND(IF({is_looked_for}, probability, 1 - probability), 4) AS probability, # of {classes[0]}\n"
+        sign = f"IF({is_looked_for}, 1, -1) * "
+    else:
+        fields = f"    `{prefix}` AS predicted,\n    ROUND(probability, 4) AS probability,\n"
+    return (
+        f"{fields}    ARRAY(\n"
+        f"      SELECT AS STRUCT a.feature AS feature, {sign}ROUND(a.attribution, 4) AS adds # to {unit}\n"
+        "      FROM UNNEST(top_feature_attributions) AS a\n"
+        "      ORDER BY ABS(a.attribution) DESC, a.feature\n"
+        "    ) AS because\n"
+    )
 
 
 def _look(client: bigquery.Client, table: str, id_column: str, label: str) -> _Data:
@@ -212,10 +244,10 @@ SELECT
   $id AS entity_id,
   STRUCT(
 $fields  ) AS prediction
-FROM ML.PREDICT(MODEL {{ model }}, (
+FROM $function(MODEL {{ model }}, (
 SELECT
 $features  $id
-FROM $table))
+FROM $table)$settings)
 """,
 }
 

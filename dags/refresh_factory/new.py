@@ -72,9 +72,10 @@ def main() -> int:
     parser.add_argument("--table", help="DATASET.TABLE with one row per entity, to write the SQL for")
     parser.add_argument("--id", help="its column of entity ids")
     parser.add_argument("--label", help="its column to predict")
+    parser.add_argument("--explain", type=int, default=0, help="number of features by which a prediction is explained")
     arguments = parser.parse_args()
     name: str = arguments.name
-    wanted = (arguments.table, arguments.id, arguments.label)
+    wanted = (arguments.table, arguments.id, arguments.label, arguments.explain)
     try:
         _free_folder(name, PIPELINES)
         written = _from_table(name, *wanted) if any(wanted) else None
@@ -94,19 +95,19 @@ def main() -> int:
     return 0
 
 
-def _from_table(name: str, table: str | None, id_column: str | None, label: str | None) -> dict[str, str]:
+def _from_table(name: str, table: str | None, id_column: str | None, label: str | None, explain: int) -> dict[str, str]:
     """The files of a pipeline for a table in the BigQuery of the local stack, or of `FORESERVE_PROJECT`.
 
     Raises:
         TableError: one of the three is not given, or the table cannot be used.
     """
     if not (table and id_column and label):
-        raise TableError("give all three: TABLE=dataset.table ID=column LABEL=column")
+        raise TableError("give all three: TABLE=dataset.table ID=column LABEL=column; EXPLAIN=3 is for a table, too")
     if not os.environ.get("FORESERVE_PROJECT") and not use_local_stack(Path.cwd()):
         raise TableError("no local stack runs here, and FORESERVE_PROJECT is not set; run make up first")
     project, is_local = os.environ["FORESERVE_PROJECT"], "BIGQUERY_EMULATOR_HOST" in os.environ
     client = bigquery.Client(project, credentials=AnonymousCredentials() if is_local else None)
-    return files_from_table(client, name, table, id_column, label)
+    return files_from_table(client, name, table, id_column, label, explain)
 
 
 if __name__ == "__main__":

@@ -43,17 +43,17 @@ def client(bigquery):
 
 
 @pytest.mark.parametrize(
-    ("label", "model_type", "fields"),
+    ("label", "model_type", "fields", "explain"),
     [
-        ("default", "LOGISTIC_REG", {"probability"}),
-        ("insured", "LOGISTIC_REG", {"probability"}),
-        ("stars", "LOGISTIC_REG", {"predicted", "probability"}),
-        ("spend", "LINEAR_REG", {"value"}),
-        ("visits", "LINEAR_REG", {"value"}),
+        ("default", "LOGISTIC_REG", {"probability"}, 2),
+        ("insured", "LOGISTIC_REG", {"probability"}, 0),
+        ("stars", "LOGISTIC_REG", {"predicted", "probability"}, 2),
+        ("spend", "LINEAR_REG", {"value"}, 2),
+        ("visits", "LINEAR_REG", {"value"}, 0),
     ],
 )
-def test_the_pipeline_of_a_table_passes_the_checks_and_runs(client, tmp_path, label, model_type, fields):
-    files = files_from_table(client, "people", TABLE, "person_id", label)
+def test_the_pipeline_of_a_table_passes_the_checks_and_runs(client, tmp_path, label, model_type, fields, explain):
+    files = files_from_table(client, "people", TABLE, "person_id", label, explain)
     folder = new_pipeline("people", tmp_path, files)
     tables, problems = RunningBigQuery("local").schemas(folder, load_pipeline(folder))
     write_schemas(folder, tables)
@@ -70,11 +70,15 @@ def test_the_pipeline_of_a_table_passes_the_checks_and_runs(client, tmp_path, la
     rows = list(client.query_and_wait(f"SELECT entity_id, payload FROM `{refresh.predictions_table}`"))
     assert len(rows) == 400
     predictions = {row.entity_id: json.loads(row.payload) for row in rows}
-    assert all(set(prediction) == fields for prediction in predictions.values())
+    assert all(set(prediction) == fields | ({"because"} if explain else set()) for prediction in predictions.values())
     assert None not in predictions["p7"].values()
     if label in {"default", "insured"}:
         assert predictions["p400"]["probability"] > 0.9
         assert predictions["p1"]["probability"] < 0.1
+    if explain:
+        assert all(len(prediction["because"]) == explain for prediction in predictions.values())
+        least, most = (predictions[person]["because"][0] for person in ("p1", "p400"))
+        assert label == "stars" or least["adds"] < 0 < most["adds"]  # stars: of the predicted class
 
 
 def test_columns_that_are_no_features_are_left_out_and_named(client):
