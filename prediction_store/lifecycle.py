@@ -541,10 +541,10 @@ class ModelState:
         return replace(self, versions={v: r for v, r in self.versions.items() if v not in dropped})
 
     def to_json(self) -> bytes:
-        """The state as a JSON document, without `write_lease_until`."""
+        """The state as a JSON document, without `write_lease_until`. Half a character in a text becomes a `?`."""
         fields = asdict(self)
         del fields["write_lease_until"]
-        return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
+        return json.dumps(fields, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode(errors="replace")
 
     @classmethod
     def from_json(cls, document: bytes, write_lease_until: int | None = None) -> "ModelState":

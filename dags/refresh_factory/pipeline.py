@@ -268,7 +268,8 @@ def _fields_of(section: tuple[str | int, ...]) -> list[str]:
     schema = Pipeline.model_json_schema()
     at = schema
     for part in section:
-        at = at.get("properties", {}).get(part) or at["additionalProperties"]
+        others = [*at.get("patternProperties", {}).values(), at.get("items"), at.get("additionalProperties")]
+        at = at.get("properties", {}).get(part) or next(filter(None, others))
         at = next((choice for choice in at.get("anyOf", ()) if "$ref" in choice), at)
         if "$ref" in at:
             at = schema["$defs"][at["$ref"].rpartition("/")[2]]

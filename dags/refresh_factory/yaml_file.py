@@ -20,12 +20,15 @@ class YamlFile:
         Raises:
             yaml.MarkedYAMLError: it is not YAML, or a mapping has a key twice (YAML would ignore the first one).
         """
-        loader = yaml.SafeLoader(path.read_text())
         try:
-            self._root = loader.get_single_node()
-        finally:
-            loader.dispose()
-        _refuse_repeated_keys(self._root)
+            self._root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+            _refuse_repeated_keys(self._root, set())
+        except UnicodeDecodeError as error:
+            raise yaml.MarkedYAMLError(problem=f"write the file in UTF-8 ({error})") from None
+        except yaml.reader.ReaderError as error:
+            raise yaml.MarkedYAMLError(problem=str(error)) from None
+        except RecursionError:
+            raise yaml.MarkedYAMLError(problem="nested too deeply") from None
 
     def content(self) -> Any:
         """The content as Python values.
@@ -33,7 +36,7 @@ class YamlFile:
         Raises:
             yaml.MarkedYAMLError: a key is not hashable, or a value is not of the type that its tag says.
         """
-        return None if self._root is None else yaml.SafeLoader("").construct_document(self._root)
+        return None if self._root is None else _Loader("").construct_document(self._root)
 
     def line(self, field: Sequence[str | int]) -> int:
         """The line of a field, given by its path; if the file does not have it, that of the innermost part it has."""
@@ -69,6 +72,14 @@ class YamlFile:
         return int(old[0].start_mark.line) + 1
 
 
+class _Loader(yaml.SafeLoader):
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  as in the base class
+        try:
+            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+        except ValueError as error:  # such as a date on the 31st of June
+            raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from None
+
+
 def _entry(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Node] | None:
     """The key and the value of a field; for an item of a sequence, both are the item."""
     if isinstance(node, yaml.MappingNode):
@@ -78,10 +89,14 @@ def _entry(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Nod
     return None
 
 
-def _refuse_repeated_keys(node: yaml.Node | None) -> None:
+def _refuse_repeated_keys(node: yaml.Node | None, known: set[int]) -> None:
+    """Refuse a mapping that has a key twice. `known` has the nodes that were seen: aliases lead to them again."""
+    if id(node) in known:
+        return
+    known.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_repeated_keys(item)
+            _refuse_repeated_keys(item, known)
     elif isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -90,4 +105,4 @@ def _refuse_repeated_keys(node: yaml.Node | None) -> None:
                     problem=f"{key.value} is there twice; remove one", problem_mark=key.start_mark
                 )
             seen.add(str(key.value))
-            _refuse_repeated_keys(value)
+            _refuse_repeated_keys(value, known)

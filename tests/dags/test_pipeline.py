@@ -1,6 +1,12 @@
+from contextlib import suppress
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from refresh_factory.pipeline import PipelineError, load_pipeline
 
@@ -28,7 +34,7 @@ def test_the_defaults_are_those_of_the_design(load):
 
 
 @pytest.mark.parametrize(
-    ("yaml", "message"),
+    ("text", "message"),
     [
         (GOOD + "entity: x\n", r"pipeline.yaml:4: entity: no such field; there are model, entity_type, "),
         ("entity_type: customer\n", r"pipeline.yaml:1: model: the field is missing"),
@@ -50,6 +56,11 @@ def test_the_defaults_are_those_of_the_design(load):
         (GOOD + "schedule: @weekly\n", r"pipeline.yaml:4: not YAML: .*cannot start any token"),
         ("model: [", r"pipeline.yaml:1: not YAML: "),
         ("model: {{ x }}", r"pipeline.yaml:1: not YAML: .*unhashable key"),
+        (GOOD + "variables:\n  since: 2026-06-31\n", r"pipeline.yaml:5: not YAML: day is out of range"),
+        (GOOD + "keep_versions: !!int few\n", r"pipeline.yaml:4: not YAML: invalid literal for int"),
+        (GOOD + "owner: \x07\n", r"pipeline.yaml: not YAML: unacceptable character"),
+        ("model: " + "[" * 5_000, r"pipeline.yaml: not YAML: nested too deeply"),
+        ("model: &m [*m]\n", r"pipeline.yaml:1: model: "),
         ("just text", r"pipeline.yaml:1: expected fields such as"),
         ("", r"pipeline.yaml:1: expected fields such as .* found None"),
         (
@@ -65,6 +76,14 @@ def test_the_defaults_are_those_of_the_design(load):
             r":4: prediction_gate.drift.p.max_psi: the field is missing",
         ),
         (GOOD + "prediction_gate: {on_breach: keep_champion}\n", r"gate.on_breach: 'keep_champion': .*'stop' or 'ask'"),
+        (
+            GOOD + "prediction_gate: {drift: {p: {max: 1}}}\n",
+            r":4: prediction_gate.drift.p.max: no such .* max_psi",
+        ),
+        (
+            GOOD + "alerts: {on_failure: [{to: me}]}\n",
+            r":4: alerts.on_failure.0.to: no such field; .* notifier,",
+        ),
         (GOOD + "checks: {drift: {p: {bins: 10}}}\n", r":4: prediction_gate.drift.p.max_psi: the field is missing"),
         (
             GOOD + "checks: {}\nprediction_gate: {}\n",
@@ -77,9 +96,39 @@ def test_the_defaults_are_those_of_the_design(load):
         (GOOD + "alerts: {on_failure: [{notifier: nowhere.Mail}]}\n", r"alerts.on_failure.0: .*is no notifier here"),
     ],
 )
-def test_an_error_names_file_line_field_and_fix(load, yaml, message):
+def test_an_error_names_file_line_field_and_fix(load, text, message):
     with pytest.raises(PipelineError, match=message):
-        load(yaml)
+        load(text)
+
+
+def test_a_file_in_another_encoding_is_an_error(load, tmp_path):
+    load(GOOD)
+    (tmp_path / "pipeline.yaml").write_bytes(GOOD.encode() + b"owner: \xe9\n")
+    with pytest.raises(PipelineError, match=r"not YAML: write the file in UTF-8"):
+        load_pipeline(tmp_path)
+
+
+PATHS = [(), ("model",), ("schedule",), ("variables",), ("prediction_gate", "drift", "p"), ("alerts", "on_failure")]
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates() | st.binary(max_size=5)
+values = st.recursive(scalars, lambda v: st.lists(v) | st.dictionaries(st.text() | st.integers(), v), max_leaves=4)
+
+
+@given(path=st.sampled_from(PATHS), value=values)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+def test_any_value_anywhere_is_accepted_or_an_error_of_the_pipeline(load, path, value):
+    document = yaml.safe_load(GOOD) | {"prediction_gate": {"drift": {"p": {"max_psi": 0.2}}}, "alerts": {}}
+    section = reduce(getitem, path[:-1], document)
+    if path:
+        section[path[-1]] = value
+    with suppress(PipelineError):
+        load(yaml.safe_dump(document if path else value, allow_unicode=True))
+
+
+@given(text=st.text(alphabet=":-[]{}&*!|>'\"%@#,? \n\tab1.~e=<", max_size=40))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+def test_any_text_is_accepted_or_an_error_of_the_pipeline(load, text):
+    with suppress(PipelineError):
+        load(GOOD + text)
 
 
 def test_a_refresh_may_start_by_a_clock_or_by_assets(load):

@@ -544,6 +544,11 @@ def test_the_document_is_strict_json_which_has_no_nan():
     assert details == {"metrics": {"candidate": {"precision": None, "log_loss": None}}, "measures": {"psi_p": None}}
 
 
+def test_half_a_character_in_a_text_leaves_a_document_that_is_read():
+    state = ModelState("m", "customer").open(1000).abort(1000, None, reason="caf\u00e9 \ud800", now=1)
+    assert ModelState.from_json(state.to_json()).versions[1000].details["ended"]["reason"] == "caf\u00e9 ?"
+
+
 def test_a_document_with_nan_of_an_earlier_release_is_read_and_written_without():
     state = ModelState("m", "customer").open(1000).note(1000, measures={"psi_p": 1.5})
     read = ModelState.from_json(state.to_json().replace(b"1.5", b"NaN"))
