@@ -75,7 +75,7 @@ class YamlFile:
 class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  as in the base class
         try:
-            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+            return super().construct_object(node, deep)
         except ValueError as error:  # such as a date on the 31st of June
             raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from None
 

@@ -1,5 +1,7 @@
 """The export job, from a BigQuery emulator to a Bigtable emulator."""
 
+import json
+
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -7,6 +9,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_jobs import export_predictions
 from beam_jobs.launch import launch
 from beam_jobs.options import BigtableOptions
+from prediction_store.layout import MAX_ENTITY_ID_BYTES
 from prediction_store.lifecycle import ModelState, Receipt, RegistryError
 
 
@@ -50,7 +53,8 @@ def test_many_rows_take_several_requests(export, new_model, registry, stored):
 
 def test_any_id_and_large_payloads_arrive_whole(export, new_model, stored):
     model = new_model()
-    rows = [("é/ü ☃", "1"), ("x" * 4000, "2"), ("large", '"' + "x" * 5_000_000 + '"'), ("\U0001f600", '{"a":[]}')]
+    rows = [("é/ü ☃", "1"), ("large", '"' + "x" * 5_000_000 + '"'), ("\U0001f600", '{"a":[]}')]
+    rows += [(id_, json.dumps(id_)) for id_ in (".", "..", "\0", "\n", "a\u0301", "\ufeff", "x" * MAX_ENTITY_ID_BYTES)]
     version = export(model, rows)
     assert stored(model, version) == dict(rows)
 

@@ -1,5 +1,6 @@
 """The operators, called as by Airflow, on the local BigQuery and Bigtable."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,7 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.models import DagRun as AirflowRun
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from foreserve import airflow_compat, operators
 from foreserve.operators import (
@@ -19,12 +23,14 @@ from foreserve.operators import (
     SwitchVersion,
     WaitForReplication,
 )
-from foreserve.operators.base import keep_failure
+from foreserve.operators.base import check_conf, keep_failure
 from foreserve.operators.versions import data_cutoff
 from foreserve.refresh import Refresh
+from foreserve.smoke_test import SmokeTest
 from foreserve_plugin import ForeservePlugin
 from prediction_store.lifecycle import ModelState, Receipt, Status
 from prediction_store.tables import Tables
+from refresh_factory.trigger_form import trigger_form
 from tests.plugins.conftest import DATASET, DagRun
 
 
@@ -156,6 +162,21 @@ def test_a_wrong_choice_is_refused_before_anything_is_done(open_version, registr
     with pytest.raises(AirflowFailException, match=problem):
         open_version(run=DagRun(conf=conf))
     assert list(registry.models()) == known
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([10**400, "\ud800"]),
+    lambda value: st.lists(value) | st.dictionaries(st.text(), value),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(trigger_form(SmokeTest()))) | st.text(), values, max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_any_conf_is_accepted_or_refused(conf):
+    dag = SimpleNamespace(params=ParamsDict(trigger_form(SmokeTest())))
+    with suppress(AirflowFailException):
+        check_conf({"dag": dag, "dag_run": DagRun(conf=conf)})
 
 
 def test_right_choices_are_accepted(open_version):

@@ -347,6 +347,21 @@ async def test_valid_tokens_are_accepted_and_others_refused(wire, serve, callers
             assert_problem(await client.get(LOOKUP, headers={"x-api-key": token}), 401, "Unauthorized")
 
 
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+async def test_a_token_with_any_other_character_is_refused(wire, serve, callers, issuer, algorithm):
+    issuer.rotate("one", algorithm)
+    with issuer.listening() as url:
+        async with wire.listening() as port, serve(f"127.0.0.1:{port}", **tokens(callers(SHOP), url)) as client:
+            token = issuer.token()
+            # The last character also has bits that mean nothing.
+            for place in range(0, len(token) - 1, 3):
+                other = "." if token[place] != "." else "A"
+                for character in (other, "B" if token[place] != "B" else "C", ""):
+                    tampered = token[:place] + character + token[place + 1 :]
+                    assert (await client.get(LOOKUP, headers=bearer(tampered))).status_code == 401, tampered
+            assert (await client.get(LOOKUP, headers=bearer(token))).status_code == 200
+
+
 async def test_new_keys_of_the_issuer_are_accepted_and_old_ones_refused(wire, serve, callers, issuer):
     with issuer.listening() as url:
         settings = tokens(callers(SHOP), url, jwt_keys_seconds=2)
