@@ -29,6 +29,7 @@ from prediction_store.registry import Registry
 from tests.end_to_end.mail import mail_server
 from tests.waiting import wait_for
 
+API_KEY = "fsk_a-key-that-tasks-send-to-the-service"
 CUSTOMERS = [f"{number:05}" for number in range(501, 1500)]
 
 
@@ -79,6 +80,7 @@ def stack(tmp_path_factory, console, mailbox, cautious):
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
         environment.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(smtp))
+        environment.setenv("FORESERVE_API_CONN_ID", "api_with_a_key")
         yield supervisor.up(console, "auto", state)
     supervisor.down(console, state)
     assert processes.running(state) == {}
@@ -118,11 +120,15 @@ def api(stack):
 
 
 @pytest.fixture(scope="session")
-def rest(stack):
+def access_token(stack):
+    return httpx.get(f"{stack.url('airflow')}/auth/token", timeout=30).raise_for_status().json()["access_token"]
+
+
+@pytest.fixture(scope="session")
+def rest(stack, access_token):
     """Calls Airflow's REST API, again while it is busy or starting; returns the answer."""
     with httpx.Client(base_url=stack.url("airflow"), timeout=30) as client:
-        token = client.get("/auth/token").raise_for_status().json()["access_token"]
-        client.headers["Authorization"] = f"Bearer {token}"
+        client.headers["Authorization"] = f"Bearer {access_token}"
 
         def call(method, path, **arguments):
             def answer():
@@ -136,7 +142,14 @@ def rest(stack):
 
 
 @pytest.fixture(scope="session")
-def refreshes(stack, api, registry):
+def api_with_a_key(stack, rest):
+    """The connection by which tasks find the lookup service, with a key that they send there."""
+    address = {"conn_type": "http", "host": "127.0.0.1", "port": stack.ports["api"], "password": API_KEY}
+    rest("POST", "connections", json={"connection_id": "api_with_a_key", **address})
+
+
+@pytest.fixture(scope="session")
+def refreshes(stack, api, registry, api_with_a_key):
     """Airflow's refreshes of the stack, whether a test has triggered them or the first one was needed for others."""
     client = AirflowClient(stack.url("airflow"))
     client.wait_for_dag(DAG_ID)

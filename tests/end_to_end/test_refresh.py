@@ -1,13 +1,17 @@
 """Refreshes through Airflow: what they train, write, promote and leave as it was."""
 
 import json
+from configparser import ConfigParser
 
 import httpx
 import pytest
 
 from local_stack import processes, sample_data
 from local_stack.demo import DAG_ID, MODEL
+from tests.end_to_end.conftest import API_KEY
 from tests.waiting import wait_for
+
+MAX_BYTES = 100_000_000
 
 
 def test_a_first_refresh_trains_exports_and_serves(first_refresh):
@@ -157,3 +161,18 @@ def test_only_the_log_servers_of_airflow_listen_beyond_loopback(stack):
 def test_the_pages_are_there(stack, api):
     assert "Foreserve" in api.get("/").text
     assert httpx.get(f"{stack.url('airflow')}/dags/{DAG_ID}", follow_redirects=True).status_code == 200
+
+
+def test_no_log_no_xcom_and_no_report_has_a_key(stack, first_refresh, access_token):
+    home = stack.state / "airflow"
+    configuration = ConfigParser(interpolation=None)
+    configuration.read(home / "airflow.cfg")
+    options = (("core", "fernet_key"), ("api", "secret_key"), ("api_auth", "jwt_secret"))
+    secrets = {API_KEY, access_token, *(configuration.get(*option, fallback="") for option in options)} - {""}
+    assert len(secrets) > 2
+    files = [file for file in stack.state.rglob("*") if file.is_file() and file.name != "airflow.cfg"]
+    content = {file: file.read_bytes() for file in files if file.stat().st_size < MAX_BYTES}
+    version = str(first_refresh.version["version"]).encode()
+    with_version = {file.suffix.partition("-")[0] for file, text in content.items() if version in text}
+    assert {".log", ".db"} <= with_version  # XComs are in the database
+    assert not [(file, secret) for file, text in content.items() for secret in secrets if secret.encode() in text]
