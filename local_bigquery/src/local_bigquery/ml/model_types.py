@@ -5,7 +5,7 @@ from typing import Any
 
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.model import ModelType
-from local_bigquery.ml.models import factorization, kmeans, linear, pca, trees
+from local_bigquery.ml.models import dnn, factorization, kmeans, linear, pca, trees
 from local_bigquery.ml.options import read_options
 
 MODEL_TYPES = {
@@ -17,6 +17,8 @@ MODEL_TYPES = {
         trees.BOOSTED_TREE_REGRESSOR,
         trees.RANDOM_FOREST_CLASSIFIER,
         trees.RANDOM_FOREST_REGRESSOR,
+        dnn.DNN_CLASSIFIER,
+        dnn.DNN_REGRESSOR,
         kmeans.KMEANS,
         factorization.MATRIX_FACTORIZATION,
         pca.PCA,
@@ -32,10 +34,8 @@ _UNSUPPORTED = {
     "AUTOML_CLASSIFIER",
     "AUTOML_REGRESSOR",
     "CONTRIBUTION_ANALYSIS",
-    "DNN_CLASSIFIER",
     "DNN_LINEAR_COMBINED_CLASSIFIER",
     "DNN_LINEAR_COMBINED_REGRESSOR",
-    "DNN_REGRESSOR",
     "ONNX",
     "TENSORFLOW",
     "TENSORFLOW_LITE",

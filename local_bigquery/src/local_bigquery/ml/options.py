@@ -23,7 +23,7 @@ _UNSUPPORTED = {
     "vertex_ai_model_version_aliases": _NO_REGISTRY,
     "kms_key_name": "models are not encrypted: leave the option out",
     "trial_id": "there is no hyperparameter tuning: leave the option out",
-    "integrated_gradients_num_steps": "it only applies to DNN models: leave the option out",
+    "integrated_gradients_num_steps": "it only applies to DNN models, when they are trained: leave the option out",
 }
 
 
@@ -125,6 +125,17 @@ def only(choice: Any) -> Reader:
         if (value.upper() if isinstance(value, str) else value) != choice:
             raise ValueError(f"can only be {choice!r} in the local BigQuery ML")
         return choice
+
+    return read
+
+
+def only_one_of(*choices: str) -> Reader:
+    """Return a reader of strings of which only some of BigQuery's are implemented, `choices`, in capitals."""
+
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or value.upper() not in choices:
+            raise ValueError(f"can only be {' or '.join(map(repr, choices))} in the local BigQuery ML")
+        return value.upper()
 
     return read
 

@@ -121,6 +121,8 @@ def _option_name(option: str) -> str:
 
 
 def _option_value(option: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_option_value(option, item) for item in value]
     if isinstance(value, dict):
         return {str(label): weight for label, weight in value.items()}
     if isinstance(value, str):
