@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from local_stack.airflow_client import AirflowError
 from local_stack.processes import StartError
 from local_stack.refresh import run_refresh
 from local_stack.settings import ROOT
+from local_stack.stack import Stack
 
 
 def main() -> int:
@@ -120,12 +122,23 @@ def _refresh(console: Console, model: str, choices: dict[str, Any], state: Path)
     if model not in pipelines:
         console.print(f"no pipeline {model!r}; there are {', '.join(pipelines)}", markup=False)
         return 1
+    if not _is_right(stack, model):
+        console.print(f"not started; if a table has changed, run make record-schemas NAME={model}", markup=False)
+        return 1
     os.environ.update(stack.client_environment())
     result = run_refresh(stack, console, model, choices)
     report.show(result, console)
     if result.failure is not None:
         console.print(f"The refresh failed: {result.failure}", style="red", markup=False, soft_wrap=True)
     return 0 if result.failure is None else 1
+
+
+def _is_right(stack: Stack, model: str) -> bool:
+    """Return True if make check-pipelines finds nothing wrong in a pipeline. It prints what it finds."""
+    python = stack.environments / "airflow" / "bin" / "python"
+    path = os.pathsep.join([str(ROOT), str(ROOT / "dags"), str(ROOT / "plugins")])
+    command = (python, "-m", "refresh_factory.check", ROOT / "dags" / "pipelines" / model)
+    return subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, check=False).returncode == 0  # noqa: S603  ours
 
 
 def _status(console: Console, state: Path) -> int:

@@ -49,14 +49,16 @@ class AirflowClient:
         """Wait until a DAG has been parsed and can be triggered.
 
         Raises:
-            AirflowError: a DAG file has an import error, or the DAG did not appear in two minutes.
+            AirflowError: the DAG's file has an import error, or the DAG did not appear in two minutes.
         """
         token = self._request("GET", "/auth/token").json()["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
         deadline = time.monotonic() + _DAG_SECONDS
-        while self._http.get(f"/api/v2/dags/{dag_id}").status_code == httpx.codes.NOT_FOUND:
-            if errors := self._get("/api/v2/importErrors")["import_errors"]:
-                raise AirflowError("\n".join(f"{error['filename']}:\n{error['stack_trace']}" for error in errors))
+        while self._request("GET", f"/api/v2/dags/{dag_id}", allowed=httpx.codes.NOT_FOUND).is_error:
+            name = dag_id.removeprefix("refresh_")
+            for error in self._get("/api/v2/importErrors")["import_errors"]:
+                if name in error["filename"]:
+                    raise AirflowError(f"{error['filename']}:\n{error['stack_trace']}")
             if time.monotonic() >= deadline:
                 raise AirflowError(
                     f"no DAG {dag_id} after {_DAG_SECONDS:g} s; see Airflow's log, which make status names"
@@ -93,13 +95,20 @@ class AirflowClient:
     def _get(self, path: str, **params: Any) -> Any:
         return self._request("GET", path, params=params).json()
 
-    def _request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """Send a request. Repeat it for two minutes while Airflow is starting or busy."""
+    def _request(self, method: str, path: str, allowed: int = httpx.codes.OK, **kwargs: Any) -> httpx.Response:
+        """Send a request. Repeat it for two minutes while Airflow is starting or busy.
+
+        Args:
+            method: the method.
+            path: the path.
+            allowed: a status that is an answer, besides those of success.
+            kwargs: those of httpx.
+        """
         deadline = time.monotonic() + _DAG_SECONDS
         while True:
             try:
                 response = self._http.request(method, path, **kwargs)
-                if response.is_success:
+                if response.is_success or response.status_code == allowed:
                     return response
                 problem = f"HTTP {response.status_code} {response.text[:200]}"
             except httpx.TransportError as error:

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -51,7 +52,7 @@ def wait_until_ready(service: Service, process: subprocess.Popen[bytes], state: 
     """Wait until a service answers.
 
     Raises:
-        StartError: the service ended, or did not answer in five minutes.
+        StartError: the service ended, did not answer in five minutes, or another program answers on its port.
     """
     deadline = time.monotonic() + _START_SECONDS
     log = log_file(service.name, state)
@@ -65,6 +66,8 @@ def wait_until_ready(service: Service, process: subprocess.Popen[bytes], state: 
                 time.sleep(_POLL_SECONDS)
                 continue
             raise StartError(f"{service.title} {problem}; the end of {log}:\n{_tail(log)}")
+    if not _listens(service, state):  # a second stack may have chosen the same free port
+        raise StartError(f"{service.title}: another program took port {service.port} meanwhile; run make up again")
 
 
 def running(state: Path) -> dict[str, list[psutil.Process]]:
@@ -107,6 +110,19 @@ def _is_ready(service: Service, client: httpx.Client) -> bool:
         return client.get(service.ready_url).is_success
     except httpx.TransportError:
         return False
+
+
+def _listens(service: Service, state: Path) -> bool:
+    """Return True if a process of the service listens on its port."""
+    connections = (each for process in running(state).get(service.name, []) for each in _connections(process))
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == service.port for each in connections)
+
+
+def _connections(process: psutil.Process) -> list[Any]:
+    try:
+        return list(process.net_connections("tcp"))
+    except psutil.Error:
+        return []  # the process has ended
 
 
 def _signal(process: psutil.Process, number: int) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from local_stack import processes, sample_data
 from local_stack.settings import DATASET, INSTANCE, PROJECT
@@ -123,9 +124,11 @@ def _start(services: list[Service], stack: Stack, console: Console) -> None:
     """Start services; wait until each is ready. Prepare the stores as soon as both are ready."""
     began = time.monotonic()
     started = [(service, processes.start(service, stack.state)) for service in services]
-    with console.status("starting") as status:
+    elapsed = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*elapsed, console=console, transient=True) as progress:  # a terminal's alone
+        task = progress.add_task("")
         for service, process in started:
-            status.update(f"starting {service.title}")
+            progress.update(task, description=f"starting {service.title}")
             processes.wait_until_ready(service, process, stack.state)
             seconds = time.monotonic() - began
             console.print(f"[green]✓[/] {service.title} at 127.0.0.1:{service.port} after {seconds:.0f} s")

@@ -9,8 +9,9 @@ from contextlib import closing
 import pytest
 
 from local_stack import processes, supervisor
+from local_stack.__main__ import _is_right
 from local_stack.settings import INSTANCE, PROJECT
-from local_stack.stack import DEFAULT_PORTS, ROOT, choose_ports
+from local_stack.stack import DEFAULT_PORTS, ROOT, Service, Stack, choose_ports
 from prediction_store.layout import Instance
 from prediction_store.lifecycle import ModelState
 from prediction_store.registry import Registry
@@ -83,6 +84,23 @@ def test_a_refresh_of_no_pipeline_is_refused(command, tmp_path):
     refresh = command("refresh", "churn")
     assert "make up starts it" in refresh.communicate()[0]
     assert refresh.returncode == 1
+
+
+def test_a_refresh_checks_its_pipeline_first(tmp_path, capfd):
+    stack = Stack(ports={}, state=tmp_path)
+    assert _is_right(stack, "repeat_purchase")
+    assert not _is_right(stack, "churn")
+    assert "pipeline.yaml: the file is missing" in capfd.readouterr().out
+
+
+def test_a_service_does_not_start_where_another_program_took_its_port(tmp_path):
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        service = Service("api", "The service", (sys.executable, "-c", "import time; time.sleep(60)"), {}, port)
+        with subprocess.Popen(service.command) as process:
+            with pytest.raises(processes.StartError, match=f"another program took port {port} meanwhile"):
+                processes.wait_until_ready(service, process, tmp_path)
+            process.kill()
 
 
 def test_down_and_status_say_that_nothing_runs(command):
