@@ -87,16 +87,15 @@ schema: install ## Write the JSON Schema of pipeline.yaml anew
 bigquery: $(VENVS)/local_bigquery/.installed ## Start only BigQuery with BigQuery ML, in the foreground
 	@$(LOCAL_BIGQUERY)/local-bigquery
 
-DEPLOY = $(LOCAL)/python -m deployment $(or $(ENV),example) $(if $(OUTPUTS),--outputs "$(OUTPUTS)") \
-	$(if $(APPLY),--apply) $(if $(DIRTY),--dirty) $(if $(WATCH),--watch $(WATCH))
+DEPLOY = APPLY="$(APPLY)" OUTPUTS="$(OUTPUTS)" WATCH="$(WATCH)" deployment/deploy $(or $(ENV),example)
 
 .PHONY: deploy
-deploy: $(VENVS)/local_stack/.installed ## Print the commands of a deployment; APPLY=1 runs them (ENV=example)
+deploy: ## Print the commands of a deployment; APPLY=1 runs them (ENV=example)
 	@$(DEPLOY)
 
 .PHONY: deploy-back
-deploy-back: $(VENVS)/local_stack/.installed ## Print the commands that go back to the deployment before; APPLY=1 runs them
-	@$(DEPLOY) --back
+deploy-back: ## Print the commands that go back to the deployment before; APPLY=1 runs them
+	@$(DEPLOY) back
 
 .PHONY: test
 test: install ## Check and test all but the whole stack; ARGS="tests/plugins -k gate" runs only those tests
@@ -192,7 +191,7 @@ lint-style:
 	$(AIRFLOW)/python tests/tools/docstrings.py
 
 lint-types:
-	MYPYPATH=.:local_bigquery/src $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -m foreserve_plugin -p refresh_factory -p benchmarks -p deployment -p foreserve_cli
+	MYPYPATH=.:local_bigquery/src $(AIRFLOW)/mypy -p prediction_store -p beam_jobs -p serving_api -p foreserve -m foreserve_plugin -p refresh_factory -p benchmarks -p foreserve_cli
 
 lint-local-types:
 	MYPYPATH=. $(AIRFLOW)/mypy --cache-dir .mypy_cache/local_stack --python-executable $(LOCAL)/python --exclude local_stack/airflow local_stack

@@ -26,9 +26,6 @@ Each thread reads a stream and has a limited number of rows in flight. Four keep
 the memory of Dataflow's default of twelve.
 """
 
-IMAGE_PYTHON = (3, 11)
-"""Version of Python in the workers' image, which `beam_jobs/Dockerfile` names. Pickled steps load in no other."""
-
 # Messages with which Beam logs a job in a thousand lines. Airflow shows each line as a warning.
 _DUMPS = ("sdk_pipeline_options: %s", "Create job: %s")
 _LONGEST_NAME = 63
@@ -76,7 +73,7 @@ def _submit(pipeline: beam.Pipeline, job: str) -> None:
     debug.number_of_worker_harness_threads = debug.number_of_worker_harness_threads or HARNESS_THREADS
     with TemporaryDirectory() as folder:
         if options.view_as(WorkerOptions).sdk_container_image:  # an image has the packages
-            _require_python_of_image()
+            _require_python_of_image(options.image_python)
         else:
             setup = options.view_as(SetupOptions)
             setup.extra_packages = [*(setup.extra_packages or []), str(build_wheel(Path(folder)))]
@@ -93,13 +90,12 @@ def _submit(pipeline: beam.Pipeline, job: str) -> None:
         )
 
 
-def _require_python_of_image() -> None:
-    here = sys.version_info[:2]
-    if here != IMAGE_PYTHON:
+def _require_python_of_image(python: str) -> None:
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if here != python:  # pickled steps load in no other
         sys.exit(
-            f"Python {here[0]}.{here[1]} submits the job, but the workers' image has "
-            f"{IMAGE_PYTHON[0]}.{IMAGE_PYTHON[1]}: let FORESERVE_PYTHON name an interpreter of that version, or change "
-            "beam_jobs/Dockerfile and IMAGE_PYTHON"
+            f"Python {here} submits the job, but the workers' image has {python}: let FORESERVE_PYTHON name an "
+            "interpreter of that version, or build beam_jobs/Dockerfile with another PYTHON_VERSION"
         )
 
 

@@ -36,6 +36,7 @@ class BigtableOptions(PipelineOptions):
         parser.add_argument("--registry_app_profile", default="", help="app profile for the registry: single cluster")
         parser.add_argument("--model", required=True, help="name of the model in the registry")
         parser.add_argument("--version", required=True, type=int, help="version to export, or to be exported next")
+        parser.add_argument("--image_python", default="3.11", help="Python of the workers' image (default %(default)s)")
         parser.add_argument(
             "--write_deadline_seconds",
             type=_positive,

@@ -16,7 +16,6 @@ MAY_IMPORT = {
     "dags": {"foreserve", "prediction_store", "local_bigquery"},  # local_bigquery: the analyzer, for the checker
     "local_stack": {"prediction_store", "foreserve"},  # foreserve: to warm Airflow's processes up
     "local_bigquery": set(),
-    "deployment": set(),
     "foreserve_cli": {"prediction_store"},
     "benchmarks": {"beam_jobs", "prediction_store", "local_stack", "refresh_factory"},
 }
@@ -28,7 +27,6 @@ OURS = {
     "refresh_factory",
     "local_stack",
     "local_bigquery",
-    "deployment",
     "foreserve_cli",
     "benchmarks",
     "tests",

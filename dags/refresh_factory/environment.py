@@ -32,6 +32,7 @@ class Dataflow(BaseSettings):
     subnetwork: str | None = Field(default=None, description="regions/REGION/subnetworks/NAME")
     use_public_ips: bool | None = Field(default=None, description="no: the subnetwork has Private Google Access")
     sdk_container_image: str | None = Field(default=None, description="built from beam_jobs/Dockerfile")
+    image_python: str | None = Field(default=None, description="Python of that image")
     labels: dict[str, str] = Field(default_factory=dict, description="JSON: labels, beside the model")
 
 

@@ -1,27 +1,6 @@
 output "deployment" {
-  description = "The input of `make deploy`."
-  value = {
-    project          = var.project
-    image_repository = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"
-
-    airflow = {
-      # Without an environment, the versions are those that existing_airflow names.
-      environment = var.existing_airflow == null ? local.deployed_to : null
-      location    = var.region
-      bucket = (
-        var.existing_airflow == null
-        ? trimsuffix(google_composer_environment.airflow[local.deployed_to].config[0].dag_gcs_prefix, "/dags")
-        : var.existing_airflow.bucket
-      )
-      beam_version = try(var.existing_airflow.beam_version, null)
-    }
-
-    api = {
-      service  = google_cloud_run_v2_service.api.name
-      location = var.region
-      url      = google_cloud_run_v2_service.api.uri
-    }
-  }
+  description = "The input of `make deploy`, a line for each value."
+  value       = join("\n", [for name, value in local.deployment : "${name}=${value}"])
 
   precondition {
     condition     = var.existing_airflow != null || contains(keys(var.composer), coalesce(local.deployed_to, "-"))
@@ -35,5 +14,24 @@ output "airflow" {
 }
 
 locals {
+  deployment = {
+    project = var.project
+    region  = var.region
+    images  = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"
+    service = google_cloud_run_v2_service.api.name
+    url     = google_cloud_run_v2_service.api.uri
+
+    bucket = (
+      var.existing_airflow == null
+      ? trimsuffix(google_composer_environment.airflow[local.deployed_to].config[0].dag_gcs_prefix, "/dags")
+      : var.existing_airflow.bucket
+    )
+
+    # The image of Dataflow's workers has the Python and the Beam of the Airflow; gcloud asks an environment for its Beam.
+    environment    = var.existing_airflow == null ? local.deployed_to : ""
+    python_version = try(var.existing_airflow.python_version, var.composer[local.deployed_to].python_version)
+    beam_version   = try(var.existing_airflow.beam_version, "")
+  }
+
   deployed_to = var.deploy_to != null ? var.deploy_to : try(one(keys(var.composer)), null)
 }

@@ -174,9 +174,10 @@ variable "api" {
 }
 
 variable "composer" {
-  description = "The Composer environments, by name; two during a change to another Airflow (docs/upgrade.md). config_overrides: options of Airflow. packages: further Python packages. resilient: it survives the loss of a zone. snapshots: daily ones of Airflow's database. maintenance: at least 12 hours a week. retired: Terraform may delete it."
+  description = "The Composer environments, by name; two during a change to another Airflow (docs/upgrade.md). python_version: that of the image. config_overrides: options of Airflow. packages: further Python packages. resilient: it survives the loss of a zone. snapshots: daily ones of Airflow's database. maintenance: at least 12 hours a week. retired: Terraform may delete it."
   type = map(object({
     image_version    = optional(string, "composer-3-airflow-3.3.1")
+    python_version   = optional(string, "3.11")
     config_overrides = optional(map(string), {})
     packages         = optional(map(string), {})
     size             = optional(string, "ENVIRONMENT_SIZE_SMALL")
@@ -257,11 +258,12 @@ variable "environment_variables" {
 }
 
 variable "existing_airflow" {
-  description = "An Airflow to use instead of Composer's. service_account gets the rights. bucket: gs://BUCKET or a folder in it, whose dags/ and plugins/ Airflow has. beam_version: of its package apache-beam."
+  description = "An Airflow to use instead of Composer's. service_account gets the rights. bucket: gs://BUCKET or a folder in it, whose dags/ and plugins/ Airflow has. beam_version: of its package apache-beam. python_version: of its workers."
   type = object({
     service_account = string
     bucket          = string
     beam_version    = string
+    python_version  = optional(string, "3.11")
   })
   default = null
 

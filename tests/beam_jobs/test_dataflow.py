@@ -234,9 +234,8 @@ def test_an_image_brings_the_packages_itself(submit, registry, version):
     assert purge.job["name"].startswith(f"purge-repeat-purchase-{version}-")
 
 
-def test_an_image_of_another_python_is_refused_before_the_job_is_submitted(monkeypatch):
+def test_an_image_of_another_python_is_refused_before_the_job_is_submitted():
     # Workers of another version would fail to load the steps.
-    monkeypatch.setattr(launch, "IMAGE_PYTHON", (3, 1))
     options = PipelineOptions(
         [
             "--runner=DataflowRunner",
@@ -245,6 +244,7 @@ def test_an_image_of_another_python_is_refused_before_the_job_is_submitted(monke
             "--model=m",
             "--version=1",
             "--sdk_container_image=beam-jobs:1",
+            "--image_python=3.1",
         ]
     )
     with pytest.raises(SystemExit, match=r"submits the job, but the workers' image has 3\.1: let FORESERVE_PYTHON"):

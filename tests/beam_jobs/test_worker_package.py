@@ -12,7 +12,7 @@ import apache_beam
 import pytest
 from packaging.requirements import Requirement
 
-from beam_jobs.launch import IMAGE_PYTHON
+from beam_jobs.options import BigtableOptions
 from beam_jobs.worker_package import build_wheel
 from local_stack.servers import ROOT
 
@@ -82,9 +82,11 @@ def imported(source):
 
 
 def test_the_image_is_beams_of_the_version_that_submits():
-    python = ".".join(map(str, IMAGE_PYTHON))
     locked = re.search(r"^apache-beam==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)[1]
-    assert re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE) == [f"apache/beam_python{python}_sdk:${{BEAM_VERSION}}"]
+    assert re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE) == [
+        "apache/beam_python${PYTHON_VERSION}_sdk:${BEAM_VERSION}"
+    ]
+    assert f"ARG PYTHON_VERSION={BigtableOptions([]).image_python}" in DOCKERFILE.splitlines()
     assert f"ARG BEAM_VERSION={locked}" in DOCKERFILE.splitlines()
     assert apache_beam.__version__ == locked
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.deployment.http_cloud import HttpCloud
 
@@ -103,31 +105,57 @@ class Cloud:
         file = self.state / "calls.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
-    def start(self, *arguments, failure=NEVER, name="test", path=os.environ["PATH"]):
+    def start(self, *way, failure=NEVER, name="test", path=os.environ["PATH"], **variables):
+        """Start the command `deploy NAME [back]` with variables such as APPLY."""
         (self.state / "failure.txt").write_text(failure)
         (self.state / "calls.jsonl").unlink(missing_ok=True)
         path = f"{self.state / 'bin'}{os.pathsep}{path}"
         environment = {**os.environ, **self.http.environment(), "PATH": path, "FAKE_CLOUD": str(self.state)}
-        command = [sys.executable, "-m", "deployment", name, *arguments]
         return subprocess.Popen(
-            command,
+            [self.tree / "deployment/deploy", name, *way],
             cwd=self.tree,
-            env=environment,
+            env=environment | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def run(self, *arguments, **how):
+    def run(self, *way, **how):
         """Run the command; return its exit code and its output."""
-        process = self.start(*arguments, **how)
+        process = self.start(*way, **how)
         said, _ = process.communicate(timeout=60)
         return process.returncode, said
 
-    def deploy(self, *arguments):
-        code, said = self.run("--apply", "--watch=0.01", *arguments)
+    def deploy(self, *way, **variables):
+        code, said = self.run(*way, APPLY="1", **variables)
         assert code == 0, said
         return said
+
+
+def logged_in(folder):
+    """Return the variables that log the real gcloud and bq in, as a service account that exists nowhere."""
+    key = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    account = {
+        "type": "service_account",
+        "project_id": "shop-predictions",
+        "private_key_id": "1",
+        "private_key": key.decode(),
+        "client_email": "ci@shop-predictions.iam.gserviceaccount.com",
+        "client_id": "1",
+        "token_uri": "http://oauth2.example/token",
+    }
+    (folder / "account.json").write_text(json.dumps(account))
+    variables = {
+        "CONFIG": str(folder / "gcloud"),
+        "AUTH_CREDENTIAL_FILE_OVERRIDE": str(folder / "account.json"),
+        "AUTH_TOKEN_HOST": "http://oauth2.example/token",
+        "CORE_DISABLE_PROMPTS": "1",
+        "COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
+        "CORE_DISABLE_USAGE_REPORTING": "1",
+    }
+    return {f"CLOUDSDK_{name}": value for name, value in variables.items()}
 
 
 @pytest.fixture
@@ -147,14 +175,14 @@ def project(original, tmp_path, http):
         script = state / "bin" / name
         script.write_text(f"#!{sys.executable} -S\n{fake.read_text()}")
         script.chmod(0o755)
+    (state / "bin" / "sleep").symlink_to("/bin/true")  # nobody waits for metrics
     tree = tmp_path / "tree"
     git(original, "clone", "-q", ".", str(tree))
     (tree / "infra" / "environments" / "test").mkdir(parents=True, exist_ok=True)
     project = Cloud(state, tree, http)
-    outputs = json.loads((tree / "deployment" / "example.json").read_text())
-    outputs["api"] |= {"service": "api", "url": "http://api.example"}
-    outputs["airflow"]["bucket"] = "gs://europe-west1-b"
-    project.save("outputs", outputs)
+    lines = (tree / "deployment" / "example.outputs").read_text().splitlines()
+    outputs = dict(line.split("=") for line in lines)
+    project.save("outputs", outputs | {"service": "api", "url": "http://api.example", "bucket": "gs://europe-west1-b"})
     project.save("settings", {"bucket": "europe-west1-b", "ready": True, "service_account": False})
     project.save("registry", {})
     project.save("composer", {"installed": {**INSTALLED, "somebodys": "1.2"}})

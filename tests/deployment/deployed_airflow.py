@@ -3,12 +3,9 @@
 import json
 import os
 import subprocess
-from itertools import chain
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 from tempfile import TemporaryDirectory
-
-from deployment.shell import Shell
-from deployment.source import Source, bundle
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "europe-west1-docker.pkg.dev/shop-predictions/foreserve/beam-jobs@sha256:0a1b"
@@ -22,12 +19,13 @@ ENVIRONMENT = {
 
 def lay_out(folder):
     """Write `dags/` and `plugins/` into a folder, as the bucket has them."""
-    with TemporaryDirectory() as tree:
-        Source(Shell(ROOT, applies=False, offline=True)).extract(Path(tree))
-        for path, content in chain.from_iterable(group.items() for group in bundle(Path(tree), IMAGE)):
-            file = folder / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
+    with TemporaryDirectory() as temporary:
+        tree, groups = Path(temporary, "tree"), Path(temporary, "groups")
+        for name in ("dags", "plugins", "prediction_store", "beam_jobs"):
+            copytree(ROOT / name, tree / name, ignore=ignore_patterns("__pycache__"))
+        subprocess.run([ROOT / "deployment/arrange", tree, IMAGE, "3.11", groups], check=True)
+        for group in ("modules", "pipelines", "dag_files"):
+            copytree(groups / group, folder, dirs_exist_ok=True)
 
 
 def bare_environment(gcs, home, plugins):
@@ -74,5 +72,5 @@ def check(report, gcs):
     assert report["dags"] == sorted(["roll_back", *(f"refresh_{name}" for name in pipelines)])
     assert report["parsed"] == sorted(["roll_back.py", *(f"pipelines/{name}/dag.py" for name in pipelines)])
     assert report["script"] == str(gcs / "dags" / "beam_jobs" / "export_predictions.py")
-    assert report["image"] == IMAGE
+    assert (report["image"], report["image_python"]) == (IMAGE, "3.11")
     assert [file for file in report["modules"].values() if not Path(file).is_relative_to(gcs)] == []

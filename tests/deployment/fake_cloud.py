@@ -18,20 +18,20 @@ BUCKET = STATE / "bucket"
 
 # The flags that `--help` of Google Cloud CLI 528 lists.
 FLAGS = {
-    "artifacts docker images list": {"--include-tags"},
+    "artifacts docker images list": {"--include-tags", "--filter"},
     "auth print-access-token": set(),
     "auth print-identity-token": {"--audiences"},
-    "composer environments list-packages": {"--location"},
-    "run deploy": {"--image", "--no-traffic", "--region"},
-    "run services describe": {"--region"},
-    "run services update-traffic": {"--region", "--to-revisions", "--update-tags"},
+    "composer environments list-packages": set(),
+    "run deploy": {"--image", "--no-traffic"},
+    "run services describe": {"--flatten"},
+    "run services update-traffic": {"--to-revisions", "--update-tags"},
     "storage cat": set(),
     "storage cp": set(),
-    "storage objects list": {"--raw"},
-    "storage rm": set(),
+    "storage ls": set(),
+    "storage rm": {"--read-paths-from-stdin"},
     "storage rsync": {"--recursive", "--checksums-only"},
 }
-EVERYWHERE = {"--project", "--format", "--quiet"}
+EVERYWHERE = {"--format", "--quiet"}
 
 
 def load(name):
@@ -39,7 +39,9 @@ def load(name):
 
 
 def save(name, content):
-    (STATE / f"{name}.json").write_text(json.dumps(content, indent=2))
+    new = STATE / f"{name}.new"
+    new.write_text(json.dumps(content, indent=2))
+    new.replace(STATE / f"{name}.json")  # a test may read it at the same time
 
 
 def fail(message):
@@ -84,14 +86,8 @@ def gcloud(arguments, *, half):
 
 
 def list_images(call, _):
-    return json.dumps(
-        [
-            {"package": package, "version": digest, "tags": [tag]}
-            for package, tags in load("registry").items()
-            for tag, digest in tags.items()
-            if package.startswith(call.words[0])
-        ]
-    )
+    wanted = call.flag("--filter").removeprefix("tags:")
+    return "\n".join(tags[wanted] for tags in load("registry").values() if wanted in tags)
 
 
 def list_packages(*_):
@@ -100,11 +96,20 @@ def list_packages(*_):
 
 
 def list_objects(call, _):
-    return json.dumps([{"name": name} for url in call.words for name in objects(url)])
+    bucket = f"gs://{load('settings')['bucket']}"
+    return "\n".join(f"{bucket}/{name}" for name in objects(call.words[0])) or fail(
+        "One or more URLs matched no objects."
+    )
 
 
-def remove(call, half):
-    for url in call.words[: len(call.words) // 2 if half else None]:
+def read_object(call, _):
+    file = local(call.words[0])
+    return file.read_text() if file.exists() else fail(f"The following URLs matched no objects or files:\n{file}")
+
+
+def remove(_, half):
+    urls = sys.stdin.read().split()
+    for url in urls[: len(urls) // 2 if half else None]:
         local(url).unlink()
 
 
@@ -138,16 +143,11 @@ def deploy_revision(call, _):
 def describe_service(*_):
     service = load("service")
     newest = list(service["revisions"])[-1]
-    traffic = [{"revisionName": name, "percent": percent} for name, percent in service["traffic"].items()]
-    traffic += [
-        {"revisionName": name, "tag": tag, "url": f"http://{tag}---api.example"}
-        for tag, name in service.get("tags", {}).items()
-    ]
-    containers = [{"image": "a-collector"}, {"image": service["revisions"][newest], "ports": [{"containerPort": 8080}]}]
-    status = {"latestCreatedRevisionName": newest, "traffic": traffic}
-    if load("settings")["ready"]:
-        status["latestReadyRevisionName"] = newest
-    return json.dumps({"spec": {"template": {"spec": {"containers": containers}}}, "status": status})
+    ready = newest if load("settings")["ready"] else ""
+    shares = [(share, name) for name, share in service["traffic"].items()]
+    shares += [("", name) for name in service.get("tags", {}).values()]
+    images = f"a-collector,{service['revisions'][newest]}"
+    return "\n".join(f"{newest}|{ready}|{images}|{share}|{name}" for share, name in shares)
 
 
 def update_traffic(call, _):
@@ -175,8 +175,8 @@ COMMANDS = {
     "run services describe": describe_service,
     "run services update-traffic": update_traffic,
     "storage cp": copy,
-    "storage cat": lambda call, _: local(call.words[0]).read_text(),
-    "storage objects list": list_objects,
+    "storage cat": read_object,
+    "storage ls": list_objects,
     "storage rm": remove,
     "storage rsync": sync,
 }
@@ -205,9 +205,9 @@ def docker(arguments, *, half):
 
 def terraform(arguments, *, half):
     del half
-    if arguments[1:] != ["output", "-json", "deployment"]:
+    if arguments[1:] != ["output", "-raw", "deployment"]:
         fail(f"unexpected: {arguments}")
-    return (STATE / "outputs.json").read_text()
+    return "\n".join(f"{name}={value}" for name, value in load("outputs").items())
 
 
 def main():

@@ -27,20 +27,29 @@ class HttpCloud:
         packages: versions of the packages of the Airflow environment.
         objects: contents of the bucket, by name.
         service: the service on Cloud Run.
-        metrics: values of Cloud Monitoring by query (requests, failed, latency) and revision.
+        failed: the value of the query for errors; None: few enough.
+        slow: the value of the query for latency; None: fast enough.
+        queries: all queries of metrics.
+        projections: the parts of objects' metadata that were asked for.
+        datasets: the datasets of BigQuery.
+        rows: the file that was loaded last.
         service_status: the status of the service's answers.
         refusals: pairs of a pattern of "METHOD HOST/PATH" and the status of the refusal.
         requests: all requests as "METHOD HOST/PATH".
     """
 
     def __init__(self):
-        self.metrics = {"requests": {}, "failed": {}, "latency": {}}
+        self.failed = self.slow = None
+        self.queries = []
+        self.projections = set()
         self.service_status = 200
         self.content_type = "application/json"
         self.refusals = []
         self.requests = []
         self.registry = dict
         self.packages = {}
+        self.datasets = set()
+        self.load = self.rows = None
         self.objects = {}
         self.times = {}
         self.service = _service("us-docker.pkg.dev/cloudrun/container/hello")
@@ -69,6 +78,7 @@ class HttpCloud:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self):
@@ -79,13 +89,13 @@ class HttpCloud:
         """Return the variables by which clients reach this server."""
         overrides = {
             f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"http://{api}.googleapis.com/"
-            for api in ("artifactregistry", "composer", "monitoring", "run", "serviceusage", "storage")
+            for api in ("artifactregistry", "bigquery", "composer", "monitoring", "run", "serviceusage", "storage")
         }
-        return {"http_proxy": f"http://127.0.0.1:{self.server.server_port}", "no_proxy": "", **overrides}
+        return {"http_proxy": self.address, "no_proxy": "127.0.0.1", **overrides}
 
     def answer(self, method, url, headers, body):
         """Return status, body and headers of an answer."""
-        request = f"{method} {url.hostname}{unquote(url.path)}"
+        request = f"{method} {url.hostname or 'bigquery.googleapis.com'}{unquote(url.path)}"  # only bq uses no proxy
         self.requests.append(request)
         for pattern, status in self.refusals:
             if re.search(pattern, request):
@@ -100,9 +110,9 @@ class HttpCloud:
         return 200, {**tokens, "expires_in": 3600, "token_type": "Bearer"}, {}
 
     def query_metrics(self, *, body, **_):
-        query = json.loads(body)["query"]
-        kind = "latency" if "histogram_quantile" in query else "failed" if "5xx" in query else "requests"
-        series = [{"metric": {"revision_name": name}, "value": [0, str(n)]} for name, n in self.metrics[kind].items()]
+        self.queries.append(json.loads(body)["query"])
+        value = self.slow if "histogram_quantile" in self.queries[-1] else self.failed
+        series = [{"metric": {}, "value": [1764528000.1, str(value)]}] if value else []
         return 200, {"status": "success", "data": {"resultType": "vector", "result": series}}, {}
 
     def lookups(self, path, *, headers, **_):
@@ -148,6 +158,9 @@ class HttpCloud:
     def enabled(self, **_):
         return 200, {"state": "ENABLED"}, {}
 
+    def enable(self, **_):
+        return 200, {"name": "operations/enable", "done": True, "response": {}}, {}
+
     # Artifact Registry
 
     def repository(self, **_):
@@ -165,7 +178,8 @@ class HttpCloud:
 
     def environment_of_airflow(self, **_):
         software = {"imageVersion": "composer-3-airflow-3.3.1-build.10"}
-        return 200, {"name": "e", "state": "RUNNING", "config": {"softwareConfig": software}}, {}
+        config = {"softwareConfig": software, "airflowUri": "https://airflow.example"}
+        return 200, {"name": "e", "state": "RUNNING", "config": config}, {}
 
     def execute(self, **_):
         return 200, {"executionId": "1", "pod": "p", "podNamespace": "n"}, {}
@@ -175,12 +189,35 @@ class HttpCloud:
         output = [{"lineNumber": number, "content": row} for number, row in enumerate(rows, 1)]
         return 200, {"output": output, "outputEnd": True, "exitInfo": {"exitCode": 0}}, {}
 
+    # BigQuery
+
+    def make_dataset(self, *, body, **_):
+        self.datasets.add(json.loads(body)["datasetReference"]["datasetId"])
+        return 200, json.loads(body), {}
+
+    def read_dataset(self, name, **_):
+        return (200, {"datasetReference": {"datasetId": name}}, {}) if name in self.datasets else _absent(name)
+
+    def drop_dataset(self, name, **_):
+        self.datasets.remove(name)
+        return 204, b"", {}
+
+    def start_load(self, *, body, **_):
+        self.load = json.loads(body)
+        return 200, {}, {"location": f"{self.address}/upload/rows"}
+
+    def load_rows(self, *, body, **_):
+        self.rows = body
+        done = {"id": "p:EU.load", "jobReference": {"projectId": "p", "jobId": "load"}, "status": {"state": "DONE"}}
+        return 200, self.load | done, {}
+
     # Cloud Storage
 
     def bucket(self, name, **_):
         return 200, {"kind": "storage#bucket", "name": name, "location": "EU", "storageClass": "STANDARD"}, {}
 
     def list_objects(self, _, *, query, **__):
+        self.projections |= set(query.get("projection", []))
         prefix = query.get("prefix", [""])[0]
         items = [self.metadata(name) for name in sorted(self.objects) if name.startswith(prefix)]
         return 200, {"kind": "storage#objects", "items": items}, {}
@@ -191,6 +228,15 @@ class HttpCloud:
         if query.get("alt") == ["media"]:
             return 200, self.objects[name], {"content-type": "application/octet-stream"}
         return 200, self.metadata(name), {}
+
+    def layout(self, _, **__):
+        return 200, {"kind": "storage#storageLayout", "hierarchicalNamespace": {"enabled": False}}, {}
+
+    def managed_folders(self, _, **__):
+        return 200, {"kind": "storage#managedFolders", "items": []}, {}
+
+    def delete_bucket(self, _, **__):
+        return 204, b"", {}
 
     def delete_object(self, _, name, **__):
         del self.objects[name]
@@ -208,6 +254,11 @@ class HttpCloud:
 
     def metadata(self, name):
         return _metadata(name, self.objects[name]) | {"metadata": self.times.get(name, {})}
+
+
+def _absent(name):
+    message = f"Not found: {name}"
+    return 404, {"error": {"code": 404, "message": message, "errors": [{"reason": "notFound", "message": message}]}}, {}
 
 
 def _service(image):
@@ -252,8 +303,8 @@ ROUTES = {
     r"POST oauth2\.example/token": "token",
     r"POST monitoring\.googleapis\.com/v1/projects/[^/]+/location/global/prometheus/api/v1/query": "query_metrics",
     r"GET (?:next---)?api\.example(/.*)": "lookups",
-    r"GET .*run\.googleapis\.com/apis/serving.knative.dev/v1/namespaces/[^/]+/services/api": "read_service",
-    r"PUT .*run\.googleapis\.com/apis/serving.knative.dev/v1/namespaces/[^/]+/services/api": "replace_service",
+    r"GET .*run\.googleapis\.com/apis/serving.knative.dev/v1/namespaces/[^/]+/services/[^/]+": "read_service",
+    r"PUT .*run\.googleapis\.com/apis/serving.knative.dev/v1/namespaces/[^/]+/services/[^/]+": "replace_service",
     r"POST .*run\.googleapis\.com/v1/projects/[^/]+/locations/[^/]+/operations/one:wait": "wait_for_operation",
     r"GET artifactregistry\.googleapis\.com/v1/projects/[^/]+/locations/[^/]+/repositories/foreserve": "repository",
     r"GET artifactregistry\.googleapis\.com/v1/.+/dockerImages": "list_images",
@@ -261,7 +312,16 @@ ROUTES = {
     r"POST composer\.googleapis\.com/v1/.+:executeAirflowCommand": "execute",
     r"POST composer\.googleapis\.com/v1/.+:pollAirflowCommand": "poll",
     r"GET serviceusage\.googleapis\.com/v1/projects/[^/]+/services/[^/]+": "enabled",
+    r"POST serviceusage\.googleapis\.com/v1/projects/[^/]+/services:batchEnable": "enable",
+    r"POST bigquery\.googleapis\.com/bigquery/v2/projects/[^/]+/datasets": "make_dataset",
+    r"GET bigquery\.googleapis\.com/bigquery/v2/projects/[^/]+/datasets/([^/]+)": "read_dataset",
+    r"DELETE bigquery\.googleapis\.com/bigquery/v2/projects/[^/]+/datasets/([^/]+)": "drop_dataset",
+    r"POST bigquery\.googleapis\.com/upload/bigquery/v2/projects/[^/]+/jobs": "start_load",
+    r"PUT bigquery\.googleapis\.com/upload/rows": "load_rows",
     r"GET storage\.googleapis\.com/storage/v1/b/([^/]+)": "bucket",
+    r"GET storage\.googleapis\.com/storage/v1/b/([^/]+)/storageLayout": "layout",
+    r"GET storage\.googleapis\.com/storage/v1/b/([^/]+)/managedFolders": "managed_folders",
+    r"DELETE storage\.googleapis\.com/storage/v1/b/([^/]+)": "delete_bucket",
     r"GET storage\.googleapis\.com/storage/v1/b/([^/]+)/o": "list_objects",
     r"GET storage\.googleapis\.com/(?:download/)?storage/v1/b/([^/]+)/o/(.+)": "object",
     r"DELETE storage\.googleapis\.com/storage/v1/b/([^/]+)/o/(.+)": "delete_object",

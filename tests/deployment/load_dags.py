@@ -54,6 +54,7 @@ def main():
         "plugin_errors": {file: error for file, error in errors.items() if "foreserve" in file},
         "script": export.py_file,
         "image": export.pipeline_options.get("sdk_container_image"),
+        "image_python": export.pipeline_options.get("image_python"),
         "modules": {name: module.__file__ for name, module in sys.modules.items() if name.split(".")[0] in ours},
     }
     sys.stdout.write(f"\n{json.dumps(report)}\n")

@@ -1,18 +1,20 @@
 """Whole deployments by the command, against stand-ins for gcloud, docker and terraform."""
 
 import itertools
-import json
 import re
+import shlex
 import shutil
 import signal
+import subprocess
 
+import promql_parser as promql
 import pytest
 
 from tests.deployment.conftest import INSTALLED, commit, git
 from tests.waiting import wait_for
 
 SQL = "dags/pipelines/repeat_purchase/predict.sql"
-RECORD = "data/foreserve/deployment.json"
+RECORD = "data/foreserve/deployment.txt"
 
 
 @pytest.fixture
@@ -34,6 +36,11 @@ def changing(calls):
     """Return the calls that change something."""
     verbs = ("build", "push", "deploy", "update-traffic", "rsync", "rm", "cp")
     return [call for call in calls if any(verb in call for verb in verbs)]
+
+
+def recorded(files):
+    """Return the lines of the record without those of files."""
+    return dict(line.split("=", 1) for line in files[RECORD].decode().splitlines() if not line.startswith("file="))
 
 
 def splits(project):
@@ -67,22 +74,23 @@ def test_a_first_deployment(project):
         for digest in tags.values()
     }
     assert service["revisions"]["api-00002"] == images["serving-api"]
-    variable = "FORESERVE_DATAFLOW_SDK_CONTAINER_IMAGE"
-    assert files["dags/refresh_factory/deployed.env"].decode() == f"{variable}={images['beam-jobs']}\n"
+    settings = f"SDK_CONTAINER_IMAGE={images['beam-jobs']}", "IMAGE_PYTHON=3.11"
+    deployed = "".join(f"FORESERVE_DATAFLOW_{line}\n" for line in settings)
+    assert files["dags/refresh_factory/deployed.env"].decode() == deployed
     head = git(project.tree, "rev-parse", "--short=12", "HEAD").strip()
-    record = json.loads(files[RECORD])
-    assert (record["commit"], record["revision"], record["before"]) == (head, "api-00002", {})
+    before = {"commit_before": "", "revision_before": ""}
+    assert recorded(files) == {"commit": head, "revision": "api-00002", **before}
     assert splits(project) == ["api-00002=100"]  # the placeholder of Terraform has no users
     assert "Deployed." in said
 
 
 def test_images_are_tagged_by_content_and_the_workers_have_the_beam_of_airflow(deployed):
     assert re.fullmatch(r"[0-9a-f]{12}", tags(deployed)["serving-api"][0])
-    assert re.fullmatch(r"[0-9a-f]{12}-beam-2\.73\.0", tags(deployed)["beam-jobs"][0])
+    assert re.fullmatch(r"[0-9a-f]{12}-python-3\.11-beam-2\.73\.0", tags(deployed)["beam-jobs"][0])
     lookups, workers = [call for call in deployed.calls() if "build" in call]
     head = git(deployed.tree, "rev-parse", "--short=12", "HEAD").strip()
     assert f"--build-arg=BUILD={head}" in lookups
-    assert "--build-arg=BEAM_VERSION=2.73.0" in workers
+    assert {"--build-arg=BEAM_VERSION=2.73.0", "--build-arg=PYTHON_VERSION=3.11"} <= set(workers)
 
 
 def test_a_shallow_clone_has_the_same_images(deployed, tmp_path):
@@ -103,7 +111,7 @@ def test_no_revision_is_named(deployed):
 
 
 def test_modules_are_uploaded_first_and_dag_files_last(deployed):
-    uploads = [call[-2].partition("europe-west1-b/")[2] for call in deployed.calls() if {"rsync", "cp"} & set(call)]
+    uploads = [call[-1].partition("europe-west1-b/")[2] for call in deployed.calls() if {"rsync", "cp"} & set(call)]
     # The record, modules, SQL and YAML, DAG files, the record
     assert uploads == [RECORD, "dags", "plugins", "dags", "dags", RECORD]
 
@@ -117,31 +125,29 @@ def test_a_second_deployment_changes_nothing(deployed):
 
 def test_traffic_moves_in_steps_while_errors_and_latency_are_watched(deployed):
     change(deployed, "serving_api/app.py")
-    deployed.http.metrics["requests"] = {"api-00003": 1000, "api-00002": 9000}
-    deployed.http.metrics["latency"] = {"api-00003": 80, "api-00002": 40}
-    said = deployed.deploy()
+    said = deployed.deploy(WATCH="60")
     assert splits(deployed) == ["api-00003=10,api-00002=90", "api-00003=50,api-00002=50", "api-00003=100"]
-    assert "1000 requests, 0 failed, 99th percentile 80 ms" in said
+    assert said.count("watch errors and latency of api-00003 for 60 s") == 3
+    assert len(deployed.http.queries) == 3 * 2 * 2  # shares, looks, queries
+    for query in deployed.http.queries:
+        assert promql.parse(query)
     lookups = [request for request in deployed.http.requests if "deployment-test" in request]
     assert len(lookups) == 2 * 50  # of two deployments
     assert all(request.startswith("GET next---api.example/v1/models/repeat_purchase/") for request in lookups)
 
 
 @pytest.mark.parametrize(
-    ("metrics", "reason"),
+    ("metric", "reason"),
     [
-        ({"requests": {"api-00003": 1000}, "failed": {"api-00003": 20}}, "20 of 1000 requests to api-00003 failed"),
-        (
-            {"requests": {"api-00003": 1000}, "latency": {"api-00003": 130, "api-00002": 60}},
-            "the 99th percentile of api-00003 is 130 ms, and that of api-00002 60 ms",
-        ),
+        ("failed", "the share of server errors of api-00003 is 130"),
+        ("slow", "the 99th percentile of api-00003 is 130 ms, more than twice that of api-00002"),
     ],
 )
-def test_a_revision_that_answers_worse_loses_its_traffic(deployed, metrics, reason):
+def test_a_revision_that_answers_worse_loses_its_traffic(deployed, metric, reason):
     before = deployed.snapshot()
     change(deployed, "serving_api/app.py", SQL)
-    deployed.http.metrics |= metrics
-    code, said = deployed.run("--apply")
+    setattr(deployed.http, metric, 130)
+    code, said = deployed.run(APPLY="1")
     assert code == 1
     assert f"FAILED: {reason}" in said
     assert "All lookups go to api-00002 again" in said
@@ -153,9 +159,9 @@ def test_a_revision_that_fails_its_test_gets_no_traffic(deployed):
     before = deployed.snapshot()
     change(deployed, "serving_api/app.py")
     deployed.http.service_status = 503
-    code, said = deployed.run("--apply")
+    code, said = deployed.run(APPLY="1")
     assert code == 1
-    assert "next---api.example/v1/models: 503" in said
+    assert "503 application/json http://next---api.example/v1/models" in said
     assert "Lookups go where they went before, mostly to api-00002" in said
     assert deployed.snapshot() == before
 
@@ -177,7 +183,7 @@ def test_traffic_that_moved_although_gcloud_failed_counts_as_moved(deployed):
     """gcloud fails without the right to wait for the operation, although Cloud Run does what it asked for."""
     change(deployed, "serving_api/app.py")
     for verb in ("deploy", "update-traffic"):
-        code, said = deployed.run("--apply", "--watch=0", failure=f"{verb} - after")
+        code, said = deployed.run(APPLY="1", WATCH="0", failure=f"{verb} - after")
         assert "it failed when all was done" in said
         assert code == 0, said
         change(deployed, "serving_api/app.py")
@@ -222,11 +228,11 @@ def test_back_and_forth(deployed):
     second = deployed.snapshot()
     deployed.deploy()  # the same again: the deployment before stays the first one
     assert deployed.snapshot() == second
-    said = deployed.deploy("--back")
+    said = deployed.deploy("back")
     assert splits(deployed) == ["api-00002=100"]
     assert not [call for call in deployed.calls() if "build" in call]
     assert not_recorded(deployed.snapshot()) == not_recorded(first), said
-    deployed.deploy("--back")
+    deployed.deploy("back")
     assert not_recorded(deployed.snapshot()) == not_recorded(second)
 
 
@@ -237,22 +243,23 @@ def not_recorded(snapshot):
 
 def test_nothing_before_the_first_deployment_to_go_back_to(deployed):
     before = deployed.snapshot()
-    code, said = deployed.run("--apply", "--back")
+    code, said = deployed.run("back", APPLY="1")
     assert code == 1
     assert "has no deployment before this one" in said
     assert deployed.snapshot() == before
 
 
-def test_uncommitted_files_cannot_be_gone_back_to_but_traffic_can(deployed):
-    (deployed.tree / "serving_api" / "new.py").write_text("")
-    deployed.deploy("--dirty")
+def test_traffic_goes_back_also_if_the_commit_is_missing(deployed, tmp_path):
     change(deployed, "serving_api/app.py")
     deployed.deploy()
-    code, said = deployed.run("--apply", "--back")
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{deployed.tree}", "shallow")
+    (tmp_path / "shallow" / "infra" / "environments" / "test").mkdir(parents=True, exist_ok=True)
+    deployed.tree = tmp_path / "shallow"
+    code, said = deployed.run("back", APPLY="1")
     assert code == 1
-    assert "dirty are in no commit; deploy a commit" in said
-    assert "All lookups go to api-00003. Airflow still has the files of" in said
-    assert deployed.load("service")["traffic"] == {"api-00003": 100}
+    assert re.search(r"this clone has no commit [0-9a-f]{12}: fetch it", said)
+    assert "All lookups go to api-00002. Airflow still has the files of" in said
+    assert deployed.load("service")["traffic"] == {"api-00002": 100}
 
 
 def shown(said):
@@ -292,7 +299,7 @@ def test_any_call_that_fails_leaves_a_state_that_is_told_and_that_a_next_deploym
             deployed.save(name, content)
         shutil.rmtree(deployed.bucket)
         shutil.copytree(copy, deployed.bucket)
-        code, said = deployed.run("--apply", "--watch=0", failure=f"{number} {number} half")
+        code, said = deployed.run(APPLY="1", WATCH="0", failure=f"{number} {number} half")
         if len(deployed.calls()) < number:
             break
         call = " ".join(deployed.calls()[number - 1][:4])
@@ -316,7 +323,7 @@ def test_any_call_that_fails_leaves_a_state_that_is_told_and_that_a_next_deploym
     assert {call.split()[1] for call in failed} >= {"build", "push", "run", "composer", "storage", "artifacts"}
     complete = not_recorded(deployed.snapshot())
     deployed.save("service", saved["service"])
-    deployed.run("--apply", "--watch=0", failure=f"{number - 3} {number - 3} half")
+    deployed.run(APPLY="1", WATCH="0", failure=f"{number - 3} {number - 3} half")
     deployed.deploy()
     assert not_recorded(deployed.snapshot())["files"] == complete["files"]
 
@@ -325,7 +332,7 @@ def test_a_revision_that_is_not_ready_gets_no_traffic(deployed):
     change(deployed, "serving_api/app.py")
     before = deployed.snapshot()
     deployed.change("settings", ready=False)
-    code, said = deployed.run("--apply")
+    code, said = deployed.run(APPLY="1")
     assert code == 1
     assert "the startup probe failed" in said
     assert deployed.snapshot() == before
@@ -346,10 +353,9 @@ def test_a_revision_that_terraform_made_since_gets_the_traffic(deployed):
 def test_an_interrupt_while_traffic_moves_takes_it_back(deployed, number):
     change(deployed, "serving_api/app.py")
     before = deployed.snapshot()
-    process = deployed.start("--apply", "--watch=3600")
-    wait_for(
-        lambda: deployed.load("service")["traffic"] != before["traffic"] and "query" in str(deployed.http.requests)
-    )
+    (deployed.state / "bin" / "sleep").unlink()
+    process = deployed.start(APPLY="1", WATCH="3600")
+    wait_for(lambda: deployed.load("service")["traffic"] != before["traffic"])
     process.send_signal(number)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -363,7 +369,7 @@ def test_a_deployment_after_a_killed_one_knows_the_files_of_both(deployed):
     new.write_text("SELECT 1")
     commit(deployed.tree)
     calls = len(deployed.calls())
-    process = deployed.start("--apply", failure=f"{calls - 1} 99 hangs")
+    process = deployed.start(APPLY="1", failure=f"{calls - 1} 99 hangs")
     wait_for((deployed.bucket / "dags" / "shared" / "more.sql").exists)
     process.kill()
     process.stdout.close()
@@ -374,23 +380,19 @@ def test_a_deployment_after_a_killed_one_knows_the_files_of_both(deployed):
     assert deployed.files()["dags/shared/more.sql"] == b"SELECT 2"
 
 
-def test_a_tree_that_differs_from_its_commit_needs_dirty(project):
+def test_a_tree_that_differs_from_its_commit_is_planned_but_not_deployed(project):
     (project.tree / "serving_api" / "new.py").write_text("")
     before = project.snapshot()
-    code, said = project.run("--apply")
+    assert project.run()[0] == 0
+    code, said = project.run(APPLY="1")
     assert (code, project.snapshot()) == (1, before)
-    assert "1 files differ from commit" in said
-    assert "serving_api/new.py" in said
-    project.deploy("--dirty")
-    words = [word for call in project.calls() for word in call]
-    assert [word for word in words if re.fullmatch(r"--build-arg=BUILD=[0-9a-f]{12}-dirty", word)]
-    assert git(project.tree, "status", "--porcelain").split() == ["??", "serving_api/new.py"]
+    assert "files differ from the commit: ?? serving_api/new.py. Commit them\nNothing was changed." in said
 
 
 def test_a_file_of_others_is_not_overwritten(project):
     file = project.bucket / "dags" / "roll_back.py"
     file.write_text("somebody's")
-    code, said = project.run("--apply")
+    code, said = project.run(APPLY="1")
     assert code == 1
     assert "has files that no deployment of Foreserve brought, and would lose them: dags/roll_back.py" in said
     assert file.read_text() == "somebody's"
@@ -398,28 +400,27 @@ def test_a_file_of_others_is_not_overwritten(project):
 
 def test_a_broken_record_is_not_taken_for_none(deployed):
     (deployed.bucket / RECORD).write_text("{")
-    code, said = deployed.run("--apply")
+    code, said = deployed.run(APPLY="1")
     assert code == 1
-    assert "deployment.json is no record of a deployment; restore it" in said
+    assert "deployment.txt is no record of a deployment; restore it" in said
 
 
 def test_an_environment_whose_packages_do_not_suit_is_refused(project):
     installed = {name: version for name, version in INSTALLED.items() if name != "apache-beam"}
     project.save("composer", {"installed": installed | {"apache-airflow-providers-google": "18.1.0"}})
-    code, said = project.run("--apply")
+    code, said = project.run(APPLY="1")
     assert code == 1
     assert "apache-airflow-providers-google 18.1.0, not >=20; apache-beam is missing, not >=2.66" in said
     assert "image_version" in said
 
 
 def test_an_airflow_elsewhere_gets_its_files_in_a_folder_of_a_bucket(project):
-    outputs = project.load("outputs")
-    outputs["airflow"] |= {"environment": None, "bucket": "gs://europe-west1-b/airflow", "beam_version": "2.70.0"}
-    project.save("outputs", outputs)
+    airflow = {"environment": "", "bucket": "gs://europe-west1-b/airflow", "python_version": "3.12"}
+    project.change("outputs", **airflow, beam_version="2.70.0")
     project.deploy()
     project.deploy()
     assert "airflow/dags/roll_back.py" in project.files()
-    assert tags(project)["beam-jobs"][0].endswith("-beam-2.70.0")
+    assert tags(project)["beam-jobs"][0].endswith("-python-3.12-beam-2.70.0")
     assert not [call for call in project.calls() if "composer" in call]
 
 
@@ -427,56 +428,68 @@ def test_an_environment_that_terraform_has_not_made_is_named(project):
     (project.tree / "infra" / "environments" / "test").rename(project.tree / "infra" / "environments" / "other")
     code, said = project.run()
     assert code == 1
-    assert "infra/environments/test does not exist; existing environments: other" in said
+    assert "infra/environments/test does not exist: copy infra/examples/minimal there, and apply it" in said
 
 
 @pytest.fixture
-def only_git(tmp_path):
-    """A PATH that has nothing but git."""
-    (tmp_path / "git").mkdir()
-    (tmp_path / "git" / "git").symlink_to(shutil.which("git"))
-    return str(tmp_path / "git")
+def usual_tools(tmp_path):
+    """A PATH without Google Cloud CLI, Docker and Terraform."""
+    (tmp_path / "usual").mkdir()
+    tools = "awk bash cat comm cp curl cut dirname env find git grep head mkdir paste rm sed sort tar touch tr"
+    for tool in tools.split():
+        (tmp_path / "usual" / tool).symlink_to(shutil.which(tool))
+    return str(tmp_path / "usual")
 
 
-def test_the_example_is_planned_without_the_tools(project, only_git):
+def test_the_example_is_planned_without_the_tools(project, usual_tools):
     shutil.rmtree(project.state / "bin")
-    code, said = project.run(name="example", path=only_git)
+    code, said = project.run(name="example", path=usual_tools)
     assert code == 0, said
     assert "$ docker build" in said
     assert ".state/deployment/tree" in said
     assert "--to-revisions=NEW=10,CURRENT=90" in said
     assert "Nothing was changed." in said
-    assert project.run("--apply", name="example", path=only_git) == (0, said)
+    assert project.run(APPLY="1", name="example", path=usual_tools) == (0, said)
+    code, said = project.run("back", name="example", path=usual_tools)
+    assert code == 0, said
+    assert "--to-revisions=REVISION_BEFORE=100" in said
+
+
+def test_the_plan_of_the_example_can_be_pasted_into_a_shell(project):
+    plan = shown(project.run(name="example")[1])
+    assert len(plan) > 12
+    for command in plan:
+        words = shlex.split(command)
+        assert words[0] in {"export", "gcloud", "docker"}
+        checked = subprocess.run(["/usr/bin/env", "bash", "-nc", command], capture_output=True, text=True, check=False)
+        assert (checked.returncode, checked.stderr) == (0, ""), command
 
 
 def test_a_file_of_outputs_replaces_terraform(project):
     (project.state / "bin" / "terraform").unlink()
-    project.deploy(f"--outputs={project.state / 'outputs.json'}")
-    code, said = project.run(f"--outputs={project.state / 'none.json'}")
+    file = project.state / "outputs"
+    file.write_text("\n".join(f"{name}={value}" for name, value in project.load("outputs").items()))
+    project.deploy(OUTPUTS=str(file))
+    code, said = project.run(OUTPUTS=str(project.state / "none"))
     assert code == 1
-    assert "none.json: No such file or directory; give the file" in said
+    assert "none: No such file or directory" in said
+    assert "Nothing was changed." in said
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        ("Error: no outputs", "outputs.json: not JSON"),
-        ('{"project": "p"}', "outputs.json: 'airflow' is missing; apply infra/ of this commit"),
-        ('{"project": "p", "airflow": {"bucket": "gs://b"}}', "'environment' is missing"),
-    ],
+    ("content", "missing"), [("Error: no outputs", "project"), ("project=p\nregion=r\nPATH=/tmp\n", "images")]
 )
-def test_outputs_that_are_not_terraforms_are_refused(project, content, problem):
-    (project.state / "outputs.json").write_text(content)
-    code, said = project.run(f"--outputs={project.state / 'outputs.json'}")
+def test_outputs_that_are_not_terraforms_are_refused(project, content, missing):
+    (project.state / "outputs").write_text(content)
+    code, said = project.run(OUTPUTS=str(project.state / "outputs"))
     assert code == 1
-    assert problem in said
+    assert f"outputs lacks {missing}: apply infra/ of this commit" in said
 
 
-@pytest.mark.parametrize(
-    ("tool", "problem"), [("terraform", "install Terraform, or"), ("gcloud", "install the Google")]
-)
-def test_a_tool_that_is_missing_is_named(project, only_git, tool, problem):
+@pytest.mark.parametrize("tool", ["terraform", "gcloud"])
+def test_a_tool_that_is_missing_is_named(project, usual_tools, tool):
     (project.state / "bin" / tool).unlink()
-    code, said = project.run("--apply", path=only_git)
+    code, said = project.run(APPLY="1", path=usual_tools)
     assert code == 1
-    assert f"{tool} is not installed: {problem}" in said
+    assert f"{tool}: command not found" in said
+    assert "Nothing was changed." in said

@@ -1,34 +1,38 @@
-"""The commands of docs/deploy.md that it marks as tested, run as they are written.
+"""The commands of docs/deploy.md, run as they are written, except those that the document marks as not tested.
 
-Terraform has the stand-in for Google's provider, and gcloud and Docker are stand-ins too.
+gcloud, bq and Terraform are the real ones, against stand-ins for Google's HTTP APIs and for Terraform's provider.
+Docker is a stand-in, and so is the gcloud of `make deploy`, which test_gcloud.py runs with the real one.
 """
 
+import gzip
 import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.deployment.conftest import ROOT, commit
+from tests.deployment.conftest import NEVER, ROOT, commit, logged_in
 from tests.infra.evaluation import copy_configuration
 
 DOCUMENT = (ROOT / "docs/deploy.md").read_text()
+BLOCKS = re.findall(r"```(\w*)\n(.+?)```", DOCUMENT, re.DOTALL)
+NOT_TESTED = {
+    "gcloud auth login",
+    "gcloud auth application-default login",
+    "gcloud run services proxy foreserve-api --region=$REGION",
+}
 STAND_IN = [ROOT / ".venvs/stand_in/bin/python", ROOT / "tests/infra/terraform/stand_in.py"]
+DISCOVERY = "platform/bq/discovery_next/bigquery.json"
 
 
-def marked_blocks():
-    """Return the blocks after the word *tested*, as lists of commands."""
-    blocks = re.findall(r"\*[Tt]ested\*[^`]*```sh\n(.+?)```", DOCUMENT, re.DOTALL)
-    return [
-        [line.split("  #")[0].strip() for line in re.sub(r"\\\n", " ", block).splitlines() if line.strip()]
-        for block in blocks
-    ]
-
-
-def test_blocks_of_terraform_and_of_both_ways_of_deploying_are_marked():
-    ends = [block[-1].split()[1] for block in marked_blocks()]
-    assert ends == ["-chdir=infra/environments/test", "deploy", "deploy-back"]
+def test_all_blocks_are_commands_and_only_those_that_cannot_be_run_are_marked():
+    assert {language for language, _ in BLOCKS} == {"sh"}
+    marked = re.findall(r"^(.+?) +# not tested: .+$", DOCUMENT, re.MULTILINE)
+    assert set(marked) == NOT_TESTED
+    for command in re.findall(r"`((?:gcloud|bq|terraform) [^`]+)`", DOCUMENT):
+        assert command.split()[0] == "terraform", f"a command in a sentence is not run: {command}"
 
 
 def test_every_target_of_make_in_the_document_exists():
@@ -36,75 +40,124 @@ def test_every_target_of_make_in_the_document_exists():
     assert set(re.findall(r"\bmake ([a-z-]+)", DOCUMENT)) <= targets
 
 
-def run(command, tree, **environment):
-    ended = subprocess.run(
-        ["/bin/sh", "-ec", command],
-        cwd=tree,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+class Reader:
+    """Runs the blocks one after the other, each in a shell that has the variables of those before."""
+
+    def __init__(self, project, variables):
+        self.project = project
+        self.variables = variables
+        self.set = ""
+
+    def run(self, block):
+        lines = [line for line in block.splitlines() if "# not tested" not in line]
+        prepared = self.project.state / "bin"
+        if "make deploy" not in block:  # only Docker is a stand-in
+            prepared = self.project.state / "docker"
+        path = f"{prepared}{os.pathsep}{os.environ['PATH']}"
+        ended = subprocess.run(
+            ["/usr/bin/env", "bash", "-euc", f"{self.set}\n" + "\n".join(lines)],
+            cwd=self.project.tree,
+            env={**os.environ, **self.variables, "PATH": path},
+            input="y\n" * 9,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert ended.returncode == 0, f"{block}\n{ended.stdout[-3000:]}{ended.stderr[-3000:]}"
+        self.set += "".join(f"{line}\n" for line in lines if line.startswith("export "))
+        return ended.stdout
+
+
+@pytest.fixture
+def reader(project, tmp_path):
+    """A reader at the root of the repository, with an empty project."""
+    tree, http = project.tree, project.http
+    configuration = copy_configuration(tmp_path / "configuration").parent
+    shutil.rmtree(tree / "infra")
+    for name in ("infra", "monitoring", "requirements.txt"):
+        (configuration / name).rename(tree / name)
+    (tree / "local_stack" / "data").mkdir(parents=True)
+    shutil.copy(ROOT / "local_stack/data/cdnow_transactions.csv.gz", tree / "local_stack/data")
+    shutil.copy(ROOT / "Makefile", tree)
+    commit(tree)
+    (project.state / "bin" / "terraform").unlink()
+    (project.state / "docker").mkdir()
+    shutil.copy(project.state / "bin/docker", project.state / "docker")
+    (project.state / "failure.txt").write_text(NEVER)
+    project.change("settings", bucket="europe-west1-foreserve-bucket")
+    http.objects = {"dags/roll_back.py": b"a DAG"}
+    sdk = Path(shutil.which("gcloud")).resolve().parents[1]
+    (tmp_path / "bigqueryrc").write_text(
+        f"api = {http.address}\nproject_id = shop-predictions\ndiscovery_file = {sdk / DISCOVERY}\n"
     )
-    assert ended.returncode == 0, f"{command}\n{ended.stdout[-3000:]}{ended.stderr[-3000:]}"
-    return ended.stdout
-
-
-def installed(tree):
-    """Make the environment of deployments look installed, so that make neither rebuilds it nor anything of ours."""
-    environment = tree / ".venvs" / "local_stack"
-    environment.mkdir(parents=True)
-    for path in (ROOT / ".venvs" / "local_stack").iterdir():
-        if path.name != ".installed":
-            (environment / path.name).symlink_to(path)
-    (tree / ".venvs" / "uv" / "bin").mkdir(parents=True)
-    (tree / ".venvs" / "uv" / "bin" / "uv").touch()
-    (tree / "local_stack").mkdir()
-    (tree / "local_stack" / "requirements.txt").touch()
-    (environment / ".installed").touch()
+    with subprocess.Popen(STAND_IN, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as provider:
+        yield Reader(
+            project,
+            {
+                **http.environment(),
+                **logged_in(tmp_path),
+                "BIGQUERYRC": str(tmp_path / "bigqueryrc"),
+                "CHECKPOINT_DISABLE": "1",
+                "DOCKER_CONFIG": str(tmp_path / "docker"),
+                "FAKE_CLOUD": str(project.state),
+                "HOME": str(tmp_path),
+                "MAKEFLAGS": "",
+                "TF_CLI_ARGS_apply": "-auto-approve",
+                "TF_CLI_ARGS_destroy": "-auto-approve",
+                "TF_CLI_CONFIG_FILE": os.devnull,
+                "TF_REATTACH_PROVIDERS": provider.stdout.readline().strip(),
+                "WATCH": "0",
+            },
+        )
+        provider.stdin.close()
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("terraform") is None, reason="Terraform is not installed")
+@pytest.mark.skipif(shutil.which("gcloud") is None or shutil.which("bq") is None, reason="gcloud is not installed")
 @pytest.mark.skipif(not STAND_IN[0].exists(), reason="the stand-in provider is not installed: make test-infra")
-def test_the_marked_commands_deploy_and_go_back(project, tmp_path):
-    tree = project.tree
-    shutil.rmtree(tree / "infra")
-    shutil.copytree(copy_configuration(tmp_path / "configuration"), tree / "infra")
-    for name in ("monitoring", "requirements.txt"):
-        source = tmp_path / "configuration" / name
-        shutil.copytree(source, tree / name) if source.is_dir() else shutil.copy(source, tree)
-    shutil.copy(ROOT / "Makefile", tree)
-    installed(tree)
-    commit(tree)
-    (project.state / "bin" / "terraform").unlink()
-    project.change("settings", bucket="europe-west1-foreserve-bucket")
-    (terraform, deploy, back) = marked_blocks()
-    with subprocess.Popen(STAND_IN, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as provider:
-        variables = {
-            **project.http.environment(),
-            "TF_REATTACH_PROVIDERS": provider.stdout.readline().strip(),
-            "TF_CLI_CONFIG_FILE": os.devnull,
-            "TF_CLI_ARGS_apply": "-auto-approve",
-            "CHECKPOINT_DISABLE": "1",
-            "FAKE_CLOUD": str(project.state),
-            "PATH": f"{project.state / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        }
-        (project.state / "failure.txt").write_text("0 0 before")
-        for command in terraform:
-            run(command, tree, **variables)
-        project.save("service", project.load("service") | {"revisions": {"foreserve-api-00001": "hello"}})
-        project.change("service", traffic={"foreserve-api-00001": 100})
-        commit(tree)
-        plan, apply = (run(command, tree, **variables, WATCH="0", MAKEFLAGS="") for command in deploy)
-        assert "Nothing was changed." in plan
-        assert "Deployed." in apply
-        with (tree / "serving_api" / "app.py").open("a") as file:
-            file.write("\n# a change\n")
-        commit(tree)
-        run(deploy[-1], tree, **variables, WATCH="0")
-        assert project.load("service")["traffic"] == {"foreserve-api-00003": 100}
-        for command in back:
-            run(command, tree, **variables)
-        assert project.load("service")["traffic"] == {"foreserve-api-00002": 100}
-        provider.stdin.close()
+def test_an_empty_project_is_filled_used_and_emptied_by_the_commands(project, reader):
+    http, tools, data, terraform, elsewhere, deploy, back, airflow, lookup, delete = (
+        project.http,
+        *(block for _, block in BLOCKS),
+    )
+    reader.run(tools)
+    assert "POST serviceusage.googleapis.com/v1/projects/shop-predictions/services:batchEnable" in http.requests
+    assert "europe-west1-docker.pkg.dev" in (project.state.parent / "docker" / "config.json").read_text()
+
+    reader.run(data)
+    assert http.datasets == {"shop"}
+    (count,) = re.findall(r"Expect ([\d,]+) rows", DOCUMENT)
+    assert len(gzip.decompress(http.rows).splitlines()) - 1 == int(count.replace(",", ""))
+
+    reader.run(terraform.replace("minimal", "airflow_elsewhere"))
+    assert '"FORESERVE_PROJECT":"shop-predictions"' in reader.run(elsewhere)
+    shutil.rmtree(project.tree / "infra/environments/test")
+    assert "Apply complete!" in reader.run(terraform)
+
+    hello = {"foreserve-api-00001": "us-docker.pkg.dev/cloudrun/container/hello"}
+    project.save("service", {"revisions": hello, "traffic": {"foreserve-api-00001": 100}})
+    url = "http://api.example"  # reachable, unlike the one that the stand-in made up
+    provider = "https://foreserve-api-abc.a.run.app"
+    state = project.tree / "infra/environments/test/terraform.tfstate"
+    state.write_text(state.read_text().replace(provider, url))
+    commit(project.tree)
+    said = reader.run(deploy)
+    assert "Nothing was changed." in said
+    assert "Deployed." in said
+    with (project.tree / "serving_api" / "app.py").open("a") as file:
+        file.write("\n# a change\n")
+    commit(project.tree)
+    reader.run(deploy)
+    assert project.load("service")["traffic"] == {"foreserve-api-00003": 100}
+    reader.run(back)
+    assert project.load("service")["traffic"] == {"foreserve-api-00002": 100}
+
+    assert reader.run(airflow).strip() == "https://airflow.example"
+    reader.run(lookup)
+    assert "GET api.example/v1/models/repeat_purchase/predictions/00003" in http.requests
+
+    assert "Destroy complete!" in reader.run(delete)
+    assert (http.objects, http.datasets) == ({}, set())
+    assert "DELETE storage.googleapis.com/storage/v1/b/europe-west1-foreserve-bucket" in http.requests

@@ -11,7 +11,6 @@ import yaml
 from croniter import croniter
 from google.cloud.bigtable_admin_v2 import BigtableTableAdminClient, ListTablesRequest, Table
 
-from deployment.__main__ import read_outputs
 from prediction_store.layout import REGISTRY_TABLE, Instance
 from prediction_store.lifecycle import ModelState
 from prediction_store.tables import Tables, _client
@@ -25,7 +24,7 @@ ALERTS = yaml.safe_load((ROOT / "monitoring/prometheus/alerts.yaml").read_text()
 RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
 GRAFANA = json.loads((ROOT / "monitoring/grafana/dashboards/foreserve.json").read_text())
 
-FOR_DEPLOY = {"staging_location", "sdk_container_image", "machine_type"}
+FOR_DEPLOY = {"staging_location", "sdk_container_image", "image_python", "machine_type"}
 """Settings of Dataflow that Terraform leaves to deployments (the image) or to Dataflow."""
 
 PRESETS = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *"}
@@ -132,8 +131,13 @@ def test_variables_are_those_of_the_environment(example, monkeypatch):
 
 
 def test_a_deployment_can_read_the_output(example):
-    outputs = read_outputs(json.dumps(example.deployment), "terraform output")
-    assert outputs["image_repository"] == "europe-west1-docker.pkg.dev/shop-predictions/foreserve"
+    planned = (ROOT / "deployment/example.outputs").read_text()
+    outputs, expected = (
+        dict(line.split("=", 1) for line in text.splitlines()) for text in (example.deployment, planned)
+    )
+    assert outputs.keys() == expected.keys()
+    assert outputs["images"] == "europe-west1-docker.pkg.dev/shop-predictions/foreserve"
+    assert bool(outputs["environment"]) != bool(outputs["beam_version"])
 
 
 def test_composer_gets_variables_and_packages(production):
