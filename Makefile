@@ -5,6 +5,7 @@ BIGTABLE ?= auto
 ROWS ?= 1000000
 RUNS ?= 3
 SECONDS ?= 5
+MINUTES ?= 30
 REFRESHES ?= 15
 SEED ?= 1
 SERVER ?= granian
@@ -111,7 +112,7 @@ test-e2e: install ## Test the whole stack: refreshes through Airflow, with failu
 
 .PHONY: chaos
 chaos: install ## Refresh while things fail, and search the protocol's states (REFRESHES=15 SEED=1)
-	$(AIRFLOW)/python -m tests.chaos.campaign --refreshes $(REFRESHES) --seed $(SEED)
+	$(AIRFLOW)/python -m tests.chaos.campaign --refreshes $(REFRESHES) --seed $(SEED) $(if $(WRITE),--write $(WRITE))
 	$(AIRFLOW)/python -m tests.chaos.protocol
 
 .PHONY: test-official-client
@@ -171,6 +172,10 @@ bench-export: install ## Measure the export against Beam's own connectors (ROWS=
 .PHONY: bench-refresh
 bench-refresh: install ## Measure whole refreshes by number of entities and share of changes (WRITE=docs/performance.md)
 	$(AIRFLOW)/python -m benchmarks.refresh $(if $(WRITE),--write $(WRITE))
+
+.PHONY: bench-endurance
+bench-endurance: install ## Put load on the service for long, then too much of it (MINUTES=30 WRITE=docs/reliability.md)
+	$(AIRFLOW)/python -m benchmarks.serving.endurance --minutes $(MINUTES) $(if $(WRITE),--write $(WRITE))
 
 .PHONY: bench
 bench: bench-refresh bench-export bench-serving ## Run all benchmarks: about forty minutes on a quiet machine

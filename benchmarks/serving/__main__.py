@@ -5,7 +5,6 @@ benchmarks/README.md explains the figures.
 
 import json
 import os
-import resource
 import sys
 import warnings
 from argparse import ArgumentParser, Namespace
@@ -19,11 +18,17 @@ from rich.console import Console
 from benchmarks.document import filled
 from benchmarks.serving import experiments, report
 from benchmarks.serving.candidates import candidates
-from benchmarks.serving.measurement import Bench, Measurement, WrongAnswersError, bench, feast_repository
+from benchmarks.serving.measurement import (
+    Bench,
+    Measurement,
+    WrongAnswersError,
+    allow_open_files,
+    bench,
+    feast_repository,
+)
 from benchmarks.serving.plot import latencies_svg, overload_svg
 from local_stack.servers import ROOT
 
-_OPEN_FILES = 16_384  # an open loop has thousands of connections
 _WORKERS = (1, 2)
 _BUSY = 0.5
 _PLOTS: dict[str, tuple[str, str, Callable[[Any], str]]] = {
@@ -37,7 +42,7 @@ def main() -> None:
     """Run the command. Exits with an error if a server gives a wrong answer."""
     arguments = _arguments()
     warnings.filterwarnings("ignore", "Connecting to Bigtable emulator")
-    _allow_open_files()
+    allow_open_files()
     console = Console(soft_wrap=True)
     load_average = os.getloadavg()[0]
     if load_average > _BUSY:
@@ -96,13 +101,6 @@ def _arguments() -> Namespace:
         help="document whose marked tables are replaced; the plot is written beside it",
     )
     return parser.parse_args()
-
-
-def _allow_open_files() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(
-        resource.RLIMIT_NOFILE, (_OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard), hard)
-    )
 
 
 def _run(at: Bench, arguments: Namespace, console: Console) -> tuple[dict[str, Any], dict[str, report.Grid]]:

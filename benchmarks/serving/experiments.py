@@ -51,7 +51,7 @@ _ANSWERED_SHARE = 0.99  # of the requests of a sustainable load
 _SHARES_OF_PEAK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 _HEDGE_RUN_LENGTH = 5  # in multiples of other runs, because the tail is measured
 _HEDGE_WARM_UP_CONNECTIONS = 1  # with more, the service would learn latencies of another load
-_MOST_CONNECTIONS = 8_000
+MOST_CONNECTIONS = 8_000
 _SETTLE_SECONDS = 1.0  # for the server to end requests of the load before
 
 
@@ -95,7 +95,7 @@ def _hedged(bench: Bench, budget: float) -> Hedging:
         variables = {**SERVICE_VARIABLES, "BIGTABLE_EMULATOR_HOST": address, "SERVING_HEDGE_BUDGET": str(budget)}
         with bench.running(Candidate(OURS, service(), "/readyz", (warm_up,), variables)) as server:
             reads, hedged_reads = _reads(server)
-            measurement = bench.measure(server, OURS, Question("lookups", _MOST_CONNECTIONS), HEDGE_RATE)
+            measurement = bench.measure(server, OURS, Question("lookups", MOST_CONNECTIONS), HEDGE_RATE)
             reads_after, hedged_after = _reads(server)
     return Hedging(budget, measurement, reads_after - reads, hedged_after - hedged_reads)
 
@@ -119,7 +119,7 @@ def latencies(bench: Bench, software: ServerSoftware, feast: Path | None) -> lis
             with few.running(replace(candidate, variables=variables, questions=warm_up)) as server:
                 for question in candidate.questions:
                     rate = LATENCY_RATES[question.kind]
-                    asked = Question(question.kind, _MOST_CONNECTIONS)
+                    asked = Question(question.kind, MOST_CONNECTIONS)
                     measured.append((rate, few.measure(server, candidate.name, asked, rate)))
     return measured
 
@@ -163,14 +163,14 @@ def overload(bench: Bench, connections: int) -> Overload:
     """
     candidate = Candidate(OURS, service(), "/readyz", (Question("lookups", connections),), SERVICE_VARIABLES)
     with bench.running(candidate) as server:
-        most = bench.measure(server, OURS, candidate.questions[0]).result.per_second
-        sustainable = _sustainable(bench, server, most)
+        sustainable = sustainable_rate(bench, server, candidate.questions[0])
         loads = tuple((factor, _at_rate(bench, server, sustainable * factor)) for factor in OVERLOADS)
     return Overload(sustainable, loads)
 
 
-def _sustainable(bench: Bench, server: Server, most: float) -> float:
-    """The largest share of a rate that is answered completely and in time."""
+def sustainable_rate(bench: Bench, server: Server, question: Question) -> float:
+    """The largest share of the rate of a closed loop that is answered completely and in time, per second."""
+    most = bench.measure(server, OURS, question).result.per_second
     for share in _SHARES_OF_PEAK:
         result = _at_rate(bench, server, most * share).result
         if result.in_time >= _ANSWERED_SHARE * result.sent and result.p99_ms < LATENCY_OBJECTIVE_MS:
@@ -180,7 +180,7 @@ def _sustainable(bench: Bench, server: Server, most: float) -> float:
 
 def _at_rate(bench: Bench, server: Server, rate: float) -> Measurement:
     time.sleep(_SETTLE_SECONDS)
-    return bench.measure(server, OURS, Question("lookups", _MOST_CONNECTIONS), rate)
+    return bench.measure(server, OURS, Question("lookups", MOST_CONNECTIONS), rate)
 
 
 def scaling(bench: Bench, workers: int, connections: int) -> Measurement:

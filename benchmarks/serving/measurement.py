@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from benchmarks.serving.store import fill, store
 from local_stack.servers import ROOT
 
 _WARM_UP_SECONDS = 1.0
+_OPEN_FILES = 16_384  # an open loop has thousands of connections
 
 
 class WrongAnswersError(Exception):
@@ -80,7 +82,7 @@ class Bench:
         """
         load = LoadOptions(server.port, question.kind, self.entities, self.seconds, question.connections, rate)
         before, cpu = psutil.cpu_times(percpu=True), server.cpu_seconds()
-        result = self._run_load(load)
+        result = self.run_load(load)
         cpu = server.cpu_seconds() - cpu
         if result.wrong:
             raise WrongAnswersError(f"{candidate}: {result.wrong} wrong answers, such as {result.example}")
@@ -94,7 +96,7 @@ class Bench:
         ) as server:
             question = candidate.questions[0]
             seconds = min(self.seconds, _WARM_UP_SECONDS)
-            self._run_load(LoadOptions(server.port, question.kind, self.entities, seconds, question.connections))
+            self.run_load(LoadOptions(server.port, question.kind, self.entities, seconds, question.connections))
             yield server
 
     def measure_all(self, candidate: Candidate) -> list[Measurement]:
@@ -123,9 +125,18 @@ class Bench:
             others_busy=_mean(busy, self.cores.others),
         )
 
-    def _run_load(self, load: LoadOptions) -> LoadResult:
+    def run_load(self, load: LoadOptions) -> LoadResult:
+        """Run the load generator, on a CPU that the server does not use."""
         with pinned(self.cores.others):
             return LoadResult(**_json_of("benchmarks.serving.load_generator", json.dumps(asdict(load))))
+
+
+def allow_open_files() -> None:
+    """Let this process and its children have the connections of an open loop."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (_OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard), hard)
+    )
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The plots of the experiments, as SVG."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from xml.sax.saxutils import escape
 
 from benchmarks.serving.experiments import Overload
@@ -12,6 +13,7 @@ from benchmarks.serving.report import KIND_TITLES
 _WIDTH, _HEIGHT = 720, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 150, 44, 48
 _GRID_LINES = 4
+_FEW_POINTS = 12
 _BAR_PITCH = 26
 _TEXT = 'font-family="system-ui, sans-serif" font-size="12" fill="#333"'
 
@@ -62,6 +64,23 @@ def latencies_svg(runs: Sequence[tuple[float, Measurement]]) -> str:
     return _svg("Latency on a Bigtable with real latencies: 99th percentile", bottom + 30, "\n".join(parts) + "\n")
 
 
+def endurance_svg(samples: Sequence[Mapping[str, Any]]) -> str:
+    """Charts by minute: the 99th percentile, memory, and what the service has open."""
+    charts = (
+        ("p99 in ms", (("accepted p99", "#1f5fa8", "p99_ms"),)),
+        ("MiB", (("resident memory", "#1b7f4b", "rss_mib"),)),
+        ("open", (("files", "#c0392b", "files"), ("connections", "#7fb2e5", "connections"))),
+    )
+    parts = ""
+    for number, (unit, lines) in enumerate(charts):
+        drawn = [
+            Line(name, colour, tuple((sample["seconds"] / 60, sample[key]) for sample in samples))
+            for name, colour, key in lines
+        ]
+        parts += _chart(unit, drawn, number * _HEIGHT, "minutes")
+    return _svg("The service under load for long: latency, memory, open files", len(charts) * _HEIGHT, parts)
+
+
 def _svg(title: str, height: int, content: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
@@ -69,9 +88,10 @@ def _svg(title: str, height: int, content: str) -> str:
     )
 
 
-def _chart(unit: str, lines: Sequence[Line], top: int) -> str:
-    """A chart with axes that begin at zero."""
+def _chart(unit: str, lines: Sequence[Line], top: int, axis: str = "load, in multiples of the sustainable one") -> str:
+    """A chart with axes that begin at zero. Many points get no circles, and labels at round values only."""
     loads = sorted({x for line in lines for x, _ in line.points})
+    few = len(loads) <= _FEW_POINTS
     step = _round_step(max(y for line in lines for _, y in line.points) / _GRID_LINES)
     highest = step * _GRID_LINES
     right, bottom = _WIDTH - _RIGHT, top + _HEIGHT - _BOTTOM
@@ -86,14 +106,15 @@ def _chart(unit: str, lines: Sequence[Line], top: int) -> str:
         _, y = place(0, value)
         parts.append(f'<line x1="{_LEFT}" y1="{y}" x2="{right}" y2="{y}" stroke="#e5e5e5"/>')
         parts.append(_label(_LEFT - 8, y + 4, f"{value:,.3g}" if value < 1000 else f"{value:,.0f}", "end"))  # noqa: PLR2004  three digits
-    parts += [_label(place(load, 0)[0], bottom + 18, f"{load:g}", "middle") for load in loads]
-    parts.append(_label((_LEFT + right) / 2, bottom + 36, "load, in multiples of the sustainable one", "middle"))
+    every = _round_step(loads[-1] / _FEW_POINTS)
+    labels = loads if few else [every * number for number in range(int(loads[-1] / every) + 1)]
+    parts += [_label(place(label, 0)[0], bottom + 18, f"{label:g}", "middle") for label in labels]
+    parts.append(_label((_LEFT + right) / 2, bottom + 36, axis, "middle"))
     for row, line in enumerate(lines):
         points = " ".join(f"{x},{y}" for x, y in (place(*point) for point in line.points))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{line.colour}" stroke-width="2"/>')
-        parts += [
-            f'<circle cx="{x}" cy="{y}" r="3" fill="{line.colour}"/>' for x, y in (place(*p) for p in line.points)
-        ]
+        circles = [place(*point) for point in line.points if few]
+        parts += [f'<circle cx="{x}" cy="{y}" r="3" fill="{line.colour}"/>' for x, y in circles]
         y = top + _TOP + 20 * row
         parts.append(
             f'<line x1="{right + 16}" y1="{y}" x2="{right + 36}" y2="{y}" stroke="{line.colour}" stroke-width="2"/>'

@@ -50,18 +50,24 @@ def fill(entities: int) -> None:
     """Write a promoted version with a prediction of each entity to the Bigtable at `BIGTABLE_EMULATOR_HOST`."""
     tables = Tables(INSTANCE)
     tables.ensure_registry()
-    receipt = Receipt(entities, 0)
-    registry = Registry(INSTANCE)
-    tables.ensure_model(registry.register(ModelState(MODEL, ENTITY_TYPE)))
-    registry.update(MODEL, lambda state: state.open(VERSION).begin_export(VERSION))
-    _write(entities)
-    registry.update(MODEL, lambda state: state.complete_export(VERSION, receipt))
-    registry.update(MODEL, lambda state: state.promote(VERSION, expected_active=None, expected=receipt))
+    tables.ensure_model(Registry(INSTANCE).register(ModelState(MODEL, ENTITY_TYPE)))
+    refresh(entities, VERSION)
 
 
-def _write(entities: int) -> None:
+def refresh(entities: int, now: int) -> None:
+    """Write and promote a version that was opened at a time, with the same predictions as all versions."""
+    receipt, registry = Receipt(entities, 0), Registry(INSTANCE)
+    opened = registry.update(MODEL, lambda state: state.open(now))
+    active, version = opened.active, opened.latest
+    registry.update(MODEL, lambda state: state.begin_export(version))
+    _write(entities, version)
+    registry.update(MODEL, lambda state: state.complete_export(version, receipt))
+    registry.update(MODEL, lambda state: state.promote(version, expected_active=active, expected=receipt).forget())
+
+
+def _write(entities: int, version: int) -> None:
     table = INSTANCE.table(ENTITY_TYPE)
-    entry, cell = prediction_entry(MODEL, VERSION)
+    entry, cell = prediction_entry(MODEL, version)
     with channel() as opened:
         write = mutate_rows(opened)
         for start in range(0, entities, _ROWS_PER_REQUEST):

@@ -10,6 +10,7 @@ import sys
 import threading
 import xml.etree.ElementTree as ET
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 
 import grpc
 import pytest
@@ -17,12 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.document import filled
-from benchmarks.serving import experiments, report
+from benchmarks.serving import endurance, experiments, report
 from benchmarks.serving.candidates import OURS, READ_LOOP, Candidate, Question, bare, candidates, empty, official
+from benchmarks.serving.endurance import Endurance, Sample
 from benchmarks.serving.exchanges import KINDS, Exchange
 from benchmarks.serving.load_generator import LoadOptions, LoadResult, percentiles, run
 from benchmarks.serving.measurement import Bench, Measurement, WrongAnswersError, bench
-from benchmarks.serving.plot import latencies_svg, overload_svg
+from benchmarks.serving.plot import endurance_svg, latencies_svg, overload_svg
 from benchmarks.serving.predictions import CONSTANT, entity_id, payload, prediction
 from benchmarks.serving.servers import Cores, pinned
 from local_stack.servers import ROOT, running
@@ -95,6 +97,15 @@ def test_a_load_counts_wrong_answers(answer):
     assert result.right + result.wrong == result.sent
     assert abs(result.right - result.wrong) <= 1
     assert result.example == answer.decode()
+
+
+def test_a_load_on_any_version_looks_at_predictions_only():
+    version = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(CONSTANT), CONSTANT.replace(b"1795", b"1895"))
+    assert load_on(lambda _: [version]).right == 0
+    result = load_on(lambda n: [version if n % 2 else RIGHT], any_version=True)
+    assert result.sent == result.right > 10
+    prediction = RIGHT.replace(b"true", b"false").replace(b"false", b"null ")
+    assert load_on(lambda _: [prediction], any_version=True).right == 0
 
 
 def test_a_load_distinguishes_refusals_and_failures_from_wrong_answers():
@@ -297,6 +308,28 @@ def test_the_plot_shows_every_load():
     assert len(lines) == 5
     assert {len(line.get("points").split()) for line in lines} == {3}
     assert {"0.5", "1", "3", "goodput", "accepted p99"} <= {text.text for text in tree.findall(f"{svg}text")}
+
+
+def test_a_long_load_is_reported_by_phase_and_drawn_by_minute():
+    result = Endurance(1_000, refreshes=9, recovery_seconds=1.5)
+    for number in range(30):
+        phase = "load" if number < 20 else "overload" if number < 26 else "after"
+        result.samples.append(Sample(phase, 10 * number + 5, 0.0, 0.0, 2.0 + number, 80.0, 40, 20))
+    text = endurance.table(result)
+    assert "3 minutes at 500 lookups/s" in text
+    assert "| end of the load | 20.5 ms | 0.0% | 0.00% | 80 MiB | 40 | 20 |" in text
+    svg = "{http://www.w3.org/2000/svg}"
+    tree = ET.fromstring(endurance_svg([asdict(sample) for sample in result.samples]))  # noqa: S314  our own plot
+    assert [len(line.get("points").split()) for line in tree.findall(f"{svg}polyline")] == [30] * 4
+    assert not tree.findall(f"{svg}circle")
+    assert {"0", "0.5", "minutes", "resident memory"} <= {text.text for text in tree.findall(f"{svg}text")}
+
+
+def test_the_service_endures_a_short_load(at):
+    result = endurance.endure(replace(at, seconds=0.2), minutes=0.01, refresh_minutes=0.003, overload_seconds=0.5)
+    assert {sample.phase for sample in result.samples} == {"load", "overload", "after"}
+    assert result.refreshes
+    assert all(sample.files > sample.connections > 0 for sample in result.samples)
 
 
 def test_the_conditions_have_the_load_average():

@@ -22,12 +22,14 @@ from collections import Counter
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import fill
 
 import grpc
 import httpx
 import psutil
 from google.api_core.exceptions import GoogleAPICallError
 
+from benchmarks.document import filled
 from benchmarks.serving.harsh_bigtable import INTERNAL_ERROR, REFUSED_STREAM, Failure, HarshBigtable, Tablet
 from local_stack.servers import ROOT
 from prediction_store.connection import channel, mutate_rows
@@ -623,7 +625,7 @@ def _mend(proxy):
 
 
 def run(refreshes, seed, seconds):
-    """Run a campaign; return the number of violations."""
+    """Run a campaign; return the number of violations, and the figures for docs/reliability.md."""
     end = time.monotonic() + seconds
     oracle = Oracle()
     with TemporaryDirectory() as name, ExitStack() as stack:
@@ -656,11 +658,20 @@ def run(refreshes, seed, seconds):
         if tracebacks := service.tracebacks():
             oracle.violate(f"{tracebacks} tracebacks in the logs of the service")
     for title, counts in (("faults", faults.counts), ("refreshes", made.ends), ("answers", oracle.answers)):
-        say(f"{title}: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=str)))
-    say(f"the service knew of changes after {oracle.largest_age:.1f} s at the latest")
+        say(f"{title}: {_listed(counts)}")
     violations = len(oracle.violations)
     say(f"seed {seed}: {made.ends.total()} refreshes, {faults.counts.total()} faults, {violations} violations")
-    return violations
+    tried, succeeded, lookups = made.ends.total(), made.ends["succeeded"], oracle.answers.total()
+    block = (
+        f"`make chaos REFRESHES={refreshes} SEED={seed}`: {tried} refreshes ({succeeded} succeeded), "
+        f"{faults.counts.total()} faults, {lookups:,} lookups, {violations} violations. The service knew "
+        f"each change after {oracle.largest_age:.1f} s.\nFaults: {_listed(faults.counts)}."
+    )
+    return violations, "\n".join(fill(line, 120, break_on_hyphens=False) for line in block.splitlines())
+
+
+def _listed(counts):
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=str))
 
 
 def main():
@@ -668,8 +679,12 @@ def main():
     parser.add_argument("--refreshes", type=int, default=15, help="refreshes under faults (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="chooses faults and their times (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=3600, help="the longest time (default %(default)s)")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="document whose marked figures are replaced")
     arguments = parser.parse_args()
-    sys.exit(bool(run(arguments.refreshes, arguments.seed, arguments.seconds)))
+    violations, figures = run(arguments.refreshes, arguments.seed, arguments.seconds)
+    if arguments.write:
+        arguments.write.write_text(filled(arguments.write.read_text(), "chaos", {"campaign": figures}))
+    sys.exit(bool(violations))
 
 
 if __name__ == "__main__":
