@@ -197,7 +197,11 @@ def test_no_rows_in_no_rows_out(rows, customers, model):
             BadRequest,
             "not seen in training",
         ),
-        ("SELECT * FROM ML.FORECAST(MODEL {m}, STRUCT(3 AS horizon))", BadRequest, "ML.FORECAST is not supported"),
+        (
+            "SELECT * FROM ML.FORECAST(MODEL {m}, STRUCT(3 AS horizon))",
+            BadRequest,
+            "ML.FORECAST is not supported for models of type LOGISTIC_REG",
+        ),
         ("SELECT * FROM ML.PREDICT(MODEL buys, TABLE {t})", BadRequest, "must be qualified with a dataset"),
         ("CREATE VIEW shared.v AS SELECT * FROM ML.PREDICT(MODEL {m}, TABLE {t})", BadRequest, "CREATE VIEW"),
     ],

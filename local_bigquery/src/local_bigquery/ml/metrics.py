@@ -36,6 +36,7 @@ RANKING_FIELDS = {
     "normalized_discounted_cumulative_gain": "normalizedDiscountedCumulativeGain",
     "average_rank": "averageRank",
 }
+FORECAST_FIELDS = {"log_likelihood": "logLikelihood", "AIC": "aic", "variance": "variance"}
 PCA_FIELDS = {"total_explained_variance_ratio": "totalExplainedVarianceRatio"}
 CLUSTERING_FIELDS = {"davies_bouldin_index": "daviesBouldinIndex", "mean_squared_distance": "meanSquaredDistance"}
 
@@ -118,6 +119,24 @@ def regression_metrics(actual: Vector, predicted: Vector) -> Metrics:
         "median_absolute_error": float(np.quantile(np.abs(actual - predicted), 0.5, method="inverted_cdf")),
         "r2_score": float(metrics.r2_score(actual, predicted)) if len(actual) > 1 else None,
         "explained_variance": float(metrics.explained_variance_score(actual, predicted)),
+    }
+
+
+def forecast_metrics(actual: Vector, predicted: Vector) -> Metrics:
+    """Return the errors of forecasts; those relative to the values are in percent, and None for values of 0.
+
+    Args:
+        actual: numbers, (times,).
+        predicted: numbers, (times,).
+    """
+    errors, sizes = np.abs(actual - predicted), (np.abs(actual) + np.abs(predicted)) / 2
+    squared = float(np.mean(errors**2))
+    return {
+        "mean_absolute_error": float(errors.mean()),
+        "mean_squared_error": squared,
+        "root_mean_squared_error": float(np.sqrt(squared)),
+        "mean_absolute_percentage_error": float(np.mean(errors / np.abs(actual))) * 100 if actual.all() else None,
+        "symmetric_mean_absolute_percentage_error": float(np.mean(errors / sizes)) * 100 if sizes.all() else None,
     }
 
 

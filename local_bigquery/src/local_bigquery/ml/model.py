@@ -231,3 +231,25 @@ class Reducing(Protocol):
 
     def principal_component_info(self) -> pa.Table:
         """Return the result of ML.PRINCIPAL_COMPONENT_INFO."""
+
+
+@runtime_checkable
+class Forecasting(Protocol):
+    """A model of time series."""
+
+    def forecast(self, horizon: int | None, confidence_level: float) -> pa.Table:
+        """Return the result of ML.FORECAST.
+
+        Args:
+            horizon: the number of times to forecast; None for the default.
+            confidence_level: the probability that a value is in the prediction interval.
+
+        Raises:
+            BigQueryError: `invalidQuery` if the horizon is beyond that of the model.
+        """
+
+    def arima_evaluate(self, *, all_candidates: bool) -> pa.Table:
+        """Return the result of ML.ARIMA_EVALUATE, with all models that were tried or the best one of each series."""
+
+    def arima_coefficients(self) -> pa.Table:
+        """Return the result of ML.ARIMA_COEFFICIENTS."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.model import ModelType
-from local_bigquery.ml.models import dnn, factorization, kmeans, linear, pca, trees
+from local_bigquery.ml.models import dnn, factorization, forecasting, kmeans, linear, pca, trees
 from local_bigquery.ml.options import read_options
 
 MODEL_TYPES = {
@@ -22,13 +22,13 @@ MODEL_TYPES = {
         kmeans.KMEANS,
         factorization.MATRIX_FACTORIZATION,
         pca.PCA,
+        forecasting.ARIMA_PLUS,
     )
 }
 
 # The model types of BigQuery ML that are not supported here.
 # https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-create
 _UNSUPPORTED = {
-    "ARIMA_PLUS",
     "ARIMA_PLUS_XREG",
     "AUTOENCODER",
     "AUTOML_CLASSIFIER",

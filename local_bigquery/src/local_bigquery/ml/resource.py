@@ -30,6 +30,8 @@ _OPTION_NAMES = {
     "ls_init_learn_rate": "initialLearnRate",
     "min_rel_progress": "minRelativeProgress",
     "optimize_strategy": "optimizationStrategy",
+    "time_series_data_col": "timeSeriesDataColumn",
+    "time_series_timestamp_col": "timeSeriesTimestampColumn",
     "user_col": "userColumn",
 }
 _NOT_IN_REST = {"rating_col"}  # the label column says it
@@ -109,6 +111,10 @@ def _training_options(model: Model, options: Mapping[str, Any]) -> Json:
     given = {name: value for name, value in options.items() if value is not None and name not in _NOT_IN_REST}
     if model.label is not None:
         given["input_label_cols"] = [model.label]
+    if "time_series_id_col" in given:
+        given["time_series_id_columns"] = given.pop("time_series_id_col")
+    if "non_seasonal_order" in given:
+        given["non_seasonal_order"] = dict(zip("pdq", given["non_seasonal_order"], strict=True))
     training_options = {_option_name(name): _option_value(name, value) for name, value in given.items()}
     if model.model_type in _LOSSES:
         training_options["lossType"] = _LOSSES[model.model_type]
@@ -124,7 +130,7 @@ def _option_value(option: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_option_value(option, item) for item in value]
     if isinstance(value, dict):
-        return {str(label): weight for label, weight in value.items()}
+        return {str(label): _option_value(option, weight) for label, weight in value.items()}
     if isinstance(value, str):
         return _OPTION_VALUES.get((option, value), value)
     return _int64(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.functions.evaluation import CONFUSION_MATRIX, EVALUATE, ROC_CURVE
+from local_bigquery.ml.functions.forecasting import ARIMA_COEFFICIENTS, ARIMA_EVALUATE, FORECAST
 from local_bigquery.ml.functions.inspection import (
     CENTROIDS,
     FEATURE_IMPORTANCE,
@@ -23,12 +24,15 @@ from local_bigquery.ml.model import Model, Reducing
 from local_bigquery.ml.options import read_options
 
 TABLE_FUNCTIONS = {
+    "ARIMA_COEFFICIENTS": ARIMA_COEFFICIENTS,
+    "ARIMA_EVALUATE": ARIMA_EVALUATE,
     "CENTROIDS": CENTROIDS,
     "CONFUSION_MATRIX": CONFUSION_MATRIX,
     "EVALUATE": EVALUATE,
     "EXPLAIN_PREDICT": EXPLAIN_PREDICT,
     "FEATURE_IMPORTANCE": FEATURE_IMPORTANCE,
     "FEATURE_INFO": FEATURE_INFO,
+    "FORECAST": FORECAST,
     "GLOBAL_EXPLAIN": GLOBAL_EXPLAIN,
     "PREDICT": PREDICT,
     "PRINCIPAL_COMPONENTS": PRINCIPAL_COMPONENTS,

@@ -18,14 +18,16 @@ from local_bigquery.errors import invalid_query
 from local_bigquery.ml.features.training_data import find_column
 from local_bigquery.ml.functions.table_function import Settings, TableFunction, not_supported, probability
 from local_bigquery.ml.metrics import is_binary
-from local_bigquery.ml.model import Classifying, Model, Vector
-from local_bigquery.ml.options import Option
+from local_bigquery.ml.model import Classifying, Forecasting, Model, Vector
+from local_bigquery.ml.options import Option, only
 
 _PERCENTILES = np.linspace(0.0, 1.0, 101)
 
 
 def _evaluate(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Table:
     _check_threshold("ML.EVALUATE", rows, settings)
+    if settings["perform_aggregation"] is not None and not isinstance(model, Forecasting):
+        raise invalid_query("Option 'perform_aggregation' of ML.EVALUATE only applies to ARIMA_PLUS models")
     return model.evaluate(rows, settings["threshold"])
 
 
@@ -117,6 +119,10 @@ def _probabilities(value: Any) -> list[float]:
 
 
 _THRESHOLD = Option("threshold", probability)
-EVALUATE = TableFunction(run=_evaluate, input="optional", settings=(_THRESHOLD,))
+EVALUATE = TableFunction(
+    run=_evaluate,
+    input="optional",
+    settings=(_THRESHOLD, Option("perform_aggregation", only(choice=True))),
+)
 ROC_CURVE = TableFunction(run=_roc_curve, input="optional", settings=(Option("thresholds", _probabilities),))
 CONFUSION_MATRIX = TableFunction(run=_confusion_matrix, input="optional", settings=(_THRESHOLD,))
