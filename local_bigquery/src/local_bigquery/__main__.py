@@ -20,6 +20,9 @@ def main() -> int:
     parser.add_argument(
         "--data-dir", type=Path, help="directory that keeps tables and models (default: they are lost at the end)"
     )
+    parser.add_argument(
+        "--no-analysis", dest="analysis", action="store_false", help="run SQL without BigQuery's analysis before it"
+    )
     arguments = parser.parse_args()
 
     def announce(addresses: Addresses) -> None:

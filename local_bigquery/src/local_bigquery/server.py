@@ -13,11 +13,13 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
+from local_bigquery.analyzer.service import prepare
 from local_bigquery.backend.emulator import Emulator, EmulatorProcess, is_hidden_job
 from local_bigquery.backend.storage import start_storage
 from local_bigquery.ml.registry import ModelRegistry
 from local_bigquery.ml.store import ModelStore
 from local_bigquery.rest.app import create_app
+from local_bigquery.run.analysis import StatementAnalyzer
 from local_bigquery.run.jobs import JobRegistry
 from local_bigquery.run.query import QueryRunner
 from local_bigquery.run.scratch import recreate_dataset
@@ -35,6 +37,7 @@ class Settings:
         storage_port: the port of the Storage API; 0 chooses a free one.
         project: the default project.
         data_dir: the directory that keeps tables and models; None for a temporary one.
+        analysis: analyse each statement before it runs.
     """
 
     host: str
@@ -42,6 +45,7 @@ class Settings:
     storage_port: int
     project: str
     data_dir: Path | None
+    analysis: bool = True
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,11 @@ async def _serve(
         files = directory / "rows"
         files.mkdir(exist_ok=True)
         models = ModelRegistry(emulator, ModelStore(directory / "models"))
-        runner = QueryRunner(emulator, models, settings.project, files)
+        analyzer = StatementAnalyzer(emulator, models) if settings.analysis else None
+        runner = QueryRunner(emulator, models, settings.project, files, analyzer)
         storage, storage_port = await start_storage(emulator, process.grpc_port, settings.host, settings.storage_port)
+        if settings.analysis:
+            await asyncio.to_thread(prepare)
         ready(Addresses(f"{settings.host}:{listener.getsockname()[1]}", f"{settings.host}:{storage_port}"))
         try:
             await _run_until_signal(create_app(emulator, jobs, runner, models), listener, process)

@@ -120,7 +120,7 @@ def test_a_threshold_can_be_a_positional_parameter(client, customers, model):
 def test_too_few_positional_parameters_are_refused(client, line):
     config = bigquery.QueryJobConfig(query_parameters=[bigquery.ScalarQueryParameter(None, "INT64", 1)])
     sql = "SELECT ?, ? FROM ML.PREDICT(MODEL line.double, TABLE line.points)"
-    with pytest.raises(BadRequest, match="2 positional parameters"):
+    with pytest.raises(BadRequest, match=r"Query parameter number 2 is not defined \(1 provided\) at \[1:11\]"):
         client.query(sql, job_config=config).result()
 
 

@@ -14,6 +14,9 @@ from local_bigquery.analyzer.service import language
 from local_bigquery.analyzer.syntax import innermost, messages, parse, tables_of
 from local_bigquery.analyzer.types import Type, from_proto, to_proto
 
+_UNKNOWN = ("AI", "OBJ")
+"""The namespaces of functions of BigQuery that ZetaSQL does not know."""
+
 _NAMESPACES = ("AEAD", "HLL_COUNT", "KEYS", "KLL_QUANTILES", "ML", "NET", "SAFE")
 """The namespaces of functions that ZetaSQL or the catalog knows. Others are datasets with functions of a team."""
 
@@ -29,6 +32,12 @@ _SYSTEM_VARIABLES = {
     **dict.fromkeys(("row_count", "script.bytes_billed", "script.bytes_processed", "script.slot_ms"), Type("INT64")),
 }
 """Source: https://cloud.google.com/bigquery/docs/reference/system-variables"""
+
+PARTITIONS = {"_PARTITIONTIME": Type("TIMESTAMP"), "_PARTITIONDATE": Type("DATE")}
+"""Columns of a table that is partitioned by ingestion, which its PARTITION BY also names.
+
+Source: https://cloud.google.com/bigquery/docs/partitioned-tables#ingestion_time
+"""
 
 
 @dataclass(frozen=True)
@@ -56,10 +65,11 @@ def analyze(sql: str, catalog: Catalog) -> Analysis:
         UnknownOutputError: the statement uses a function or view whose type or columns are not known.
     """
     (statement,) = parse(sql)
-    if not catalog.tables.keys() >= {name for name in tables_of(sql) if "INFORMATION_SCHEMA" in name.upper()}:
+    views = {name for name in tables_of(sql) if "INFORMATION_SCHEMA" in name.upper()}
+    if not views <= {".".join(form) for name in catalog.tables for form in catalog.forms(name)}:
         raise UnknownOutputError("INFORMATION_SCHEMA")
-    for function in sorted(statement.functions):
-        if _is_routine(function) and (catalog.routines is None or catalog.routines.get(function, Type) is None):
+    for function in sorted(filter(_is_routine, statement.functions)):
+        if catalog.routines is None or function.partition(".")[0].upper() in _UNKNOWN:
             raise UnknownOutputError(function)
     proto = catalog.to_proto(statement.connections)
     text = Text(sql)
@@ -70,6 +80,8 @@ def analyze(sql: str, catalog: Catalog) -> Analysis:
         alias = f"table_function_{index}"
         add_table_function(proto, alias, call, output)
         text.rename(call, alias)
+    for quoted in statement.quoted_paths:
+        text.replace(*quoted)
     request = service.AnalyzeRequest(options=_options(catalog), simple_catalog=proto, sql_statement=text.edited())
     response = text.call("Analyze", request, service.AnalyzeResponse)
     return _analysis(response.resolved_statement)
@@ -89,6 +101,8 @@ def _options(catalog: Catalog) -> options_pb2.AnalyzerOptionsProto:
     )
     for name, kind in _SYSTEM_VARIABLES.items():
         options.system_variables.add(name_path=name.split("."), type=to_proto(kind))
+    for name, kind in PARTITIONS.items():
+        options.ddl_pseudo_columns.add(name=name, type=to_proto(kind))
     if isinstance(catalog.parameters, tuple):
         options.parameter_mode = public.PARAMETER_POSITIONAL
         options.positional_query_parameters.extend(map(to_proto, catalog.parameters))

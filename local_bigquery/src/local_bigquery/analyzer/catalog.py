@@ -1,6 +1,6 @@
 """The catalog of a statement: the tables and functions that it may use, and its form for ZetaSQL."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +8,7 @@ from zetasql.wasi._pb2.zetasql.proto import function_pb2, simple_catalog_pb2
 from zetasql.wasi._pb2.zetasql.public import function_pb2 as kinds
 
 from local_bigquery.analyzer.messages import GoogleSqlError
-from local_bigquery.analyzer.service import language
+from local_bigquery.analyzer.service import functions_of_bigquery
 from local_bigquery.analyzer.syntax import TableFunctionCall
 from local_bigquery.analyzer.types import Type, to_proto
 
@@ -53,8 +53,8 @@ class Catalog:
         output: returns the columns of a call; None if they are not known. It may raise GoogleSqlError.
         functions: return types of scalar functions, by their names, such as ML.BUCKETIZE.
         default_dataset: the dataset of names without one; None if there is none.
-        routines: functions that a team made, by PROJECT.DATASET.NAME or, if temporary, by one part; a value of None
-            has an unknown type. None if it is not known which functions exist.
+        routines: functions that a team made, by PROJECT.DATASET.NAME or, if temporary, by one part; None if it is not
+            known which functions exist.
         variables: the types of the variables of a script.
         parameters: the types of the query parameters by name, or in order; None accepts any.
     """
@@ -64,24 +64,19 @@ class Catalog:
     output: Callable[[TableFunctionCall], Output | None] = lambda _: None
     functions: Mapping[str, Type] = field(default_factory=dict)
     default_dataset: str | None = None
-    routines: Mapping[str, Function | None] | None = None
+    routines: Mapping[str, Function] | None = None
     variables: Mapping[str, Type] = field(default_factory=dict)
     parameters: Mapping[str, Type] | tuple[Type, ...] | None = None
 
-    def forms(self, name: str) -> Iterator[tuple[str, ...]]:
-        """Yield every form of a name: with and without project and dataset, quoted as a whole or in parts."""
+    def forms(self, name: str) -> list[tuple[str, ...]]:
+        """Return every form of a name: with and without project and dataset."""
         parts = tuple(name.split("."))
         forms = [parts]
         if parts[0] == self.default_project and len(parts) > 1:
             forms.append(parts[1:])
             if parts[1] == self.default_dataset and len(parts) > 2:  # noqa: PLR2004  a name is left
                 forms.append(parts[2:])
-        for form in forms:
-            for cut in range(1 << (len(form) - 1)):  # each dot is inside of a quoted name, or between two names
-                path = [form[0]]
-                for index, part in enumerate(form[1:]):
-                    path = [*path[:-1], f"{path[-1]}.{part}"] if cut >> index & 1 else [*path, part]
-                yield tuple(path)
+        return forms
 
     def to_proto(self, connections: Iterable[tuple[str, ...]] = ()) -> simple_catalog_pb2.SimpleCatalogProto:
         """Return the catalog as ZetaSQL's message.
@@ -90,7 +85,7 @@ class Catalog:
             connections: the names of connections that the statement uses.
         """
         root = simple_catalog_pb2.SimpleCatalogProto()
-        root.builtin_function_options.language_options.CopyFrom(language())
+        root.builtin_function_options.CopyFrom(functions_of_bigquery())
         inner: dict[tuple[str, ...], Any] = {(): root}
 
         def inside(*path: str) -> Any:
@@ -102,7 +97,7 @@ class Catalog:
             inside(*path[:-1]).connection.add(name=path[-1])
         for name, columns in self.tables.items():
             for path in self.forms(name):
-                added = inside(*path[:-1]).table.add(name=path[-1])
+                added = inside(*path[:-1]).table.add(name=path[-1], full_name=name)
                 for column, kind in columns.items():
                     added.column.add(name=column, type=to_proto(kind), is_pseudo_column=column in _PSEUDO_COLUMNS)
         for name, function in (self.routines or {}).items():
@@ -114,10 +109,8 @@ class Catalog:
         return root
 
 
-def _add_routine(catalog: Any, path: tuple[str, ...], function: Function | None) -> None:
+def _add_routine(catalog: Any, path: tuple[str, ...], function: Function) -> None:
     """Add a function that a team made. Its path is that of the whole catalog."""
-    if function is None:
-        return
     added = catalog.custom_function.add(name_path=list(path), group="Routine", mode=kinds.FunctionEnums.SCALAR)
     signature = added.signature.add()
     for argument in (*function.arguments, function.returned):

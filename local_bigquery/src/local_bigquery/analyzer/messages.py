@@ -38,11 +38,16 @@ class Text:
         self._edits: list[tuple[int, int, bytes]] = []
         self._aliases: dict[str, str] = {}
 
+    def replace(self, begin: int, end: int, new: bytes) -> None:
+        """Replace a part of the text, unless that part is inside of one that is replaced already."""
+        if not any(other <= begin < stop for other, stop, _ in self._edits):
+            self._edits.append((begin, end, new))
+
     def rename(self, call: "TableFunctionCall", alias: str) -> None:
         """Call `alias`, without the model: what is left is an argument list that any catalog can describe."""
         self._aliases[alias] = call.function
-        name = f"`{alias}`".encode()
-        self._edits += [(begin, end, name if new is None else new) for begin, end, new in call.edits]
+        for begin, end, new in call.edits:
+            self.replace(begin, end, f"`{alias}`".encode() if new is None else new)
 
     def edited(self) -> str:
         """Return the text with its edits."""

@@ -22,10 +22,27 @@ from zetasql.wasi._pb2.zetasql.proto import options_pb2
 from zetasql.wasi._pb2.zetasql.public import options_pb2 as public
 from zetasql.wasi._pb2.zetasql.resolved_ast import resolved_node_kind_pb2
 
-_NOT_BIGQUERY = ("INLINE_LAMBDA_ARGUMENT", "MAP_TYPE", "UUID_TYPE", "LATERAL_COLUMN_REFERENCES")
+_NOT_BIGQUERY = (
+    *("ARRAY_EQUALITY", "ARRAY_ORDERING", "DML_RETURNING", "INLINE_LAMBDA_ARGUMENT", "INSERT_ON_CONFLICT_CLAUSE"),
+    *("JSON_TYPE_COMPARISON", "LATERAL_COLUMN_REFERENCES", "MAP_TYPE", "MULTIWAY_UNNEST", "UUID_TYPE"),
+)
 """Features of ZetaSQL that BigQuery does not have.
 
 Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types and .../functions-all
+"""
+
+_NOT_BIGQUERY_FUNCTIONS = frozenset(
+    """
+    ARRAY_AVG ARRAY_FILTER ARRAY_FIND_ALL ARRAY_FIRST_N ARRAY_INCLUDES ARRAY_INCLUDES_ALL ARRAY_INCLUDES_ANY
+    ARRAY_LAST_N ARRAY_MAX ARRAY_MIN ARRAY_OFFSETS ARRAY_REMOVE_FIRST_N ARRAY_REMOVE_LAST_N ARRAY_SUM ARRAY_TRANSFORM
+    ARRAY_ZIP DOT_PRODUCT ELEMENTWISE_AVG ELEMENTWISE_SUM FLOAT32 FLOAT32_ARRAY IFERROR ISERROR L1_NORM L2_NORM
+    LAX_FLOAT32 LAX_FLOAT32_ARRAY MANHATTAN_DISTANCE NULLIFERROR PI PI_BIGNUMERIC PI_NUMERIC SAFE_TO_JSON SPLIT_SUBSTR
+    ZSTD_COMPRESS ZSTD_DECOMPRESS_TO_BYTES ZSTD_DECOMPRESS_TO_STRING
+    """.split()  # noqa: SIM905  a list of names
+)
+"""Functions of ZetaSQL that BigQuery does not have.
+
+Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/functions-all
 """
 
 _RESERVED = ("QUALIFY",)
@@ -153,3 +170,17 @@ def language() -> options_pb2.LanguageOptionsProto:
     statements = [number for name, number in resolved_node_kind_pb2.ResolvedNodeKind.items() if name.endswith("_STMT")]
     language.supported_statement_kinds.extend(statements)
     return language
+
+
+@cache
+def functions_of_bigquery() -> options_pb2.ZetaSQLBuiltinFunctionOptionsProto:
+    """Return the options that select BigQuery's functions among ZetaSQL's."""
+    options = options_pb2.ZetaSQLBuiltinFunctionOptionsProto(language_options=language())
+    known = call("GetBuiltinFunctions", options, service.GetBuiltinFunctionsResponse)
+    options.exclude_function_ids.extend(
+        signature.context_id
+        for function in known.function
+        if ".".join(function.name_path).upper() in _NOT_BIGQUERY_FUNCTIONS
+        for signature in function.signature
+    )
+    return options

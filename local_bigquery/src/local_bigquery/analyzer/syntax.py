@@ -61,7 +61,9 @@ class Statement:
         is_remote: the statement is CREATE MODEL ... REMOTE, or makes the model from a file.
         option_offsets: the offset of each option of a CREATE statement, by name in lower case.
         functions: the names of the functions, as they are written, such as LOWER or ML.BUCKETIZE.
-        connections: the names of connections, each as it is split by back quotes.
+        connections: the names of connections, in parts.
+        quoted_paths: the names that are quoted as a whole, such as `p.d.t`: the range in bytes, and the name with each
+            part quoted. BigQuery takes both for the same; an alias is the last part.
     """
 
     kind: str
@@ -76,6 +78,7 @@ class Statement:
     option_offsets: Mapping[str, int]
     functions: frozenset[str]
     connections: frozenset[tuple[str, ...]]
+    quoted_paths: tuple[tuple[int, int, bytes], ...]
 
 
 @lru_cache(maxsize=64)
@@ -115,7 +118,8 @@ def _statement(node: Any, data: bytes) -> Statement:
     options = inner.options_list.options_entries if is_create else ()
     query = inner.query if hasattr(inner, "query") else None
     columns = _select_columns(query) if query is not None else ()
-    parts: dict[str, list[Any]] = {"ASTTVFProto": [], "ASTFunctionCallProto": [], "ASTConnectionClauseProto": []}
+    kinds = ("ASTTVFProto", "ASTFunctionCallProto", "ASTConnectionClauseProto", "ASTIdentifierProto")
+    parts: dict[str, list[Any]] = {kind: [] for kind in kinds}
     for part in messages(inner, *parts):
         parts[part.DESCRIPTOR.name].append(part)
     calls = [
@@ -135,10 +139,11 @@ def _statement(node: Any, data: bytes) -> Statement:
         is_remote=getattr(inner, "is_remote", False),
         option_offsets={each.name.id_string.lower(): characters(_range(each)[0]) for each in options},
         functions=frozenset(".".join(path) for path in functions),
-        connections=frozenset(
-            tuple(part.id_string for part in path.names)
-            for kind, path in connections
-            if kind == "ASTPathExpressionProto"
+        connections=frozenset(_path(path) for kind, path in connections if kind == "ASTPathExpressionProto"),
+        quoted_paths=tuple(
+            (*_range(each), ".".join(f"`{part}`" for part in each.id_string.split(".")).encode())
+            for each in parts["ASTIdentifierProto"]
+            if "." in each.id_string.strip(".")
         ),
     )
 

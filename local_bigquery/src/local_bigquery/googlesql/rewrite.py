@@ -10,7 +10,14 @@ from sqlglot.errors import SqlglotError
 
 from local_bigquery.googlesql import conversions, numbers, texts, times
 from local_bigquery.googlesql.kinds import Kinds, Tables
-from local_bigquery.googlesql.tables import empty_arrays, found_elements, full_numerics, offsets, typed_columns
+from local_bigquery.googlesql.tables import (
+    empty_arrays,
+    found_elements,
+    full_numerics,
+    named_values,
+    offsets,
+    typed_columns,
+)
 from local_bigquery.sql.generator import to_sql
 
 _DIALECT = "bigquery"
@@ -31,6 +38,7 @@ def rewrite(sql: str, tables: Tables | None = None) -> str:
     if len(trees) != 1 or trees[0] is None or isinstance(trees[0], exp.Command):
         return sql
     tree = trees[0]
+    named_values(tree)
     full_numerics(tree)
     typed_columns(tree)
     if tables is not None:

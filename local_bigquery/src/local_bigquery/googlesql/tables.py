@@ -27,6 +27,24 @@ def typed_columns(tree: exp.Expr) -> None:
     tree.set("expression", exp.select(*items).from_(rows.subquery("_rows")))
 
 
+def named_values(tree: exp.Expr) -> None:
+    """Replace `(VALUES (...), ...) AS v(a, b)`, which the emulator writes, by SELECTs: sqlglot would lose the names."""
+    for values in list(tree.find_all(exp.Values)):
+        table = values.parent
+        alias = table.args.get("alias") if isinstance(table, exp.Subquery) else None
+        if table is None or alias is None or not alias.columns:
+            continue
+        names = [column.name for column in alias.columns]
+        selects = (
+            exp.select(*(exp.alias_(item.copy(), name) for item, name in zip(row.expressions, names, strict=True)))
+            for row in values.expressions
+        )
+        rows: exp.Query = next(selects)
+        for row in selects:
+            rows = exp.union(rows, row, distinct=False, copy=False)
+        table.replace(rows.subquery(alias.name, copy=False))
+
+
 def full_numerics(tree: exp.Expr) -> None:
     """Give the NUMERIC and BIGNUMERIC columns of CREATE and ALTER TABLE all their digits; the emulator keeps few."""
     for column in tree.find_all(exp.ColumnDef):

@@ -41,7 +41,7 @@ _NOTHING_PROCESSED = {"totalBytesProcessed": "0", "cacheHit": False}
 def create_app(emulator: Emulator, jobs: JobRegistry, runner: QueryRunner, models: ModelRegistry) -> Starlette:
     """Return the ASGI application."""
     gateway = Gateway(emulator, jobs, runner)
-    uploads = Uploads(emulator, jobs)
+    uploads = Uploads(emulator, jobs, runner.forget_tables)
     job = _PROJECT + "/jobs/{job}"
     return Starlette(
         routes=[
@@ -121,7 +121,10 @@ class Gateway:
                 return await self._run_query(replace(job, report=report))
             if "sourceModel" in job.configuration.get("extract", {}):
                 raise BigQueryError("invalid", "Models cannot be exported from the local BigQuery ML")
-            return await self._emulator.insert_job(job.project, job.job_id, job.configuration)
+            try:
+                return await self._emulator.insert_job(job.project, job.job_id, job.configuration)
+            finally:
+                self._runner.forget_tables()
 
         return self._jobs.submit(job.project, job.job_id, job.configuration, work)
 
@@ -205,6 +208,7 @@ class Gateway:
     async def delete_dataset(self, request: Request) -> Response:
         """Handle datasets.delete: the emulator answers `notFound` for a dataset that is not empty."""
         response = await forward(self._emulator, request, b"")
+        self._runner.forget_tables()
         if response.status_code == _NOT_FOUND and "is not empty" in response.text:
             project, dataset = request.path_params["project"], request.path_params["dataset"]
             raise BigQueryError("resourceInUse", f"Dataset {project}:{dataset} is still in use")
@@ -212,7 +216,10 @@ class Gateway:
 
     async def forward(self, request: Request) -> Response:
         """Forward a request to the emulator and return its response."""
-        return returned(await forward(self._emulator, request, await request.body()))
+        response = await forward(self._emulator, request, await request.body())
+        if request.method not in ("GET", "HEAD"):
+            self._runner.forget_tables()
+        return returned(response)
 
 
 def _response_part(statistics: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ https://cloud.google.com/bigquery/docs/reference/api-uploads
 """
 
 import json
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import Request
@@ -17,11 +18,18 @@ from local_bigquery.run.jobs import JobRegistry
 
 
 class Uploads:
-    """The upload methods. The emulator chooses the ids of their jobs; here they keep the ids that clients choose."""
+    """The upload methods. The emulator chooses the ids of their jobs; here they keep the ids that clients choose.
 
-    def __init__(self, emulator: Emulator, jobs: JobRegistry) -> None:
+    Args:
+        emulator: receives the files.
+        jobs: the jobs, to which those of uploads are added.
+        forget_tables: called after each upload, which may have changed a table.
+    """
+
+    def __init__(self, emulator: Emulator, jobs: JobRegistry, forget_tables: Callable[[], None]) -> None:
         self._emulator = emulator
         self._jobs = jobs
+        self._forget_tables = forget_tables
         # The job ids, by upload_id, of unfinished uploads that consist of several requests.
         self._job_ids: dict[str, str] = {}
 
@@ -42,6 +50,7 @@ class Uploads:
             # The official client sends the content type "*/*" in multipart uploads, which the emulator refuses.
             content = content.replace(b"content-type: */*", b"content-type: application/octet-stream", 1)
         response = await forward(self._emulator, request, content)
+        self._forget_tables()
         if job_id is not None and "location" in response.headers:
             (upload_id,) = parse_qs(urlsplit(response.headers["location"]).query)["upload_id"]
             self._job_ids[upload_id] = job_id

@@ -96,8 +96,9 @@ async def run_into(destination: Destination, job: QueryJob, runner: QueryRunner,
         # The query is on lines of its own, because it may end with a comment.
         create = {**plain, "query": f"CREATE TABLE {rows.sql} AS (\n{select}\n)"}
         hidden = replace(job, job_id=hidden_job_id(), configuration={**job.configuration, "query": create})
+        await runner.analyze(job)
         try:
-            await runner.run(hidden)
+            await runner.run(hidden, is_analysed=True)
         except BigQueryError:
             await runner.dry_run(job)  # raises an error of the query itself, without the CREATE TABLE around it
             raise

@@ -14,6 +14,7 @@ from sqlglot.errors import SqlglotError
 from local_bigquery.backend.emulator import Emulator, JobResource
 from local_bigquery.errors import BigQueryError, invalid_query
 from local_bigquery.ml.registry import ModelRegistry
+from local_bigquery.run.analysis import Names, StatementAnalyzer
 from local_bigquery.run.jobs import QueryJob
 from local_bigquery.run.scratch import Result, Scratch
 from local_bigquery.run.script import ScriptRun
@@ -31,28 +32,61 @@ class QueryRunner:
         models: the trained models.
         project: the project of the temporary tables.
         directory: a directory for files with rows.
+        analyzer: analyses each statement before it runs; None to leave that out.
     """
 
-    def __init__(self, emulator: Emulator, models: ModelRegistry, project: str, directory: Path) -> None:
+    def __init__(
+        self,
+        emulator: Emulator,
+        models: ModelRegistry,
+        project: str,
+        directory: Path,
+        analyzer: StatementAnalyzer | None = None,
+    ) -> None:
         self._emulator = emulator
         self._models = models
         self._project = project
         self._directory = directory
+        self._analyzer = analyzer
 
-    async def run(self, job: QueryJob) -> JobResource:
+    async def run(self, job: QueryJob, *, is_analysed: bool = False) -> JobResource:
         """Run a job and return its resource from the emulator.
+
+        Args:
+            job: the job.
+            is_analysed: its statement has been analysed.
 
         Raises:
             BigQueryError: the job failed.
         """
         steps = job.gateway_steps()
-        if steps is None:
-            return await self._emulator.insert_job(job.project, job.job_id, job.configuration)
-        if not steps:
-            raise invalid_query("The query contains no statement")
-        job = job.with_query(with_named_parameters(job.query))
-        async with self.scratch() as scratch:
-            return await ScriptRun(_StatementRunner(self, job), scratch).run(parse_script(job.sql))
+        changes_tables = not is_analysed and await self.analyze(job)
+        try:
+            if steps is None:
+                return await self._emulator.insert_job(job.project, job.job_id, job.configuration)
+            if not steps:
+                raise invalid_query("The query contains no statement")
+            named = job.with_query(with_named_parameters(job.query))
+            async with self.scratch() as scratch:
+                analyzer = self._analyzer if _script_type(job.sql) else None
+                run = ScriptRun(_StatementRunner(self, named, analyzer), scratch)
+                return await run.run(parse_script(named.sql))
+        finally:
+            if changes_tables:
+                self.forget_tables()
+
+    async def analyze(self, job: QueryJob) -> bool:
+        """Analyse the statement of a job, or the syntax of a script; return True if it may change tables.
+
+        Raises:
+            BigQueryError: BigQuery would refuse it.
+        """
+        if self._analyzer is None or job.is_legacy_sql:
+            return True
+        if _script_type(job.sql) is None:
+            return await self._analyzer.check(job.sql, job)
+        await self._analyzer.check_syntax(job.sql)
+        return True
 
     async def dry_run(self, job: QueryJob) -> dict[str, Any]:
         """Return the `statistics.query` of a job that is checked but not run.
@@ -60,6 +94,7 @@ class QueryRunner:
         Raises:
             BigQueryError: the job would fail.
         """
+        await self.analyze(job)
         kind = None if job.is_legacy_sql else _script_type(job.sql)
         if kind is not None:
             return {"statementType": kind}
@@ -77,6 +112,11 @@ class QueryRunner:
         async with self.scratch(with_rows=with_rows) as scratch:
             return await self.statement_run(job, scratch).dry_run(statement)
 
+    def forget_tables(self) -> None:
+        """Forget the columns of all tables: another request may have changed them."""
+        if self._analyzer is not None:
+            self._analyzer.forget()
+
     def statement_run(self, job: QueryJob, scratch: Scratch) -> StatementRun:
         """Return the run of a statement of a job."""
         return StatementRun(self._emulator, self._models, scratch, job)
@@ -89,9 +129,20 @@ class QueryRunner:
 class _StatementRunner:
     """Runs the statements of a script, each with temporary tables of its own."""
 
-    def __init__(self, runner: QueryRunner, job: QueryJob) -> None:
+    def __init__(self, runner: QueryRunner, job: QueryJob, analyzer: StatementAnalyzer | None) -> None:
         self._runner = runner
         self._job = job
+        self._analyzer = analyzer
+
+    async def check(self, sql: str, names: Names, parameters: Sequence[Parameter] = (), *, shown: str = "") -> None:
+        if self._analyzer is None:
+            return
+        text = shown or sql
+        begin = self._job.sql.find(text)
+        place = (self._job.sql, begin - sql.find(text)) if begin >= 0 else None
+        job = self._job.with_query(with_parameters(self._job.query, parameters))
+        if await self._analyzer.check(sql, job, names, place=place):
+            self._analyzer.forget()
 
     async def run(self, statement: Statement, parameters: Sequence[Parameter]) -> JobResource:
         async with self._runner.scratch() as scratch:

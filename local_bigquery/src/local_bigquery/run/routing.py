@@ -1,7 +1,7 @@
 """Decides whether the gateway or the emulator runs a text of SQL.
 
-The gateway runs a text step by step if it contains BigQuery ML, SQL to rewrite, or statements that the emulator does
-not support. The emulator runs any other text as it came.
+The gateway runs a text step by step if it contains BigQuery ML, SQL to rewrite, several statements, or statements that
+the emulator does not support. The emulator runs any other text as it came.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from sqlglot.errors import SqlglotError
 
-from local_bigquery.errors import invalid_query
+from local_bigquery.errors import BigQueryError, invalid_query
 from local_bigquery.sql.generator import is_refused_text
 from local_bigquery.sql.rewrites import may_need_rewrite
 from local_bigquery.sql.scripts import (
@@ -29,8 +29,8 @@ from local_bigquery.sql.scripts import (
 from local_bigquery.sql.statements import contains_ml, may_contain_ml, parse
 
 # Words of the procedural language that the emulator does not support. Its temporary tables outlive their script. Its
-# variables of type JSON are strings.
-_MAY_BE_UNSUPPORTED = re.compile(r"\b(ASSERT|RAISE|EXCEPTION|REPEAT|TEMP|TEMPORARY|DECLARE)\b", re.IGNORECASE)
+# variables of type JSON are strings. The gateway analyses the SQL of EXECUTE IMMEDIATE.
+_MAY_BE_UNSUPPORTED = re.compile(r"\b(ASSERT|RAISE|EXCEPTION|REPEAT|TEMP|TEMPORARY|DECLARE|IMMEDIATE)\b", re.IGNORECASE)
 _TEMPORARY_TABLE = re.compile(r"CREATE\s+(OR\s+REPLACE\s+)?TEMP(ORARY)?\s+TABLE\b", re.IGNORECASE)
 _TRANSACTION = re.compile(r"(BEGIN|COMMIT|ROLLBACK)\b", re.IGNORECASE)
 # The emulator supports transactions, and variables that a procedure sets, only within one script.
@@ -43,12 +43,17 @@ def gateway_steps(sql: str) -> Steps | None:
     Raises:
         BigQueryError: `invalidQuery` if the text contains BigQuery ML and cannot be run.
     """
-    if not (may_contain_ml(sql) or may_need_rewrite(sql) or _MAY_BE_UNSUPPORTED.search(sql)):
+    is_suspect = may_contain_ml(sql) or may_need_rewrite(sql) or _MAY_BE_UNSUPPORTED.search(sql)
+    if not (is_suspect or ";" in sql):
         return None
     try:
         steps = parse_script(sql)
     except SqlglotError:
         return None  # the emulator reports the error
+    except BigQueryError:
+        if is_suspect:
+            raise
+        return None  # the emulator supports more of the procedural language
     all_steps = list(walk(steps))
     plain = [step.text for step in all_steps if isinstance(step, Sql)]
     if _contains_ml(sql, steps):
@@ -57,7 +62,7 @@ def gateway_steps(sql: str) -> Steps | None:
         return steps
     to_rewrite = is_refused_text(sql) or any(may_need_rewrite(text) for text in sql_texts(steps))
     inseparable = any(_INSEPARABLE.match(text) for text in plain)
-    return steps if (to_rewrite or _is_unsupported(all_steps)) and not inseparable else None
+    return steps if (to_rewrite or len(all_steps) > 1 or _is_unsupported(all_steps)) and not inseparable else None
 
 
 def _contains_ml(sql: str, steps: Steps) -> bool:
@@ -72,7 +77,7 @@ def _is_unsupported(steps: Sequence[Step]) -> bool:
     """Return True if the emulator does not support one of the steps of a script."""
     for step in steps:
         match step:
-            case Assert() | Raise() | Loop(until=str()) | Block(handler=tuple()):
+            case Assert() | Raise() | Loop(until=str()) | Block(handler=tuple()) | ExecuteImmediate():
                 return True
             case Declare(_, kind, default) if "JSON" in f"{kind} {default}".upper():
                 return True

@@ -4,6 +4,7 @@ https://cloud.google.com/bigquery/docs/reference/standard-sql/procedural-languag
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import sqlglot
@@ -11,6 +12,7 @@ from sqlglot import exp
 
 from local_bigquery.backend.emulator import JobResource
 from local_bigquery.errors import BigQueryError, invalid_query
+from local_bigquery.run.analysis import Names
 from local_bigquery.run.scratch import Result, Scratch
 from local_bigquery.run.script_names import ScriptNames, Variable, parameter_name
 from local_bigquery.sql import DIALECT
@@ -42,6 +44,16 @@ class StatementRunner(Protocol):
 
     async def run(self, statement: Statement, parameters: Sequence[Parameter]) -> JobResource:
         """Run a statement; its result replaces the result of the job."""
+
+    async def check(self, sql: str, names: Names, parameters: Sequence[Parameter] = (), *, shown: str = "") -> None:
+        """Analyse a statement before it runs.
+
+        Args:
+            sql: the statement.
+            names: the names that it sees.
+            parameters: query parameters beside those of the job.
+            shown: the part of it that stands in the script; empty if all of it does.
+        """
 
     async def run_nothing(self) -> JobResource:
         """Run a statement without effect or result."""
@@ -93,6 +105,7 @@ class ScriptRun:
     async def _run(self, step: Step) -> None:
         match step:
             case Sql(text):
+                await self._runner.check(text, self._names.visible())
                 statement = parse(text)
                 self._result = await self._runner.run(statement, self._bind(statement))
             case ExecuteImmediate(sql, into, using):
@@ -226,6 +239,7 @@ class ScriptRun:
             parameters.append({**await self._value(item, "value"), "name": name or f"{_USING}{position}"})
         if count > len(parameters):
             raise invalid_query(f"EXECUTE IMMEDIATE has {count} parameters (?), but {len(parameters)} values for them")
+        await self._runner.check(text, replace(self._names.visible(), variables={}), parameters)
         statement = parse(text)
         self._bind(statement, variables=False)
         if not into:
@@ -251,10 +265,11 @@ class ScriptRun:
         """
         plain = kind is None or kind.upper().startswith(("ARRAY", "STRUCT"))
         query = as_query(expression if plain else f"CAST({expression}\n AS {kind})")
-        (field, *_), (row, *_) = await self._rows(query)
+        (field, *_), (row, *_) = await self._rows(query, expression)
         return parameter_of(parameter_name(name), field, row[0])
 
-    async def _rows(self, query: str) -> Result:
+    async def _rows(self, query: str, shown: str = "") -> Result:
+        await self._runner.check(query, self._names.visible(), shown=shown)
         statement = parse(query)
         if not isinstance(statement, OtherStatement):
             raise invalid_query(f"{query.strip()} is not a query")

@@ -9,8 +9,10 @@ from typing import Any
 
 from sqlglot import exp
 
+from local_bigquery.analyzer import type_of
 from local_bigquery.backend.emulator import TableName
 from local_bigquery.errors import invalid_query
+from local_bigquery.run.analysis import Names, parameter_type
 from local_bigquery.run.scratch import Scratch
 from local_bigquery.sql import DIALECT
 from local_bigquery.sql.ml_calls import rename
@@ -78,6 +80,17 @@ class ScriptNames:
             if name.lower() in block:
                 return block[name.lower()]
         raise invalid_query(f"Undeclared variable: {name}")
+
+    def visible(self) -> Names:
+        """Return the names that an analysis of the next statement needs."""
+        variables = {name: variable for block in self._blocks for name, variable in block.items()}
+        kinds = {
+            name: type_of(variable.declared_type)
+            if variable.declared_type
+            else parameter_type(variable.value["parameterType"])
+            for name, variable in variables.items()
+        }
+        return Names(kinds, self._tables, self._functions)
 
     def assign(self, name: str, value: Parameter) -> None:
         """Change the value of a variable.
