@@ -54,6 +54,10 @@ demo: install ## Run a whole refresh on this machine, and report
 up: install ## Start the stack and keep it running (BIGTABLE=auto|cbtemulator|embedded)
 	@$(LOCAL)/python -m local_stack up --bigtable $(BIGTABLE)
 
+.PHONY: load
+load: install ## Load a CSV file into a table of the running stack (CSV=people.csv TABLE=my_lab.people)
+	@$(LOCAL)/python -m local_stack load "$(CSV)" "$(TABLE)"
+
 .PHONY: refresh
 refresh: install ## Run the refresh of a model in the running stack, and report (NAME=repeat_purchase CONF='{"promote": false}')
 	@$(LOCAL)/python -m local_stack refresh "$(NAME)" --conf '$(or $(CONF),{})'

@@ -1,4 +1,4 @@
-"""Run the cloud on this machine: `python -m local_stack up | demo | refresh | status | down | forget`."""
+"""Run the cloud on this machine: `python -m local_stack up | demo | load | refresh | status | down | forget`."""
 
 import argparse
 import json
@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from google.api_core.exceptions import GoogleAPICallError
 from rich.console import Console
 
-from local_stack import demo, report, supervisor
+from local_stack import demo, report, sample_data, supervisor
 from local_stack.airflow_client import AirflowError
 from local_stack.processes import StartError
 from local_stack.refresh import run_refresh
@@ -44,6 +45,8 @@ def _run(console: Console, arguments: argparse.Namespace, state: Path) -> int:
             return _up(console, arguments.bigtable, state)
         case "demo":
             return _demo(console, arguments.bigtable, state)
+        case "load":
+            return _load(console, arguments.file, arguments.table, state)
         case "refresh":
             return _refresh(console, arguments.model, arguments.conf, state)
         case "status":
@@ -78,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
             help="auto takes Google's emulator (cbtemulator) if it is installed, else embedded (default %(default)s)",
         )
     commands.add_parser("status", help="print the addresses of the running services")
+    load = commands.add_parser("load", help="load a CSV file into a table of the local BigQuery, which it replaces")
+    load.add_argument("file", type=Path, help="the file, with the names of the columns in its first line")
+    load.add_argument("table", help="DATASET.TABLE")
     refresh = commands.add_parser("refresh", help="run the refresh of a model in the running stack")
     refresh.add_argument("model", help="the model's name, which is its pipeline's")
     refresh.add_argument(
@@ -111,6 +117,22 @@ def _demo(console: Console, bigtable: str, state: Path) -> int:
     else:
         console.print("Next: [b]make up[/], then [b]make demo[/]: Airflow's UI then keeps the log of each task.")
     return 0 if result.failure is None else 1
+
+
+def _load(console: Console, file: Path, table: str, state: Path) -> int:
+    stack = supervisor.find(state)
+    if stack is None:
+        console.print("the stack is not running; make up starts it")
+        return 1
+    os.environ.update(stack.client_environment())
+    try:
+        loaded = sample_data.load_csv(sample_data.warehouse(), file, table)
+    except (OSError, ValueError, GoogleAPICallError) as error:
+        console.print(f"not loaded: {error}", style="red", markup=False, soft_wrap=True)
+        return 1
+    columns = ", ".join(f"{column.name} {column.field_type}" for column in loaded.schema)
+    console.print(f"{table}: {loaded.num_rows:,} rows; {columns}", markup=False, highlight=False, soft_wrap=True)
+    return 0
 
 
 def _refresh(console: Console, model: str, choices: dict[str, Any], state: Path) -> int:

@@ -23,7 +23,7 @@ _STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "runni
 class Lookup:
     """One answer of the lookup service, and its latency in milliseconds."""
 
-    path: str
+    url: str
     answer: dict[str, Any]
     milliseconds: float
 
@@ -146,4 +146,4 @@ def _lookup(api: httpx.Client, model: str, entity_id: str) -> Lookup:
     path = f"/v1/models/{model}/predictions/{quote(entity_id, safe='')}"
     start = time.perf_counter()
     response = api.get(path)
-    return Lookup(path, response.json(), (time.perf_counter() - start) * 1000)
+    return Lookup(str(response.url), response.json(), (time.perf_counter() - start) * 1000)

@@ -36,7 +36,7 @@ def show(result: RefreshResult, console: Console) -> None:
     console.print(f"Active version: [b]{result.active or 'none yet'}[/]")
     for lookup in result.lookups:
         prediction = json.dumps(lookup.answer.get("prediction", lookup.answer))
-        console.print(f"  GET {lookup.path}  [b]{lookup.milliseconds:.1f} ms[/]  {prediction}", soft_wrap=True)
+        console.print(f"  GET {lookup.url}  [b]{lookup.milliseconds:.1f} ms[/]  {prediction}", soft_wrap=True)
 
 
 def next_steps(stack: Stack, console: Console) -> None:
@@ -74,8 +74,11 @@ def _number(metric: float | None) -> str:
 
 
 def _smoke_test(report: SmokeTestResult) -> str:
+    verdict, own = report.get("verdict", "passed"), report.get("service_p99_ms")
+    outcome = "" if verdict == "passed" else f"[b]{verdict}[/], "
+    account = "" if own is None else f" ({own:.1f} ms by the service's own account)"
     return (
-        f"Smoke test: {report['requests']:,} lookups at {report['rate']:g}/s: p50 {report['p50_ms']:.1f} ms, "
-        f"p95 {report['p95_ms']:.1f} ms, [b]p99 {report['p99_ms']:.1f} ms[/] (objective "
-        f"{report['objective_p99_ms']:g} ms), {report['errors']} errors, {report['mismatches']} wrong answers"
+        f"Smoke test: {outcome}{report['requests']:,} lookups at {report['rate']:g}/s: p50 {report['p50_ms']:.1f} ms, "
+        f"p95 {report['p95_ms']:.1f} ms, [b]p99 {report['p99_ms']:.1f} ms[/]{account}, objective "
+        f"{report['objective_p99_ms']:g} ms, {report['errors']} errors, {report['mismatches']} wrong answers"
     )

@@ -1,9 +1,10 @@
-"""The data that the local stack starts with, and a week of purchases more for each refresh.
+"""The data that the local stack starts with, a week of purchases more for each refresh, and CSV files of a person.
 
 `python -m local_stack.sample_data` prepares the stores for the first refresh.
 """
 
 import io
+import re
 import sys
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -89,6 +90,29 @@ def next_week(client: bigquery.Client) -> Arrival:
     known = _last_day(client) or _FIRST_LOAD_THROUGH
     rows = _purchases(after=known, through=known + timedelta(days=7))
     return _load(client, rows) if rows.num_rows else Arrival(0, known)
+
+
+def load_csv(client: bigquery.Client, file: Path, table: str) -> bigquery.Table:
+    """Load a CSV file with a line of names into a table, DATASET.TABLE, which the rows replace; return the table.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the name is not that of a table.
+        google.api_core.exceptions.GoogleAPICallError: BigQuery cannot load it.
+    """
+    if not re.fullmatch(r"\w+\.\w+", table):
+        raise ValueError(f"TABLE={table!r}: give it as DATASET.TABLE, such as my_lab.people")
+    reference = bigquery.TableReference.from_string(table, PROJECT)
+    client.create_dataset(reference.dataset_id, exists_ok=True)
+    config = bigquery.LoadJobConfig(
+        autodetect=True,
+        skip_leading_rows=1,
+        source_format=bigquery.SourceFormat.CSV,
+        write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
+    )
+    with file.open("rb") as rows:
+        client.load_table_from_file(rows, reference, job_config=config).result()
+    return client.get_table(reference)
 
 
 def _last_day(client: bigquery.Client) -> date | None:

@@ -5,6 +5,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 
 from foreserve.refresh import Refresh
+from local_stack.sample_data import load_csv
 from refresh_factory.check.bigquery import RunningBigQuery
 from refresh_factory.check.rules import check_pipelines
 from refresh_factory.check.schemas import write_schemas
@@ -104,3 +105,14 @@ def test_columns_that_are_no_features_are_left_out_and_named(client):
 def test_a_table_that_cannot_be_used_is_refused_with_the_way_out(client, table, id_column, label, message):
     with pytest.raises(TableError, match=message):
         files_from_table(client, "people", table, id_column, label)
+
+
+def test_a_csv_file_replaces_a_table(client, tmp_path):
+    file = tmp_path / "people.csv"
+    for names in (("Ann", "Bo"), ("Cy",)):
+        file.write_text("person,age,member\n" + "".join(f"{name},40,true\n" for name in names))
+        table = load_csv(client, file, "my_files.people")
+        assert table.num_rows == len(names)
+    assert [column.field_type for column in table.schema] == ["STRING", "INTEGER", "BOOLEAN"]
+    with pytest.raises(ValueError, match=r"TABLE='people': give it as DATASET\.TABLE"):
+        load_csv(client, file, "people")

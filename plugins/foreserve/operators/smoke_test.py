@@ -146,12 +146,12 @@ def _in_words(report: LoadReport, smoke_test: SmokeTest) -> str:
 
 def _raise_unless_passed(verdict: Verdict, report: LoadReport, smoke_test: SmokeTest) -> None:
     fields = (
-        "Load and objective are set by smoke_test_requests, smoke_test_rate and smoke_test_objective_p99_ms in the "
-        "trigger form, and by smoke_test in pipeline.yaml."
+        "load and objective are set by smoke_test_requests, smoke_test_rate and smoke_test_objective_p99_ms in the "
+        "trigger form, and by smoke_test in pipeline.yaml"
     )
     if verdict in _TO_BLAME:
         example = f": {report.examples[0]}" if report.examples else ""
-        raise AirflowException(f"the service was not judged, because {_TO_BLAME[verdict]}{example}. {fields}")
+        raise AirflowException(f"the service was not judged, because {_TO_BLAME[verdict]}{example}; {fields}")
     if verdict in ("wrong", "errors"):
         raise AirflowFailException(
             f"{report.errors} errors and {report.mismatches} wrong answers; the first: {'; '.join(report.examples)}"
@@ -160,7 +160,7 @@ def _raise_unless_passed(verdict: Verdict, report: LoadReport, smoke_test: Smoke
         service = report.service_p99_ms
         within = "" if service is None else f" (by the service's own account {service:.1f} ms)"
         objective = f"the objective is {smoke_test.objective_p99_ms:g} ms"
-        raise AirflowException(f"p99 is {report.p99_ms:.1f} ms{within}; {objective}. {fields}")
+        raise AirflowException(f"p99 is {report.p99_ms:.1f} ms{within}; {objective}; {fields}")
 
 
 def _random_rows(client: bigquery.Client, table: str, rows: int) -> list[tuple[str, str | None]]:

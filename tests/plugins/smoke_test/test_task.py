@@ -4,6 +4,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from foreserve.operators import RunSmokeTest
+from foreserve.operators.base import first_sentence
 from foreserve.smoke_test import SmokeTest
 from foreserve.smoke_test.comparison import Expectation, Finding
 from foreserve.smoke_test.load_test import LoadReport, Timing
@@ -62,6 +63,7 @@ def test_a_load_generator_that_is_to_blame_each_time_does_not_judge_the_service(
     with pytest.raises(AirflowException, match=f"the service was not judged.*{reason}.*{FIELDS}") as error:
         smoke_test(blamed, blamed, blamed)
     assert not isinstance(error.value, AirflowFailException)
+    assert FIELDS in first_sentence(error.value)  # which make refresh and the registry have
 
 
 def test_a_slow_service_is_not_measured_again_by_this_try(smoke_test):
