@@ -11,6 +11,9 @@ from beam_jobs.bulk_writer import Target
 from beam_jobs.registered_version import RegisteredVersion
 from prediction_store.layout import Instance
 
+IMAGE_PYTHON = "3.11"
+"""Python of the workers' image, unless `--image_python` is another; the default of `beam_jobs/Dockerfile`."""
+
 
 def parse(arguments: Sequence[str]) -> PipelineOptions:
     """Parse the options of Beam and of the jobs. Beam itself only warns about unknown options.
@@ -36,7 +39,7 @@ class BigtableOptions(PipelineOptions):
         parser.add_argument("--registry_app_profile", default="", help="app profile for the registry: single cluster")
         parser.add_argument("--model", required=True, help="name of the model in the registry")
         parser.add_argument("--version", required=True, type=int, help="version to export, or to be exported next")
-        parser.add_argument("--image_python", default="3.11", help="Python of the workers' image (default %(default)s)")
+        parser.add_argument("--image_python", default=IMAGE_PYTHON, help="of the workers' image (default %(default)s)")
         parser.add_argument(
             "--write_deadline_seconds",
             type=_positive,
