@@ -1,20 +1,7 @@
 output "deployment" {
   description = "The input of `make deploy`, a line for each value."
-  value       = join("\n", [for name, value in local.deployment : "${name}=${value}"])
-
-  precondition {
-    condition     = var.existing_airflow != null || contains(keys(var.composer), coalesce(local.deployed_to, "-"))
-    error_message = "deploy_to is the name of an environment in composer; with two environments, name one."
-  }
-}
-
-output "airflow" {
-  description = "Variables and Python packages that an Airflow of your own needs. Composer's environments have them."
-  value       = { environment_variables = local.environment_variables, packages = local.pypi_packages }
-}
-
-locals {
-  deployment = {
+  # One string, so that a shell can read it.
+  value = join("\n", [for name, value in {
     project = var.project
     region  = var.region
     images  = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"
@@ -31,7 +18,19 @@ locals {
     environment    = var.existing_airflow == null ? local.deployed_to : ""
     python_version = try(var.existing_airflow.python_version, var.composer[local.deployed_to].python_version)
     beam_version   = try(var.existing_airflow.beam_version, "")
-  }
+  } : "${name}=${value}"])
 
+  precondition {
+    condition     = var.existing_airflow != null || contains(keys(var.composer), coalesce(local.deployed_to, "-"))
+    error_message = "deploy_to is the name of an environment in composer; with two environments, name one."
+  }
+}
+
+output "airflow" {
+  description = "Variables and Python packages that an Airflow of your own needs. Composer's environments have them."
+  value       = { environment_variables = local.environment_variables, packages = local.pypi_packages }
+}
+
+locals {
   deployed_to = var.deploy_to != null ? var.deploy_to : try(one(keys(var.composer)), null)
 }
