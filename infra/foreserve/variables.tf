@@ -220,7 +220,7 @@ variable "composer" {
   validation {
     condition = alltrue([
       for environment in values(var.composer) :
-      contains(["SMALL", "MEDIUM", "LARGE"], trimprefix(environment.size, "ENVIRONMENT_SIZE_"))
+      can(regex("^ENVIRONMENT_SIZE_(SMALL|MEDIUM|LARGE)$", environment.size))
     ])
     error_message = "composer[].size is ENVIRONMENT_SIZE_SMALL, ENVIRONMENT_SIZE_MEDIUM or ENVIRONMENT_SIZE_LARGE."
   }

@@ -61,8 +61,9 @@ def _resource(types: dict[str, Any], name: str) -> tuple[str, str]:
 
 
 def _block(types: dict[str, Any], interface: str, readable: str) -> dict[str, Any]:
-    """Describe a block: attributes by type, with `!` if required; read-only (computed) attributes; inner blocks."""
+    """Describe a block: attributes by type, with `!` if required; allowed values; computed attributes; inner blocks."""
     attributes: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     blocks: dict[str, Any] = {}
     for member in types[interface].get("properties", ()):
         name, required = _name(member), not member.get("optional")
@@ -70,6 +71,9 @@ def _block(types: dict[str, Any], interface: str, readable: str) -> dict[str, An
         inner = re.search(r'"fqn": "(@cdktn/provider-google\.[^"]+)"', kind)
         if inner is None:
             attributes[name] = _type(kind) + "!" * required
+            text = " ".join(member["docs"].get(part, "") for part in ("summary", "remarks"))
+            if listed := re.search(r'Possible values: (\["[^\]]+\])', text):
+                values[name] = json.loads(listed[1])
             continue
         repeated = '"array"' in kind
         blocks[name] = {
@@ -79,7 +83,8 @@ def _block(types: dict[str, Any], interface: str, readable: str) -> dict[str, An
         }
     computed = {_snake(member["name"]) for member in types[readable].get("properties", ()) if not member.get("static")}
     computed = {name for name in computed if not name.endswith("_input")} - attributes.keys() - blocks.keys()
-    described = {"attributes": attributes, "computed": sorted(computed - _NOT_THE_PROVIDERS), "blocks": blocks}
+    computed -= _NOT_THE_PROVIDERS
+    described = {"attributes": attributes, "values": values, "computed": sorted(computed), "blocks": blocks}
     return {key: value for key, value in described.items() if value}
 
 

@@ -94,6 +94,19 @@ def shaped(schema, value, *, top=True):
     return {name: value.get(name) for name in names} | blocks
 
 
+def wrong_values(schema, value):
+    """Yield complaints about values that the provider's documentation does not list."""
+    for name, allowed in schema.get("values", {}).items():
+        given = value.get(name)
+        for one in given if isinstance(given, list) else [given]:
+            if isinstance(one, str) and one not in allowed:
+                yield f"expected {name} to be one of {allowed}, got {one}"
+    for name, nested in schema.get("blocks", {}).items():
+        for inner in value.get(name) or ():
+            if isinstance(inner, dict):
+                yield from wrong_values(nested, inner)
+
+
 def unpacked(state):
     return msgpack.unpackb(state.msgpack, ext_hook=msgpack.ExtType)
 
@@ -119,7 +132,10 @@ class Provider(ProviderServicer):
         return protocol.ConfigureProvider.Response()
 
     def ValidateResourceConfig(self, request, context):
-        return protocol.ValidateResourceConfig.Response()
+        wrong = wrong_values(RESOURCES[request.type_name], unpacked(request.config))
+        error = protocol.Diagnostic.ERROR
+        diagnostics = [protocol.Diagnostic(severity=error, summary=complaint) for complaint in wrong]
+        return protocol.ValidateResourceConfig.Response(diagnostics=diagnostics)
 
     def UpgradeResourceState(self, request, context):
         state = shaped(RESOURCES[request.type_name], json.loads(request.raw_state.json))

@@ -191,6 +191,15 @@ def test_a_second_airflow_replaces_the_first_without_a_gap(root):
     module.apply()
 
 
+def test_a_value_that_the_provider_does_not_list_is_refused(root):
+    module = root("minimal")
+    file = module.folder.parents[1] / "foreserve" / "cloud_run.tf"
+    file.write_text(file.read_text().replace('"INGRESS_TRAFFIC_ALL"', '"EVERYBODY"'))
+    validated = module.run("validate")
+    assert validated.returncode == 1
+    assert "expected ingress to be one of ['INGRESS_TRAFFIC_ALL'," in validated.stderr
+
+
 def test_a_callers_file_and_the_internet_are_options(root):
     api = {"callers_secret": "callers", "internet": True, "settings": {"OTEL_SDK_DISABLED": "true"}}
     plan = root("minimal").plan(api=api)
@@ -242,7 +251,7 @@ def test_invalid_values_are_refused_by_name(root):
         ("composer", {"foreserve-Next": {}}, "composer has environments by name"),
         ("name", "other-one", "composer has environments by name"),
         ("composer", {"airflow": {"config_overrides": {"AIRFLOW__CORE__PARALLELISM": "4"}}}, "named SECTION-OPTION"),
-        ("composer", {"airflow": {"size": "SMALLEST"}}, "composer[].size is ENVIRONMENT_SIZE_SMALL"),
+        ("composer", {"airflow": {"size": "SMALL"}}, "composer[].size is ENVIRONMENT_SIZE_SMALL"),
         ("composer", {"airflow": {"resilient": True, "min_workers": 1}}, "or 2 if resilient"),
         ("existing_airflow", {**elsewhere, "service_account": "me"}, "ends in gserviceaccount.com"),
         ("existing_airflow", {**elsewhere, "bucket": "gs://airflow/"}, "without a slash at the end"),
