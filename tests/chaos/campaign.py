@@ -217,6 +217,7 @@ class Refreshes:
             return False
         self.must_be_full = False
         if losses == self.oracle.losses:
+            self.oracle.go_back()
             self.oracle.is_lost = False
         with suppress(*ERRORS):
             self.registry.update(MODEL, ModelState.forget)
@@ -241,6 +242,7 @@ class Refreshes:
             return state.adopt(lost, self.now_ms()).open(self.now_ms(), run)
 
         state = self.registry.update(MODEL, open_version)
+        self.oracle.settle("abort", "lost rollback")
         version, base = state.latest, self.oracle.snapshots.get(state.active, {})
         kept = {e: p for e, p in base.items() if self.chance.random() > 0.1}
         changed = {e: self._number * 1000 + n for n, e in enumerate(ENTITIES) if not base or self.chance.random() < 0.3}
@@ -325,12 +327,12 @@ class Refreshes:
         self.registry.update(MODEL, lambda state: state.confirm(version))
 
     def _abort(self, version, against):
+        self.oracle.go_back("abort")
         for _ in range(3):
-            self.oracle.went_back.append(time.monotonic())
             with suppress(*ERRORS):
                 self.registry.update(MODEL, lambda s: s.abort(version, against, reason="chaos", now=self.now_ms()))
-                break
-        self.oracle.went_back.append(time.monotonic())
+                self.oracle.settle("abort")
+                return
 
 
 def _json(value):
@@ -459,17 +461,18 @@ class Faults:
 
     def roll_back(self):
         registry = self._refreshes.registry
-        self._oracle.went_back.append(time.monotonic())
         try:
             targets = registry.get(MODEL).rollback_targets()
             if not targets:
                 return False
             to = self._chance.choice(targets)
+            self._oracle.go_back("rollback")
             registry.update(MODEL, lambda state: state.roll_back(to, reason="chaos", now=now_ms()))
         except ERRORS:
+            self._oracle.go_back("lost rollback")  # which may still be made
             return False
         finally:
-            self._oracle.went_back.append(time.monotonic())
+            self._oracle.settle("rollback")
         return None
 
     def open_another_version(self):
@@ -601,7 +604,7 @@ class Faults:
     @contextmanager
     def _disturbed(self):
         self._oracle.is_disturbed = True
-        self._oracle.went_back.append(time.monotonic())  # a new process may read the registry from a replica behind
+        self._oracle.go_back()  # a new process may read the registry from a replica behind
         yield
         self._oracle.disturbed_until = time.monotonic() + 1
         self._oracle.is_disturbed = False
@@ -610,11 +613,11 @@ class Faults:
     def _losing(self):
         self._oracle.is_lost = True
         self._oracle.losses += 1
-        self._oracle.went_back.append(time.monotonic())
+        self._oracle.go_back()
         yield
         self._oracle.losses += 1
         self._oracle.is_lost = True
-        self._oracle.went_back.append(time.monotonic())
+        self._oracle.go_back()
 
 
 def _mend(proxy):

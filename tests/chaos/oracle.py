@@ -1,5 +1,6 @@
 """The judge of a campaign: it compares every answer of the service with the predictions of the versions."""
 
+import math
 import sys
 import time
 from collections import Counter
@@ -27,11 +28,12 @@ class Oracle:
     def __init__(self):
         self.snapshots = {}  # {version: {entity id: prediction}}, of all versions that were ever computed
         self.activated = {}  # {version: when it may have become active first}
-        self.went_back = [0.0]  # when the active version may have gone back
+        self._went_back = 0.0  # when the active version may have gone back last
+        self._unsettled = set()  # the steps that may take it back at any time
         self.known_at = 0.0  # answers that are asked for from now on know the registry as of this time, or later
         self.largest_age = 0.0  # the longest time in seconds that the service did not know of a change
         self.behind = []  # [start, end] of the times in which a replica may answer with an older registry
-        self.is_lost = False  # Bigtable has lost cells, and no refresh has succeeded since
+        self.is_lost = False  # Bigtable has lost cells or has an old registry, and no refresh has succeeded since
         self.losses = 0
         self.is_disturbed = False  # the service is stopped or paused
         self.disturbed_until = 0.0
@@ -43,6 +45,22 @@ class Oracle:
         if len(self.violations) <= VIOLATIONS_SHOWN:
             say(f"VIOLATION: {text}")
 
+    @property
+    def went_back(self):
+        """The time at which the active version may have gone back last; infinite while that may come at any time."""
+        return math.inf if self._unsettled else self._went_back
+
+    def go_back(self, step=None):
+        """Note that the active version may go back now, or by a step at any time until that is settled."""
+        if step:
+            self._unsettled.add(step)
+        self._went_back = time.monotonic()
+
+    def settle(self, *steps):
+        """Note that steps were made, or can no longer be made, as a later write has changed the revision."""
+        self._went_back = time.monotonic()
+        self._unsettled.difference_update(steps)
+
     def learn(self, asked, age):
         """Take the service's age of its knowledge, in seconds, in an answer that was asked for at a time."""
         known_at = asked - age - ROUNDING
@@ -53,7 +71,7 @@ class Oracle:
     def may_be_gone(self, entity, seen, since):
         """Return True if an entity may have no prediction in a version that may be active now."""
         recent = [version for version, at in self.activated.items() if at > since or version == seen]
-        return self.is_lost or self.went_back[-1] > since or any(entity not in self.snapshots[v] for v in recent)
+        return self.is_lost or self.went_back > since or any(entity not in self.snapshots[v] for v in recent)
 
     def judge_silence(self, asked, error):
         """Judge a request without an answer, which is wrong unless the service was killed or paused."""
@@ -94,6 +112,7 @@ class Oracle:
         if wrong:
             expected = {entity: snapshot.get(entity) for entity in wrong}
             self.violate(f"version {version} predicted {expected}, the answer is {wrong}")
-        if version < seen and self.went_back[-1] <= since:
+        # Instances ignore an old registry until its next writer makes its revision a new one.
+        if version < seen and self.went_back <= since and not self.is_lost:
             self.violate(f"{version} was answered after {seen} without a rollback")
         return version

@@ -1,5 +1,7 @@
 """The judge of a campaign finds each broken promise, fed with the answers of a service that breaks it."""
 
+import time
+
 import httpx
 import pytest
 
@@ -71,10 +73,31 @@ def test_each_broken_promise_is_a_violation(oracle, ids, answer, seen, message):
 
 
 def test_an_older_version_is_right_after_a_rollback_that_the_service_did_not_know(oracle):
-    oracle.went_back.append(100.5)
-    oracle.judge(["a"], lookup(OLD, 10), NEW, since=100.0)
+    oracle.go_back()
+    oracle.judge(["a"], lookup(OLD, 10), NEW, since=oracle.went_back - 1)
     assert not oracle.violations
-    oracle.judge(["a"], lookup(OLD, 10), NEW, since=101.0)
+    oracle.judge(["a"], lookup(OLD, 10), NEW, since=oracle.went_back)
+    assert "without a rollback" in oracle.violations[0]
+
+
+def test_a_rollback_whose_outcome_is_unknown_may_come_until_a_later_step(oracle):
+    oracle.go_back("abort")
+    oracle.judge(["a"], lookup(OLD, 10), NEW, since=time.monotonic() + 1000)
+    oracle.go_back()
+    oracle.judge(["a"], lookup(OLD, 10), NEW, since=time.monotonic() + 1000)
+    assert not oracle.violations
+    oracle.settle("abort")
+    oracle.judge(["a"], lookup(OLD, 10), NEW, since=time.monotonic() + 1)
+    assert "without a rollback" in oracle.violations[0]
+
+
+def test_an_old_registry_comes_into_force_with_its_next_writer(oracle):
+    oracle.is_lost = True
+    oracle.judge(["a"], lookup(OLD, 10), NEW, since=oracle.known_at)
+    assert not oracle.violations
+    oracle.go_back()
+    oracle.is_lost = False
+    oracle.judge(["a"], lookup(OLD, 10), NEW, since=time.monotonic() + 1)
     assert "without a rollback" in oracle.violations[0]
 
 
