@@ -33,7 +33,7 @@ class _VersionCollector(Collector):
         yield build
         if (age := self._catalog.age_seconds) is not None:
             yield GaugeMetricFamily(
-                "foreserve_registry_age_seconds", "Time since the registry was last read.", value=age
+                "foreserve_registry_age_seconds", "Time since the last read of the registry began.", value=age
             )
         snapshot = self._catalog.snapshot
         if snapshot is None:

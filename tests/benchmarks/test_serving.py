@@ -348,9 +348,12 @@ def test_only_the_tables_that_were_made_are_replaced():
     assert made == text.replace("old", "new")
 
 
-@pytest.mark.parametrize("part", ["comparison", "latencies"])
-def test_the_document_has_a_place_for_a_table(part):
-    assert f"<!-- serving: {part} -->" in (ROOT / "docs" / "performance.md").read_text()
+@pytest.mark.parametrize(
+    ("part", "document"),
+    [("comparison", "performance.md"), ("latencies", "performance.md"), ("endurance", "reliability.md")],
+)
+def test_the_document_has_a_place_for_a_table(part, document):
+    assert f"<!-- serving: {part} -->" in (ROOT / "docs" / document).read_text()
 
 
 def test_the_command_fills_a_document_in(tmp_path):

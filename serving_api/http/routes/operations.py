@@ -39,7 +39,7 @@ class Ready(BaseModel):
     """The service is ready for lookups."""
 
     status: str = "ready"
-    registry_age_seconds: float = Field(description="time since the registry was last read")
+    registry_age_seconds: float = Field(description="time since the last read of the registry began")
     models: dict[str, int | None] | None = Field(description=f"active version by model; {_HIDDEN}")
     broken: dict[str, str] | None = Field(description=f"reason by model whose registry document is invalid; {_HIDDEN}")
 
