@@ -4,8 +4,8 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 
-from local_bigquery.analyzer import Catalog, GoogleSqlError, analyze, parse
-from local_bigquery.analyzer.ml import FUNCTIONS, METRICS, Model
+from local_bigquery.analyzer import Catalog, GoogleSqlError, UnknownOutputError, analyze, parse
+from local_bigquery.analyzer.ml import FEEDBACK_METRICS, FUNCTIONS, METRICS, Model
 from refresh_factory import checks
 from refresh_factory.check.bigquery import _type
 from refresh_factory.check.options import MODEL_TYPES
@@ -32,8 +32,58 @@ MODELS = {
         f"{GLOBAL}, num_parallel_tree = 2",
     ),
     "KMEANS": (CLUSTERS, "num_clusters = 2"),
+    "DNN_CLASSIFIER": (CLASSIFIER, f"{GLOBAL}, hidden_units = [2], max_iterations = 2"),
+    "DNN_REGRESSOR": (REGRESSOR, f"{GLOBAL}, hidden_units = [2], max_iterations = 2"),
+    "PCA": (
+        ("EVALUATE", "FEATURE_INFO", "TRAINING_INFO", "PRINCIPAL_COMPONENTS", "PRINCIPAL_COMPONENT_INFO"),
+        "num_principal_components = 2",
+    ),
 }
-WITHOUT_INPUT = ("CENTROIDS", "FEATURE_IMPORTANCE", "FEATURE_INFO", "GLOBAL_EXPLAIN", "TRAINING_INFO", "WEIGHTS")
+WITHOUT_INPUT = (
+    "CENTROIDS",
+    "FEATURE_IMPORTANCE",
+    "FEATURE_INFO",
+    "GLOBAL_EXPLAIN",
+    "PRINCIPAL_COMPONENTS",
+    "PRINCIPAL_COMPONENT_INFO",
+    "TRAINING_INFO",
+    "WEIGHTS",
+)
+FACTORS = (
+    "OPTIONS (model_type = 'MATRIX_FACTORIZATION', feedback_type = 'IMPLICIT', user_col = 'u', num_factors = 2) AS "
+    "SELECT CAST(MOD(n, 5) AS STRING) AS u, MOD(n, 3) AS item, 1.0 AS rating FROM UNNEST([1, 2, 3, 4]) AS n"
+)
+SERIES = (
+    "OPTIONS (model_type = 'ARIMA_PLUS', time_series_id_col = 'shop', time_series_timestamp_col = 'day', "
+    "time_series_data_col = 'sold', auto_arima_max_order = 1) AS "
+    "SELECT 'a' AS shop, DATE_ADD(DATE '2026-01-01', INTERVAL n DAY) AS day, MOD(n * n, 7) AS sold "
+    "FROM UNNEST(GENERATE_ARRAY(1, 30)) AS n"
+)
+OTHERS = {
+    "MATRIX_FACTORIZATION": (
+        FACTORS,
+        (
+            "ML.RECOMMEND(MODEL {m})",
+            "ML.RECOMMEND(MODEL {m}, (SELECT '1' AS u))",
+            "ML.RECOMMEND(MODEL {m}, (SELECT 1 AS item))",
+            "ML.RECOMMEND(MODEL {m}, (SELECT '1' AS u, 1 AS item, 'x' AS note))",
+            "ML.WEIGHTS(MODEL {m})",
+            "ML.EVALUATE(MODEL {m})",
+            "ML.TRAINING_INFO(MODEL {m})",
+        ),
+    ),
+    "ARIMA_PLUS": (
+        SERIES,
+        (
+            "ML.FORECAST(MODEL {m})",
+            "ML.ARIMA_EVALUATE(MODEL {m}, STRUCT(TRUE AS show_all_candidate_models))",
+            "ML.ARIMA_COEFFICIENTS(MODEL {m})",
+            "ML.EVALUATE(MODEL {m})",
+            "ML.EVALUATE(MODEL {m}, (SELECT 'a' AS shop, DATE '2026-02-01' AS day, 3 AS sold))",
+            "ML.TRAINING_INFO(MODEL {m})",
+        ),
+    ),
+}
 
 
 def training(model_type, options):
@@ -68,6 +118,18 @@ def test_expected_columns_are_those_that_the_local_bigquery_returns(client, mode
         assert function == "TRAINING_INFO" or expected.keys() == returned.keys(), function
 
 
+@pytest.mark.parametrize("model_type", OTHERS)
+def test_expected_columns_of_models_without_a_label_are_those_that_the_local_bigquery_returns(client, model_type):
+    text, calls = OTHERS[model_type]
+    name = f"{DATASET}.{model_type}"
+    client.query_and_wait(f"CREATE OR REPLACE MODEL {name} {text}")
+    model = described(f"CREATE OR REPLACE MODEL {name} {text}")
+    for call in calls:
+        sql = f"SELECT * FROM {call.format(m=name)}"
+        expected = {column: str(kind) for column, kind in analyze(sql, Catalog({}, "demo", model.output)).columns}
+        assert {field.name: _type(field) for field in client.query_and_wait(sql).schema} == expected, call
+
+
 def columns_of(model, call):
     sql = f"SELECT * FROM {call}"
     return {name: str(kind) for name, kind in analyze(sql, Catalog({}, "demo", model.output)).columns}
@@ -84,6 +146,8 @@ def test_recommendations_are_by_the_columns_that_the_options_name():
     }
     implicit = described(query.format("rating_col = 'r', feedback_type = 'implicit'") + ", 0.5 AS r")
     assert "predicted_r_confidence" in columns_of(implicit, "ML.RECOMMEND(MODEL d.m)")
+    with pytest.raises(UnknownOutputError):
+        columns_of(implicit, "ML.RECOMMEND(MODEL d.m, (SELECT * FROM UNNEST([STRUCT(1 AS u)])))")
 
 
 def test_forecasts_have_the_ids_of_their_series():
@@ -137,4 +201,4 @@ def test_calls_that_bigquery_refuses_are_refused(call, message):
 
 
 def test_the_metrics_of_the_analyzer_are_those_that_airflow_checks():
-    assert METRICS == checks.METRICS
+    assert (METRICS, FEEDBACK_METRICS) == (checks.METRICS, checks.FEEDBACK_METRICS)

@@ -42,6 +42,26 @@ METRICS = {
 Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-evaluate#output
 """
 
+FEEDBACK_METRICS = {
+    "EXPLICIT": _REGRESSION,
+    "IMPLICIT": (
+        "mean_average_precision",
+        "mean_squared_error",
+        "normalized_discounted_cumulative_gain",
+        "average_rank",
+    ),
+}
+"""The metrics of MATRIX_FACTORIZATION, by feedback_type."""
+
+_ARIMA = ("ARIMA", "ARIMA_PLUS")
+_ARIMA_ERRORS = (
+    "mean_absolute_error",
+    "mean_squared_error",
+    "root_mean_squared_error",
+    "mean_absolute_percentage_error",
+    "symmetric_mean_absolute_percentage_error",
+)
+
 _LABELLED = tuple(name for name, metrics in METRICS.items() if "roc_auc" in metrics or "r2_score" in metrics)
 _NOT_FEATURES = ("data_split_col", "instance_weight_col", "kmeans_init_col")
 """Options that name a column of the training query that is no feature."""
@@ -58,7 +78,9 @@ _SETTINGS = {
     "ML.CENTROIDS": ("standardize",),
     "ML.WEIGHTS": ("standardize",),
     "ML.GLOBAL_EXPLAIN": ("class_level_explain",),
+    "ML.ARIMA_EVALUATE": ("show_all_candidate_models",),
     "ML.FORECAST": ("horizon", "confidence_level"),
+    "ML.RECOMMEND": ("trial_id",),
     "ML.DETECT_ANOMALIES": ("contamination", "anomaly_prob_threshold"),
 }
 _FIXED: dict[str, Columns] = {
@@ -92,6 +114,56 @@ _FIXED: dict[str, Columns] = {
         **dict.fromkeys(("true_positives", "false_positives", "true_negatives", "false_negatives"), _INT),
     },
 }
+_COMPONENTS: dict[str, Columns] = {
+    "ML.PRINCIPAL_COMPONENTS": {
+        "principal_component_id": _INT,
+        **{name: kind for name, kind in _FIXED["ML.CENTROIDS"].items() if name != "centroid_id"},
+    },
+    "ML.PRINCIPAL_COMPONENT_INFO": {
+        "principal_component_id": _INT,
+        **dict.fromkeys(
+            ("eigenvalue", "explained_variance_ratio", "cumulative_explained_variance_ratio"),
+            _FLOAT,
+        ),
+    },
+}
+_FACTORS = {
+    "processed_input": _STRING,
+    "feature": _STRING,
+    "factor_weights": Type.array(Type.struct(factor=_INT, weight=_FLOAT)),
+    "intercept": _FLOAT,
+}
+_SERIES: dict[str, Columns] = {
+    "ML.ARIMA_COEFFICIENTS": {
+        **dict.fromkeys(("ar_coefficients", "ma_coefficients"), Type.array(_FLOAT)),
+        "intercept_or_drift": _FLOAT,
+    },
+    "ML.ARIMA_EVALUATE": {
+        **dict.fromkeys(("non_seasonal_p", "non_seasonal_d", "non_seasonal_q"), _INT),
+        "has_drift": _BOOL,
+        **dict.fromkeys(("log_likelihood", "AIC", "variance"), _FLOAT),
+        "seasonal_periods": Type.array(_STRING),
+        **dict.fromkeys(("has_holiday_effect", "has_spikes_and_dips", "has_step_changes"), _BOOL),
+        "error_message": _STRING,
+    },
+    "ML.FORECAST": {
+        "forecast_timestamp": _TIMESTAMP,
+        **dict.fromkeys(
+            (
+                "forecast_value",
+                "standard_error",
+                "confidence_level",
+                "prediction_interval_lower_bound",
+                "prediction_interval_upper_bound",
+                "confidence_interval_lower_bound",
+                "confidence_interval_upper_bound",
+            ),
+            _FLOAT,
+        ),
+    },
+}
+"""The columns of functions of ARIMA_PLUS, after the ids of the series."""
+
 _NEEDS_INPUT = ("ML.PREDICT", "ML.EXPLAIN_PREDICT")
 
 _VECTOR = Type.array(Type.struct(index=_INT, value=_FLOAT))
@@ -179,13 +251,16 @@ class Model:
                 raise GoogleSqlError(message, offset)
         if call.function in _NEEDS_INPUT and not call.has_input:
             raise GoogleSqlError(f"{call.function} needs a query or TABLE after the model", call.offset)
+        if call.function == "ML.WEIGHTS" and self.type == "MATRIX_FACTORIZATION":
+            return Output(_FACTORS)
         if call.function in _FIXED:
             return Output(_FIXED[call.function])
         columns = self._columns(call)
         if columns is None:
             return None
         # https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-predict#output
-        return Output(columns, keeps_input=call.function in (*_NEEDS_INPUT, "ML.DETECT_ANOMALIES") and call.has_input)
+        keeping = (*_NEEDS_INPUT, "ML.DETECT_ANOMALIES", "ML.RECOMMEND")
+        return Output(columns, keeps_input=call.function in keeping and call.has_input)
 
     def _columns(self, call: TableFunctionCall) -> Columns | None:
         columns: Columns | None = None
@@ -194,18 +269,30 @@ class Model:
                 columns = self._predicted()
             case "ML.EXPLAIN_PREDICT":
                 columns = self._explained(call)
-            case "ML.EVALUATE" if self.type in METRICS:
-                columns = dict.fromkeys(METRICS[self.type], _FLOAT)
+            case "ML.EVALUATE":
+                columns = self._evaluated(call)
             case "ML.DETECT_ANOMALIES" if self.type == "KMEANS":
                 columns = {"is_anomaly": _BOOL, "normalized_distance": _FLOAT, "CENTROID_ID": _INT}
             case "ML.GLOBAL_EXPLAIN":
                 by_class = {"class_name": _STRING} if "class_level_explain" in call.settings else {}
                 columns = {"feature": _STRING, "attribution": _FLOAT, **by_class}
             case "ML.RECOMMEND" if self.type == "MATRIX_FACTORIZATION":
-                columns = self._recommended()
-            case "ML.FORECAST" if self.type in ("ARIMA", "ARIMA_PLUS"):
-                columns = self._forecast()
+                columns = self._recommended(call)
+            case function if self.type == "PCA" and function in _COMPONENTS:
+                columns = _COMPONENTS[function]
+            case function if self.type in _ARIMA and function in _SERIES:
+                columns = {**self._ids(), **_SERIES[function]}
         return columns
+
+    def _evaluated(self, call: TableFunctionCall) -> Columns | None:
+        metrics = METRICS.get(self.type, ())
+        if self.type == "MATRIX_FACTORIZATION":
+            metrics = FEEDBACK_METRICS["IMPLICIT" if self._is_implicit else "EXPLICIT"]
+        if self.type in _ARIMA and not call.has_input:
+            return {**self._ids(), **_SERIES["ML.ARIMA_EVALUATE"]}
+        if self.type in _ARIMA and "perform_aggregation" not in call.settings:
+            return {**self._ids(), **dict.fromkeys(_ARIMA_ERRORS, _FLOAT)}
+        return dict.fromkeys(metrics, _FLOAT) or None
 
     def _predicted(self) -> Columns | None:
         if self.type in _LABELLED:
@@ -237,34 +324,22 @@ class Model:
             **dict.fromkeys(("baseline_prediction_value", "prediction_value", "approximation_error"), _FLOAT),
         }
 
-    def _recommended(self) -> Columns | None:
-        rating, user, item = (self.options.get(f"{name}_col", name) for name in ("rating", "user", "item"))
-        confidence = "_confidence" if str(self.options.get("feedback_type", "")).upper() == "IMPLICIT" else ""
-        kinds = {name.lower(): kind for name, kind in self.features.items()}
-        if str(user).lower() not in kinds or str(item).lower() not in kinds:
-            return None
-        return {
-            f"predicted_{rating}{confidence}": _FLOAT,
-            str(user): kinds[str(user).lower()],
-            str(item): kinds[str(item).lower()],
-        }
+    @property
+    def _is_implicit(self) -> bool:
+        return str(self.options.get("feedback_type", "")).upper() == "IMPLICIT"
 
-    def _forecast(self) -> Columns:
+    def _recommended(self, call: TableFunctionCall) -> Columns | None:
+        """The columns that are added to the input; all of them without an input."""
+        rating, user, item = (str(self.options.get(f"{name}_col", name)) for name in ("rating", "user", "item"))
+        kinds = {name.lower(): kind for name, kind in self.features.items()}
+        given = {name.lower() for name in call.input_names}
+        unknown = call.has_input and (not given or {"*", ""} & given)
+        if unknown or user.lower() not in kinds or item.lower() not in kinds:
+            return None
+        ids = {name: kinds[name.lower()] for name in (user, item) if name.lower() not in given}
+        return {f"predicted_{rating}{'_confidence' if self._is_implicit else ''}": _FLOAT, **ids}
+
+    def _ids(self) -> Columns:
         named = self.options.get("time_series_id_col", [])
         ids = {name.lower() for name in ([named] if isinstance(named, str) else named)}
-        return {
-            **{name: kind for name, kind in self.features.items() if name.lower() in ids},
-            "forecast_timestamp": _TIMESTAMP,
-            **dict.fromkeys(
-                (
-                    "forecast_value",
-                    "standard_error",
-                    "confidence_level",
-                    "prediction_interval_lower_bound",
-                    "prediction_interval_upper_bound",
-                    "confidence_interval_lower_bound",
-                    "confidence_interval_upper_bound",
-                ),
-                _FLOAT,
-            ),
-        }
+        return {name: kind for name, kind in self.features.items() if name.lower() in ids}

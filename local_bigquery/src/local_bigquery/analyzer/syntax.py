@@ -27,6 +27,7 @@ class TableFunctionCall:
         path: the parts of the name as it is written.
         model: the parts of the model's name; empty without a model.
         has_input: the call has a query or a table as an argument.
+        input_names: the names of the query's columns as far as the text alone tells them, as `Statement.column_names`.
         settings: the names of the fields of the STRUCT, with the offset of each.
         offset: the offset of the call.
         model_offset: the offset of the model's name.
@@ -38,6 +39,7 @@ class TableFunctionCall:
     path: tuple[str, ...]
     model: tuple[str, ...]
     has_input: bool
+    input_names: tuple[str, ...]
     settings: Mapping[str, int]
     offset: int
     model_offset: int
@@ -201,6 +203,7 @@ def _table_function_call(node: Any, characters: Callable[[int], int]) -> TableFu
         path=_path(node.name),
         model=_path(model.model_path) if model else (),
         has_input=any(_is_relation(each) for each in arguments),
+        input_names=tuple(name for each in arguments for name in _names_of_query(each)),
         settings={
             each.alias.identifier.id_string.lower(): characters(_range(each)[0])
             for each in structs
@@ -211,6 +214,12 @@ def _table_function_call(node: Any, characters: Callable[[int], int]) -> TableFu
         relations=tuple(_is_relation(each) for each in others),
         edits=tuple(edits),
     )
+
+
+def _names_of_query(argument: Any) -> Iterator[str]:
+    """Yield the names of the columns of an argument that is a query, as `_column_name` tells them."""
+    if argument.HasField("expr") and _is_relation(argument):
+        yield from map(_column_name, _select_columns(innermost(argument.expr)[1].query))
 
 
 def _is_relation(argument: Any) -> bool:

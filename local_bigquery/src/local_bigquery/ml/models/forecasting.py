@@ -24,6 +24,7 @@ from local_bigquery.ml.features.training_data import find_column
 from local_bigquery.ml.metrics import FORECAST_FIELDS, forecast_metrics
 from local_bigquery.ml.model import ModelType, Vector
 from local_bigquery.ml.models.arima import Arima, Order, candidates, fit
+from local_bigquery.ml.models.training_info import iterations
 from local_bigquery.ml.options import Option, boolean, one_of, only, string, whole_number
 
 _SECONDS = {"PER_MINUTE": 60, "HOURLY": 3_600, "DAILY": 86_400, "WEEKLY": 604_800}
@@ -277,12 +278,11 @@ def train_forecaster(rows: pa.Table, options: Mapping[str, Any]) -> Forecaster:
         ids={name: rows[name].type for name in ids},
         series=series,
         horizon=options["horizon"],
-        training_info=pa.table(
-            {
-                "training_run": pa.array([0], pa.int64()),
-                "iteration": pa.array([0], pa.int64()),
-                "duration_ms": pa.array([round(1000 * (perf_counter() - started))], pa.int64()),
-            }
+        training_info=iterations(
+            loss=[None],
+            eval_loss=None,
+            learning_rate=None,
+            duration_ms=[round(1000 * (perf_counter() - started))],
         ),
         feature_info=describe(rows, [timestamp, data, *ids]),
     )

@@ -27,6 +27,7 @@ from local_bigquery.ml.features.statistics import describe
 from local_bigquery.ml.features.training_data import ordered
 from local_bigquery.ml.metrics import PCA_FIELDS, metrics_table, rest_fields
 from local_bigquery.ml.model import ModelType, Vector
+from local_bigquery.ml.models.training_info import iterations
 from local_bigquery.ml.options import Option, boolean, number, one_of, whole_number
 
 _OPTIONS = (
@@ -135,12 +136,11 @@ def train_pca(rows: pa.Table, options: Mapping[str, Any]) -> PrincipalComponents
         encoder=encoder,
         vectors=vectors[:, : _count(eigenvalues, rows, options)],
         eigenvalues=eigenvalues,
-        training_info=pa.table(
-            {
-                "training_run": pa.array([0], pa.int64()),
-                "iteration": pa.array([0], pa.int64()),
-                "duration_ms": pa.array([round(1000 * (perf_counter() - started))], pa.int64()),
-            }
+        training_info=iterations(
+            loss=[None],
+            eval_loss=None,
+            learning_rate=None,
+            duration_ms=[round(1000 * (perf_counter() - started))],
         ),
         feature_info=describe(rows, rows.column_names),
     )

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 def iterations(
     *,
-    loss: Sequence[float],
+    loss: Sequence[float | None],
     eval_loss: Sequence[float] | None,
     learning_rate: Sequence[float | None] | float | None,
     duration_ms: Sequence[int],
@@ -18,7 +18,7 @@ def iterations(
     """Return a row for every iteration of a training.
 
     Args:
-        loss: the loss on the training rows after each iteration.
+        loss: the loss on the training rows after each iteration; None for a type without a loss.
         eval_loss: the loss on the evaluation rows; None if there is no split.
         learning_rate: the learning rate of each iteration, or of all; None if the training has no learning rate.
         duration_ms: the duration of each iteration in milliseconds.
