@@ -41,6 +41,37 @@ def test_null_within_an_array_of_the_result_is_an_error(rows):
         rows("SELECT [1, NULL] AS a")
 
 
+@pytest.mark.parametrize(
+    ("sql", "field"),
+    [
+        ("CREATE TABLE {d}.u AS SELECT * FROM (SELECT [1, NULL] AS a)", "a"),
+        ("CREATE TABLE {d}.u AS SELECT STRUCT([1, NULL] AS a) AS s", "s"),
+        ("CREATE TABLE {d}.u AS SELECT [STRUCT([NULL, 'x'] AS a)] AS s", "s"),
+        ("INSERT INTO {d}.t (id, xs) VALUES (1, [1]), (2, [2, NULL])", "xs"),
+        ("INSERT INTO {d}.t (xs) SELECT ARRAY_AGG(x) FROM UNNEST([1, NULL]) AS x", "xs"),
+        ("UPDATE {d}.t SET xs = [NULL, 1] WHERE TRUE", "xs"),
+        ("MERGE {d}.t AS t USING (SELECT [NULL, 1] AS a) ON FALSE WHEN NOT MATCHED THEN INSERT (xs) VALUES (a)", "xs"),
+    ],
+)
+def test_no_array_in_a_table_has_a_null_element(rows, arrays, sql, field):
+    dataset = arrays.partition(".")[0]
+    before = rows(f"SELECT id, xs FROM {arrays} ORDER BY id")
+    with pytest.raises(BadRequest, match=f"Array cannot have a null element; error in writing field {field}"):
+        rows(sql.format(d=dataset))
+    assert rows(f"SELECT id, xs FROM {arrays} ORDER BY id") == before
+
+
+def test_a_null_array_is_stored_and_read_as_an_empty_one(rows, arrays, local_bigquery):
+    rows(f"INSERT INTO {arrays} (id) VALUES (3)")
+    rows(f"UPDATE {arrays} SET xs = NULL WHERE id = 2")
+    assert rows(f"SELECT id, xs FROM {arrays} ORDER BY id") == [{"id": n, "xs": []} for n in (1, 2, 3)]
+    assert local_bigquery.read(arrays).sort_by("id")["xs"].to_pylist() == [[], [], []]
+    made = f"{arrays}_made"
+    rows(f"CREATE TABLE {made} AS SELECT CAST(NULL AS ARRAY<INT64>) AS a, STRUCT(CAST(NULL AS ARRAY<INT64>) AS b) AS s")
+    assert rows(f"SELECT a, s, ARRAY_LENGTH(a) AS n FROM {made}") == [{"a": [], "s": {"b": []}, "n": 0}]
+    assert local_bigquery.read(made).to_pylist() == [{"a": [], "s": {"b": []}}]
+
+
 def test_offsets_count_from_0_in_each_scope(rows, arrays):
     sql = f"SELECT o FROM (SELECT id, x, o FROM {arrays}, UNNEST(xs) AS x WITH OFFSET AS o) ORDER BY o"
     assert rows(sql) == [{"o": 0}, {"o": 1}]

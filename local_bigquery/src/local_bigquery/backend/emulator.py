@@ -37,6 +37,7 @@ _INTERRUPT_INTERVAL_S = 0.1
 _LOG_TAIL_CHARACTERS = 2000
 _LISTENING = {"rest.listen": "rest_port", "grpc.listen": "grpc_port"}
 _SERVER_ERROR = 500
+_EMULATORS_PREFIX = "Query execution failed: "
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,8 @@ class RestClient:
         job = await self.call("POST", f"{project}/jobs", json=body)
         error = job["status"].get("errorResult")
         if error is not None:
-            raise BigQueryError(error["reason"], error["message"], error.get("location"))
+            message = error["message"].removeprefix(_EMULATORS_PREFIX)
+            raise BigQueryError(error["reason"], message, error.get("location"))
         return job
 
     async def delete_job(self, project: str, job_id: str) -> None:

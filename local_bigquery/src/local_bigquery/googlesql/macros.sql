@@ -16,6 +16,8 @@ CREATE TEMP MACRO gsql_nan(x) AS typeof(x) = 'DOUBLE' AND hash(x) = hash('nan'::
 -- Arithmetic.
 CREATE TEMP MACRO gsql_finite(value, has_infinite_operand) AS
   gsql_unless(gsql_infinite(value) AND NOT has_infinite_operand, 'floating point overflow', value);
+CREATE TEMP MACRO gsql_stored_array(x, name) AS
+  gsql_unless(len(x) > list_count(x), 'Array cannot have a null element; error in writing field ' || name, coalesce(x, []));
 CREATE TEMP MACRO gsql_divide(a, b) AS gsql_unless(b = 0 AND a IS NOT NULL, 'division by zero', a / b);
 CREATE TEMP MACRO gsql_div(a, b) AS gsql_unless(b = 0 AND a IS NOT NULL, 'division by zero', a // b);
 CREATE TEMP MACRO gsql_mod(a, b) AS gsql_unless(b = 0 AND a IS NOT NULL, 'division by zero', CASE WHEN b = -1 THEN a - a ELSE a % b END);

@@ -26,7 +26,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from local_bigquery.errors import BigQueryError
-from local_bigquery.googlesql import json_text, udfs
+from local_bigquery.googlesql import arrays, json_text, udfs
 from local_bigquery.googlesql.kinds import Tables
 from local_bigquery.googlesql.rewrite import rewrite
 from local_bigquery.schema import Field, ddl_type
@@ -40,7 +40,7 @@ _MACROS = resources.files("local_bigquery.googlesql").joinpath("macros.sql").rea
 _MESSAGE = re.compile(r"Could not convert string '(.*)' to BOOL|Python exception .*?: \w+: (.*?)\n", re.DOTALL)
 
 
-def install() -> None:  # noqa: C901  seven patches
+def install() -> None:
     """Make the emulator rewrite each statement, and create the macros when its database opens."""
     engine_class: Any = DuckDBEngine
     translator_class: Any = SQLTranslator
@@ -49,21 +49,17 @@ def install() -> None:  # noqa: C901  seven patches
     start, execute, translate = engine_class.start, engine_class.execute, translator_class.translate
     fetch, schema = engine_class.fetch_arrow, queries.build_catalog_schema
 
-    def execute_with_message(engine: DuckDBEngine, *arguments: Any) -> Any:
+    def execute_with_message(engine: DuckDBEngine, sql: str, *arguments: Any) -> Any:
         try:
-            return execute(engine, *arguments)
+            return execute(engine, arrays.checked_write(engine.connection, sql), *arguments)
         except duckdb.Error as error:
             match = _MESSAGE.search(str(error))
             if match is None:
                 raise
             raise InvalidQueryError(match[1] or match[2]) from error
 
-    def fetch_checked(engine: DuckDBEngine, *arguments: Any) -> pa.Table:
-        table = fetch(engine, *arguments)
-        for name, column in zip(table.column_names, table.columns, strict=True):
-            if any(_has_null_element(chunk) for chunk in column.chunks):
-                raise InvalidQueryError(f"Array cannot have a null element; error in writing field {name}")
-        return table
+    def fetch_checked(engine: DuckDBEngine, sql: str, *arguments: Any) -> pa.Table:
+        return arrays.result(fetch(engine, arrays.checked_write(engine.connection, sql), *arguments))
 
     async def start_with_macros(engine: DuckDBEngine) -> None:
         await start(engine)
@@ -123,14 +119,6 @@ def _tables_of(bq_sql: str, project: str, catalog: Any) -> Tables:
 def _field(field: Any) -> Field:
     fields = {"fields": [_field(inner) for inner in field.fields]} if field.fields else {}
     return {"name": field.name, "type": str(field.type), "mode": str(field.mode), **fields}
-
-
-def _has_null_element(array: pa.Array) -> bool:
-    """Return True if an array in a column has a NULL element, which no result of BigQuery may have."""
-    if pa.types.is_list(array.type):
-        elements = array.flatten()
-        return elements.null_count > 0 or _has_null_element(elements)
-    return pa.types.is_struct(array.type) and any(_has_null_element(field) for field in array.flatten())
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from local_bigquery.googlesql.tables import (
     full_numerics,
     named_values,
     offsets,
+    stored_arrays,
     typed_columns,
 )
 from local_bigquery.sql.generator import to_sql
@@ -46,6 +47,7 @@ def rewrite(sql: str, tables: Tables | None = None) -> str:
     found_elements(tree)
     offsets(tree)
     empty_arrays(tree, tables or {})
+    stored_arrays(tree, tables or {})
     nodes = list(tree.walk())
     kinds = Kinds(tree, tables or {})
     for node in reversed(nodes):  # children before parents

@@ -167,6 +167,29 @@ def empty_arrays(tree: exp.Expr, tables: Tables) -> None:
         table.replace(exp.select(*items).from_(source).subquery(alias))
 
 
+def stored_arrays(tree: exp.Expr, tables: Tables) -> None:
+    """Refuse NULL in arrays that UPDATE and MERGE write, and write NULL arrays as empty ones."""
+    target = tree.this if isinstance(tree, exp.Update | exp.Merge) else None
+    columns = columns_of(target, tables) if isinstance(target, exp.Table) else None
+    arrays = {name.lower() for name, kind in (columns or {}).items() if kind.startswith("ARRAY<")}
+    if not arrays:
+        return
+    for update in tree.find_all(exp.Update):
+        for item in update.expressions:
+            if isinstance(item, exp.EQ) and item.this.name.lower() in arrays:
+                item.set("expression", _checked(item.expression, item.this.name))
+    for insert in tree.find_all(exp.Insert):
+        names, values = insert.this, insert.expression
+        if isinstance(names, exp.Tuple) and isinstance(values, exp.Tuple):
+            for name, value in zip(names.expressions, list(values.expressions), strict=False):
+                if name.name.lower() in arrays:
+                    value.replace(_checked(value, name.name))
+
+
+def _checked(value: exp.Expr, name: str) -> exp.Expr:
+    return exp.Anonymous(this="gsql_stored_array", expressions=[value.copy(), exp.Literal.string(name)])
+
+
 def _filled(name: str) -> exp.Expr:
     column = exp.column(name, quoted=True)
     return exp.alias_(exp.Anonymous(this="gsql_array", expressions=[column]), name, quoted=True)
