@@ -87,11 +87,26 @@ def _parser() -> argparse.ArgumentParser:
     refresh = commands.add_parser("refresh", help="run the refresh of a model in the running stack")
     refresh.add_argument("model", help="the model's name, which is its pipeline's")
     refresh.add_argument(
-        "--conf", type=json.loads, default={}, help="choices of the trigger form, as JSON (default %(default)s)"
+        "--conf", type=_conf, default={}, help="choices of the trigger form, as JSON (default %(default)s)"
     )
     commands.add_parser("down", help="stop the stack; its tables, models, versions and runs are kept")
     commands.add_parser("forget", help="stop the stack, and delete its tables, models, versions and runs")
     return parser
+
+
+def _conf(text: str) -> dict[str, Any]:
+    """The choices in a JSON object.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is none.
+    """
+    try:
+        choices = json.loads(text)
+    except ValueError:
+        choices = None
+    if not isinstance(choices, dict):
+        raise argparse.ArgumentTypeError(f"{text} is no JSON object; write one such as CONF='{{\"promote\": false}}'")
+    return choices
 
 
 def _up(console: Console, bigtable: str, state: Path) -> int:
@@ -142,7 +157,7 @@ def _refresh(console: Console, model: str, choices: dict[str, Any], state: Path)
         return 1
     pipelines = sorted(folder.name for folder in (ROOT / "dags" / "pipelines").iterdir() if folder.is_dir())
     if model not in pipelines:
-        console.print(f"no pipeline {model!r}; there are {', '.join(pipelines)}", markup=False)
+        console.print(f"no pipeline {model!r}; there are {', '.join(pipelines)}", markup=False, soft_wrap=True)
         return 1
     if not _is_right(stack, model):
         console.print(f"not started; if a table has changed, run make record-schemas NAME={model}", markup=False)

@@ -90,11 +90,11 @@ class PredictionGate(BaseModel):
             return ["there are no predictions"]
         errors = []
         if counts["null_ids"]:
-            errors.append(f"{counts['null_ids']} predictions have no entity_id")
+            errors.append(f"predictions without an entity_id: {counts['null_ids']}")
         if counts["null_payloads"]:
-            errors.append(f"{counts['null_payloads']} predictions are NULL")
+            errors.append(f"predictions that are NULL: {counts['null_payloads']}")
         if counts["repeated_ids"]:
-            errors.append(f"{counts['repeated_ids']} rows repeat the entity_id of another")
+            errors.append(f"rows that repeat the entity_id of another: {counts['repeated_ids']}")
         if counts["shortest_id"] < 1 or counts["longest_id"] > max_id_bytes:
             errors.append(
                 f"an entity_id has 1 to {max_id_bytes} bytes; the shortest here has {counts['shortest_id']}, "

@@ -303,5 +303,7 @@ def _message(error: Mapping[str, Any]) -> str:
         return f"not JSON: {error['ctx']['error']} (character {error['loc'][-1]})"
     if error["type"] == "missing":
         return "missing"
+    if error["type"] == "too_short":
+        return "empty; give at least one"
     value = repr(error["input"])
     return f"{error['msg']}, not {value if len(value) <= _MAX_ECHO else value[:_MAX_ECHO] + '...'}"

@@ -185,8 +185,11 @@ def test_good_predictions_have_no_errors(warehouse, statements, refresh):
     ("query", "message"),
     [
         ("SELECT 'a' AS entity_id, STRUCT(1 AS p) AS prediction LIMIT 0", "there are no predictions"),
-        ("SELECT CAST(NULL AS STRING) AS entity_id, STRUCT(1 AS p) AS prediction", "1 predictions have no entity_id"),
-        (rows_sql([("a", 1), ("a", 2), ("b", 1)]), "1 rows repeat the entity_id of another"),
+        (
+            "SELECT CAST(NULL AS STRING) AS entity_id, STRUCT(1 AS p) AS prediction",
+            "predictions without an entity_id: 1",
+        ),
+        (rows_sql([("a", 1), ("a", 2), ("b", 1)]), "rows that repeat the entity_id of another: 1"),
         (rows_sql([("", 1)]), "the shortest here has 0"),
         (rows_sql([("x" * 4092, 1)]), "the longest 4092"),
         ("SELECT 'a' AS entity_id, REPEAT('x', 200) AS prediction", "max_payload_bytes is 100; .*has 202"),

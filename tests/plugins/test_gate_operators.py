@@ -271,5 +271,5 @@ def test_a_field_that_is_null_in_all_predictions_stops_the_refresh(judge_predict
 
 
 def test_no_override_serves_what_cannot_be_served(judge_predictions, open_version):
-    with pytest.raises(AirflowFailException, match="2 predictions have no entity_id"):
+    with pytest.raises(AirflowFailException, match="predictions without an entity_id: 2"):
         judge_predictions(open_version(), {"override_gates": True, "reason": "hurry"}, null_ids=2)

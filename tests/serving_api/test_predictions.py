@@ -189,7 +189,7 @@ async def test_invalid_ids_are_named(wire, serve):
 async def test_invalid_bodies_are_named(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}", max_batch=3) as client:
         for body, field, message in (
-            (b'{"entity_ids":[]}', "entity_ids", "at least 1 item"),
+            (b'{"entity_ids":[]}', "entity_ids", "empty; give at least one"),
             (b'{"entity_ids":["a","b","c","d"]}', "entity_ids", "4 ids; send at most 3"),
             (b'{"entity_ids":["a",7]}', "entity_ids[1]", "valid string, not 7"),
             (b'{"entity_ids":"a"}', "entity_ids", "valid list"),
