@@ -211,6 +211,7 @@ lint-files:
 	$(TOOLS)/check-jsonschema -q --builtin-schema vendor.compose-spec docker-compose.yaml
 	$(TOOLS)/docker-compose config -q
 	$(TOOLS)/check-jsonschema -q --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(TOOLS)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(TOOLS)/check-jsonschema -q --builtin-schema vendor.github-actions $(wildcard .github/actions/*/action.yaml)
 	$(TOOLS)/actionlint $(WORKFLOWS)
 	$(TOOLS)/zizmor -q --offline --persona pedantic .github

@@ -128,7 +128,8 @@ resource "google_secret_manager_secret_iam_member" "airflow" {
 # --- Dataflow's workers, which run exports and purges
 
 # Dataflow requires this role of a worker's account, on the project of the jobs. The role lets its holder create files
-# in every bucket, such as a DAG in Composer's, which the condition prevents (not verified in a project).
+# in every bucket, such as a DAG in Composer's, which the condition prevents. Cloud Storage knows resource attributes,
+# Dataflow does not (https://cloud.google.com/iam/docs/conditions-resource-attributes); not verified in a project.
 resource "google_project_iam_member" "workers_dataflow" {
   project = local.project
   role    = "roles/dataflow.worker"
@@ -206,7 +207,8 @@ resource "google_bigtable_instance_iam_member" "api" {
   member   = local.api
 }
 
-# The sidecar writes the service's metrics, which belong to the project.
+# The sidecar writes the service's metrics, which belong to the project. Its README also names roles/logging.logWriter,
+# but its built-in configuration (confgenerator/testdata/builtin of run-gmp-sidecar) has pipelines of metrics only.
 resource "google_project_iam_member" "api_metrics" {
   project = local.project
   role    = "roles/monitoring.metricWriter"

@@ -212,6 +212,16 @@ def test_a_callers_file_and_the_internet_are_options(root):
     assert '+ role = "roles/secretmanager.secretAccessor" + secret_id = "callers"' in lines
 
 
+def test_secrets_of_airflow_and_readers_of_reports_are_options(root):
+    plan = root("minimal").plan(airflow_secrets=["airflow-connections-mail"], report_readers=["group:data@example.com"])
+    assert plan.returncode == CHANGES, plan.stderr
+    lines = " ".join(plan.stdout.split())
+    assert "providers.google.cloud.secrets.secret_manager.CloudSecretManagerBackend" in lines
+    assert '+ role = "roles/secretmanager.secretAccessor" + secret_id = "airflow-connections-mail"' in lines
+    assert '+ member = "group:data@example.com" + role = "roles/storage.objectViewer"' in lines
+    assert '+ service = "secretmanager.googleapis.com"' in lines
+
+
 def test_a_plan_needs_no_optional_argument(root):
     module = root("minimal")
     text = (module.folder / "main.tf").read_text()
