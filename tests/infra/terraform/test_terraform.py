@@ -132,9 +132,9 @@ def test_objectives_are_added_to_an_applied_configuration(root):
     module.apply()
     plan = module.plan(live=True)
     assert plan.returncode == CHANGES, plan.stderr
-    # The objective of latency, and for each of three models the objective of freshness and two alerts. The alert
+    # The objective of latency, and for each of four models the objective of freshness and two alerts. The alert
     # ForeserveGone is enabled.
-    assert "Plan: 10 to add, 1 to change, 0 to destroy" in plan.stdout
+    assert "Plan: 13 to add, 1 to change, 0 to destroy" in plan.stdout
 
 
 def test_more_cells_are_kept_without_replacing_a_policy(root):
