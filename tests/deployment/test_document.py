@@ -78,7 +78,8 @@ def reader(project, tmp_path):
     for name in ("infra", "monitoring", "requirements.txt"):
         (configuration / name).rename(tree / name)
     (tree / "local_stack" / "data").mkdir(parents=True)
-    shutil.copy(ROOT / "local_stack/data/cdnow_transactions.csv.gz", tree / "local_stack/data")
+    for name in ("cdnow_transactions.csv.gz", "grocery_purchases.parquet"):
+        shutil.copy(ROOT / "local_stack/data" / name, tree / "local_stack/data")
     shutil.copy(ROOT / "Makefile", tree)
     commit(tree)
     (project.state / "bin" / "terraform").unlink()
@@ -127,7 +128,7 @@ def test_an_empty_project_is_filled_used_and_emptied_by_the_commands(project, re
     assert "europe-west1-docker.pkg.dev" in (project.state.parent / "docker" / "config.json").read_text()
 
     reader.run(data)
-    assert http.datasets == {"shop"}
+    assert http.datasets == {"grocery", "shop"}
     (count,) = re.findall(r"Expect ([\d,]+) rows", DOCUMENT)
     assert len(gzip.decompress(http.rows).splitlines()) - 1 == int(count.replace(",", ""))
 

@@ -28,3 +28,15 @@ def test_another_model_leaves_the_versions_of_the_others_alone(airflow, run, mod
     airflow.wait_for_dag("refresh_customer_segment")
     assert run("refresh_customer_segment")[0] == "success"
     assert (model_view()["active_version"], predictions()) == before
+
+
+def test_recommendations_are_served_from_a_table_of_their_own(airflow, api, run, model_view, warehouse):
+    airflow.wait_for_dag("refresh_next_products")
+    assert run("refresh_next_products")[0] == "success"
+    state = model_view("next_products")
+    found = api.get("/v1/entities/household/0042/predictions").raise_for_status().json()["predictions"]["next_products"]
+    (record,) = (version for version in state["versions"] if version["version"] == state["active_version"])
+    table = record["details"]["predictions_table"]
+    (row,) = warehouse.query_and_wait(f"SELECT payload FROM `{table}` WHERE entity_id = '0042'")
+    assert (found["version"], found["prediction"]) == (state["active_version"], json.loads(row.payload))
+    assert len(found["prediction"]["products"]) == 10
