@@ -208,3 +208,56 @@ def test_an_impossible_value_of_a_parameter_is_refused(client):
     config = bigquery.QueryJobConfig(query_parameters=[bigquery.ScalarQueryParameter("p", "INT64", "many")])
     with pytest.raises(BadRequest, match="Invalid value of query parameter p"):
         client.query("SELECT @p AS p", job_config=config).result()
+
+
+NAN = "CAST('nan' AS FLOAT64)"
+
+
+def test_nan_equals_nothing_and_comes_first(rows):
+    """https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#floating_point_semantics"""
+    x = f"(SELECT {NAN} AS x)"
+    (found,) = rows(
+        f"SELECT x IN (1.0, {NAN}) AS a, x IN UNNEST([{NAN}]) AS b, x IN (SELECT {NAN}) AS c, x > 1 AS d, x <= 1 AS e, "
+        f"x BETWEEN 0 AND 5 AS f, CASE x WHEN x THEN TRUE ELSE FALSE END AS g FROM {x}"
+    )
+    assert set(found.values()) == {False}
+    assert rows(f"SELECT x NOT IN (2.0) AS a, x <> x AS b, IS_NAN(NULLIF(x, x)) AS c FROM {x}") == [
+        {"a": True, "b": True, "c": True}
+    ]
+    assert rows(f"SELECT COUNT(*) AS n FROM {x} AS a JOIN {x} AS b ON a.x = b.x") == [{"n": 0}]
+    assert rows(f"SELECT COUNT(*) AS n FROM UNNEST([{NAN}, {NAN}]) AS x GROUP BY x") == [{"n": 2}]
+    numbers = f"UNNEST([1.0, {NAN}, CAST('-inf' AS FLOAT64), NULL]) AS x"
+    for order, expected in (("x", [None, "nan", "-inf", "1"]), ("x DESC", ["1", "-inf", "nan", None])):
+        found = rows(f"SELECT CAST(x AS STRING) AS s FROM (SELECT x FROM {numbers} ORDER BY {order})")
+        assert [row["s"] for row in found] == expected
+    assert rows(f"SELECT ROW_NUMBER() OVER (ORDER BY x) AS n FROM {numbers} QUALIFY IS_NAN(x)") == [{"n": 2}]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("j.a[0]", "1"),
+        ("j['a'][1]", "2"),
+        ("j['a'][n]", "2"),
+        ("j.a[5]", None),
+        ("j.a[-1]", None),
+        ("j[k]", "[1,2]"),
+        ("""JSON '{"a":[1,2]}'.a[0]""", "1"),
+        ("""JSON '{"a":[1,2]}'['a']""", "[1,2]"),
+        ("JSON '[1,2]'[1]", "2"),
+        ("(SELECT xs[1] FROM (SELECT [3, 4] AS xs))", 4),
+    ],
+)
+def test_subscripts_count_from_0(rows, expression, expected):
+    sql = f"SELECT {expression} AS x FROM (SELECT JSON '{{\"a\":[1,2]}}' AS j, 1 AS n, 'a' AS k)"
+    ((value,),) = (
+        row.values() for row in rows(sql.replace(f"SELECT {expression}", f"SELECT TO_JSON_STRING({expression})"))
+    )
+    assert value == ("null" if expected is None else str(expected))
+
+
+def test_views_of_the_information_schema_have_their_columns(rows, arrays):
+    dataset, _, table = arrays.partition(".")
+    assert rows(f"SELECT table_name FROM {dataset}.INFORMATION_SCHEMA.TABLES") == [{"table_name": table}]
+    found = rows(f"SELECT * FROM {dataset}.INFORMATION_SCHEMA.COLUMNS ORDER BY ordinal_position")
+    assert [row["column_name"] for row in found] == ["id", "xs", "s"]

@@ -29,6 +29,18 @@ _CASTS = {
 }
 
 
+def json_literals(tree: exp.Expr) -> None:
+    """Let `JSON '...'[0].a` be a subscript of JSON: sqlglot reads it as the JSON of a subscript of a string."""
+    for literal in list(tree.find_all(exp.ParseJSON)):
+        inner = literal.this
+        while isinstance(inner, exp.Bracket | exp.Dot):
+            inner = inner.this
+        if inner is not literal.this and isinstance(inner, exp.Literal) and inner.is_string:
+            whole = literal.this
+            inner.replace(exp.ParseJSON(this=inner.copy()))
+            literal.replace(whole)
+
+
 def _cast(node: exp.Cast, kinds: Kinds) -> exp.Expr | None:
     name = _CASTS.get(node.to.this)
     if name is None or node.args.get("format") or (node.to.expressions and not _is_full_numeric(node.to)):

@@ -89,6 +89,9 @@ CREATE TEMP MACRO gsql_substr_from(s, start) AS
 -- Arrays.
 CREATE TEMP MACRO gsql_element(array_value, place, base) AS gsql_unless(typeof(array_value) = 'JSON', 'A subscript of JSON must be a constant in the local BigQuery', gsql_unless(
   array_value IS NOT NULL AND (place < base OR place - base >= len(array_value)), 'Array index ' || place || ' is out of bounds', array_value[place - base + 1]));
+CREATE TEMP MACRO gsql_subscript(x, place) AS gsql_unless(
+  typeof(x) LIKE '%[]' AND (place < 0 OR place >= len(x)), 'Array index ' || place || ' is out of bounds',
+  x[CASE WHEN typeof(x) <> 'JSON' THEN place + 1 WHEN place < 0 THEN 2147483647 ELSE place END]);
 CREATE TEMP MACRO gsql_safe_element(array_value, place, base) AS
   CASE WHEN place < base THEN NULL ELSE array_value[place - base + 1] END;
 

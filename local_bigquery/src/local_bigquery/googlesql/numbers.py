@@ -5,6 +5,7 @@ from sqlglot import exp
 from local_bigquery.googlesql.calls import FLOAT64, INT64, NUMERIC, Handler, call, joined
 from local_bigquery.googlesql.kinds import Kinds
 
+_EXACT = (INT64, NUMERIC, "BIGNUMERIC")
 _ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg)
 
 
@@ -140,9 +141,12 @@ def _pow(node: exp.Pow, kinds: Kinds) -> exp.Expr:
 def _comparison(name: str, *, swap: bool = False) -> Handler:
     def handler(node: exp.Binary, kinds: Kinds) -> exp.Expr | None:
         left, right = (node.expression, node.this) if swap else (node.this, node.expression)
+        pair = (kinds.of(left), kinds.of(right))
         if isinstance(node.parent, exp.Join) or node.find_ancestor(exp.Update, exp.Merge, exp.Delete):
-            return None  # NaN is no key of a join
-        if not all(kinds.of(side) in (None, FLOAT64) for side in (left, right)):
+            # A join stays one by hash: NaN matches nothing because of a second condition.
+            is_key = isinstance(node, exp.EQ) and pair == (FLOAT64, FLOAT64) and isinstance(node.parent, exp.Join)
+            return joined(exp.And, [node.copy(), exp.not_(call("nan", left))]) if is_key else None
+        if not all(kind in (None, FLOAT64, *_EXACT) for kind in pair) or all(kind in _EXACT for kind in pair):
             return None
         if any(
             isinstance(side, exp.Null | exp.Boolean | exp.Tuple | exp.Struct | exp.Subquery) for side in (left, right)
@@ -153,6 +157,56 @@ def _comparison(name: str, *, swap: bool = False) -> Handler:
         return call(name, left, right)
 
     return handler
+
+
+def _in(node: exp.In, kinds: Kinds) -> exp.Expr | None:
+    """Return FALSE for NaN, which equals nothing."""
+    if kinds.of(node.this) != FLOAT64:
+        return None
+    return exp.Case().when(call("nan", node.this), exp.false()).else_(node.copy())
+
+
+def _case(node: exp.Case, kinds: Kinds) -> exp.Expr | None:
+    """Return a CASE with comparisons in place of values: NaN equals nothing."""
+    value = node.this
+    if value is None or kinds.of(value) != FLOAT64:
+        return None
+    new = node.copy()
+    new.set("this", None)
+    for branch in new.args["ifs"]:
+        branch.set("this", call("equal", value, branch.this))
+    return new
+
+
+def _between(node: exp.Between, kinds: Kinds) -> exp.Expr | None:
+    if kinds.of(node.this) != FLOAT64:
+        return None
+    low, high = node.args["low"], node.args["high"]
+    return joined(exp.And, [call("less_equal", low, node.this), call("less_equal", node.this, high)])
+
+
+def _ordered(node: exp.Ordered, kinds: Kinds) -> exp.Expr | None:
+    """Put NaN before all numbers by another key: GoogleSQL orders NULL, NaN, -inf, ..., inf."""
+    order = node.parent
+    owner = order.parent if isinstance(order, exp.Order) else None
+    if order is None or kinds.of(node.this) != FLOAT64 or isinstance(owner, exp.SetOperation):
+        return None
+    is_distinct = isinstance(owner, exp.Select) and owner.args.get("distinct")
+    frame = owner.args.get("spec") if isinstance(owner, exp.Window) else None
+    if is_distinct or (frame is not None and frame.args.get("kind") == "RANGE"):
+        return None  # only one key is allowed
+    is_number = exp.Case().when(node.this.copy().is_(exp.null()), exp.null()).else_(exp.not_(call("nan", node.this)))
+    first = node.copy()
+    first.set("this", is_number)
+    place = next(number for number, item in enumerate(order.expressions) if item is node)
+    order.set("expressions", [*order.expressions[:place], first, *order.expressions[place:]])
+    return None
+
+
+def _nullif(node: exp.Nullif, kinds: Kinds) -> exp.Expr | None:
+    if kinds.of(node.this) != FLOAT64:
+        return None
+    return exp.Case().when(call("equal", node.this, node.expression), exp.null()).else_(node.this.copy())
 
 
 def _extreme(node: exp.Least | exp.Greatest, kinds: Kinds) -> exp.Expr | None:
@@ -234,7 +288,12 @@ HANDLERS: dict[type[exp.Expr], Handler] = {
     exp.Sum: _sum,
     exp.Avg: _sum,
     exp.Window: _window,
+    exp.Between: _between,
+    exp.Case: _case,
     exp.EQ: _comparison("equal"),
+    exp.In: _in,
+    exp.Nullif: _nullif,
+    exp.Ordered: _ordered,
     exp.NEQ: _comparison("not_equal"),
     exp.LT: _comparison("less"),
     exp.LTE: _comparison("less_equal"),

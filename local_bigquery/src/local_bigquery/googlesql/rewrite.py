@@ -9,6 +9,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from local_bigquery.googlesql import conversions, numbers, texts, times
+from local_bigquery.googlesql.conversions import json_literals
 from local_bigquery.googlesql.kinds import Kinds, Tables
 from local_bigquery.googlesql.tables import (
     empty_arrays,
@@ -39,6 +40,7 @@ def rewrite(sql: str, tables: Tables | None = None) -> str:
     if len(trees) != 1 or trees[0] is None or isinstance(trees[0], exp.Command):
         return sql
     tree = trees[0]
+    json_literals(tree)
     named_values(tree)
     full_numerics(tree)
     typed_columns(tree)

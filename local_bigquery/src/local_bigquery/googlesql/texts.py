@@ -147,14 +147,16 @@ def _array(node: exp.Array, _: Kinds) -> exp.Expr | None:
 
 
 def _element(node: exp.Bracket, kinds: Kinds) -> exp.Expr | None:
-    if len(node.expressions) != 1 or kinds.of(node.this) in ("JSON", "STRUCT"):
+    if len(node.expressions) != 1 or kinds.of(node.this) == "STRUCT":
         return None
     (place,) = node.expressions
     offset = node.args.get("offset")
     if (isinstance(place, exp.Literal) and place.is_string) or isinstance(place, exp.Slice):
         return None
-    if offset is None and kinds.of(node.this) != "ARRAY" and isinstance(place, exp.Literal):
-        return None  # it may be JSON
+    if kinds.of(place) == "STRING" or (kinds.of(node.this) == "JSON" and kinds.of(place) != "INT64"):
+        return None
+    if offset is None and kinds.of(node.this) != "ARRAY":
+        return call("subscript", node.this, place)  # it may be JSON
     return call("safe_element" if node.args.get("safe") else "element", node.this, place, offset or 0)
 
 
