@@ -48,6 +48,7 @@ def test_null_within_an_array_of_the_result_is_an_error(rows):
         ("CREATE TABLE {d}.u AS SELECT STRUCT([1, NULL] AS a) AS s", "s"),
         ("CREATE TABLE {d}.u AS SELECT [STRUCT([NULL, 'x'] AS a)] AS s", "s"),
         ("INSERT INTO {d}.t (id, xs) VALUES (1, [1]), (2, [2, NULL])", "xs"),
+        ("CREATE TABLE {d}.u (s STRUCT<a ARRAY<INT64>>) AS SELECT STRUCT([1, NULL])", "s"),
         ("INSERT INTO {d}.t (xs) SELECT ARRAY_AGG(x) FROM UNNEST([1, NULL]) AS x", "xs"),
         ("UPDATE {d}.t SET xs = [NULL, 1] WHERE TRUE", "xs"),
         ("MERGE {d}.t AS t USING (SELECT [NULL, 1] AS a) ON FALSE WHEN NOT MATCHED THEN INSERT (xs) VALUES (a)", "xs"),

@@ -200,6 +200,10 @@ def test_a_table_without_a_dataset_needs_a_default_dataset(client, there):
             "CREATE OR REPLACE TABLE there.made AS SELECT 1 AS y; SELECT y FROM there.made"
         ),
         "BEGIN TRANSACTION; INSERT INTO there.by_day (x) VALUES (1); COMMIT TRANSACTION",
+        (
+            "CREATE OR REPLACE TABLE there.made (a INTEGER, b BOOLEAN, c DECIMAL, d INT, e BYTEINT, f BIGDECIMAL) AS "
+            "SELECT CAST('1' AS INTEGER), CAST('true' AS BOOLEAN), CAST(1 AS DECIMAL), 2, CAST(3 AS SMALLINT), 4"
+        ),
         "ALTER TABLE there.by_day ADD COLUMN IF NOT EXISTS z INT64",
         "TRUNCATE TABLE there.by_day",
     ],

@@ -12,6 +12,12 @@ from local_bigquery.analyzer.service import functions_of_bigquery
 from local_bigquery.analyzer.syntax import TableFunctionCall
 from local_bigquery.analyzer.types import Type, to_proto
 
+_TYPE_ALIASES = {
+    **dict.fromkeys(("INT", "SMALLINT", "INTEGER", "BIGINT", "TINYINT", "BYTEINT"), "INT64"),
+    "BOOLEAN": "BOOL",
+}
+"""Names of types that ZetaSQL does not know. Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types"""
+
 _PSEUDO_COLUMNS = {"_TABLE_SUFFIX", "_PARTITIONTIME", "_PARTITIONDATE"}
 
 
@@ -105,7 +111,7 @@ class Catalog:
                 _add_routine(inside(*path[:-1]), path, function)
         for name, kind in self.variables.items():
             root.constant.add(name_path=[name], type=to_proto(kind))
-        _add_functions(root, inside("ML"), {**_ONLY_IN_BIGQUERY, **self.functions})
+        _add_names_of_bigquery(root, inside("ML"), {**_ONLY_IN_BIGQUERY, **self.functions})
         return root
 
 
@@ -120,7 +126,10 @@ def _add_routine(catalog: Any, path: tuple[str, ...], function: Function) -> Non
         message.type.CopyFrom(to_proto(argument))
 
 
-def _add_functions(root: Any, ml: Any, functions: Mapping[str, Type]) -> None:
+def _add_names_of_bigquery(root: Any, ml: Any, functions: Mapping[str, Type]) -> None:
+    """Add what ZetaSQL lacks: names of types, and functions."""
+    for alias, kind in _TYPE_ALIASES.items():
+        root.named_type.add(name=alias, type=to_proto(Type(kind)))
     for name in ("MAX_BY", "MIN_BY"):
         _add_aggregate(root, name)
     for name, returned in functions.items():

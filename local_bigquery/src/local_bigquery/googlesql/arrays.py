@@ -64,7 +64,8 @@ def _has_null(value: str, kind: Any) -> str | None:
             conditions.append(f"coalesce(list_bool_or(list_transform({value}, lambda x: {nested})), FALSE)")
         return f"({' OR '.join(conditions)})"
     if kind.id == "struct":
-        parts = [_has_null(f"({value}).{_quoted(name)}", inner) for name, inner in kind.children]
+        fields = enumerate(kind.children, 1)  # a field may have no name
+        parts = [_has_null(f"struct_extract_at({value}, {place})", inner) for place, (_, inner) in fields]
         found = [f"coalesce({part}, FALSE)" for part in parts if part is not None]
         return f"({' OR '.join(found)})" if found else None
     return None
