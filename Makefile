@@ -9,7 +9,6 @@ MINUTES ?= 30
 REFRESHES ?= 15
 SEED ?= 1
 SERVER ?= granian
-FEAST ?=
 # Other Airflow versions are tested with what was current when they were: raise it with the versions.
 OTHER_AIRFLOWS_DATE := 2026-06-01
 # The package that has the schema of the Google provider; which version of that, it says itself.
@@ -169,25 +168,41 @@ infra-schema: $(UV) ## Record anew what infra/ uses of the provider's schema
 	@$(UV) pip install -q --no-deps --python $(VENVS)/provider cdktn-provider-google==$(PROVIDER_SCHEMA)
 	@$(VENVS)/provider/bin/python tests/infra/record_schema.py
 
-.PHONY: bench-export
-bench-export: install ## Measure the export against Beam's own connectors (ROWS=1000000 RUNS=3)
-	$(AIRFLOW)/python -m benchmarks.export --rows $(ROWS) --runs $(RUNS) --bigtable $(BIGTABLE)
+.PHONY: bench
+bench: bench-refresh bench-export bench-serving bench-airflow bench-models bench-profiles bench-page ## Run all benchmarks: an hour on a quiet machine
 
 .PHONY: bench-refresh
-bench-refresh: install ## Measure whole refreshes by number of entities and share of changes (WRITE=docs/performance.md)
-	$(AIRFLOW)/python -m benchmarks.refresh $(if $(WRITE),--write $(WRITE))
+bench-refresh: install ## Measure whole refreshes by number of entities and share of changes (ENTITIES="1000 1000000")
+	$(AIRFLOW)/python -m benchmarks.refresh $(if $(ENTITIES),--entities $(ENTITIES))
 
 .PHONY: bench-endurance
 bench-endurance: install ## Put load on the service for long, then too much of it (MINUTES=30 WRITE=docs/reliability.md)
 	$(AIRFLOW)/python -m benchmarks.serving.endurance --minutes $(MINUTES) $(if $(WRITE),--write $(WRITE))
 
-.PHONY: bench
-bench: bench-refresh bench-export bench-serving ## Run all benchmarks: about forty minutes on a quiet machine
+.PHONY: bench-export
+bench-export: install $(FEAST_ENVIRONMENT) ## Measure the export against Beam's own connectors and Feast (ROWS=1000000 RUNS=3)
+	$(AIRFLOW)/python -m benchmarks.export --rows $(ROWS) --runs $(RUNS) --bigtable $(BIGTABLE) --feast
 
 .PHONY: bench-serving
-bench-serving: install $(if $(FEAST),$(FEAST_ENVIRONMENT)) ## Measure the service against its alternatives (RUNS=3 SECONDS=5 FEAST=1)
-	$(AIRFLOW)/python -m benchmarks.serving --runs $(RUNS) --seconds $(SECONDS) --server $(SERVER) \
-		--bigtable $(BIGTABLE) $(if $(FEAST),--feast) $(if $(WRITE),--write $(WRITE))
+bench-serving: install $(FEAST_ENVIRONMENT) ## Measure the service against its alternatives (RUNS=3 SECONDS=5 PARTS="comparison writes")
+	$(AIRFLOW)/python -m benchmarks.serving $(PARTS) --runs $(RUNS) --seconds $(SECONDS) --server $(SERVER) \
+		--bigtable $(BIGTABLE) --feast
+
+.PHONY: bench-airflow
+bench-airflow: install $(OTHER_AIRFLOWS) ## Measure Airflow's share of a refresh, and the parsing of pipelines, by version
+	$(AIRFLOW)/python -m benchmarks.airflow
+
+.PHONY: bench-models
+bench-models: install ## Measure the local BigQuery ML against scikit-learn and XGBoost (ROWS=1000000)
+	$(AIRFLOW)/python -m benchmarks.models --rows $(ROWS)
+
+.PHONY: bench-profiles
+bench-profiles: install $(VENVS)/profiler/.installed ## Draw flame graphs of the hot paths (needs root or ptrace)
+	$(AIRFLOW)/python -m benchmarks.profiles --rows $(ROWS)
+
+.PHONY: bench-page
+bench-page: install ## Fill the documents in from benchmarks/results
+	$(AIRFLOW)/python -m benchmarks.page
 
 .PHONY: lint
 lint: install ## Check style, types, Dockerfiles, docker-compose.yaml and workflows
@@ -236,6 +251,7 @@ lock: $(UV) ## Lock the requirements anew, with the newest versions
 	$(COMPILE) -c requirements.txt tests/browser/requirements.in -o tests/browser/requirements.txt
 	$(COMPILE) tests/infra/terraform/requirements.in -o tests/infra/terraform/requirements.txt
 	$(COMPILE) benchmarks/serving/feast-requirements.in -o benchmarks/serving/feast-requirements.txt
+	$(COMPILE) benchmarks/profiler-requirements.in -o benchmarks/profiler-requirements.txt
 	$(COMPILE) --exclude-newer $(OTHER_AIRFLOWS_DATE) --resolution lowest-direct \
 		tests/airflow_versions/requirements-2.11.in -o tests/airflow_versions/requirements-2.11.txt
 	$(COMPILE) --exclude-newer $(OTHER_AIRFLOWS_DATE) \
@@ -275,11 +291,12 @@ $(VENVS)/tools/.installed: tests/tools/requirements.txt
 $(VENVS)/browser/.installed: tests/browser/requirements.txt
 $(VENVS)/stand_in/.installed: tests/infra/terraform/requirements.txt
 $(FEAST_ENVIRONMENT): benchmarks/serving/feast-requirements.txt
+$(VENVS)/profiler/.installed: benchmarks/profiler-requirements.txt
 
 $(VENVS)/airflow-2.11/.installed: tests/airflow_versions/requirements-2.11.txt
 $(VENVS)/airflow-3.1/.installed: tests/airflow_versions/requirements-3.1.txt
 
-$(ENVIRONMENTS) $(OTHER_AIRFLOWS) $(VENVS)/browser/.installed $(VENVS)/stand_in/.installed $(FEAST_ENVIRONMENT): | $(UV)
+$(ENVIRONMENTS) $(OTHER_AIRFLOWS) $(VENVS)/browser/.installed $(VENVS)/stand_in/.installed $(FEAST_ENVIRONMENT) $(VENVS)/profiler/.installed: | $(UV)
 	@echo "installing $(@D): $$(grep -c == $<) packages of $<"
 	@$(UV) venv -q --clear --python $(PYTHON) $(@D)
 	@$(UV) pip sync $(QUIET) --python $(@D) $<

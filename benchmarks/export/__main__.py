@@ -3,7 +3,6 @@
 benchmarks/README.md explains the figures.
 """
 
-import json
 import sys
 import warnings
 from argparse import ArgumentParser
@@ -13,6 +12,7 @@ from rich.console import Console
 
 from benchmarks.export import report
 from benchmarks.export.measurement import Connectors, ExportRun, WrongCellsError, measure
+from benchmarks.results import FOLDER, conditions, keep
 
 OTHER_SIZES = (0.25, 3)
 """Further numbers of rows at which the export job is measured, in multiples of `--rows`."""
@@ -31,10 +31,14 @@ def main() -> None:
         default="auto",
         help="auto uses cbtemulator if it is installed (default %(default)s)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements to FILE")
+    parser.add_argument("--feast", action="store_true", help="measure Feast too; it must be installed")
+    parser.add_argument("--results", type=Path, default=FOLDER, help="folder of the results (default %(default)s)")
     arguments = parser.parse_args()
 
-    side_by_side: Plan = [("native", arguments.rows), ("beam", arguments.rows)] * arguments.runs
+    others: list[Connectors] = ["beam", "feast"] if arguments.feast else ["beam"]
+    turn: Plan = [(connectors, arguments.rows) for connectors in ("native", *others)]
+    side_by_side = turn * arguments.runs
+    found = conditions(rows=arguments.rows, runs=arguments.runs, bigtable=arguments.bigtable)
     other_sizes: Plan = [("native", round(arguments.rows * size)) for size in OTHER_SIZES]
     warnings.filterwarnings("ignore", "Connecting to Bigtable emulator")
     console = Console(soft_wrap=True)
@@ -42,12 +46,11 @@ def main() -> None:
         measured = _run(side_by_side + other_sizes, arguments.bigtable, console)
     except WrongCellsError as error:
         sys.exit(str(error))
-    compared, others = measured[: len(side_by_side)], measured[len(side_by_side) :]
+    compared, more = measured[: len(side_by_side)], measured[len(side_by_side) :]
     console.print(report.side_by_side(compared))
     console.print(report.by_size([run for run in measured if run.connectors == "native"]))
     console.print(f"All runs with the same number of rows wrote the same cells to Bigtable ({compared[0].bigtable}).")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report.document(compared, others), indent=2) + "\n")
+    keep("export", {**report.document(compared, more), "conditions": found}, arguments.results)
 
 
 def _run(plan: Plan, bigtable: str, console: Console) -> list[ExportRun]:
@@ -60,7 +63,7 @@ def _run(plan: Plan, bigtable: str, console: Console) -> list[ExportRun]:
         with console.status(f"{title} ..."):
             run = measure(connectors, rows, bigtable)
         console.print(f"  {report.summary(run)}")
-        if digests.setdefault(rows, run.digest) != run.digest:
+        if run.digest and digests.setdefault(rows, run.digest) != run.digest:
             raise WrongCellsError(f"run {number} ({connectors}) wrote other cells than the runs before it")
         measured.append(run)
     return measured

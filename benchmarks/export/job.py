@@ -5,13 +5,11 @@ The options are those of the export job. Prints the job's time and memory, witho
 
 import json
 import logging
-import resource
 import sys
-import time
-from pathlib import Path
 
 from beam_jobs import export_predictions
 from benchmarks.export import stock_connectors
+from benchmarks.export.cost import measured
 
 _EXPORTS = {"native": export_predictions.run, "beam": stock_connectors.run}
 
@@ -19,27 +17,9 @@ _EXPORTS = {"native": export_predictions.run, "beam": stock_connectors.run}
 def main() -> None:
     """Run the export, and print its cost."""
     logging.basicConfig(level=logging.ERROR)
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the memory that is resident now
-    resident, cpu, started = _memory("VmRSS"), _cpu_seconds(), time.perf_counter()
-    _EXPORTS[sys.argv[1]](sys.argv[2:])
-    cost = {
-        "wall_seconds": time.perf_counter() - started,
-        "cpu_seconds": _cpu_seconds() - cpu,
-        "peak_bytes": _memory("VmHWM") - resident,
-    }
+    with measured() as cost:
+        _EXPORTS[sys.argv[1]](sys.argv[2:])
     sys.stdout.write(json.dumps(cost) + "\n")
-
-
-def _cpu_seconds() -> float:
-    """User and system time of this process and of its children that have ended."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def _memory(field: str) -> int:
-    """Resident memory of this process in bytes: now (`VmRSS`), or its peak (`VmHWM`)."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status[field].split()[0]) * 1024
 
 
 if __name__ == "__main__":

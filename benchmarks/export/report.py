@@ -1,7 +1,5 @@
 """The results: tables for the console, and a JSON document."""
 
-import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -32,10 +30,10 @@ def medians(runs: Sequence[ExportRun], connectors: Connectors) -> dict[str, floa
     }
 
 
-def ratios(runs: Sequence[ExportRun]) -> dict[str, float]:
-    """The medians of the export job, divided by those of Beam's connectors."""
-    native, beam = medians(runs, "native"), medians(runs, "beam")
-    return {name: native[name] / beam[name] for name in FIGURES}
+def ratios(runs: Sequence[ExportRun], other: Connectors = "beam") -> dict[str, float]:
+    """The medians of the export job, divided by those of others."""
+    native, others = medians(runs, "native"), medians(runs, other)
+    return {name: native[name] / others[name] for name in FIGURES}
 
 
 def side_by_side(runs: Sequence[ExportRun]) -> Table:
@@ -44,9 +42,12 @@ def side_by_side(runs: Sequence[ExportRun]) -> Table:
     for run in runs:
         table.add_row(run.connectors, *_numbers(medians([run], run.connectors)))
     table.add_section()
-    for connectors in ("native", "beam"):
+    measured = dict.fromkeys(run.connectors for run in runs)
+    for connectors in measured:
         table.add_row(f"{connectors}, median", *_numbers(medians(runs, connectors)))
-    table.add_row("native / beam", *_numbers(ratios(runs)), style="bold")
+    for connectors in measured:
+        if connectors != "native":
+            table.add_row(f"native / {connectors}", *_numbers(ratios(runs, connectors)), style="bold")
     return table
 
 
@@ -59,13 +60,13 @@ def by_size(runs: Sequence[ExportRun]) -> Table:
 
 
 def document(compared: Sequence[ExportRun], other_sizes: Sequence[ExportRun]) -> dict[str, Any]:
-    """All measurements, with the machine and the versions."""
+    """All measurements, and the versions."""
     packages = ("apache-beam", "google-cloud-bigquery-storage", "google-cloud-bigtable", "pyarrow")
+    measured = dict.fromkeys(run.connectors for run in compared)
     return {
-        "machine": {"cpus": os.cpu_count(), "platform": platform.platform()},
-        "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
-        "medians": {"native": medians(compared, "native"), "beam": medians(compared, "beam")},
-        "ratios": ratios(compared),
+        "versions": {package: version(package) for package in packages},
+        "medians": {connectors: medians(compared, connectors) for connectors in measured},
+        "ratios": {other: ratios(compared, other) for other in measured if other != "native"},
         "runs": [asdict(run) for run in (*compared, *other_sizes)],
     }
 

@@ -9,32 +9,54 @@ import os
 import subprocess
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 
+import psutil
 from google.cloud import bigquery
 from rich.console import Console
 
-from benchmarks.document import filled, markdown_table, short
+from benchmarks.document import short
+from benchmarks.processes import Usages
+from benchmarks.results import FOLDER, conditions, keep
 from local_stack import processes, sample_data
 from local_stack.settings import ROOT
 from local_stack.stack import Stack, choose_ports
 
-ENTITIES = (1_000, 100_000, 1_000_000)
+ENTITIES = (1_000, 100_000)
 CHANGED = (0.0, 0.01, 0.1, 1.0)
 """The shares of entities whose data change before the refreshes that follow the first one."""
 
-SHOWN = ("train", "predict", "measure", "changes", "export", "smoke_test")
-"""The tasks that have columns of their own in the table."""
-
 _CUSTOMERS = 23_570  # in the sample data
-_CONF = {"override_gates": True, "reason": "benchmark", "smoke_test_objective_p99_ms": 10_000}
+CONF = {"override_gates": True, "reason": "benchmark", "smoke_test_objective_p99_ms": 10_000}
 """So much changes that the gates would stop, and the machine is busy with everything at once."""
 
 _TASKS = ("-m", "benchmarks.refresh.run")
+_STORES = ("bigquery", "bigtable")
+_WORTH_A_LINE = 0.1  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCost:
+    """The cost of a task.
+
+    Attributes:
+        seconds: its time.
+        cpu_seconds: the CPU time of the task and of the processes that it started.
+        peak_mib: the largest resident memory of one of these processes.
+        bigquery_seconds: the CPU time of BigQuery's emulator meanwhile.
+        bigtable_seconds: the CPU time of Bigtable's emulator meanwhile.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+    bigquery_seconds: float
+    bigtable_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,68 +66,88 @@ class Measured:
     Attributes:
         entities: the number of entities.
         changed: the share of them that changed since the refresh before; None for the first refresh, which trains.
-        tasks: the time of each task in seconds.
-        peak_mib: the largest resident memory of the process and of those that it started.
+        tasks: the cost of each task.
+        stores_mib: the largest resident memory of each emulator.
     """
 
     entities: int
     changed: float | None
-    tasks: dict[str, float]
-    peak_mib: float
+    tasks: dict[str, TaskCost]
+    stores_mib: dict[str, float]
+
+    @property
+    def seconds(self) -> float:
+        """The time of all tasks, one after the other."""
+        return sum(task.seconds for task in self.tasks.values())
+
+    @property
+    def peak_mib(self) -> float:
+        """The largest resident memory of a process, without the emulators."""
+        return max(task.peak_mib for task in self.tasks.values())
+
+    @property
+    def name(self) -> str:
+        """The name of the refresh in the results."""
+        return f"{self.entities} entities, {'first' if self.changed is None else f'{self.changed:.0%} changed'}"
 
 
 def main() -> None:
     """Run the command. Exits with an error if a refresh fails."""
     parser = ArgumentParser(prog="python -m benchmarks.refresh", description=__doc__)
     parser.add_argument("--entities", type=int, nargs="+", default=ENTITIES, help="numbers (default %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements to FILE")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="document whose marked table is replaced")
+    parser.add_argument("--changed", type=float, nargs="*", default=CHANGED, help="shares (default %(default)s)")
+    parser.add_argument("--results", type=Path, default=FOLDER, help="folder of the results (default %(default)s)")
     arguments = parser.parse_args()
     console = Console(soft_wrap=True)
-    measured: list[Measured] = []
     for entities in arguments.entities:
-        for refresh in refreshes(entities, console):
-            measured.append(refresh)
-            console.print("  ".join(cells(refresh)))
-    table = markdown_table(head(), map(cells, measured), align="---:")
-    console.print(f"\n<!-- refresh: sizes -->\n{table}\n<!-- end -->", markup=False)
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(refresh) for refresh in measured], indent=2) + "\n")
-    if arguments.write:
-        arguments.write.write_text(filled(arguments.write.read_text(), "refresh", {"sizes": table}))
+        found = conditions()
+        for refresh in refreshes(entities, arguments.changed, console):
+            console.print(report(refresh))
+            keep("refresh", {refresh.name: {**asdict(refresh), "conditions": found}}, arguments.results)
 
 
-def refreshes(entities: int, console: Console) -> Iterator[Measured]:
-    """Yield the first refresh of a number of entities, and those after a share of them changed, on new stores."""
-    with _stack() as environment:
+def refreshes(entities: int, shares: Sequence[float], console: Console) -> Iterator[Measured]:
+    """Yield the first refresh of a number of entities, and those after shares of them changed, on new stores."""
+    with _stack() as (environment, stores):
         client = sample_data.warehouse()
         console.print(f"{entities:,} entities: writing their purchases ...")
         write_purchases(client, entities)
-        yield _refresh(entities, None, environment)
-        for changed in CHANGED:
+        yield _refresh(entities, None, environment, stores)
+        for changed in shares:
             change(client, changed)
-            yield _refresh(entities, changed, environment)
+            yield _refresh(entities, changed, environment, stores)
 
 
 @contextmanager
-def _stack() -> Iterator[dict[str, str]]:
-    """The local stack without Airflow; yields the environment of Airflow's processes."""
+def _stack() -> Iterator[tuple[dict[str, str], dict[str, int]]]:
+    """The local stack without Airflow; yields the environment of Airflow's processes, and the emulators' processes."""
     with TemporaryDirectory() as folder:
         stack = Stack(ports=choose_ports(), state=Path(folder))
-        *services, airflow = stack.services()
-        started = [(service, processes.start(service, stack.state)) for service in services]
-        os.environ.update(stack.client_environment())
-        try:
-            for service, process in started:
-                processes.wait_until_ready(service, process, stack.state)
-            sample_data.prepare()
-            environment = {**os.environ, **airflow.environment}
+        with started_stores(stack) as stores:
+            environment = {**os.environ, **stack.services()[-1].environment}
             environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "dags"), str(ROOT / "plugins")])
-            _run([str(Path(sys.executable).with_name("airflow")), "db", "migrate"], environment)
-            yield environment
-        finally:
-            for service in services:
-                processes.stop(service, stack.state)
+            _run([str(Path(sys.executable).with_name("airflow")), "db", "migrate"], environment, {})
+            yield environment, stores
+
+
+@contextmanager
+def started_stores(stack: Stack) -> Iterator[dict[str, int]]:
+    """Start the services of a stack but Airflow, with the sample's first purchases; yields the emulators' processes."""
+    services = stack.services()[:-1]
+    started = [(service, processes.start(service, stack.state)) for service in services]
+    os.environ.update(stack.client_environment())
+    try:
+        for service, process in started:
+            processes.wait_until_ready(service, process, stack.state)
+        sample_data.prepare()
+        yield {service.name: process.pid for service, process in started if service.name in _STORES}
+    finally:
+        # They are not asked to end, because Bigtable would write its tables to disk first.
+        for each in chain.from_iterable(processes.running(stack.state).values()):
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        for _, process in started:
+            process.wait()
 
 
 def write_purchases(client: bigquery.Client, entities: int) -> None:
@@ -122,59 +164,66 @@ def write_purchases(client: bigquery.Client, entities: int) -> None:
 
 
 def change(client: bigquery.Client, share: float) -> None:
-    """Change the purchases of a share of the customers."""
+    """Give a share of the customers one purchase more, before all of theirs, so that their predictions change."""
     client.query_and_wait(
         f"""
-        UPDATE shop.transactions SET amount_usd = amount_usd * 1.5 + 1
-        WHERE MOD(CAST(customer_id AS INT64) * 7919, 1000) < {round(share * 1000)}
+        INSERT INTO shop.transactions (customer_id, order_date, quantity, amount_usd)
+        SELECT customer_id, DATE_SUB(MIN(MIN(order_date)) OVER (), INTERVAL 1 DAY), 1, 10.0
+        FROM shop.transactions
+        GROUP BY customer_id
+        HAVING MOD(CAST(customer_id AS INT64) * 7919, 1000) < {round(share * 1000)}
         """
     )
 
 
-def _refresh(entities: int, changed: float | None, environment: dict[str, str]) -> Measured:
+def _refresh(entities: int, changed: float | None, environment: dict[str, str], stores: dict[str, int]) -> Measured:
     """Run a refresh.
 
     Raises:
         SystemExit: it failed.
     """
-    conf = {**_CONF, "retrain": changed is None}
-    output = _run([sys.executable, *_TASKS, json.dumps(conf)], environment)
-    report = json.loads(output.splitlines()[-1])
-    if report["state"] != "success":
-        sys.exit(f"{output[-10_000:]}\nThe refresh of {entities:,} entities: {report['state']}")
-    return Measured(entities, changed, report["seconds"], report["peak_mib"])
+    conf = {**CONF, "retrain": changed is None}
+    output, usages = _run([sys.executable, *_TASKS, json.dumps(conf)], environment, stores)
+    ended = json.loads(output.splitlines()[-1])
+    if ended["state"] != "success":
+        sys.exit(f"{output[-10_000:]}\nThe refresh of {entities:,} entities: {ended['state']}")
+    tasks = {}
+    for task, (start, end) in ended["times"].items():
+        own = usages.between("tasks", start, end)
+        used = [usages.between(store, start, end).cpu_seconds for store in _STORES]
+        tasks[task] = TaskCost(end - start, own.cpu_seconds, own.largest_mib, *used)
+    memory = {store: usages.between(store, 0, math.inf).largest_mib for store in stores}
+    return Measured(entities, changed, tasks, memory)
 
 
-def _run(command: list[str], environment: dict[str, str]) -> str:
-    """Run a command, and return its output.
+def _run(command: list[str], environment: dict[str, str], stores: dict[str, int]) -> tuple[str, Usages]:
+    """Run a command; return its output, and the samples of its processes ("tasks") and of the emulators.
 
     Raises:
         SystemExit: it failed.
     """
-    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603  our own commands
-    if ended.returncode:
-        sys.exit(f"{ended.stdout[-5000:]}{ended.stderr[-5000:]}\n{' '.join(command)}: exit code {ended.returncode}")
-    return ended.stdout
+    with (
+        TemporaryFile("w+") as output,
+        subprocess.Popen(command, env=environment, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT) as process,  # noqa: S603  our own commands
+        Usages({**stores, "tasks": process.pid}) as usages,
+    ):
+        code = process.wait()
+        output.seek(0)
+        text = output.read()
+    if code:
+        sys.exit(f"{text[-10_000:]}\n{' '.join(command)}: exit code {code}")
+    return text, usages
 
 
-def head() -> list[str]:
-    """The titles of the table."""
-    return ["entities", "changed", "all tasks s", *(f"{task} s" for task in SHOWN), "others s", "peak MiB"]
-
-
-def cells(refresh: Measured) -> list[str]:
-    """The row of a refresh in the table."""
-    others = sum(seconds for task, seconds in refresh.tasks.items() if task not in SHOWN)
-    shown = [short(refresh.tasks[task]) if task in refresh.tasks else "-" for task in SHOWN]
-    changed = "first" if refresh.changed is None else f"{refresh.changed:.0%}"
-    return [
-        f"{refresh.entities:,}",
-        changed,
-        short(sum(refresh.tasks.values())),
-        *shown,
-        short(others),
-        short(refresh.peak_mib),
-    ]
+def report(refresh: Measured) -> str:
+    """The costs of a refresh in lines of text, those of tasks of at least a tenth of a second."""
+    lines = [f"{refresh.name}: {short(refresh.seconds)} s, at most {short(refresh.peak_mib)} MiB in a process"]
+    for name, task in refresh.tasks.items():
+        if task.seconds > _WORTH_A_LINE:
+            costs = ", ".join(f"{field} {short(value)}" for field, value in asdict(task).items())
+            lines.append(f"  {name}: {costs}")
+    lines.append(f"  emulators: {', '.join(f'{name} {short(mib)} MiB' for name, mib in refresh.stores_mib.items())}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ scheduler, which starts each task in a process of its own.
 """
 
 import json
-import resource
 import sys
 
 from local_stack.settings import ROOT
@@ -19,13 +18,12 @@ dag = refresh_dag(str(PIPELINE))
 def main() -> None:
     """Run the refresh with the `conf` in the first argument. The report is the last line of the output."""
     run = dag.test(run_conf=json.loads(sys.argv[1]))
-    seconds = {
-        instance.task_id: (instance.end_date - instance.start_date).total_seconds()
+    times = {
+        instance.task_id: (instance.start_date.timestamp(), instance.end_date.timestamp())
         for instance in run.get_task_instances()
         if instance.start_date and instance.end_date
     }
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    sys.stdout.write(f"\n{json.dumps({'state': str(run.state), 'seconds': seconds, 'peak_mib': peak / 1024})}\n")
+    sys.stdout.write(f"\n{json.dumps({'state': str(run.state), 'times': times})}\n")
 
 
 if __name__ == "__main__":

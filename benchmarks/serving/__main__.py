@@ -3,7 +3,6 @@
 benchmarks/README.md explains the figures.
 """
 
-import json
 import os
 import sys
 import warnings
@@ -15,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.document import filled
+from benchmarks.results import FOLDER, keep
 from benchmarks.serving import experiments, report
 from benchmarks.serving.candidates import candidates
 from benchmarks.serving.measurement import (
@@ -26,16 +25,9 @@ from benchmarks.serving.measurement import (
     bench,
     feast_repository,
 )
-from benchmarks.serving.plot import latencies_svg, overload_svg
-from local_stack.servers import ROOT
 
 _WORKERS = (1, 2)
 _BUSY = 0.5
-_PLOTS: dict[str, tuple[str, str, Callable[[Any], str]]] = {
-    "latencies": ("serving-latencies.svg", "Latency on a Bigtable with real latencies", latencies_svg),
-    "overload": ("serving-overload.svg", "Goodput and latency by load", overload_svg),
-}
-"""The file, the title and the function of each plot, by part."""
 
 
 def main() -> None:
@@ -49,17 +41,17 @@ def main() -> None:
         console.print(f"Load average {load_average:.1f}: the machine is busy. Trust only the CPU time of an answer.")
     try:
         with bench(arguments.bigtable, arguments.entities, arguments.seconds) as at:
-            results, grids = _run(at, arguments, console)
             options = {name: getattr(arguments, name) for name in ("entities", "runs", "seconds", "server")}
-            grids["conditions"] = report.conditions(at.bigtable, load_average, **options)
+            found = report.conditions(at.bigtable, load_average, **options)
+            console.print(found.rich())
+            for name in arguments.parts or PARTS:
+                console.print(f"{name} ...")
+                result, grids = PARTS[name](at, arguments, console)
+                for grid in grids.values():
+                    console.print(grid.rich())
+                keep("serving", {name: report.document(result, grids, found)}, arguments.results)
     except WrongAnswersError as error:
         sys.exit(str(error))
-    for grid in grids.values():
-        console.print(grid.rich())
-    console.print("In Markdown, as --write puts it into a document:")
-    for name, grid in grids.items():
-        console.print(f"\n<!-- serving: {name} -->\n{grid.markdown()}\n<!-- end -->", markup=False)
-    _keep(results, grids, arguments.results, arguments.write)
 
 
 def _arguments() -> Namespace:
@@ -87,31 +79,8 @@ def _arguments() -> Namespace:
         default="auto",
         help="auto uses cbtemulator if it is installed (default %(default)s)",
     )
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=ROOT / ".state" / "benchmarks",
-        metavar="FOLDER",
-        help="folder for all measurements and the plot (default %(default)s)",
-    )
-    parser.add_argument(
-        "--write",
-        type=Path,
-        metavar="FILE",
-        help="document whose marked tables are replaced; the plot is written beside it",
-    )
+    parser.add_argument("--results", type=Path, default=FOLDER, help="folder of the results (default %(default)s)")
     return parser.parse_args()
-
-
-def _run(at: Bench, arguments: Namespace, console: Console) -> tuple[dict[str, Any], dict[str, report.Grid]]:
-    """Run the parts; return their results and their tables, by name."""
-    results: dict[str, Any] = {}
-    grids: dict[str, report.Grid] = {}
-    for name in arguments.parts or PARTS:
-        console.print(f"{name} ...")
-        results[name], made = PARTS[name](at, arguments, console)
-        grids.update(made)
-    return results, grids
 
 
 def _comparison(at: Bench, arguments: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
@@ -142,6 +111,20 @@ def _latencies(at: Bench, arguments: Namespace, console: Console) -> tuple[Any, 
     return runs, {"latencies": report.latencies_grid(runs)}
 
 
+def _settings(at: Bench, _: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
+    runs = experiments.settings(at)
+    _note([], [measurement for _, measurement in runs], console)
+    return runs, {"settings": report.settings_grid(runs)}
+
+
+def _writes(at: Bench, arguments: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
+    with ExitStack() as stack:
+        feast = stack.enter_context(feast_repository(at.entities)) if arguments.feast else None
+        runs = experiments.writes(at, arguments.server, feast)
+    _note([], [measurement for _, measurement in runs], console)
+    return runs, {"writes": report.writes_grid(runs)}
+
+
 def _overload(at: Bench, arguments: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
     run = experiments.overload(at, arguments.connections)
     _note([], [measurement for _, measurement in run.loads], console)
@@ -159,6 +142,8 @@ def _scaling(at: Bench, arguments: Namespace, console: Console) -> tuple[Any, di
 PARTS: dict[str, Callable[[Bench, Namespace, Console], tuple[Any, dict[str, report.Grid]]]] = {
     "comparison": _comparison,
     "latencies": _latencies,
+    "settings": _settings,
+    "writes": _writes,
     "hedging": _hedging,
     "overload": _overload,
     "scaling": _scaling,
@@ -170,24 +155,6 @@ def _note(measured: list[Measurement], more: list[Measurement], console: Console
     measured += more
     for measurement in more:
         console.print(f"  {report.summary(measurement)}")
-
-
-def _keep(results: dict[str, Any], grids: dict[str, report.Grid], folder: Path, target: Path | None) -> None:
-    """Write all measurements and the plot to a folder. Write tables and plot to a document if there is one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "serving.json").write_text(json.dumps(report.document(results, grids["conditions"]), indent=2) + "\n")
-    folders = [folder]
-    if target:
-        folders.append(target.parent)
-        tables = {name: grid.markdown() for name, grid in grids.items()}
-        for part, (file, title, _) in _PLOTS.items():
-            if part in tables:
-                tables[part] += f"\n\n![{title}]({file})"
-        target.write_text(filled(target.read_text(), "serving", tables))
-    for part, (file, _, draw) in _PLOTS.items():
-        if part in results:
-            for place in folders:
-                (place / file).write_text(draw(results[part]))
 
 
 if __name__ == "__main__":

@@ -83,14 +83,14 @@ def candidates(software: ServerSoftware, connections: int, feast: Path | None) -
     for server in servers:
         made.append(Candidate(empty(server), asgi(server, "constant_apps:empty_fastapi"), "/constant", constants))
         made.append(Candidate(bare(server), asgi(server, "constant_apps:bare_asgi"), "/constant", constants))
-    made += [
-        Candidate(official(client), asgi(software, f"official_clients:official_{client}"), _LOOKUP, (lookups,))
-        for client in ("async", "sync")
-    ]
+    batches = Question("batches", _BATCH_CONNECTIONS)
+    for client, questions in (("async", (lookups, batches)), ("sync", (lookups,))):
+        command = asgi(software, f"official_clients:official_{client}")
+        made.append(Candidate(official(client), command, _LOOKUP, questions))
     if feast:
-        questions = (Question("feast_lookups", connections), Question("feast_batches", _BATCH_CONNECTIONS))
+        asked = (Question("feast_lookups", connections), Question("feast_batches", _BATCH_CONNECTIONS))
         variables = {"PYTHONHASHSEED": "0"}  # fixes the order of values in its answers
-        made.append(Candidate(FEAST, _feast(feast), "/health", questions, variables))
+        made.append(Candidate(FEAST, _feast(feast), "/health", asked, variables))
     return made
 
 

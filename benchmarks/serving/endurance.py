@@ -20,13 +20,13 @@ from pathlib import Path
 from statistics import median
 from textwrap import fill
 
+from benchmarks.charts import Axes, Line, line_chart, svg
 from benchmarks.document import filled, markdown_table, short
 from benchmarks.serving.candidates import OURS, SERVICE_VARIABLES, Candidate, Question
 from benchmarks.serving.exchanges import LARGE_BATCH, large_batches, lookups
 from benchmarks.serving.experiments import LATENCY_OBJECTIVE_MS, MOST_CONNECTIONS, sustainable_rate
 from benchmarks.serving.load_generator import LoadOptions
 from benchmarks.serving.measurement import Bench, WrongAnswersError, allow_open_files, bench
-from benchmarks.serving.plot import endurance_svg
 from benchmarks.serving.servers import Server, service
 from benchmarks.serving.store import refresh
 
@@ -251,6 +251,20 @@ def table(result: Endurance) -> str:
     return f"{fill(text, 120)}\n\n{markdown_table(heads, cells, '---:')}\n\n![The service under load for long]({PLOT})"
 
 
+def plot(samples: Sequence[Sample]) -> str:
+    """Charts by minute: the 99th percentile, memory, and what the service has open."""
+    charts = (
+        ("p99 in ms", {"accepted p99": "p99_ms"}),
+        ("MiB", {"resident memory": "rss_mib"}),
+        ("open", {"files": "files", "connections": "connections"}),
+    )
+    drawn = []
+    for unit, names in charts:
+        points = {name: [(each.seconds / 60, getattr(each, key)) for each in samples] for name, key in names.items()}
+        drawn.append(line_chart(Axes(unit, "minutes"), [Line(*line) for line in points.items()]))
+    return svg("The service under load for long: latency, memory, open files", *drawn)
+
+
 def _median(samples: Sequence[Sample], name: str) -> float:
     return float(median(getattr(sample, name) for sample in samples))
 
@@ -279,8 +293,7 @@ def main() -> None:
         arguments.json.write_text(json.dumps(asdict(result), indent=1) + "\n")
     if arguments.write:
         arguments.write.write_text(filled(arguments.write.read_text(), "serving", {"endurance": table(result)}))
-        plot = arguments.write.with_name(PLOT)
-        plot.write_text(endurance_svg([asdict(sample) for sample in result.samples]))
+        arguments.write.with_name(PLOT).write_text(plot(result.samples))
 
 
 if __name__ == "__main__":

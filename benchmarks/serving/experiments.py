@@ -37,6 +37,15 @@ LATENCY_RATES = {
 }
 """Requests per second by kind, far below what the CPUs can do, so that only Bigtable's latency counts."""
 
+SETTINGS = {"SERVING_MAX_KEYS_PER_READ": (1, 4, 8, 16, 32, 100), "SERVING_CONNECTIONS": (1, 2, 4, 8)}
+"""The values of settings that are compared, one setting at a time."""
+
+SETTINGS_RATE = 25.0
+"""Lookups of 100 ids per second while settings are compared."""
+
+WRITE_RATE = 5_000.0
+"""Rows per second of a burst of writes, that leave the emulator some of its CPU."""
+
 OURS_ON_OFFICIAL = f"{OURS}, official client"
 
 OVERLOADS = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
@@ -121,6 +130,42 @@ def latencies(bench: Bench, software: ServerSoftware, feast: Path | None) -> lis
                     rate = LATENCY_RATES[question.kind]
                     asked = Question(question.kind, MOST_CONNECTIONS)
                     measured.append((rate, few.measure(server, candidate.name, asked, rate)))
+    return measured
+
+
+def settings(bench: Bench) -> list[tuple[str, Measurement]]:
+    """Measure lookups of 100 ids on real latencies, by keys per read and by connections; with the settings' names."""
+    few = replace(bench, entities=min(bench.entities, _REMEMBERED))
+    measured = []
+    with _harsh_bigtable(bench, "--call-ms", str(CALL_MS), "--key-ms", str(KEY_MS), "--remember") as address:
+        for name, values in SETTINGS.items():
+            for value in values:
+                variables = {**SERVICE_VARIABLES, "BIGTABLE_EMULATOR_HOST": address, name: str(value)}
+                warm_up = (Question("large_batches", 1),)
+                with few.running(Candidate(OURS, service(), "/readyz", warm_up, variables)) as server:
+                    asked = Question("batches", MOST_CONNECTIONS)
+                    measured.append((f"{name}={value}", few.measure(server, OURS, asked, SETTINGS_RATE)))
+    return measured
+
+
+def writes(bench: Bench, software: ServerSoftware, feast: Path | None) -> list[tuple[float, Measurement]]:
+    """Measure lookups in an open loop, alone and during a burst of writes; with the rows written per second.
+
+    Args:
+        bench: the test bench.
+        software: the server that the application with the official client runs on.
+        feast: the folder of Feast's feature repository; None to leave Feast out.
+    """
+    measured = []
+    for candidate in _on_real_latencies(software, feast):
+        if candidate.name == OURS_ON_OFFICIAL:
+            continue
+        question = candidate.questions[0]
+        with bench.running(candidate) as server:
+            for rate in (0.0, WRITE_RATE):
+                with bench.writing(rate):
+                    asked = Question(question.kind, MOST_CONNECTIONS)
+                    measured.append((rate, bench.measure(server, candidate.name, asked, LATENCY_RATES[question.kind])))
     return measured
 
 

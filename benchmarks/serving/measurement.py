@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,6 +40,7 @@ class Measurement:
         cpu_micros: user and system time of the server's processes per answer, in microseconds.
         service_busy: share of time in which the service's CPU was in use by any process.
         others_busy: the same for the other CPU. Near 1, the load generator or Bigtable was measured.
+        memory_mib: the resident memory of the server's processes after the load.
     """
 
     candidate: str
@@ -48,6 +49,7 @@ class Measurement:
     cpu_micros: float
     service_busy: float
     others_busy: float
+    memory_mib: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +83,13 @@ class Bench:
             WrongAnswersError: an answer was neither the expected one nor an error of the server.
         """
         load = LoadOptions(server.port, question.kind, self.entities, self.seconds, question.connections, rate)
-        before, cpu = psutil.cpu_times(percpu=True), server.cpu_seconds()
+        before, cpu = psutil.cpu_times(percpu=True), server.use().cpu_seconds
         result = self.run_load(load)
-        cpu = server.cpu_seconds() - cpu
+        used = server.use()
         if result.wrong:
             raise WrongAnswersError(f"{candidate}: {result.wrong} wrong answers, such as {result.example}")
-        return self._measurement(candidate, question, result, cpu, before)
+        measurement = self._measurement(candidate, question, result, used.cpu_seconds - cpu, before)
+        return replace(measurement, memory_mib=used.all_mib)
 
     @contextmanager
     def running(self, candidate: Candidate, cores: set[int] | None = None) -> Iterator[Server]:
@@ -103,6 +106,20 @@ class Bench:
         """Measure all questions to a candidate, in one run of its server."""
         with self.running(candidate) as server:
             return [self.measure(server, candidate.name, question) for question in candidate.questions]
+
+    @contextmanager
+    def writing(self, rate: float) -> Iterator[None]:
+        """Write rows per second of a new version to Bigtable, from the other CPU, for as long as a load; none at 0."""
+        if not rate:
+            yield
+            return
+        arguments = (str(self.entities), str(self.seconds + _WARM_UP_SECONDS), str(rate))
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.serving.writes", *arguments]
+        with pinned(self.cores.others):
+            process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)  # noqa: S603  our own command
+        yield
+        if process.wait():
+            raise RuntimeError("the writes beside the load failed")
 
     def read_loop(self) -> Measurement:
         """Measure the latency of bare reads, on the service's CPU."""

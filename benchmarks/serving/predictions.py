@@ -47,7 +47,12 @@ def answer(entity: str, stored: bytes) -> bytes:
 
 def batch_answer(numbers: list[int]) -> bytes:
     """The service's answer to a lookup of many different entities."""
-    members = b",".join(b'"%b":%b' % (entity_id(number).encode(), payload(number)) for number in numbers)
+    return batch_answer_of([(entity_id(number), payload(number)) for number in numbers])
+
+
+def batch_answer_of(found: list[tuple[str, bytes]]) -> bytes:
+    """The service's answer with ids and predictions."""
+    members = b",".join(b'"%b":%b' % (entity.encode(), stored) for entity, stored in found)
     return b'{"model":"%b","version":%d,"created_at":"%b","predictions":{%b}}' % (
         MODEL.encode(),
         VERSION,

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import groupby
@@ -36,13 +36,14 @@ FIGURES: dict[str, Callable[[Measurement], float]] = {
     "p99 ms": lambda m: m.result.p99_ms,
     "p99.9 ms": lambda m: m.result.p999_ms,
     "CPU µs/answer": lambda m: m.cpu_micros,
+    "MiB": lambda m: m.memory_mib,
     "not right": lambda m: m.result.not_right,
     "its CPU busy": lambda m: m.service_busy,
     "other CPU busy": lambda m: m.others_busy,
 }
 """The figures of a measurement, by name."""
 
-_IN_TABLES = ("answers/s", "p50 ms", "p99 ms", "CPU µs/answer")
+_IN_TABLES = ("answers/s", "p50 ms", "p99 ms", "CPU µs/answer", "MiB")
 _SHARES = frozenset({"not right", "its CPU busy", "other CPU busy"})
 
 
@@ -199,6 +200,39 @@ def latencies_grid(runs: Sequence[tuple[float, Measurement]]) -> Grid:
     return Grid("On a Bigtable with real latencies", head, rows)
 
 
+def settings_grid(runs: Sequence[tuple[str, Measurement]]) -> Grid:
+    """Latencies and CPU time by setting."""
+    rows = tuple(
+        (
+            name,
+            short(measurement.result.p50_ms),
+            short(measurement.result.p99_ms),
+            f"{measurement.result.not_right:.1%}",
+            short(measurement.cpu_micros),
+        )
+        for name, measurement in runs
+    )
+    head = ("setting", "p50 ms", "p99 ms", "not right", "CPU µs/answer")
+    return Grid(f"{BATCH} ids on a Bigtable with real latencies, by setting", head, rows)
+
+
+def writes_grid(runs: Sequence[tuple[float, Measurement]]) -> Grid:
+    """Latencies of lookups without and during a burst of writes."""
+    rows = tuple(
+        (
+            measurement.candidate,
+            short(rate),
+            short(measurement.result.p50_ms),
+            short(measurement.result.p99_ms),
+            f"{measurement.result.not_right:.1%}",
+            short(measurement.cpu_micros),
+        )
+        for rate, measurement in runs
+    )
+    head = ("candidate", "rows written/s", "p50 ms", "p99 ms", "not right", "CPU µs/answer")
+    return Grid("During a burst of writes", head, rows)
+
+
 def overload_grid(run: Overload) -> Grid:
     """The results of loads around the sustainable load."""
     rows = []
@@ -260,11 +294,12 @@ def conditions(bigtable: str, load_average: float, **options: object) -> Grid:
     return Grid("Conditions", ("what", "value"), tuple(rows))
 
 
-def document(results: dict[str, Any], measured_under: Grid) -> dict[str, Any]:
-    """All measurements and their conditions."""
+def document(result: Any, grids: Mapping[str, Grid], measured_under: Grid) -> dict[str, Any]:
+    """All measurements of a part, its tables, and its conditions."""
     return {
         "conditions": {row[0]: row[1] for row in measured_under.rows},
-        **{name: _plain(result) for name, result in results.items()},
+        "tables": {name: {"head": grid.head, "rows": grid.rows} for name, grid in grids.items()},
+        "runs": _plain(result),
     }
 
 

@@ -16,11 +16,12 @@ from typing import Literal, Self
 
 import psutil
 
+from benchmarks.processes import Usage, use
 from local_stack.servers import ROOT
 
 ServerSoftware = Literal["uvicorn", "granian"]
 
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 20.0
 _LOG_BYTES = 4_000
@@ -61,11 +62,9 @@ class Server:
     port: int
     process: psutil.Process
 
-    def cpu_seconds(self) -> float:
-        """User and system time of the server's processes so far."""
-        processes = [self.process, *self.process.children(recursive=True)]
-        times = [process.cpu_times() for process in processes]
-        return float(sum(each.user + each.system for each in times))
+    def use(self) -> Usage:
+        """The CPU time of the server's processes so far, and their memory."""
+        return use((self.process, *self.process.children(recursive=True)))
 
 
 def asgi(software: ServerSoftware, app: str) -> Command:

@@ -1,12 +1,12 @@
-"""The benchmark of whole refreshes: its data, and its table."""
+"""The benchmark of whole refreshes: its data, and its report."""
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from benchmarks.refresh.__main__ import Measured, cells, change, head, write_purchases
+from benchmarks.refresh.__main__ import Measured, TaskCost, change, report, write_purchases
 from local_stack import sample_data
-from local_stack.settings import PROJECT, ROOT
+from local_stack.settings import PROJECT
 from tests.servers import bigquery_server
 
 ENTITIES = 30_000
@@ -38,22 +38,10 @@ def test_the_given_share_of_the_given_number_of_customers_changes(client, share)
     assert sum(after[name] != before[name] for name in before) == pytest.approx(share * ENTITIES, rel=0.05)
 
 
-def test_each_row_of_the_table_has_a_cell_for_each_title():
-    first = Measured(1_000_000, None, {"train": 2.0, "export": 30.25, "promote": 0.5}, 1234.5)
-    assert dict(zip(head(), cells(first), strict=True)) == {
-        "entities": "1,000,000",
-        "changed": "first",
-        "all tasks s": "32.8",
-        "train s": "2",
-        "predict s": "-",
-        "measure s": "-",
-        "changes s": "-",
-        "export s": "30.2",
-        "smoke_test s": "-",
-        "others s": "0.5",
-        "peak MiB": "1,234",
-    }
-
-
-def test_the_document_has_a_place_for_the_table():
-    assert "<!-- refresh: sizes -->" in (ROOT / "docs" / "performance.md").read_text()
+def test_a_refresh_is_named_by_its_size_and_share_and_reports_its_tasks():
+    tasks = {"train": TaskCost(2.0, 0.2, 300.0, 1.8, 0.0), "promote": TaskCost(0.01, 0.01, 390.0, 0.0, 0.0)}
+    first = Measured(1_000_000, None, tasks, {"bigquery": 900.0})
+    assert (first.name, first.seconds, first.peak_mib) == ("1000000 entities, first", 2.01, 390.0)
+    assert Measured(1_000, 0.01, tasks, {}).name == "1000 entities, 1% changed"
+    assert "train: seconds 2, cpu_seconds 0.2" in report(first)
+    assert "promote" not in report(first)

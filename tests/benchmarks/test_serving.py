@@ -3,28 +3,25 @@
 import asyncio
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
 import threading
 import xml.etree.ElementTree as ET
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.document import filled
 from benchmarks.serving import endurance, experiments, report
 from benchmarks.serving.candidates import OURS, READ_LOOP, Candidate, Question, bare, candidates, empty, official
 from benchmarks.serving.endurance import Endurance, Sample
 from benchmarks.serving.exchanges import KINDS, Exchange
 from benchmarks.serving.load_generator import LoadOptions, LoadResult, percentiles, run
 from benchmarks.serving.measurement import Bench, Measurement, WrongAnswersError, bench
-from benchmarks.serving.plot import endurance_svg, latencies_svg, overload_svg
 from benchmarks.serving.predictions import CONSTANT, entity_id, payload, prediction
 from benchmarks.serving.servers import Cores, pinned
 from local_stack.servers import ROOT, running
@@ -300,16 +297,6 @@ def test_overload_is_reported_as_share_of_the_peak():
     assert [row[4] for row in report.overload_grid(overload()).rows] == ["50%", "100%", "100%"]
 
 
-def test_the_plot_shows_every_load():
-    svg = "{http://www.w3.org/2000/svg}"
-    tree = ET.fromstring(overload_svg(overload()))  # noqa: S314  our own plot
-    assert tree.tag == f"{svg}svg"
-    lines = tree.findall(f"{svg}polyline")
-    assert len(lines) == 5
-    assert {len(line.get("points").split()) for line in lines} == {3}
-    assert {"0.5", "1", "3", "goodput", "accepted p99"} <= {text.text for text in tree.findall(f"{svg}text")}
-
-
 def test_a_long_load_is_reported_by_phase_and_drawn_by_minute():
     result = Endurance(1_000, refreshes=9, recovery_seconds=1.5)
     for number in range(30):
@@ -319,10 +306,10 @@ def test_a_long_load_is_reported_by_phase_and_drawn_by_minute():
     assert "3 minutes at 500 lookups/s" in text
     assert "| end of the load | 20.5 ms | 0.0% | 0.00% | 80 MiB | 40 | 20 |" in text
     svg = "{http://www.w3.org/2000/svg}"
-    tree = ET.fromstring(endurance_svg([asdict(sample) for sample in result.samples]))  # noqa: S314  our own plot
-    assert [len(line.get("points").split()) for line in tree.findall(f"{svg}polyline")] == [30] * 4
-    assert not tree.findall(f"{svg}circle")
-    assert {"0", "0.5", "minutes", "resident memory"} <= {text.text for text in tree.findall(f"{svg}text")}
+    tree = ET.fromstring(endurance.plot(result.samples))  # noqa: S314  our own plot
+    assert [len(line.get("points").split()) for line in tree.iter(f"{svg}polyline")] == [30] * 4
+    assert not [*tree.iter(f"{svg}circle")]
+    assert {"0", "0.5", "minutes", "resident memory"} <= {text.text for text in tree.iter(f"{svg}text")}
 
 
 def test_the_service_endures_a_short_load(at):
@@ -335,36 +322,41 @@ def test_the_service_endures_a_short_load(at):
 def test_the_conditions_have_the_load_average():
     grid = report.conditions("cbtemulator", 0.125, runs=3)
     assert {("load average before", "0.12"), ("Bigtable", "cbtemulator"), ("runs", "3")} <= set(grid.rows)
-    assert report.document({"overload": overload()}, grid)["overload"]["sustainable"] == 1000
+    assert report.document(overload(), {}, grid)["runs"]["sustainable"] == 1000
 
 
 def test_hedged_reads_are_a_share_of_those_that_had_to_be_made():
     assert experiments.Hedging(0.05, measured(OURS, "lookups", 1, 1), 100, 5).hedged_share == 0.05
 
 
-def test_only_the_tables_that_were_made_are_replaced():
-    text = "a\n<!-- serving: one -->\nold\n<!-- end -->\n<!-- serving: two -->\nkept\n<!-- end -->\nb\n"
-    made = filled(text, "serving", {"one": "new"})
-    assert made == text.replace("old", "new")
+def test_the_document_has_a_place_for_the_table_of_endurance():
+    assert "<!-- serving: endurance -->" in (ROOT / "docs" / "reliability.md").read_text()
 
 
-@pytest.mark.parametrize(
-    ("part", "document"),
-    [("comparison", "performance.md"), ("latencies", "performance.md"), ("endurance", "reliability.md")],
-)
-def test_the_document_has_a_place_for_a_table(part, document):
-    assert f"<!-- serving: {part} -->" in (ROOT / "docs" / document).read_text()
-
-
-def test_the_command_fills_a_document_in(tmp_path):
-    document = tmp_path / "performance.md"
-    document.write_text("<!-- serving: scaling -->\n<!-- end -->\n<!-- serving: goals -->\nkept\n<!-- end -->\n")
-    options = ["--entities", "100", "--runs", "1", "--seconds", "0.2", "--results", tmp_path, "--write", document]
+def test_the_command_keeps_the_runs_and_tables_of_a_part(tmp_path):
+    options = ["--entities", "100", "--runs", "1", "--seconds", "0.2", "--results", tmp_path]
     subprocess.run([sys.executable, "-m", "benchmarks.serving", "scaling", *options], cwd=ROOT, check=True)
-    assert re.search(r"^\| --workers 2 \| [1-9]", document.read_text(), re.MULTILINE)
-    assert "kept" in document.read_text()
-    kept = json.loads((tmp_path / "serving.json").read_text())
-    assert [run["candidate"] for run in kept["scaling"]] == ["--workers 1", "--workers 2"]
+    kept = json.loads((tmp_path / "serving.json").read_text())["scaling"]
+    assert [run["candidate"] for run in kept["runs"]] == ["--workers 1", "--workers 2"]
+    assert kept["runs"][0]["memory_mib"] > 50
+    assert kept["conditions"]["entities"] == "100"
+    assert [row[0] for row in kept["tables"]["scaling"]["rows"]] == ["--workers 1", "--workers 2"]
+
+
+def test_lookups_are_measured_alone_and_during_writes(at):
+    runs = experiments.writes(Bench(at.cores, at.entities, 0.5, at.bigtable, at.address), "granian", feast=None)
+    assert [(measured.candidate, rate) for rate, measured in runs] == [
+        (name, rate) for name in (OURS, official("async")) for rate in (0.0, experiments.WRITE_RATE)
+    ]
+    assert all(measured.result.right > 0 for _, measured in runs)
+    assert len(report.writes_grid(runs).rows) == 4
+
+
+def test_settings_are_measured_one_at_a_time(at, monkeypatch):
+    monkeypatch.setattr(experiments, "SETTINGS", {"SERVING_CONNECTIONS": (1, 2)})
+    runs = experiments.settings(Bench(at.cores, at.entities, 0.5, at.bigtable, at.address))
+    assert [name for name, _ in runs] == ["SERVING_CONNECTIONS=1", "SERVING_CONNECTIONS=2"]
+    assert [row[0] for row in report.settings_grid(runs).rows] == [name for name, _ in runs]
 
 
 def test_latencies_are_measured_for_one_many_and_most_ids_on_a_slow_bigtable(at):
@@ -377,9 +369,7 @@ def test_latencies_are_measured_for_one_many_and_most_ids_on_a_slow_bigtable(at)
     assert all(measurement.result.p50_ms >= 3.3 for _, measurement in runs)
     grid = report.latencies_grid(runs)
     assert [row[1] for row in grid.rows] == ["one id", "100 ids", "1,000 ids"] * 2 + ["one id"]
-    tree = ET.fromstring(latencies_svg(runs))  # noqa: S314  our own plot
-    assert len(tree.findall("{http://www.w3.org/2000/svg}rect")) == 1 + len(runs)
-    assert json.loads(json.dumps(report.document({"latencies": runs}, report.conditions("embedded", 0.0))))["latencies"]
+    assert json.loads(json.dumps(report.document(runs, {"latencies": grid}, report.conditions("embedded", 0.0))))
 
 
 def test_the_hedging_experiment_runs_with_each_budget(at):

@@ -1,0 +1,1 @@
+"""The local BigQuery ML against scikit-learn and XGBoost used directly."""
