@@ -110,6 +110,8 @@ def show(
             explanation.ending(record),
         )
     output.print(table)
+    for line in explanation.live_quality(state):
+        output.print(line, markup=False)
     output.print(f"Can be rolled back to: {', '.join(map(str, state.rollback_targets())) or 'none'}")
     if forward := state.forward_targets():
         output.print(f"Can be promoted as they are: {', '.join(map(str, forward))}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from foreserve_cli.comparison import difference, expected_receipt
+from foreserve_cli.explanation import number
 from foreserve_cli.stores import Stores, StoresError, record_of
 from prediction_store.details import Ending, Metrics, Promotion, Rollback, Signed
 from prediction_store.lifecycle import ModelState, RegistryError, Status, VersionRecord, now_ms
@@ -217,7 +218,7 @@ def _quality(record: VersionRecord) -> list[str]:
     lines = []
     if metrics := record.details.get("metrics"):
         champion: Metrics = metrics.get("champion") or {}
-        pairs = [f"{name} {_number(value)}{_against(name, champion)}" for name, value in metrics["candidate"].items()]
+        pairs = [f"{name} {number(value)}{_against(name, champion)}" for name, value in metrics["candidate"].items()]
         lines.append(f"Metrics of the candidate: {', '.join(pairs)}.")
     gates = {
         "quality gate": record.details.get("quality_gate"),
@@ -231,11 +232,7 @@ def _quality(record: VersionRecord) -> list[str]:
 
 
 def _against(name: str, champion: Mapping[str, float | None]) -> str:
-    return f" (champion {_number(champion[name])})" if name in champion else ""
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4g}"
+    return f" (champion {number(champion[name])})" if name in champion else ""
 
 
 def _smoke_test(record: VersionRecord) -> str:

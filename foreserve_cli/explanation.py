@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from foreserve_cli.stores import record_of
+from prediction_store.details import newest_live_metrics
 from prediction_store.lifecycle import ModelState, Status, VersionRecord
 
 
@@ -13,6 +14,28 @@ def ending(record: VersionRecord) -> str:
         return ""
     author = ended.get("by") or (rollback["by"] if rollback and ended["kind"] == "rolled_back" else ended["task"])
     return f"{ended['kind'].replace('_', ' ')}{f' by {author}' if author else ''}: {ended['reason']}"
+
+
+def live_quality(state: ModelState) -> list[str]:
+    """The live metrics of the newest version that has any, beside its held-out ones, in lines; none if none has any."""
+    found = newest_live_metrics({version: record.details for version, record in state.versions.items()})
+    if found is None:
+        return []
+    version, live = found
+    pairs = [
+        f"{name} {number(value)} (held out {number(live['held_out'].get(name))})"
+        for name, value in live["metrics"].items()
+    ]
+    lines = [f"Live metrics of {version}, {live['outcomes']:,} outcomes until {live['at']}: {', '.join(pairs)}."]
+    if bins := live["calibration"]:
+        shown = ", ".join(f"{number(each['predicted'])} → {number(each['observed'])}" for each in bins)
+        lines.append(f"Calibration, predicted → observed: {shown}.")
+    return [*lines, *(f"Breach: {breach}." for breach in live["breaches"])]
+
+
+def number(value: float | None) -> str:
+    """A metric for people."""
+    return "none" if value is None else f"{value:.4g}"
 
 
 def explain(state: ModelState, version: int, now: int) -> list[str]:

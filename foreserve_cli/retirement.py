@@ -13,7 +13,7 @@ from foreserve_cli.actions import LostRaceError
 from foreserve_cli.stores import Stores
 from prediction_store.lifecycle import ModelState, RegistryError, now_ms
 from prediction_store.tables import Tables
-from prediction_store.warehouse import version_of
+from prediction_store.warehouse import live_metrics_table, version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Belongings:
 
     Attributes:
         models: the BigQuery models of versions that the registry has.
-        tables: the tables of such versions.
+        tables: the tables of such versions, and that of the live metrics.
         strangers: models and tables with names like these, of versions that the registry does not have. They stay.
     """
 
@@ -35,6 +35,7 @@ def belongings(stores: Stores, state: ModelState) -> Belongings:
     """The BigQuery models and tables of a model, in each dataset that its versions have used."""
     client = stores.bigquery()
     found = Belongings([], [], [])
+    ours = {*state.versions, *(version for _, version in state.served if version is not None)}
     used = (record.details.get("predictions_table") for record in state.versions.values())
     for dataset in sorted({stores.dataset, *(table.rpartition(".")[0] for table in used if table)}):
         listed = ((found.models, client.list_models, "model_id"), (found.tables, client.list_tables, "table_id"))
@@ -45,8 +46,10 @@ def belongings(stores: Stores, state: ModelState) -> Belongings:
                 continue
             for name in ids:
                 version = version_of(name, state.model)
-                if version is not None:
-                    (names if version in state.versions else found.strangers).append(f"{dataset}.{name}")
+                if version in ours or name == live_metrics_table(state.model):
+                    names.append(f"{dataset}.{name}")
+                elif version is not None:
+                    found.strangers.append(f"{dataset}.{name}")
     return found
 
 

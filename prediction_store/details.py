@@ -107,6 +107,38 @@ class Rollback(Signed):
     why: str
 
 
+class CalibrationBin(TypedDict):
+    """A tenth of the judged predictions, in the order of their value: both means, and their number."""
+
+    predicted: float
+    observed: float
+    outcomes: int
+
+
+class LiveMetrics(TypedDict):
+    """The metrics of the predictions that readers had, against the outcomes that were observed since.
+
+    Attributes:
+        at: the data cutoff of the measurement (ISO 8601).
+        outcomes: the number of outcomes with a prediction.
+        first_observed_at: the first time at which readers had one of these predictions (ISO 8601).
+        last_observed_at: the last such time.
+        metrics: the metrics of `outcomes.sql`.
+        held_out: the metrics of the same BigQuery model on the rows of `evaluate.sql`; empty if there are none.
+        calibration: the bins of probabilities, from the lowest on; empty for other predictions.
+        breaches: the rules of the quality gate that the live metrics break, with `held_out` as the champion's.
+    """
+
+    at: str
+    outcomes: int
+    first_observed_at: str
+    last_observed_at: str
+    metrics: Metrics
+    held_out: Metrics
+    calibration: list[CalibrationBin]
+    breaches: list[str]
+
+
 EndingKind = Literal["aborted", "not_promoted", "rolled_back", "superseded"]
 """The kind of a version's ending: its refresh failed, its promotion was refused, readers were rolled back from it, or a
 newer version was opened before it was promoted."""
@@ -143,6 +175,7 @@ class VersionDetails(TypedDict, total=False):
         smoke_test: the figures of the smoke test.
         promotion: the promotion.
         rollback: the rollback to an earlier version, if readers left this one.
+        live: the live metrics, if the pipeline has outcomes.
         ended: the ending; absent while the version may still be promoted, or is active.
     """
 
@@ -160,7 +193,25 @@ class VersionDetails(TypedDict, total=False):
     smoke_test: SmokeTestResult
     promotion: Promotion
     rollback: Rollback
+    live: LiveMetrics
     ended: Ending
+
+
+def held_out_metrics(details: VersionDetails) -> Metrics:
+    """The metrics of the BigQuery model that made a version, on the rows of `evaluate.sql`; empty if there are none.
+
+    These are the champion's if the quality gate did not accept the candidate.
+    """
+    evaluation, gate = details.get("metrics"), details.get("quality_gate")
+    if evaluation is None:
+        return {}
+    return evaluation["candidate"] if gate is None or gate["accepted"] else evaluation.get("champion", {})
+
+
+def newest_live_metrics(versions: Mapping[int, VersionDetails]) -> tuple[int, LiveMetrics] | None:
+    """The newest version that has live metrics, and these; None if no version has any."""
+    measured = {version: details["live"] for version, details in versions.items() if "live" in details}
+    return max(measured.items()) if measured else None
 
 
 MAX_TEXT = 2_000

@@ -109,6 +109,15 @@ class VersionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ServedInterval:
+    """A time in which readers had a version, from `since` until before `until`, in milliseconds since the epoch."""
+
+    version: int
+    since: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelState:
     """Everything that the registry knows about one model. Each transition returns a new state.
 
@@ -117,9 +126,11 @@ class ModelState:
         entity_type: the kind of its entities; names the table.
         row_keys: the format of its row keys.
         keep_versions: the number of versions that stay readable, the active one included.
+        max_age_hours: the objective for the age of the active version.
         active: the active version; None before the first promotion.
         latest: the version that was opened last; 0 before the first.
         versions: the records of all versions that are remembered.
+        served: the changes of the active version, oldest first: the time and the version, or None for none.
         write_lease_until: the end of the last write lease. No job writes cells after, unless it renews the lease. The
             registry keeps it beside the document, because it changes often.
     """
@@ -128,9 +139,11 @@ class ModelState:
     entity_type: str
     row_keys: RowKeyFormat = "plain"
     keep_versions: int = 4
+    max_age_hours: float = 36
     active: int | None = None
     latest: int = 0
     versions: Mapping[int, VersionRecord] = field(default_factory=dict)
+    served: tuple[tuple[int, int | None], ...] = ()
     write_lease_until: int = 0
 
     @property
@@ -144,7 +157,7 @@ class ModelState:
         return self.keep_versions + SPARE_CELLS + len(above)
 
     def configure(self, settings: "ModelState") -> "ModelState":
-        """Adopt the settings of another state: entity type, row keys and number of versions to keep.
+        """Adopt the settings of another state: entity type, row keys, number of versions to keep, and largest age.
 
         Raises:
             RegistryError: the entity type or the row keys would change although versions exist.
@@ -159,6 +172,7 @@ class ModelState:
             active=self.active,
             latest=self.latest,
             versions=self.versions,
+            served=self.served,
             write_lease_until=self.write_lease_until,
         )._expire()
 
@@ -534,11 +548,37 @@ class ModelState:
         """
         return self if self.was_promoted(version) else self._end(version, "not_promoted", reason, task, now)
 
-    def forget(self) -> "ModelState":
-        """Drop the records of versions that can be neither read nor exported, except the newest `keep_versions`."""
+    def forget(self, served_since: int | None = None) -> "ModelState":
+        """Drop the records of versions that can be neither read nor exported, except the newest `keep_versions`.
+
+        Their part of `served` is dropped, too, as far as it lies before what is kept.
+
+        Args:
+            served_since: the time from which on `served` is kept; None: only that of remembered versions is.
+        """
         dead = [v for v, r in self.versions.items() if v != self.latest and not self._is_needed(v, r)]
         dropped = set(sorted(dead, reverse=True)[self.keep_versions :])
-        return replace(self, versions={v: r for v, r in self.versions.items() if v not in dropped})
+        versions = {v: r for v, r in self.versions.items() if v not in dropped}
+        ends = [at for at, _ in self.served][1:]
+        wanted = (
+            place
+            for place, ((_, version), end) in enumerate(zip(self.served, ends, strict=False))
+            if version in versions or (served_since is not None and end >= served_since)
+        )
+        return replace(self, versions=versions, served=self.served[next(wanted, len(ends)) :])
+
+    def serve(self, now: int) -> "ModelState":
+        """Record in `served` that readers have the active version from now on."""
+        return replace(self, served=(*self.served, (now, self.active)))
+
+    def served_intervals(self, now: int) -> list[ServedInterval]:
+        """The times in which readers had a version, oldest first. The last one ends now, if a version is active."""
+        ends = [*(at for at, _ in self.served), now][1:]
+        return [
+            ServedInterval(version, since, until)
+            for (since, version), until in zip(self.served, ends, strict=True)
+            if version is not None
+        ]
 
     def to_json(self) -> bytes:
         """The state as a JSON document, without `write_lease_until`. Half a character in a text becomes a `?`."""
@@ -564,8 +604,9 @@ class ModelState:
             records = {int(version): record for version, record in fields.pop("versions").items()}
             leases = [record.pop(name, 0) for record in records.values() for name in _WRITE_LEASES]
             versions = {version: _record_from(record) for version, record in records.items()}
+            served = tuple((at, version) for at, version in fields.pop("served", ()))
             until = max(leases, default=0) if write_lease_until is None else write_lease_until
-            state = cls(versions=versions, write_lease_until=until, **fields)
+            state = cls(versions=versions, served=served, write_lease_until=until, **fields)
             _require_types(state)
             if b"\\ud" in document:
                 json.dumps(fields | {"versions": records}, ensure_ascii=False).encode()  # half a character is no text
@@ -670,13 +711,17 @@ def _require_types(state: ModelState) -> None:
         *state.versions,
         *(record.run_lease_until for record in records),
         *(number for receipt in receipts for number in (receipt.predictions, receipt.tombstones)),
+        *(at for at, _ in state.served),
         *(n for n in (state.active, *(record.compared_with for record in records)) if n is not None),
+        *(version for _, version in state.served if version is not None),
     ]
     if not (
         all(isinstance(text, str) for text in texts)
         and all(isinstance(flag, bool) for flag in flags)
         and all(type(number) is int and 0 <= number <= _LATEST_TIME for number in numbers)
         and state.row_keys in get_args(RowKeyFormat)
+        and type(state.max_age_hours) in (int, float)
+        and state.max_age_hours > 0
     ):
         raise TypeError("a field has a value of another type")
 

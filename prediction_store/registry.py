@@ -36,7 +36,7 @@ from prediction_store.layout import (
     REGISTRY_WRITE_LEASE,
     Instance,
 )
-from prediction_store.lifecycle import ModelState, RegistryBusyError, RegistryError
+from prediction_store.lifecycle import ModelState, RegistryBusyError, RegistryError, now_ms
 from prediction_store.messages import (
     CellAssembler,
     CheckAndMutateRowRequest,
@@ -193,6 +193,8 @@ class Registry:
             new = step(current)
             if new == current:
                 return new
+            if current is not None and new.active != current.active:
+                new = new.serve(now_ms())
             following = row.followed_by(new)
             try:
                 return new if self._write(model, row, following) else None

@@ -21,6 +21,11 @@ def bigquery_name(dataset: str, model: str, kind: Kind, version: int) -> str:
     return f"{dataset}.{model}_{kind}_{version}"
 
 
+def live_metrics_table(model: str) -> str:
+    """The name of the table with the live metrics of a model's versions."""
+    return f"{model}_live_metrics"
+
+
 def version_of(name: str, model: str) -> int | None:
     """The version in the name of a BigQuery model or table; None if no refresh of `model` makes such a name.
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from foreserve.refresh import Refresh
-from refresh_factory.pipeline import PIPELINE_FILE, SQL_FILES, Pipeline, Problem
+from refresh_factory.pipeline import PIPELINE_FILE, Pipeline, Problem
 from refresh_factory.statements import without_comments
 from refresh_factory.templates import Rendered, Templates
 from refresh_factory.yaml_file import YamlFile
@@ -65,7 +65,7 @@ def check_templates(folder: Path, pipeline: Pipeline) -> list[Problem]:
     templates, refresh = Templates(folder, pipeline, PROJECT), checked_refresh(pipeline)
     if problems := templates.problems():
         return problems
-    rendered = (templates.render(name, refresh, model) for name, model in models_of_files(refresh).items())
+    rendered = (templates.render(name, refresh, model) for name, model in models_of_files(templates, refresh).items())
     return [text for text in rendered if isinstance(text, Problem)] or check_metrics(folder, pipeline)
 
 
@@ -91,9 +91,10 @@ def check_metrics(folder: Path, pipeline: Pipeline) -> list[Problem]:
     ]
 
 
-def models_of_files(refresh: Refresh) -> dict[str, str | None]:
+def models_of_files(templates: Templates, refresh: Refresh) -> dict[str, str | None]:
     """The BigQuery model with which each SQL file is rendered before a candidate is trained."""
-    return dict.fromkeys(SQL_FILES, refresh.candidate_model) | {"evaluate.sql": None}
+    models = dict.fromkeys(("train.sql", "predict.sql"), refresh.candidate_model)
+    return {name: models.get(name) for name in templates.names}
 
 
 def checked_refresh(pipeline: Pipeline) -> Refresh:

@@ -1,4 +1,4 @@
-"""The refresh DAG."""
+"""The refresh DAG, and the DAG that compares predictions with outcomes."""
 
 import importlib.util
 from dataclasses import replace
@@ -19,6 +19,7 @@ from foreserve.operators import (
     CleanUp,
     ConfirmActive,
     MayPromote,
+    MeasureOutcomes,
     NameKeptChampion,
     OpenVersion,
     PrepareExport,
@@ -35,10 +36,11 @@ from foreserve.operators.bigquery import prediction_fields, why_not_compared
 from foreserve.operators.gates import QUALITY_GATE
 from prediction_store.lifecycle import ModelState
 from refresh_factory.checks import check_metrics, check_templates
-from refresh_factory.documentation import GROUPS, TASKS, dag_documentation
+from refresh_factory.documentation import GROUPS, OUTCOMES_TASK, TASKS, dag_documentation
 from refresh_factory.environment import Environment
 from refresh_factory.pipeline import (
     PIPELINE_FILE,
+    Outcomes,
     Pipeline,
     PipelineError,
     Problem,
@@ -112,18 +114,56 @@ def refresh_dag(dag_file: str) -> DAG:
         _add_tasks(folder, pipeline, environment)
         for task in dag.tasks:
             task.doc_md = TASKS[task.task_id]  # type: ignore[misc]  # not mapped, so not read-only
+    if pipeline.outcomes:
+        _add_outcomes_dag(folder, pipeline, pipeline.outcomes, environment)
     return dag
 
 
-def _add_tasks(folder: Path, pipeline: Pipeline, environment: Environment) -> None:
-    """Add all tasks of a refresh: prepare, train, predict, export, release."""
-    statements = Statements(folder, pipeline, environment.project)
-    cloud = replace(
+def _add_outcomes_dag(folder: Path, pipeline: Pipeline, outcomes: Outcomes, environment: Environment) -> None:
+    """Add the DAG that compares what readers had with outcomes. Airflow finds it, as it registers itself."""
+    alerts = pipeline.alerts or environment.alerts
+    with DAG(
+        dag_id=f"outcomes_{pipeline.model}",
+        description=f"Compares the predictions of {pipeline.model} that readers had with what happened since.",
+        schedule=outcomes.schedule if environment.scheduled else None,
+        start_date=_LONG_AGO,
+        catchup=False,
+        max_active_runs=1,
+        tags=["foreserve", pipeline.entity_type],
+        default_args={
+            "owner": pipeline.owner,
+            "retries": environment.retries,
+            "retry_delay": timedelta(seconds=environment.retry_delay_seconds),
+            "on_failure_callback": [config.build() for config in alerts.on_failure],
+        },
+    ):
+        MeasureOutcomes(
+            task_id="measure_outcomes",
+            model=pipeline.model,
+            dataset=f"{environment.project}.{environment.dataset}",
+            statements=Statements(folder, pipeline, environment.project, environment.dataset),
+            gate=pipeline.quality_gate,
+            min_outcomes=outcomes.min_outcomes,
+            cloud=_cloud(pipeline, environment),
+            doc_md=OUTCOMES_TASK,
+        )
+
+
+def _cloud(pipeline: Pipeline, environment: Environment) -> Cloud:
+    """The clients of a pipeline's tasks, with its labels and limits of BigQuery jobs."""
+    return replace(
         environment.cloud(),
         labels={**environment.labels, "model": pipeline.model},
         maximum_bytes_billed=pipeline.query_limits.maximum_bytes_billed,
         job_timeout_minutes=pipeline.query_limits.timeout_minutes,
     )
+
+
+def _add_tasks(folder: Path, pipeline: Pipeline, environment: Environment) -> None:
+    """Add all tasks of a refresh: prepare, train, predict, export, release."""
+    statements = Statements(folder, pipeline, environment.project)
+    cloud = _cloud(pipeline, environment)
+    keep_days = pipeline.outcomes.keep_days if pipeline.outcomes else 0
     query = partial(RunQuery, cloud=cloud, poll_seconds=environment.poll_seconds)
     after_skipped = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
 
@@ -131,7 +171,13 @@ def _add_tasks(folder: Path, pipeline: Pipeline, environment: Environment) -> No
         open_version = OpenVersion(
             task_id="open_version",
             cloud=cloud,
-            initial=ModelState(pipeline.model, pipeline.entity_type, pipeline.row_keys, pipeline.keep_versions),
+            initial=ModelState(
+                pipeline.model,
+                pipeline.entity_type,
+                pipeline.row_keys,
+                pipeline.keep_versions,
+                pipeline.max_age_hours,
+            ),
             dataset=f"{environment.project}.{environment.dataset}",
             create_tables=environment.create_tables,
             find_mistakes=lambda: [str(problem) for problem in check_templates(folder, pipeline)],
@@ -205,11 +251,12 @@ def _add_tasks(folder: Path, pipeline: Pipeline, environment: Environment) -> No
             model=pipeline.model,
             version="{{ ti.xcom_pull(task_ids='open_version')['version'] }}",
         )
-        clean_up = CleanUp(task_id="clean_up", cloud=cloud)
+        clean_up = CleanUp(task_id="clean_up", keep_days=keep_days, cloud=cloud)
         abort = AbortVersion(
             task_id="abort",
             dataflow_jobs=[_dataflow_job_id("purge"), _dataflow_job_id("export")],
             region=environment.region,
+            keep_days=keep_days,
             trigger_rule=TriggerRule.ONE_FAILED,
             cloud=cloud,
         )

@@ -55,6 +55,13 @@ TASKS = {
 }
 """Texts of the tasks, by task id."""
 
+OUTCOMES_TASK = (
+    "Runs `outcomes.sql`, joins each outcome with the prediction that readers had at `observed_at`, and writes the "
+    "live metrics by version to the BigQuery table `MODEL_live_metrics` and to the registry. Breaches of the quality "
+    "gate's rules are in the log."
+)
+"""The text of the task that compares predictions with outcomes."""
+
 
 def dag_documentation(pipeline: Pipeline) -> str:
     """The documentation of a pipeline's DAG."""

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from foreserve.alerts import Alerts
-from foreserve.prediction_gate import PredictionGate
+from foreserve.prediction_gate import JsonField, PredictionGate
 from foreserve.quality_gate import QualityGate
 from foreserve.smoke_test import SmokeTest
 from prediction_store.layout import REGISTRY_TABLE, RowKeyFormat
@@ -31,6 +31,7 @@ from refresh_factory.yaml_file import BothNamesError, YamlFile
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 PIPELINE_FILE = "pipeline.yaml"
 SQL_FILES = ("train.sql", "evaluate.sql", "predict.sql")
+OUTCOMES_FILE = "outcomes.sql"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
 """A name that BigQuery, Bigtable and Airflow all accept."""
@@ -115,6 +116,19 @@ class QueryLimits(BaseModel):
     timeout_minutes: int = Field(1_440, gt=0, description="minutes after which BigQuery stops a job")
 
 
+class Outcomes(BaseModel):
+    """The comparison of the predictions that readers had with the outcomes of `outcomes.sql`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    field: JsonField | None = Field(None, description="numeric field of the predictions; none: the prediction itself")
+    schedule: Schedule = Field("@daily", description="cron expression or preset")
+    keep_days: int = Field(
+        100, ge=1, le=1_000, description="days for which BigQuery keeps the predictions that readers had"
+    )
+    min_outcomes: int = Field(100, ge=1, description="outcomes from which on the quality gate's rules apply")
+
+
 class Pipeline(BaseModel):
     """One model, and how it is refreshed and served."""
 
@@ -132,10 +146,12 @@ class Pipeline(BaseModel):
     )
     row_keys: RowKeyFormat = Field("plain", description="hashed: for sequential ids, which would load one tablet")
     keep_versions: int = Field(4, ge=1, le=20, description="versions that stay readable, the active one among them")
+    max_age_hours: float = Field(36, gt=0, description="objective for the age of the active version")
     quality_gate: QualityGate
     prediction_gate: PredictionGate = PredictionGate()
     query_limits: QueryLimits = QueryLimits()
     smoke_test: SmokeTest = SmokeTest()
+    outcomes: Outcomes | None = Field(None, description="comparison with outcomes.sql; none: there is no such file")
     alerts: Alerts | None = Field(None, description="notifiers for failures; none: those of the environment")
     variables: dict[Name, Variable] = Field(
         default_factory=dict,
@@ -186,10 +202,22 @@ def load_pipeline(folder: Path, warn: Callable[[Problem], None] = _log_warning) 
     if not isinstance(content, dict):
         raise PipelineError([Problem(path, 1, f"expected fields such as `model: repeat_purchase`, found {content!r}")])
     try:
-        return Pipeline.model_validate(content)
+        pipeline = Pipeline.model_validate(content)
     except ValidationError as error:
         problems = [Problem(path, file.line(found["loc"]), _explain(dict(found))) for found in error.errors()]
         raise PipelineError(problems) from error
+    if (folder / OUTCOMES_FILE).is_file() != (pipeline.outcomes is not None):
+        raise PipelineError([_half_of_outcomes(folder, file)])
+    return pipeline
+
+
+def _half_of_outcomes(folder: Path, file: YamlFile) -> Problem:
+    """The problem of a pipeline with outcomes.sql and no section `outcomes`, or the other way round."""
+    if (folder / OUTCOMES_FILE).is_file():
+        message = "pipeline.yaml has no section outcomes; add it with the field to compare: {field: probability}"
+        return Problem(folder / OUTCOMES_FILE, None, message)
+    message = f"outcomes: there is no {OUTCOMES_FILE}; add it, or remove the section"
+    return Problem(folder / PIPELINE_FILE, file.line(("outcomes",)), message)
 
 
 def refuse_shared_model(folder: Path, model: str) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateSyntaxError
 
 from foreserve.refresh import Refresh, StatementError
-from refresh_factory.pipeline import Pipeline, Problem
+from prediction_store.lifecycle import ServedInterval
+from refresh_factory.pipeline import OUTCOMES_FILE, Pipeline, Problem
 
 _FACTORY = Path(__file__).parent
 _DAGS = _FACTORY.parent
@@ -61,8 +62,8 @@ class SqlFiles:
 class Statements:
     """The statements of a pipeline's refreshes."""
 
-    def __init__(self, folder: Path, pipeline: Pipeline, project: str) -> None:
-        """Prepare the statements of the pipeline in `folder`, for `project`.
+    def __init__(self, folder: Path, pipeline: Pipeline, project: str, dataset: str = "foreserve") -> None:
+        """Prepare the statements of the pipeline in `folder`, for `project` and the dataset of the refreshes.
 
         The methods that render the pipeline's files raise a StatementError if a file is not a template that fits the
         pipeline. Its message begins with the file and the line.
@@ -70,6 +71,7 @@ class Statements:
         self._pipeline = pipeline
         self._folder = folder
         self._project = project
+        self._dataset = f"{project}.{dataset}"
         self._files = SqlFiles(folder, pipeline, project)
         self._wrappers = sql_environment(FileSystemLoader(_FACTORY / "sql"))
 
@@ -95,6 +97,39 @@ class Statements:
     def changes(self, refresh: Refresh, scope: str) -> str:
         """Select the rows to write: those that differ from the active version (`changes`), or all (`full`)."""
         return self._wrap("changes.sql", refresh, scope=scope)
+
+    def outcomes(self, cutoff: str) -> str:
+        """The query of `outcomes.sql`, with a data cutoff in ISO 8601."""
+        return self._render(OUTCOMES_FILE, Refresh(self._pipeline.model, 1, self._dataset, cutoff=cutoff))
+
+    def live_metrics(
+        self,
+        cutoff: str,
+        table: str,
+        served: Sequence[ServedInterval],
+        predictions: Mapping[int, str],
+        *,
+        is_classification: bool,
+    ) -> str:
+        """Write the live metrics of the versions that readers had.
+
+        Args:
+            cutoff: the data cutoff (ISO 8601), which is also the time of the measurement.
+            table: the table for the metrics, as PROJECT.DATASET.NAME.
+            served: the times in which readers had versions.
+            predictions: the table of predictions by version, for each version of `served`.
+            is_classification: True if an outcome is a BOOL, False if it is a number.
+        """
+        field = self._pipeline.outcomes.field if self._pipeline.outcomes else None
+        return self._wrappers.get_template("live_metrics.sql").render(
+            query=self.outcomes(cutoff),
+            measured_at=f"TIMESTAMP '{cutoff}'",
+            table=table,
+            served=served,
+            tables=predictions,
+            path=f"$.{field}" if field else "$",
+            is_classification=is_classification,
+        )
 
     def locate(self, name: str, refresh: Refresh, model: str | None, sql: str, message: str) -> str:
         """The file and the line of an error in a statement, as FILE:LINE; the file alone if the line is not known.

@@ -12,11 +12,13 @@ from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 
 from foreserve.refresh import Refresh
-from refresh_factory.pipeline import SQL_FILES, Pipeline, Problem
+from refresh_factory.pipeline import OUTCOMES_FILE, SQL_FILES, Pipeline, Problem
 from refresh_factory.statements import SqlFiles, sql_environment, sql_loader
 
 NAMES = ("project", "dataset", "model", "cutoff", "variables")
-"""The names that SQL files may use. evaluate.sql must not use `model`."""
+"""The names that SQL files may use. Only train.sql and predict.sql may use `model`."""
+
+_WITHOUT_MODEL = ("evaluate.sql", OUTCOMES_FILE)
 
 _MARK = re.compile("\x01(?P<file>[^\x02]*):(?P<line>\\d+)\x02")
 
@@ -53,11 +55,16 @@ class Templates:
     def __init__(self, folder: Path, pipeline: Pipeline, project: str) -> None:
         """Prepare the files in `folder`."""
         self._folder = folder
-        self._variables = pipeline.variables
+        self._pipeline = pipeline
         self._loader = sql_loader(folder)
         self._environment = sql_environment(self._loader)
         self._environment.add_extension(_MarkLines)
         self._files = SqlFiles(folder, pipeline, project, self._environment)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the files that hold a statement."""
+        return (*SQL_FILES, OUTCOMES_FILE) if self._pipeline.outcomes else SQL_FILES
 
     def problems(self) -> list[Problem]:
         """The errors in the files, and in files that they import, also in lines that a refresh would not reach."""
@@ -65,7 +72,7 @@ class Templates:
 
     def _walk(self) -> Iterator[Problem]:
         seen: set[str] = set()
-        waiting = [(name, self._folder / name, 1) for name in SQL_FILES]
+        waiting = [(name, self._folder / name, 1) for name in self.names]
         while waiting:
             template, importer, imported_at = waiting.pop()
             if template in seen:
@@ -85,7 +92,7 @@ class Templates:
                 )
                 continue
             file = Path(filename)
-            known = {*NAMES} - ({"model"} if template == "evaluate.sql" else set())
+            known = {*NAMES} - ({"model"} if template in _WITHOUT_MODEL else set())
             for name in tree.find_all(nodes.Name):
                 if name.name in undeclared - known - self._environment.globals.keys():
                     there = ", ".join(sorted(known, key=NAMES.index))
@@ -119,9 +126,10 @@ class Templates:
         accesses: list[tuple[nodes.Expr, str | None, int]]
         accesses = [(node.node, node.attr, node.lineno) for node in tree.find_all(nodes.Getattr)]
         accesses += [(node.node, _constant(node.arg), node.lineno) for node in tree.find_all(nodes.Getitem)]
+        defined = self._pipeline.variables
         for value, name, line in accesses:
-            if isinstance(value, nodes.Name) and value.name == "variables" and name and name not in self._variables:
-                known = ", ".join(self._variables) or "none"
+            if isinstance(value, nodes.Name) and value.name == "variables" and name and name not in defined:
+                known = ", ".join(defined) or "none"
                 message = f"variables.{name}: not defined; add it to variables in pipeline.yaml (there: {known})"
                 yield Problem(file, line, message)
 

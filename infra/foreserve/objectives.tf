@@ -16,18 +16,8 @@ locals {
   service  = "resource.labels.service_name=\"${google_cloud_run_v2_service.api.name}\""
   lookups  = "metric.labels.route=\"/v1/models/{model}/predictions/{entity_id}\""
 
-  # The largest ages of active versions in days, from the rules of the group foreserve-freshness: those of the models
-  # that the rules name, and that of all others.
-  days_of_named = {
-    for rule in local.rules : rule.labels.model => tonumber(regex(local.in_days, rule.expr)[0])
-    if try(rule.record, "") == "foreserve:active_version_age:limit_seconds"
-  }
-  days_of_others = one([
-    for rule in local.rules : tonumber(regex(local.in_days, rule.expr)[0])
-    if try(rule.record, "") == "foreserve:active_version_age:default_limit_seconds"
-  ])
-  days    = { for model in local.pipelines[*].model : model => lookup(local.days_of_named, model, local.days_of_others) }
-  in_days = "([0-9.]+) \\* 86400"
+  # The largest ages of active versions in days, from the pipelines. Without max_age_hours, it is the default of the DAGs.
+  days = { for pipeline in local.pipelines : pipeline.model => try(pipeline.max_age_hours, 36) / 24 }
 
   models_with_objectives = toset(var.live ? local.pipelines[*].model : [])
 

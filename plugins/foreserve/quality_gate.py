@@ -137,3 +137,14 @@ class QualityGate(BaseModel):
             reference = None if champion is None else champion.get(metric)
             judgements += rule.judge(metric, candidate[metric], reference)
         return judgements
+
+    def live_breaches(self, live: Metrics, held_out: Metrics) -> list[str]:
+        """The rules that live metrics break, in words. The held-out metrics of the same model are the champion's.
+
+        Args:
+            live: the live metrics. A metric that is not among them is not judged.
+            held_out: the metrics on held-out rows.
+        """
+        known = self.model_copy(update={"metrics": {name: rule for name, rule in self.metrics.items() if name in live}})
+        breaches = [judgement.text for judgement in known.judge(live, held_out) if not judgement.holds]
+        return [breach.replace("the champion's", "the held-out") for breach in breaches]

@@ -1,6 +1,6 @@
 // The chart of the live latency: percentiles on a logarithmic axis, and lookups a second below them.
 
-import { count, measure } from "./dom.js";
+import { count, measure, svg } from "./dom.js";
 import { quantile, total } from "./metrics.js";
 
 export const PERCENTILES = [
@@ -15,13 +15,6 @@ const TOP = 14;
 const RATE_HEIGHT = 40;
 /** Below this width, only every other minute has a label. */
 const NARROW = 420;
-
-function svg(name, attributes, text = "") {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
-  element.textContent = text;
-  return element;
-}
 
 /** The smallest of 1, 2, 5, 10, 20, … that is at least `value`. */
 function roundUp(value) {

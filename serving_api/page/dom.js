@@ -16,6 +16,14 @@ export function h(selector, ...children) {
   return element;
 }
 
+/** Creates an element of SVG from a name, attributes and a text. */
+export function svg(name, attributes, text = "") {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
+  element.textContent = text;
+  return element;
+}
+
 /** Creates the groups of a description list from pairs of term and description. */
 export const facts = (pairs) => pairs.map(([term, description]) => h("div", h("dt", term), h("dd", description)));
 

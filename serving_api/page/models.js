@@ -1,5 +1,6 @@
 // The models: the active version of each, the details of its refresh, and the history of versions.
 
+import { calibration, overVersions, table } from "./charts.js";
 import { $, count, difference, facts, h, latency, measure, say, span } from "./dom.js";
 
 /** The last shown state of a model and its element, by model. */
@@ -8,17 +9,6 @@ const shown = new Map();
 function time(version) {
   const iso = new Date(version).toISOString();
   return h("time", { dateTime: iso }, `${iso.slice(0, 19).replace("T", " ")} UTC`);
-}
-
-/** A table with headings. The first cell of each row is its heading. */
-export function table(label, head, rows) {
-  const cells = (row) => row.map((cell, column) => (column ? h("td", cell) : h("th", { scope: "row" }, cell)));
-  const headings = head.map((name) => h("th", { scope: "col" }, name));
-  return h(
-    "div.scroll",
-    { tabIndex: 0, role: "region", "aria-label": label },
-    h("table", h("thead", h("tr", ...headings)), h("tbody", ...rows.map((row) => h("tr", ...cells(row))))),
-  );
 }
 
 const panel = (title, ...children) => h("section", h("h4", title), ...children);
@@ -79,6 +69,69 @@ function smokeTest({ requests, rate, errors, mismatches, p50_ms, p95_ms, p99_ms,
   );
 }
 
+/** The live metrics of the newest version that has any, beside those on held-out rows. */
+function liveQuality({ versions }) {
+  const measured = versions.find(({ details }) => details.live);
+  if (!measured) return null;
+  const { outcomes, metrics, held_out: heldOut, breaches, calibration: bins, first_observed_at: first, last_observed_at: last } =
+    measured.details.live;
+  const rows = Object.entries(metrics).map(([metric, value]) => {
+    const before = heldOut[metric];
+    const isComparable = Number.isFinite(value) && Number.isFinite(before);
+    return [metric, measure(value), measure(before), isComparable ? difference(value - before) : "–"];
+  });
+  const verdict = breaches.length
+    ? h("p", h("span.pill.bad", "Parted"), ` from the rules of the quality gate: ${breaches.join("; ")}.`)
+    : h("p", h("span.pill.good", "Holds"), " No rule of the quality gate is broken.");
+  return panel(
+    "Live quality",
+    verdict,
+    table("Live metrics", ["Metric", "Live", "Held out", "Change"], rows),
+    h("p.quiet", `${count(outcomes)} outcomes of `, h("code", String(measured.version)), `, which readers had ${period(first, last)}.`),
+    ...(bins.length ? calibration(bins, measure) : []),
+  );
+}
+
+function period(first, last) {
+  const [from, to] = [first, last].map((iso) => iso.slice(0, 10));
+  return from === to ? `on ${from}` : `from ${from} to ${to}`;
+}
+
+/** The charts of the versions: age at the end of their service, drift, and smoke test. */
+function trends({ versions: newestFirst, active_version: active, max_age_seconds: maxAge }) {
+  const versions = newestFirst.toReversed();
+  const names = versions.map(({ created_at: at }) => at.slice(0, 16).replace("T", " "));
+  const of = (list, get) => list.map((version) => get(version) ?? null);
+  const served = versions.filter(({ served }) => served.length);
+  const drifts = [...new Set(versions.flatMap(({ details }) => Object.keys(details.measures ?? {})))].filter((name) =>
+    name.startsWith("psi_"),
+  );
+  const percentiles = ["p50", "p95", "p99"].map((name) => [
+    name,
+    of(versions, ({ details }) => details.smoke_test?.[`${name}_ms`]),
+  ]);
+  const objective = newestFirst.find(({ details }) => details.smoke_test)?.details.smoke_test.objective_p99_ms ?? null;
+  const replaced = served.filter(({ version }) => version !== active);
+  const ageAtEnd = ({ version, served: [...intervals] }) => (Date.parse(intervals.at(-1).until) - version) / 1000;
+  return [
+    overVersions(
+      "Age when replaced",
+      replaced.map(({ created_at: at }) => at.slice(0, 16).replace("T", " ")),
+      [["age", of(replaced, ageAtEnd)]],
+      maxAge,
+      span,
+    ),
+    overVersions(
+      "Drift (population stability index)",
+      names,
+      drifts.map((name) => [name.slice(4), of(versions, ({ details }) => details.measures?.[name])]),
+      null,
+      measure,
+    ),
+    overVersions("Smoke test latency", names, percentiles, objective, latency),
+  ];
+}
+
 /** The reason why a version ended: who or what ended it, and why. */
 function ending({ ended, rollback }) {
   if (!ended) return null;
@@ -128,7 +181,7 @@ function activeVersion(model) {
   const { promotion } = details;
   const version = [
     ["Active version", time(active.version)],
-    ["Age", h("span.age")],
+    ["Age", h("span", h("span.age"), h("span.quiet", ` of at most ${span(model.max_age_seconds)}`))],
     ["Number", h("code", String(active.version))],
     ...(promotion ? [["Promoted by", promotion.why ? `${promotion.by}: ${promotion.why}` : promotion.by]] : []),
   ];
@@ -139,6 +192,8 @@ function activeVersion(model) {
       quality(model.model, details),
       details.counts ? changes(details.counts) : null,
       details.smoke_test ? smokeTest(details.smoke_test) : null,
+      liveQuality(model),
+      ...trends(model),
     ),
   ];
 }

@@ -78,12 +78,12 @@ def test_the_template_and_the_projects_pipelines_are_right(folder):
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [
-        ("pipeline.yaml", "minimum", "least", r"pipeline.yaml:10: quality_gate.metrics.roc_auc.least: no such field"),
+        ("pipeline.yaml", "minimum", "least", r"pipeline.yaml:11: quality_gate.metrics.roc_auc.least: no such field"),
         (
             "pipeline.yaml",
             "roc_auc",
             "r2_score",
-            r"pipeline.yaml:9: quality_gate.metrics.r2_score: .* LOGISTIC_REG has",
+            r"pipeline.yaml:10: quality_gate.metrics.r2_score: .* LOGISTIC_REG has",
         ),
         (
             "pipeline.yaml",
@@ -336,6 +336,57 @@ def test_every_piece_of_sql_is_traced_to_its_line(lines):
     assert "\x01" not in rendered.sql
     for found in re.finditer(r"line_(\d+)_", rendered.sql):
         assert rendered.place(found.start()) == (folder / "train.sql", int(found[1]))
+
+
+OUTCOMES = (
+    "SELECT customer_id AS entity_id, TRUE AS outcome, TIMESTAMP '2026-01-01' AS observed_at FROM `shop.customers`"
+)
+COMPARED = "outcomes: {field: probability}"
+
+
+@pytest.fixture
+def with_outcomes(check, folder):
+    """Checks a pipeline with this outcomes.sql; returns its errors."""
+
+    def check_outcomes(sql, section=COMPARED):
+        text = (folder / "pipeline.yaml").read_text()
+        schemas = (folder / "schemas.yaml").read_text() + TABLES
+        return errors(check(outcomes_sql=sql, pipeline_yaml=f"{text}\n{section}\n", schemas_yaml=schemas))
+
+    return check_outcomes
+
+
+def test_outcomes_that_fit_are_accepted(with_outcomes):
+    assert with_outcomes(OUTCOMES) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("AS observed_at", "AS seen_at", "outcomes.sql:1: the columns must be entity_id, observed_at, outcome, not "),
+        ("TIMESTAMP '", "DATE '", "outcomes.sql:1: observed_at: DATE, but must be the TIMESTAMP at which readers had"),
+        ("TRUE AS", "'yes' AS", "outcomes.sql:1: outcome: STRING; write a BOOL to compare with a probability"),
+        ("TRUE AS", "1 AS", "outcomes.sql:1: outcome: INT64; a number is compared with one that a regression predicts"),
+        ("customer_id AS", "[customer_id] AS", "outcomes.sql:1: entity_id: ARRAY<INT64> does not cast to STRING"),
+        ("customer_id", "custmer_id", "outcomes.sql:1: Unrecognized name: custmer_id"),
+        ("TRUE", "{{ model }}", "outcomes.sql:1: model: not defined"),
+    ],
+)
+def test_outcomes_that_do_not_fit_are_found(with_outcomes, old, new, message):
+    (found,) = with_outcomes(OUTCOMES.replace(old, new, 1))
+    assert found.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("outcomes: {field: chance}", "outcomes.field: chance: the predictions of predict.sql have no such field"),
+        ("outcomes: {min_outcomes: 5}", "outcomes.field: missing; name the field to compare, one of "),
+    ],
+)
+def test_a_compared_field_that_is_not_there_is_found(with_outcomes, section, message):
+    (found,) = with_outcomes(OUTCOMES, section)
+    assert message in found
 
 
 def run(*words):

@@ -32,7 +32,10 @@ def test_airflow_loads_every_dag_of_the_folder():
     bag = DagBag(DAGS)
     assert bag.import_errors == {}
     refreshes = {f"refresh_{path.parent.name}" for path in DAGS.glob("pipelines/*/pipeline.yaml")}
-    assert set(bag.dag_ids) == refreshes | {"roll_back"}
+    assert set(bag.dag_ids) == refreshes | {"roll_back", "outcomes_repeat_purchase"}
+    outcomes = bag.dags["outcomes_repeat_purchase"]
+    assert outcomes.fileloc == str(FILE)
+    assert [task.task_id for task in outcomes.tasks] == ["measure_outcomes"]
 
 
 def test_a_refresh_chains_training_export_and_smoke_test(dag):

@@ -173,6 +173,15 @@ def test_all_errors_are_reported_at_once(load):
     assert len(caught.value.problems) == str(caught.value).count("pipeline.yaml:") == 3
 
 
+def test_outcomes_need_both_the_file_and_the_section(load, tmp_path):
+    with pytest.raises(PipelineError, match=r"pipeline.yaml:4: outcomes: there is no outcomes.sql; add it, or remove"):
+        load(GOOD + "outcomes: {field: p}\n")
+    (tmp_path / "outcomes.sql").write_text("SELECT 1")
+    assert load(GOOD + "outcomes: {field: p}\n").outcomes.keep_days == 100
+    with pytest.raises(PipelineError, match=r"outcomes.sql: pipeline.yaml has no section outcomes; add it with"):
+        load(GOOD)
+
+
 def test_a_missing_sql_file_is_named(load, tmp_path):
     (tmp_path / "predict.sql").unlink()
     with pytest.raises(PipelineError, match=r"predict\.sql: the file is missing"):

@@ -41,6 +41,23 @@ def test_the_versions_of_a_model_are_shown_with_their_endings(run, two, versions
     assert run("show", model, second).json()["details"]["rollback"]["why"] == "tried it"
 
 
+def test_live_metrics_are_shown_beside_the_held_out_ones(run, two, store):
+    model, first, _ = two
+    live = {
+        "at": "2026-11-23T05:00:00+00:00",
+        "outcomes": 1200,
+        "metrics": {"roc_auc": 0.71234},
+        "held_out": {"roc_auc": 0.8},
+        "calibration": [{"predicted": 0.05, "observed": 0.1, "outcomes": 1200}],
+        "breaches": ["roc_auc is 0.7123, below the minimum 0.75"],
+    }
+    store.registry.update(model, lambda state: state.note(first, live=live))
+    said = run("show", model).output
+    assert f"Live metrics of {first}, 1,200 outcomes until {live['at']}: roc_auc 0.7123 (held out 0.8)." in said
+    assert "predicted → observed: 0.05 → 0.1." in said
+    assert "Breach: roc_auc is 0.7123, below the minimum 0.75." in said
+
+
 def test_two_versions_are_compared_with_one_entitys_predictions(run, two):
     model, first, second = two
     compared = run("diff", model, first, second, "--entity", "b", "--json").json()

@@ -89,10 +89,10 @@ def test_a_registry_that_was_restored_is_noticed_and_a_full_export_mends_it(open
     first = promoted()
     backup = registry.get(first.model)
     lost = promoted()
-    registry.update(first.model, lambda _: backup)
+    restored = registry.update(first.model, lambda _: backup)
     with pytest.raises(AirflowFailException, match=rf"lost the versions \[{lost.version}\].* with export: full"):
         open_version()
-    assert registry.get(first.model) == backup
+    assert registry.get(first.model) == restored
     third = open_version(export="full")
     assert third.active == first.version
     assert registry.get(first.model).stale_versions(third.version) == [lost.version]

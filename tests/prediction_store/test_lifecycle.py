@@ -1,6 +1,7 @@
 import functools
 import json
 import operator
+from dataclasses import replace
 
 import pytest
 
@@ -461,6 +462,27 @@ def test_forgetting_keeps_what_can_be_read_and_what_must_be_purged():
     assert kept.rollback_targets() == state.rollback_targets()
     assert kept.stale_versions(0) == state.stale_versions(0)
     assert len(kept.versions) < len(state.versions)
+
+
+def test_the_times_in_which_readers_had_versions_are_kept():
+    state = replace(NEW, active=7).serve(100)
+    state = replace(state, active=9).serve(200)
+    state = replace(replace(state, active=None).serve(250), active=7).serve(300)
+    intervals = [(each.version, each.since, each.until) for each in state.served_intervals(1_000)]
+    assert intervals == [(7, 100, 200), (9, 200, 250), (7, 300, 1_000)]
+    assert ModelState.from_json(state.to_json()).served == state.served
+    assert NEW.served_intervals(1_000) == []
+
+
+def test_forgetting_drops_the_times_of_forgotten_versions_that_nobody_waits_for():
+    state = replace(NEW, versions={9: VersionRecord(Status.PROMOTED)}, latest=9)
+    for at, version in ((100, 7), (200, 8), (300, 9)):
+        state = replace(state, active=version).serve(at)
+    assert state.forget().served == ((300, 9),)
+    assert state.forget(served_since=250).served == ((200, 8), (300, 9))
+    assert state.forget(served_since=150).served == state.served
+    none_remembered = replace(state, versions={}, latest=0)
+    assert none_remembered.forget().served == ((300, 9),)  # what readers have now is not forgotten
 
 
 def test_a_document_leads_back_to_its_state():

@@ -12,8 +12,10 @@ import pytest_asyncio
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from prediction_store.lifecycle import ModelState
 from serving_api.access.api_keys import new_key
 from serving_api.settings import Settings
+from tests.serving_api.conftest import VERSION
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "monitoring/grafana/dashboards/foreserve.json"
@@ -48,6 +50,8 @@ class Measured:
 @pytest_asyncio.fixture
 async def measured(wire, serve, tmp_path):
     wire.failing[b"bad"] = grpc.StatusCode.INTERNAL
+    live = {"metrics": {"roc_auc": 0.7}, "held_out": {"roc_auc": 0.8}, "breaches": []}
+    wire.documents["m"] = ModelState.from_json(wire.documents["m"]).note(VERSION, live=live).to_json()
     key = new_key()
     caller = {"name": "c", "keys": [{"id": key.id, "sha256": key.sha256}], "models": "all", "metrics": True}
     callers = tmp_path / "callers.json"

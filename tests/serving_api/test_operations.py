@@ -39,6 +39,22 @@ async def test_metrics(store, serve):
         assert "b/c" not in (await client.get("/metrics")).text
 
 
+async def test_live_metrics_are_beside_the_held_out_ones(store, serve):
+    model = store.model()
+    version = store.refresh(model, {"a": b"1"})
+    live = {"metrics": {"roc_auc": 0.7, "log_loss": None}, "held_out": {"roc_auc": 0.8}, "breaches": ["it is low"]}
+    store.registry.update(model, lambda state: state.note(version, live=live))
+    store.refresh(model, {"a": b"2"})
+    async with serve(store.address) as client:
+        for rows, value in (("live", 0.7), ("held_out", 0.8)):
+            assert await client.metric("foreserve_quality", model=model, metric="roc_auc", rows=rows) == value
+        assert await client.metric("foreserve_live_breaches", model=model) == 1
+        assert await client.metric("foreserve_active_version_max_age_seconds", model=model) == 36 * 3600
+        view = (await client.get(f"/v1/models/{model}")).json()
+    (now, then) = [each["served"] for each in view["versions"]]
+    assert now == [{"since": then[0]["until"], "until": None}]
+
+
 async def test_a_bug_is_answered_with_a_problem_document():
     # The lifespan of this application does not run, so it has no service.
     app = create_app(Settings(project="p", instance="i"))

@@ -134,7 +134,7 @@ class RunningBigQuery:
 
 
 def _render(templates: Templates, refresh: Refresh) -> dict[str, Rendered | Problem]:
-    return {name: templates.render(name, refresh, model) for name, model in models_of_files(refresh).items()}
+    return {name: templates.render(name, refresh, model) for name, model in models_of_files(templates, refresh).items()}
 
 
 def _uses_model(sql: str) -> bool:

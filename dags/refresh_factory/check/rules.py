@@ -20,14 +20,16 @@ from local_bigquery.analyzer import (
     parse,
 )
 from local_bigquery.analyzer.ml import FUNCTIONS, Model
+from prediction_store.lifecycle import ServedInterval
 from refresh_factory.check.options import option_problems
 from refresh_factory.check.schemas import SCHEMAS_FILE, read_schemas
-from refresh_factory.checks import METRICS, PROJECT, check_names, check_templates, checked_refresh, in_yaml
-from refresh_factory.pipeline import Pipeline, PipelineError, Problem, load_pipeline
+from refresh_factory.checks import CUTOFF, METRICS, PROJECT, check_names, check_templates, checked_refresh, in_yaml
+from refresh_factory.pipeline import OUTCOMES_FILE, Pipeline, PipelineError, Problem, load_pipeline
 from refresh_factory.statements import Statements
 from refresh_factory.templates import Rendered, Templates
 
 _OUTPUT = ["entity_id", "prediction"]
+_OUTCOME = ["entity_id", "observed_at", "outcome"]
 _NUMBERS = ("INT64", "FLOAT64", "NUMERIC", "BIGNUMERIC")
 _COERCED = (_NUMBERS, ("DATE", "DATETIME", "TIMESTAMP"))
 """Types that take each other's place as a feature.
@@ -108,6 +110,8 @@ class PipelineCheck:
         self._check_training()
         self._check_evaluation()
         self._check_prediction()
+        if self._pipeline.outcomes:
+            self._check_outcomes(self._pipeline.outcomes.field)
         if self._tables is not None and not self._has_errors():
             self._check_wrappers()
         return self._problems
@@ -206,6 +210,55 @@ class PipelineCheck:
                 place = ("prediction_gate", section, field)
                 self._problems.append(in_yaml(self._folder, place, f"{'.'.join(place)}: {reason}"))
 
+    def _check_outcomes(self, field: str | None) -> None:
+        """Check outcomes.sql: a query with three columns, whose outcome fits the model and the compared field."""
+        found = self._query(OUTCOMES_FILE)
+        if found is None:
+            return
+        statement, text = found
+        analysis = self._analyze(statement, text)
+        names = [name.lower() for name in ([n for n, _ in analysis.columns] if analysis else statement.column_names)]
+        start = next(iter(statement.column_offsets), statement.offset)
+        if sorted(names) != _OUTCOME and (analysis or "*" not in names):
+            message = f"the columns must be {', '.join(_OUTCOME)}, not {', '.join(names)}; name them with AS"
+            self._add(text, start, message)
+        elif analysis:
+            columns = _lower(dict(analysis.columns))
+            places = dict(zip(names, statement.column_offsets, strict=False))
+            self._check_entity_id(text, places.get("entity_id", start), columns["entity_id"])
+            kind = columns["observed_at"]
+            if kind.kind != "TIMESTAMP":
+                message = f"observed_at: {kind}, but must be the TIMESTAMP at which readers had the prediction"
+                self._add(text, places.get("observed_at", start), message)
+            if reason := self._misfit(columns["outcome"]):
+                self._add(text, places.get("outcome", start), f"outcome: {columns['outcome']}; {reason}")
+        self._check_compared_field(field)
+
+    def _check_compared_field(self, field: str | None) -> None:
+        if not self._fields:
+            return
+        there = ", ".join(self._fields)
+        if field is None:
+            message = f"outcomes.field: missing; name the field to compare, one of {there}"
+        elif field not in self._fields:
+            message = f"outcomes.field: {field}: the predictions of predict.sql have no such field; there are {there}"
+        elif self._fields[field].kind not in _NUMBERS:
+            message = f"outcomes.field: {field}: the field is {self._fields[field]}; a number is compared"
+        else:
+            return
+        self._problems.append(in_yaml(self._folder, ("outcomes", "field"), message))
+
+    def _misfit(self, outcome: Type) -> str | None:
+        """The reason why an outcome of this type cannot be compared with the model's predictions; None if it can."""
+        metrics = METRICS.get(self._model.type, ()) if self._model else ()
+        if outcome.kind == "BOOL":
+            is_right = not metrics or "roc_auc" in metrics
+            return None if is_right else "a BOOL is compared with a probability, which this model does not predict"
+        if outcome.kind in _NUMBERS:
+            is_right = not metrics or "r2_score" in metrics
+            return None if is_right else "a number is compared with one that a regression predicts; write a BOOL"
+        return "write a BOOL to compare with a probability, or a number to compare with a predicted one"
+
     def _compare(self, text: Rendered, offset: int, owner: str, what: str, expected: Columns, found: Columns) -> None:
         """Check that columns of train.sql are there, with types that convert."""
         columns = _lower(found)
@@ -244,6 +297,7 @@ class PipelineCheck:
             ("predict.sql", statements.predict(later, self._refresh.candidate_model)),
             *(("pipeline.yaml", statements.measure(refresh, fields)) for refresh in (self._refresh, later)),
             *(("pipeline.yaml", statements.changes(refresh, "changes")) for refresh in (self._refresh, later)),
+            *((OUTCOMES_FILE, sql) for sql in self._live_metrics(statements)),
         ):
             try:
                 analyze(sql, self._catalog(made))
@@ -254,6 +308,20 @@ class PipelineCheck:
                 shown = sql.splitlines()[line].strip()
                 message = f"{error} at {shown!r} of the statement that a refresh runs"
                 self._problems.append(Problem(self._folder / name, None, message))
+
+    def _live_metrics(self, statements: Statements) -> list[str]:
+        """The query of the live metrics, without the statements before it."""
+        if not self._pipeline.outcomes or not (found := self._query(OUTCOMES_FILE)):
+            return []
+        analysis = self._analyze(*found)
+        script = statements.live_metrics(
+            CUTOFF,
+            f"{self._refresh.dataset}.live_metrics",
+            [ServedInterval(1, 0, 1)],
+            {1: self._refresh.predictions_table},
+            is_classification=analysis is not None and _lower(dict(analysis.columns))["outcome"].kind == "BOOL",
+        )
+        return [script[script.index("WITH\n") :]]
 
     def _query(self, name: str, model: str | None = None) -> tuple[Statement, Rendered] | None:
         found = self._statement(name, model)

@@ -172,7 +172,7 @@ class ApplyQualityGate(ApplyGate):
                     f"ML.EVALUATE returns more than one row for the {row.role}, as it does for some models that tune "
                     "hyperparameters; the quality gate needs one"
                 )
-            metrics[row.role] = _metrics_from_json(row.metrics)
+            metrics[row.role] = metrics_from_json(row.metrics)
         if "candidate" not in metrics:
             raise AirflowFailException(
                 "ML.EVALUATE returns no row for the candidate; check that evaluate.sql returns rows"
@@ -196,7 +196,7 @@ class ApplyQualityGate(ApplyGate):
         return self.refresh.candidate_model if outcome in _ACCEPTING else self.refresh.champion_model
 
 
-def _metrics_from_json(row: str) -> Metrics:
+def metrics_from_json(row: str) -> Metrics:
     """The columns of ML.EVALUATE that are numbers or NULL. BigQuery's JSON has NaN and infinity as strings."""
     metrics: Metrics = {}
     for name, value in json.loads(row).items():

@@ -18,7 +18,7 @@ from foreserve.operators.export import expected_receipt
 from foreserve.refresh import Refresh
 from prediction_store.details import Promotion, Rollback, RunDetails, VersionDetails
 from prediction_store.lifecycle import ModelState, now_ms
-from prediction_store.warehouse import version_of
+from prediction_store.warehouse import bigquery_name, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from foreserve.airflow_compat import Asset, Context
 
 _POLL_SECONDS = 0.5
+_DAY = 86_400_000
 
 _EARLIEST_VERSION = 10**12
 """The lowest number with as many digits as the time in milliseconds since the epoch has."""
@@ -322,15 +323,17 @@ class AbortVersion(RefreshOperator):
 
     template_fields: Sequence[str] = (*RefreshOperator.template_fields, "dataflow_jobs")
 
-    def __init__(self, *, dataflow_jobs: list[str], region: str, **kwargs: Any) -> None:
+    def __init__(self, *, dataflow_jobs: list[str], region: str, keep_days: int = 0, **kwargs: Any) -> None:
         """Abort a version.
 
         Args:
             dataflow_jobs: the ids of the version's jobs on Dataflow; empty strings are ignored.
             region: the region of these jobs.
+            keep_days: as for `CleanUp`.
             kwargs: those of `RefreshOperator`.
         """
         super().__init__(**kwargs)
+        self.keep_days = keep_days
         self.dataflow_jobs = dataflow_jobs
         self.region = region
 
@@ -360,7 +363,7 @@ class AbortVersion(RefreshOperator):
                 self.log.info("cancelled Dataflow job %s", job_id)
         for job_id in cancel_queries(self.cloud.bigquery(), refresh):
             self.log.info("cancelled BigQuery job %s", job_id)
-        _clean_up_before(self)
+        _clean_up_before(self, self.keep_days)
 
 
 class ChooseVersion(CloudOperator):
@@ -441,25 +444,40 @@ class SwitchVersion(CloudOperator):
 class CleanUp(RefreshOperator):
     """Drops BigQuery models and tables of versions that can be neither read nor rolled back to."""
 
+    def __init__(self, *, keep_days: int = 0, **kwargs: Any) -> None:
+        """Clean up.
+
+        Args:
+            keep_days: days for which the predictions stay that readers had, to be compared with outcomes; 0: they do
+                not.
+            kwargs: those of `RefreshOperator`.
+        """
+        super().__init__(**kwargs)
+        self.keep_days = keep_days
+
     def execute(self, context: Context) -> None:
         """Clean up."""
-        _clean_up_before(self)
+        _clean_up_before(self, self.keep_days)
 
 
-def _clean_up_before(task: RefreshOperator) -> None:
+def _clean_up_before(task: RefreshOperator, keep_days: int) -> None:
     """Drop the BigQuery models and tables of refreshes before the task's own.
 
     Those of the active version, and of versions that can become active again, stay. So do the tables of stale versions:
-    the purge reads them. Only versions that the registry has are dropped, because a team may have tables with similar
-    names. The registry forgets them afterwards, so that a task that failed in between can be tried again.
+    the purge reads them. The predictions that readers had in the last `keep_days` wait for their outcomes. Only
+    versions that the registry has are dropped, because a team may have tables with similar names. The registry forgets
+    them afterwards, so that a task that failed in between can be tried again.
     """
-    refresh = task.refresh
+    refresh, now = task.refresh, now_ms()
     with task.registry() as registry:
         state = registry.get(refresh.model)
     client = task.cloud.bigquery()
     kept = {v for v in (state.active, *state.rollback_targets(), *state.forward_targets()) if v is not None}
     kept_models = {state.versions[version].details.get("bigquery_model") for version in kept}
-    older = {version for version in state.versions if version < refresh.version}
+    served = state.served_intervals(now)
+    since = now - keep_days * _DAY
+    awaiting = {interval.version for interval in served if keep_days and interval.until >= since}
+    older = {v for v in (*state.versions, *(interval.version for interval in served)) if v < refresh.version}
     for model in client.list_models(refresh.dataset):
         name = f"{refresh.dataset}.{model.model_id}"
         if version_of(model.model_id, refresh.model) in older and name not in kept_models:
@@ -468,8 +486,12 @@ def _clean_up_before(task: RefreshOperator) -> None:
     kept.update(state.stale_versions(refresh.version))
     for table in client.list_tables(refresh.dataset):
         name = f"{refresh.dataset}.{table.table_id}"
-        if version_of(table.table_id, refresh.model) in older - kept:
+        version = version_of(table.table_id, refresh.model)
+        is_awaiting = version in awaiting and name == bigquery_name(
+            refresh.dataset, refresh.model, "predictions", version
+        )
+        if version in older - kept and not is_awaiting:
             client.query_and_wait(f"DROP TABLE IF EXISTS `{name}`")
             task.log.info("dropped table %s", name)
     with task.registry() as registry:
-        registry.update(refresh.model, ModelState.forget)
+        registry.update(refresh.model, lambda state: state.forget(since if keep_days else None))

@@ -30,7 +30,7 @@ _HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
 }
-_SHARED_FILE = r"^(api|dom|models)\.js$|^page\.css$|^icon\.svg$"
+_SHARED_FILE = r"^(api|charts|dom|models)\.js$|^page\.css$|^icon\.svg$"
 """The files of the service's page that this page uses."""
 
 app = FastAPI(title="Foreserve", docs_url=None, redoc_url=None, openapi_url=None)

@@ -3,6 +3,7 @@
 
 import { get, Problem } from "./page/api.js";
 import { $, difference, h, measure, say } from "./page/dom.js";
+import { table } from "./page/charts.js";
 import * as models from "./page/models.js";
 
 const EVERY_MS = 5_000;
@@ -60,7 +61,7 @@ function compared(active, target) {
   }));
   const names = Object.keys(then).filter((name) => Number.isFinite(now[name]) && Number.isFinite(then[name]));
   const rows = names.map((name) => [name, measure(now[name]), measure(then[name]), difference(then[name] - now[name])]);
-  return rows.length ? models.table("What changes", ["Figure", "Now", "Then", "Change"], rows) : "";
+  return rows.length ? table("What changes", ["Figure", "Now", "Then", "Change"], rows) : "";
 }
 
 async function switchTo(model, version, reason, verb) {

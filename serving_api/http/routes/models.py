@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from prediction_store.lifecycle import Receipt
+from prediction_store.lifecycle import Receipt, now_ms
 from serving_api.http.middleware.authentication import caller_of
 from serving_api.http.openapi import ENTITY_TYPE, MODEL, READ_PROBLEMS, UNKNOWN_MODEL, VERSION_MEMBERS, answers
 from serving_api.http.parameters import ModelName, current_snapshot, find_model, no_parameters
@@ -14,6 +14,13 @@ from serving_api.service import running
 from serving_api.store.catalog import Model, iso_time
 
 router = APIRouter(prefix="/v1", tags=["models"], dependencies=[Depends(no_parameters)])
+
+
+class ServedView(BaseModel):
+    """A time in which readers had a version."""
+
+    since: str
+    until: str | None = Field(description="null: they still have it")
 
 
 class VersionView(BaseModel):
@@ -24,6 +31,7 @@ class VersionView(BaseModel):
     status: str
     run: str = Field(description="URL of the Airflow run that opened it; empty if no run did")
     receipt: Receipt | None = Field(description="counts of the cells that its export wrote")
+    served: list[ServedView] = Field(description="times in which readers had it, oldest first")
     details: dict[str, Any] = Field(description="details that the refresh recorded")
 
 
@@ -35,6 +43,7 @@ class ModelView(BaseModel):
     active_version: int | None
     created_at: str | None = Field(description="time of the active version")
     age_seconds: float | None = Field(description="age of the active version")
+    max_age_seconds: float = Field(description="the largest age that the pipeline wants")
     versions: list[VersionView]
     rollback_targets: list[int] = Field(description="versions that readers can be rolled back to")
     forward_targets: list[int] = Field(description="versions after the active one that can be made active as they are")
@@ -52,12 +61,14 @@ _EXAMPLE = {
     "active_version": VERSION_MEMBERS["version"],
     "created_at": VERSION_MEMBERS["created_at"],
     "age_seconds": 3600.5,
+    "max_age_seconds": 129600.0,
     "versions": [
         {
             **VERSION_MEMBERS,
             "status": "promoted",
             "run": f"https://airflow.example.com/dags/refresh_{MODEL}/runs/manual",
             "receipt": {"predictions": 23570, "tombstones": 12},
+            "served": [{"since": "2026-11-23T05:07:31.512Z", "until": "2026-11-24T05:06:12.040Z"}],
             "details": {"metrics": {"roc_auc": 0.81}},
         }
     ],
@@ -84,12 +95,17 @@ async def get_model(request: Request, model: ModelName) -> ModelView:
 
 def _view(model: Model) -> ModelView:
     state = model.state
+    served: dict[int, list[ServedView]] = {}
+    for interval in state.served_intervals(now := now_ms()):
+        until = None if interval.until == now else iso_time(interval.until)
+        served.setdefault(interval.version, []).append(ServedView(since=iso_time(interval.since), until=until))
     return ModelView(
         model=state.model,
         entity_type=state.entity_type,
         active_version=state.active,
         created_at=None if state.active is None else iso_time(state.active),
         age_seconds=None if state.active is None else round(time.time() - state.active / 1000, 3),
+        max_age_seconds=state.max_age_hours * 3600,
         versions=[
             VersionView(
                 version=version,
@@ -97,6 +113,7 @@ def _view(model: Model) -> ModelView:
                 status=record.status,
                 run=record.run,
                 receipt=record.receipt,
+                served=served.get(version, []),
                 details=dict(record.details),
             )
             for version, record in sorted(state.versions.items(), reverse=True)
