@@ -20,8 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from foreserve_cli import actions, comparison, explanation, retirement
-from foreserve_cli.actions import Action, LostRaceError
+from foreserve_cli.actions import Action
 from foreserve_cli.stores import Stores, StoresError, record_of
+from prediction_store.decisions import LostRaceError
 from prediction_store.lifecycle import ModelState, RegistryError, now_ms
 
 _LOST_RACE = 3

@@ -9,12 +9,10 @@ from datetime import UTC, datetime
 from foreserve_cli.comparison import difference, expected_receipt
 from foreserve_cli.explanation import number
 from foreserve_cli.stores import Stores, StoresError, record_of
-from prediction_store.details import Ending, Metrics, Promotion, Rollback, Signed
+from prediction_store import decisions
+from prediction_store.decisions import require_shown, shown
+from prediction_store.details import Metrics, Promotion, Rollback, Signed
 from prediction_store.lifecycle import ModelState, RegistryError, Status, VersionRecord, now_ms
-
-
-class LostRaceError(Exception):
-    """The model's versions are no longer as they were shown. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +40,7 @@ class Action:
         """
 
         def step(state: ModelState) -> ModelState:
-            if _essence(state, self.version) != _essence(self.shown, self.version):
-                raise LostRaceError(_changed(self.shown, state, self.version))
+            require_shown(state, self.version, shown(self.shown, self.version))
             return self.step(state, reason)
 
         return stores.registry().update(self.shown.model, step)
@@ -126,15 +123,9 @@ def abort(state: ModelState, version: int) -> Action:
         StoresError: the registry does not have the version.
     """
     record = record_of(state, version)
-    if record.status not in (Status.OPEN, Status.EXPORTING, Status.READY):
-        hint = "; foreserve roll-back leaves it" if version == state.active else ""
-        raise RegistryError(f"{state.model}: version {version} is {record.status}, and cannot be aborted{hint}")
 
     def step(state: ModelState, reason: str) -> ModelState:
-        aborted = state.abort(version, state.active, reason=reason, now=now_ms())
-        who = signed()
-        ended: Ending = {"kind": "aborted", "reason": reason, "task": "", "at": who["at"], "by": who["by"]}
-        return aborted.note(version, ended=ended)
+        return decisions.abort(state, version, reason, signed())
 
     step(state, "")
     effects = [
@@ -152,15 +143,17 @@ def release(state: ModelState) -> Action:
     Raises:
         RegistryError: no run has the run lease.
     """
-    run = state.run_lease_holder(now_ms())
-    if run is None:
-        raise RegistryError(f"{state.model}: no run has the run lease; a refresh can be started")
+
+    def step(state: ModelState, reason: str) -> ModelState:
+        return decisions.release(state, reason, signed())
+
+    step(state, "")
     version = state.latest
     effects = [
-        f"The run lease of {run} ends, so that another run may open a version.",
+        f"The run lease of {state.run_lease_holder(now_ms())} ends, so that another run may open a version.",
         f"Once it does, version {version} ({state.versions[version].status}) can no longer be promoted.",
     ]
-    return Action(state, version, effects, lambda state, _: state.release_run_lease(run))
+    return Action(state, version, effects, step)
 
 
 def signed() -> Signed:
@@ -175,24 +168,6 @@ def span(milliseconds: float) -> str:
         if milliseconds >= 2 * seconds * 1000:
             return f"{milliseconds / 1000 / seconds:.0f} {unit}"
     return f"{milliseconds / 1000:.0f} seconds"
-
-
-def _essence(state: ModelState, version: int) -> tuple[object, ...]:
-    """The part of a state that was shown and must not have changed: renewals of leases do not matter."""
-    record = state.versions.get(version)
-    ended = record.details.get("ended") if record else None
-    return state.active, state.latest, record and (record.status, record.receipt, ended)
-
-
-def _changed(shown: ModelState, now: ModelState, version: int) -> str:
-    if now.active != shown.active:
-        change = f"version {now.active} is active instead of {shown.active}"
-    elif now.latest != shown.latest:
-        change = f"version {now.latest} was opened"
-    else:
-        record = now.versions.get(version)
-        change = f"version {version} is {record.status if record else 'gone'}"
-    return f"{now.model}: lost a race: meanwhile {change}. Nothing was changed; look again: foreserve show {now.model}"
 
 
 def _readers(state: ModelState, version: int) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from google.api_core.exceptions import NotFound
 
-from foreserve_cli.actions import LostRaceError
 from foreserve_cli.stores import Stores
+from prediction_store.decisions import LostRaceError
 from prediction_store.lifecycle import ModelState, RegistryError, now_ms
 from prediction_store.tables import Tables
 from prediction_store.warehouse import live_metrics_table, version_of

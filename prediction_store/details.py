@@ -139,6 +139,13 @@ class LiveMetrics(TypedDict):
     breaches: list[str]
 
 
+class Release(Signed):
+    """The end of the run lease of the run `run` by a person, and the reason that the person gave."""
+
+    run: str
+    why: str
+
+
 EndingKind = Literal["aborted", "not_promoted", "rolled_back", "superseded"]
 """The kind of a version's ending: its refresh failed, its promotion was refused, readers were rolled back from it, or a
 newer version was opened before it was promoted."""
@@ -175,6 +182,7 @@ class VersionDetails(TypedDict, total=False):
         smoke_test: the figures of the smoke test.
         promotion: the promotion.
         rollback: the rollback to an earlier version, if readers left this one.
+        released: the end of the run lease by a person.
         live: the live metrics, if the pipeline has outcomes.
         ended: the ending; absent while the version may still be promoted, or is active.
     """
@@ -193,6 +201,7 @@ class VersionDetails(TypedDict, total=False):
     smoke_test: SmokeTestResult
     promotion: Promotion
     rollback: Rollback
+    released: Release
     live: LiveMetrics
     ended: Ending
 

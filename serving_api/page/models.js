@@ -157,7 +157,7 @@ function runLink({ run, version }) {
 function history(model, action) {
   const rows = model.versions.map((version) => [
     h("span", h("code", String(version.version)), h("p.quiet", time(version.version))),
-    h("div.actions", statusOf(version, model), action(model, version)),
+    h("div.actions", statusOf(version, model), ...action(model, version)),
     version.details.counts ? count(version.details.counts.predictions) : "–",
     version.receipt ? count(version.receipt.predictions) : "–",
     version.receipt ? count(version.receipt.tombstones) : "–",
@@ -218,9 +218,9 @@ function card(model, action, tryId) {
 
 /**
  * Shows all models. The elements of models that did not change are kept, so that open details stay open.
- * `action` returns an element for a model and one of its versions, or null; `tryId` one for a model and an entity id.
+ * `action` returns elements for a model and one of its versions; `tryId` returns one for a model and an entity id.
  */
-export function show(models, action = () => null, tryId = null) {
+export function show(models, action = () => [], tryId = null) {
   const cards = models.map((model) => {
     const known = JSON.stringify({ ...model, age_seconds: null });
     const before = shown.get(model.model);

@@ -20,6 +20,7 @@ from refresh_factory.environment import Dataflow
 from refresh_factory.pipeline import PIPELINES, PipelineError
 
 DAGS = Path(__file__).parents[2] / "dags"
+DECISIONS = {"abort_version", "release_run", "roll_back"}
 FILE = DAGS / "pipelines" / "repeat_purchase" / "dag.py"
 
 
@@ -32,7 +33,7 @@ def test_airflow_loads_every_dag_of_the_folder():
     bag = DagBag(DAGS)
     assert bag.import_errors == {}
     refreshes = {f"refresh_{path.parent.name}" for path in DAGS.glob("pipelines/*/pipeline.yaml")}
-    assert set(bag.dag_ids) == refreshes | {"roll_back", "outcomes_repeat_purchase"}
+    assert set(bag.dag_ids) == refreshes | DECISIONS | {"outcomes_repeat_purchase"}
     outcomes = bag.dags["outcomes_repeat_purchase"]
     assert outcomes.fileloc == str(FILE)
     assert [task.task_id for task in outcomes.tasks] == ["measure_outcomes"]

@@ -1,5 +1,6 @@
 """The operators, called as by Airflow, on the local BigQuery and Bigtable."""
 
+import json
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from foreserve.operators import (
     AbortVersion,
     ChooseVersion,
     CleanUp,
+    DecideVersion,
     MayPromote,
     OpenVersion,
     SwitchVersion,
@@ -28,6 +30,7 @@ from foreserve.operators.versions import data_cutoff
 from foreserve.refresh import Refresh
 from foreserve.smoke_test import SmokeTest
 from foreserve_plugin import ForeservePlugin
+from prediction_store import decisions
 from prediction_store.lifecycle import ModelState, Receipt, Status
 from prediction_store.tables import Tables
 from refresh_factory.trigger_form import trigger_form
@@ -528,3 +531,66 @@ def test_composers_names_stand_in_for_an_address_of_airflow_that_is_not_configur
         monkeypatch.setenv("COMPOSER_ENVIRONMENT", environment)
         addresses.add(airflow_compat._runs_url("refresh_churn"))
     assert len(addresses) == 2
+
+
+@pytest.fixture
+def decide(cloud, context):
+    """Makes a decision about a version, as the page in Airflow triggers it."""
+
+    def run_decision(decision, state, version, reason="it is stuck"):
+        shown_then = json.dumps(decisions.shown(state, version))
+        operator = DecideVersion(
+            task_id="decide",
+            cloud=cloud,
+            decision=decision,
+            model=state.model,
+            version=str(version),
+            reason=reason,
+            shown=shown_then,
+        )
+        operator.execute(context())
+
+    return run_decision
+
+
+def test_a_person_aborts_a_stuck_version(open_version, registry, decide):
+    refresh = open_version()
+    decide("abort", registry.get(refresh.model), refresh.version)
+    record = registry.get(refresh.model).versions[refresh.version]
+    assert (record.status, record.details["ended"]["by"]) == (Status.ABORTED, "Ann")
+
+
+def test_a_person_releases_a_lost_run(open_version, registry, decide):
+    refresh = open_version()
+    decide("release", registry.get(refresh.model), refresh.version)
+    assert registry.get(refresh.model).run_lease_holder(0) is None
+    assert registry.get(refresh.model).versions[refresh.version].details["released"]["why"] == "it is stuck"
+
+
+@pytest.mark.parametrize("decision", ["abort", "release"])
+def test_a_decision_about_what_has_changed_since_changes_nothing(open_version, registry, decide, decision):
+    refresh = open_version()
+    shown_then = registry.get(refresh.model)
+    registry.update(refresh.model, lambda state: state.begin_export(refresh.version))
+    before = registry.get(refresh.model)
+    with pytest.raises(AirflowFailException, match=f"lost a race: meanwhile version {refresh.version} is exporting"):
+        decide(decision, shown_then, refresh.version)
+    assert registry.get(refresh.model) == before
+
+
+def test_a_decision_needs_a_reason(open_version, registry, decide):
+    refresh = open_version()
+    with pytest.raises(AirflowFailException, match="the reason is empty"):
+        decide("abort", registry.get(refresh.model), refresh.version, reason=" ")
+
+
+def test_a_rollback_of_what_has_changed_since_changes_nothing(promoted, registry, cloud, context):
+    first, second = promoted(), promoted()
+    shown_then = json.dumps(decisions.shown(registry.get(first.model), first.version))
+    third = promoted()
+    switch = SwitchVersion(task_id="roll_back", cloud=cloud, model=first.model, version=first.version, shown=shown_then)
+    with pytest.raises(
+        AirflowFailException, match=f"meanwhile version {third.version} is active instead of {second.version}"
+    ):
+        switch.execute(context(reason="too late"))
+    assert registry.get(first.model).active == third.version

@@ -1,11 +1,12 @@
 """The page "Predictions" in Airflow's navigation: the models, their versions, and the way back. Airflow 3.1 and later.
 
 Data and design come from the lookup service, whose own page they are. The web server of Composer needs nothing but this
-package and the Airflow connection of the service. A user sees the models whose DAGs the user may read. Actions are runs
-of the DAG `roll_back`, which the page triggers by Airflow's API. So Airflow checks the right, and records the user.
+package and the Airflow connection of the service. A user sees the models whose DAGs the user may read. Decisions are
+runs of DAGs (`dags/decisions.py`), which the page triggers by Airflow's API. So Airflow checks the right, and records
+the user.
 """
 
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,9 @@ from fastapi.responses import FileResponse
 
 from foreserve.api_auth import ApiAuth, api_url, service_connection
 
-_ROLL_BACK = "roll_back"
+_DECISIONS = ("roll_back", "abort_version", "release_run")
+"""The DAGs that the page triggers."""
+
 _FOLDER = Path(__file__).parent
 _TIMEOUT_SECONDS = 5.0
 _HEADERS = {
@@ -37,12 +40,11 @@ app = FastAPI(title="Foreserve", docs_url=None, redoc_url=None, openapi_url=None
 
 
 class _Service:
-    """The lookup service."""
+    """The lookup service, at an address and with credentials of a connection."""
 
-    def __init__(self) -> None:
-        connection = service_connection()
-        auth = ApiAuth(connection.password, connection.extra_dejson.get("id_token_audience"))
-        self._client = httpx.Client(base_url=api_url(connection), auth=auth, timeout=_TIMEOUT_SECONDS)
+    def __init__(self, url: str, key: str | None, audience: str | None) -> None:
+        auth = ApiAuth(key, audience)
+        self._client = httpx.Client(base_url=url, auth=auth, timeout=_TIMEOUT_SECONDS)
 
     def get(self, path: str) -> httpx.Response:
         """Get a path of the service.
@@ -59,7 +61,14 @@ class _Service:
         return response
 
 
-_service = cache(_Service)
+_client_of = lru_cache(maxsize=1)(_Service)
+
+
+def _service() -> _Service:
+    """The service of the connection as it is now. Its client is kept while the connection stays as it is."""
+    connection = service_connection()
+    return _client_of(api_url(connection), connection.password, connection.extra_dejson.get("id_token_audience"))
+
 
 ServiceDep = Annotated[_Service, Depends(_service)]
 
@@ -87,16 +96,16 @@ def shared_file(
 
 @app.get("/v1/models")
 def models(user: GetUserDep, service: ServiceDep) -> dict[str, Any]:
-    """The models whose DAGs the user may read, as the service describes them, and whether the user may roll back."""
+    """The models whose DAGs the user may read, as the service describes them, and which DAGs the user may trigger."""
     readable = [model for model in service.get("/v1/models").json()["models"] if _may_read(user, model["model"])]
-    return {"models": readable, "may_roll_back": _may_roll_back(user)}
+    return {"models": readable, "may": {dag: _may_trigger(user, dag) for dag in _DECISIONS}}
 
 
 def _may_read(user: Any, model: str) -> bool:
     return get_auth_manager().is_authorized_dag(method="GET", details=DagDetails(id=f"refresh_{model}"), user=user)
 
 
-def _may_roll_back(user: Any) -> bool:
+def _may_trigger(user: Any, dag: str) -> bool:
     return get_auth_manager().is_authorized_dag(
-        method="POST", access_entity=DagAccessEntity.RUN, details=DagDetails(id=_ROLL_BACK), user=user
+        method="POST", access_entity=DagAccessEntity.RUN, details=DagDetails(id=dag), user=user
     )

@@ -1,19 +1,27 @@
-// The page in Airflow: the models as on the page of the lookup service, and a button for each version that readers can be
-// given. It triggers the DAG `roll_back` by Airflow's API, with the session of the user.
+// The page in Airflow: the models as on the page of the lookup service, and buttons for what a person may decide about a
+// version. A decision is a run of a DAG, which the page triggers by Airflow's API, with the session of the user.
 
 import { get, Problem } from "./page/api.js";
-import { $, difference, h, measure, say } from "./page/dom.js";
 import { table } from "./page/charts.js";
+import { $, count, difference, h, measure, say, span } from "./page/dom.js";
 import * as models from "./page/models.js";
 
 const EVERY_MS = 5_000;
-const RUNS = new URL("../api/v2/dags/roll_back/dagRuns", document.baseURI);
+const DAGS = new URL("../api/v2/dags/", document.baseURI);
 const ENDED = ["success", "failed"];
+
+/** The decisions: the DAG, the name of the button, and the words for the outcome. */
+const DECISIONS = {
+  promote: { dag: "roll_back", button: "Promote", done: "promoted" },
+  rollBack: { dag: "roll_back", button: "Roll back", done: "rolled back" },
+  abort: { dag: "abort_version", button: "Abort", done: "freed of the version" },
+  release: { dag: "release_run", button: "Release", done: "released" },
+};
 
 async function show() {
   try {
-    const { models: known, may_roll_back: mayRollBack } = JSON.parse(await get("v1/models"));
-    models.show(known, mayRollBack ? button : () => null);
+    const { models: known, may } = JSON.parse(await get("v1/models"));
+    models.show(known, (model, version) => buttons(model, version, may));
     say($("models-state"), known.length ? "" : "There are no models yet, or none whose DAG you may read.");
     $("models-state").className = "quiet";
   } catch (problem) {
@@ -28,29 +36,103 @@ async function poll() {
   setTimeout(poll, EVERY_MS);
 }
 
-/** The button by which readers get a version; null if they cannot get it. */
-function button(model, version) {
-  const isForward = model.forward_targets.includes(version.version);
-  if (!isForward && !model.rollback_targets.includes(version.version)) return null;
-  const made = h("button.plain", { type: "button" }, isForward ? "Promote this version" : "Roll back to this version");
-  made.addEventListener("click", () => ask(model, version, isForward ? "promote" : "roll back"));
-  return made;
+/** The buttons for the decisions that are possible about a version, as far as the user may trigger their DAGs. */
+function buttons(model, version, may) {
+  const number = version.version;
+  const possible = {
+    promote: [model.forward_targets.includes(number), "Promote this version"],
+    rollBack: [model.rollback_targets.includes(number), "Roll back to this version"],
+    abort: [["open", "exporting", "ready"].includes(version.status), "Abort this version"],
+    release: [model.run_lease && number === model.versions[0].version, "Release its run"],
+  };
+  const wanted = Object.entries(possible).filter(([kind, [isPossible]]) => isPossible && may[DECISIONS[kind].dag]);
+  return wanted.map(([kind, [, name]]) => {
+    const button = h("button.plain", { type: "button" }, name);
+    button.addEventListener("click", () => ask(model, version, kind));
+    return button;
+  });
 }
 
-/** Asks for a reason, after showing what will change, and switches readers to a version. */
-function ask(model, target, verb) {
-  const active = model.versions.find(({ version }) => version === model.active_version);
-  say($("ask-title"), verb === "promote" ? `Promote a version of ${model.model}?` : `Roll ${model.model} back?`);
-  const [from, to] = [active, target].map((version) => version?.created_at.slice(0, 19).replace("T", " "));
-  say($("effect"), `Readers get the predictions of ${to} UTC${from ? `, instead of those of ${from} UTC` : ""}.`);
-  $("compared").replaceChildren(active ? compared(active, target) : "");
-  say($("act"), verb === "promote" ? "Promote" : "Roll back");
+/** Asks for a reason, after showing what will change, and makes the decision. */
+function ask(model, version, kind) {
+  const { button } = DECISIONS[kind];
+  const titles = {
+    promote: `Promote a version of ${model.model}?`,
+    rollBack: `Roll ${model.model} back?`,
+    abort: `Abort a version of ${model.model}?`,
+    release: `Release the run of ${model.model}?`,
+  };
+  const active = model.versions.find((each) => each.version === model.active_version);
+  const isSwitch = kind === "promote" || kind === "rollBack";
+  say($("ask-title"), titles[kind]);
+  const effects = isSwitch ? ofSwitch(model, active, version) : kind === "abort" ? ofAbort(active, version) : ofRelease(model, version);
+  $("effects").replaceChildren(...effects.filter(Boolean).map((effect) => h("li", effect)));
+  $("compared").replaceChildren(isSwitch && active ? compared(active, version) : "");
+  say($("act"), button);
   $("reason").value = "";
   $("ask").returnValue = "";
-  $("ask").onclose = () =>
-    $("ask").returnValue === "act" && switchTo(model.model, target.version, $("reason").value, verb);
+  $("ask").onclose = () => $("ask").returnValue === "act" && decide(model, version, kind, $("reason").value);
   $("ask").showModal();
   $("reason").focus();
+}
+
+const time = ({ created_at: at }) => `${at.slice(0, 19).replace("T", " ")} UTC`;
+
+/** The effects of another active version: what readers get, how long they had either, and how many predictions differ. */
+function ofSwitch(model, active, target) {
+  if (!active) return [`Readers get the predictions of ${time(target)}. They have none now.`];
+  return [
+    `Readers get the predictions of ${time(target)}, instead of those of ${time(active)}.`,
+    had("They have had the present ones", active),
+    had("They had the others", target),
+    differing(model, active, target),
+  ];
+}
+
+/** How long readers had a version, in words; null if they never had it. */
+function had(words, { served }) {
+  const milliseconds = served.reduce((sum, { since, until }) => sum + ((until ? Date.parse(until) : Date.now()) - Date.parse(since)), 0);
+  const last = served.at(-1);
+  if (!last) return null;
+  const end = last.until ? `, until ${last.until.slice(0, 19).replace("T", " ")} UTC` : "";
+  return `${words} for ${span(milliseconds / 1000)}${end}.`;
+}
+
+/**
+ * The largest number of predictions that differ, in words: the cells that were written from the older version to the
+ * newer one. A full export writes equal ones too, and of several versions in between, the same one may be written twice.
+ */
+function differing(model, active, target) {
+  const [older, newer] = [active, target].sort((a, b) => a.version - b.version);
+  let [at, differ] = [newer, 0];
+  while (at && at !== older) {
+    const { counts, promotion } = at.details;
+    const previous = promotion ? promotion.previous : model.active_version;
+    if (!counts) return "It is not known how many predictions differ.";
+    differ += counts.written + counts.tombstones;
+    at = model.versions.find(({ version }) => version === previous);
+  }
+  if (!at) return "It is not known how many predictions differ.";
+  const all = target.details.counts?.predictions;
+  return `At most ${count(differ)} predictions differ${all === undefined ? "" : `, of ${count(all)}`}.`;
+}
+
+function ofAbort(active, version) {
+  const { receipt, run } = version;
+  return [
+    `The version of ${time(version)} (${version.status}) ends. Readers keep ${active ? `that of ${time(active)}` : "none"}.`,
+    receipt
+      ? `Its ${count(receipt.predictions + receipt.tombstones)} cells stay until the next refresh purges them.`
+      : "Cells that it has stay until the next refresh purges them.",
+    run ? "Its run goes on until its next step. Mark it as failed." : null,
+  ];
+}
+
+function ofRelease({ run_lease: run }, version) {
+  return [
+    `The run lease of ${run} ends, so that another run may open a version.`,
+    `Once it does, the version of ${time(version)} (${version.status}) can no longer be promoted.`,
+  ];
 }
 
 /** The predictions and metrics of the active version and of another, as a table. */
@@ -64,25 +146,45 @@ function compared(active, target) {
   return rows.length ? table("What changes", ["Figure", "Now", "Then", "Change"], rows) : "";
 }
 
-async function switchTo(model, version, reason, verb) {
-  announce(`${model}: switching to ${version}…`);
-  const done = verb === "promote" ? "promoted" : "rolled back";
+/** What the person was shown, as `prediction_store.decisions` has it: the DAG compares it with what is there then. */
+function shown(model, { status, receipt, details }) {
+  const [{ version: latest }] = model.versions;
+  return { active: model.active_version, latest, status, receipt, ended: details.ended ?? null };
+}
+
+async function decide(model, version, kind, reason) {
+  const { dag, done } = DECISIONS[kind];
+  const name = model.model;
+  announce(`${name}: the DAG ${dag} is running…`);
   try {
-    const conf = { model, version: String(version), reason };
-    const run = await airflow(RUNS, { method: "POST", body: JSON.stringify({ logical_date: null, conf }) });
-    const page = new URL(`${RUNS}/${encodeURIComponent(run.dag_run_id)}`);
+    const conf = { model: name, version: String(version.version), reason, shown: shown(model, version) };
+    const runs = new URL(`${dag}/dagRuns`, DAGS);
+    const run = await airflow(runs, { method: "POST", body: JSON.stringify({ logical_date: null, conf }) });
+    const page = `${runs}/${encodeURIComponent(run.dag_run_id)}`;
     let { state } = run;
     while (!ENDED.includes(state)) {
       await new Promise((resolve) => setTimeout(resolve, 1000));
       ({ state } = await airflow(page));
     }
     const isDone = state === "success";
-    const outcome = isDone ? `${model} was ${done}` : `${model} was not ${done}; the log says why`;
-    announce(`${outcome}: ${run.dag_run_id} of the DAG roll_back.`, !isDone);
+    const outcome = isDone ? `${name} was ${done}.` : `${name} was not ${done}: ${await failure(page)}.`;
+    announce(`${outcome} Run ${run.dag_run_id} of the DAG ${dag}.`, !isDone);
   } catch (error) {
-    announce(`${model} was not ${done}. ${error.message}`, true);
+    announce(`${name} was not ${done}. ${error.message}`, true);
   }
   await show();
+}
+
+/** The reason why a run failed, which its first failed task has kept. */
+async function failure(page) {
+  const { task_instances: tasks } = await airflow(`${page}/taskInstances`);
+  const failed = tasks.find(({ state }) => state === "failed");
+  if (!failed) return "the log says why";
+  try {
+    return (await airflow(`${page}/taskInstances/${failed.task_id}/xcomEntries/failure`)).value;
+  } catch {
+    return "the log says why";
+  }
 }
 
 function announce(text, bad = false) {

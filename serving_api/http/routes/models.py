@@ -45,6 +45,7 @@ class ModelView(BaseModel):
     age_seconds: float | None = Field(description="age of the active version")
     max_age_seconds: float = Field(description="the largest age that the pipeline wants")
     versions: list[VersionView]
+    run_lease: str | None = Field(description="URL of the run that has the run lease")
     rollback_targets: list[int] = Field(description="versions that readers can be rolled back to")
     forward_targets: list[int] = Field(description="versions after the active one that can be made active as they are")
 
@@ -72,6 +73,7 @@ _EXAMPLE = {
             "details": {"metrics": {"roc_auc": 0.81}},
         }
     ],
+    "run_lease": f"https://airflow.example.com/dags/refresh_{MODEL}/runs/manual",
     "rollback_targets": [],
     "forward_targets": [],
 }
@@ -118,6 +120,7 @@ def _view(model: Model) -> ModelView:
             )
             for version, record in sorted(state.versions.items(), reverse=True)
         ],
+        run_lease=state.run_lease_holder(now),
         rollback_targets=state.rollback_targets(),
         forward_targets=state.forward_targets(),
     )
