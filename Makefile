@@ -128,6 +128,11 @@ test-browser: install $(VENVS)/browser/.installed ## Test the service's page in 
 	@tests/browser/install_chromium
 	$(VENVS)/browser/bin/python -m pytest tests/browser
 
+.PHONY: screenshots
+screenshots: install $(VENVS)/browser/.installed ## Make the pictures in docs/ again, by headless Chromium
+	@tests/browser/install_chromium
+	$(VENVS)/browser/bin/python -m pytest tests/browser/screenshots.py
+
 .PHONY: test-monitoring
 test-monitoring: install ## Test the rules, alerts and dashboard in a real Prometheus
 	@tests/monitoring/install_prometheus $(VENVS)/prometheus

@@ -46,9 +46,9 @@ class Store:
         self._tables.ensure_model(state)
         return name
 
-    def begin_export(self, model, run=""):
-        """Open a version and begin its export, without cells; return it."""
-        now = int(time.time() * 1000)
+    def begin_export(self, model, run="", now=None):
+        """Open a version and begin its export, without cells; return it. `now` is the time of the version, in ms."""
+        now = now or int(time.time() * 1000)
         state = self.registry.update(model, lambda s: s.open(now, run))
         self.registry.update(model, lambda s: s.begin_export(state.latest))
         return state.latest
@@ -69,9 +69,9 @@ class Store:
         """Record the receipt of a version."""
         self.registry.update(model, lambda s: s.complete_export(version, _receipt(predictions)))
 
-    def export(self, model, predictions, run=""):
+    def export(self, model, predictions, run="", now=None):
         """Write a new version, {entity id: payload or None}, without promoting it; return it."""
-        version = self.begin_export(model, run)
+        version = self.begin_export(model, run, now)
         self.write(model, version, predictions)
         self.complete_export(model, version, predictions)
         return version

@@ -79,4 +79,4 @@ export function calibration(bins, format) {
 }
 
 const sameAsTable = (title, head, rows) =>
-  h("details", h("summary", "The same data as a table"), table(`${title} as a table`, head, rows));
+  h("details", { "data-name": title }, h("summary", "The same data as a table"), table(`${title} as a table`, head, rows));

@@ -167,6 +167,7 @@ function history(model, action) {
   const head = ["Version", "Status", "Predictions", "Written", "Removed", "Smoke test p99", "Airflow"];
   return h(
     "details",
+    { "data-name": "history" },
     h("summary", `Version history (${rows.length})`),
     table(`Versions of ${model.model}`, head, rows),
   );
@@ -192,8 +193,8 @@ function activeVersion(model) {
       quality(model.model, details),
       details.counts ? changes(details.counts) : null,
       details.smoke_test ? smokeTest(details.smoke_test) : null,
-      liveQuality(model),
       ...trends(model),
+      liveQuality(model),
     ),
   ];
 }
@@ -226,7 +227,9 @@ export function show(models, action = () => [], tryId = null) {
     const before = shown.get(model.model);
     if (before?.known === known) return before.element;
     const element = card(model, action, tryId);
-    element.querySelector("details").open = before?.element.querySelector("details").open ?? false;
+    for (const details of element.querySelectorAll("details")) {
+      details.open = before?.element.querySelector(`details[data-name="${details.dataset.name}"]`)?.open ?? false;
+    }
     before?.element.replaceWith(element);
     shown.set(model.model, { known, element });
     return element;

@@ -10,7 +10,7 @@ const EVERY_MS = 5_000;
 
 async function showModels() {
   const { models: known } = JSON.parse(await get("v1/models"));
-  models.show(known, () => null, lookup.button);
+  models.show(known, () => [], lookup.button);
   lookup.offer(known.map(({ model }) => model));
   say($("models-state"), known.length ? "" : "There are no models yet. Run a refresh, and its model will appear here.");
   $("models-state").className = "quiet";

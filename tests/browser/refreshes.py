@@ -14,11 +14,11 @@ SMOKE_TEST = {
 }
 
 
-def refresh(store, model, predictions, *, metrics=None, gate=None, unchanged=0, run="", **details):
-    """Write and promote a version of a model, with the details of a refresh."""
+def refresh(store, model, predictions, *, metrics=None, gate=None, unchanged=0, run="", now=None, **details):
+    """Write and promote a version of a model, with the details of a refresh. `now`: its time in ms."""
     written = {entity: payload for entity, payload in predictions.items() if payload is not None}
-    version = store.export(model, predictions, run)
-    details |= {
+    version = store.export(model, predictions, run, now)
+    details = {
         "bigquery_model": f"demo.predictions.{model}_{version}",
         "counts": {
             "predictions": len(written) + unchanged,
@@ -27,6 +27,7 @@ def refresh(store, model, predictions, *, metrics=None, gate=None, unchanged=0, 
             "unchanged": unchanged,
         },
         "smoke_test": SMOKE_TEST,
+        **details,
     }
     if metrics:
         details |= {"metrics": metrics, "quality_gate": gate}

@@ -1,38 +1,35 @@
 """The page "Predictions" in a real Airflow, whose users have different rights."""
 
+import http.client
 import json
-import os
-import signal
-import socket
-import subprocess
 import threading
-import urllib.error
-import urllib.request
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from local_stack.servers import ROOT
+from prediction_store.lifecycle import Status, now_ms
+from tests.browser.airflow_server import DECISIONS, airflow
 from tests.browser.refreshes import refresh
-from tests.servers import INSTANCE, service
+from tests.servers import service
 from tests.waiting import wait_for
 
-BIN = ROOT / ".venvs" / "airflow" / "bin"
-ENVIRONMENT = ROOT / "local_stack" / "services.env"
 MODEL = "airflow_page"
-USERS = {"ada": "admin", "vic": "viewer"}
 OLD, NEW = b'{"probability":0.25}', b'{"probability":0.75}'
+RUN = "http://airflow.example/dags/refresh_m/runs/r"
 
 
 @pytest.fixture(scope="module")
 def versions(store):
     store.model("customer", name=MODEL)
     gate = {"accepted": True, "reasons": []}
-    refresh(store, MODEL, {"a": OLD}, metrics={"candidate": {"roc_auc": 0.8}}, gate=gate)
+    first = refresh(store, MODEL, {"a": OLD}, metrics={"candidate": {"roc_auc": 0.8}}, gate=gate, unchanged=9)
     metrics = {"candidate": {"roc_auc": 0.75}, "champion": {"roc_auc": 0.8}}
-    refresh(store, MODEL, {"a": NEW}, metrics=metrics, gate=gate)
+    promotion = {"previous": first, "by": "scheduled", "run_id": "r", "at": "2026-11-23T05:00:00+00:00"}
+    refresh(store, MODEL, {"a": NEW}, metrics=metrics, gate=gate, unchanged=9, promotion=promotion)
 
 
 @pytest.fixture(scope="module")
@@ -41,91 +38,21 @@ def api(store, versions):
         yield url
 
 
-@pytest.fixture(scope="module")
-def airflow(store, api, tmp_path_factory):
-    """The URL of an Airflow with two users, whose passwords are their names."""
-    home = tmp_path_factory.mktemp("airflow")
-    passwords = home / "passwords.json"
-    passwords.write_text(json.dumps({name: name for name in USERS}))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    lines = (line.partition("=") for line in ENVIRONMENT.read_text().splitlines() if line[:1].isupper())
-    variables = {
-        **os.environ,
-        **{name: value for name, _, value in lines},
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__API__BASE_URL": url,
-        "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
-        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": "0",
-        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": "0",
-        "AIRFLOW_CONN_PREDICTION_API": api,
-        "BIGTABLE_EMULATOR_HOST": store.address,
-        "FORESERVE_PROJECT": INSTANCE.project,
-        "FORESERVE_BIGTABLE_INSTANCE": INSTANCE.instance,
-    }
-    log = home / "log"
-    with log.open("wb") as output:
-        started = subprocess.Popen(
-            [BIN / "airflow", "standalone"], env=variables, stdout=output, stderr=output, start_new_session=True
-        )
-    try:
-        wait_for(lambda: status(f"{url}/api/v2/version") == 200, seconds=120, describe=log.read_text)
-        wait_for(lambda: knows_roll_back(url), seconds=120, describe=log.read_text)
-        yield url
-    finally:
-        started.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            started.wait(30)
-        with suppress(ProcessLookupError):
-            os.killpg(started.pid, signal.SIGKILL)
-
-
-def status(url, **headers):
-    """The HTTP status of a URL; 0 without an answer."""
-    try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers)).status
-    except urllib.error.HTTPError as error:
-        return error.code
-    except urllib.error.URLError:
-        return 0
-
-
-def token(airflow, user):
-    body = json.dumps({"username": user, "password": user}).encode()
-    request = urllib.request.Request(f"{airflow}/auth/token", body, {"Content-Type": "application/json"})
-    return json.load(urllib.request.urlopen(request))["access_token"]
-
-
-def knows_roll_back(airflow):
-    """Return True once the DAG processor has parsed the DAG that the page triggers."""
-    return status(f"{airflow}/api/v2/dags/roll_back", Authorization=f"Bearer {token(airflow, 'ada')}") == 200
+@pytest.fixture(scope="module", params=["simple", "fab"])
+def server(request, store, api, tmp_path_factory):
+    with airflow(request.param, store.address, api, tmp_path_factory.mktemp("airflow")) as server:
+        yield server
 
 
 @pytest.fixture
-def predictions(airflow, browser):
-    """Signs a user in, and opens the page by Airflow's navigation; returns the frame of the page."""
+def predictions(server, browser):
+    """Signs a user in; returns the browser's page, and the frame of the page Predictions in it."""
     contexts = []
 
     def opened(user):
         contexts.append(browser.new_context())
         page = contexts[-1].new_page()
-        page.goto(airflow)
-        page.get_by_label("Username").fill(user)
-        page.get_by_label("Password").fill(user)
-        page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("link", name="Predictions").click()
-        return page, page.frame_locator("iframe[title=Predictions]")
+        return page, server.sign_in(page, user)
 
     yield opened
     for context in contexts:
@@ -133,86 +60,163 @@ def predictions(airflow, browser):
 
 
 @pytest.mark.parametrize("path", ["", "predictions.js", "v1/models", "page/page.css"])
-def test_nothing_is_shown_without_a_login(airflow, path):
-    assert status(f"{airflow}/foreserve/{path}") == 401
+def test_nothing_is_shown_without_a_login(server, path):
+    assert server.call(f"/foreserve/{path}")[0] == 401
 
 
 @pytest.mark.parametrize("path", ["page/docs.html", "page/..%2Fmetrics", "page/%2e%2e/v1/models", "metrics"])
-def test_nothing_else_of_the_service_is_reachable(airflow, path):
-    assert status(f"{airflow}/foreserve/{path}", Authorization=f"Bearer {token(airflow, 'vic')}") in (404, 422)
+def test_nothing_else_of_the_service_is_reachable(server, path):
+    assert server.call(f"/foreserve/{path}", "vic")[0] in (404, 422)
 
 
-def test_a_viewer_sees_the_models_and_cannot_roll_back(predictions):
+def test_a_viewer_sees_the_models_and_cannot_act(server, predictions):
     page, frame = predictions("vic")
     card = frame.get_by_role("article", name=MODEL)
     card.get_by_text("Version history").click()
     expect(card.get_by_text("can be rolled back to")).to_be_visible()
-    expect(card.get_by_role("button", name="Roll back to this version")).to_have_count(0)
-    reply = page.request.post(
-        page.url.split("/plugin")[0] + "/api/v2/dags/roll_back/dagRuns", data={"logical_date": None, "conf": {}}
-    )
-    assert reply.status == 403
+    expect(card.get_by_role("button")).to_have_count(0)
+    for dag in DECISIONS:
+        reply = page.request.post(f"{server.url}/api/v2/dags/{dag}/dagRuns", data={"logical_date": None, "conf": {}})
+        assert reply.status == 403
 
 
-def test_the_page_is_accessible_in_both_themes(predictions, airflow):
+def test_an_op_may_act_and_a_guest_sees_no_model(server):
+    _, seen = server.call("/foreserve/v1/models", "oprah")
+    assert seen["may"] == dict.fromkeys(DECISIONS, True)
+    assert MODEL in [model["model"] for model in seen["models"]]
+    if server.manager == "fab":
+        assert server.call("/foreserve/v1/models", "gus")[1] == {"models": [], "may": dict.fromkeys(DECISIONS, False)}
+
+
+def test_a_page_of_another_site_cannot_act_with_the_session_of_a_user(server, predictions):
+    page, _ = predictions("ada")
+    before = server.runs("roll_back")
+    conf = json.dumps({"logical_date": None, "conf": {"model": MODEL}})
+    # Another host name is another site, whatever the address.
+    other = page.context.new_page()
+    other.goto(f"{server.url.replace('127.0.0.1', 'localhost')}/api/v2/version")
+    post = """async ([url, body]) => {
+        const kinds = ["application/json", "text/plain"];
+        const options = {method: "POST", body, credentials: "include"};
+        const post = (kind) => fetch(url, {...options, headers: {"Content-Type": kind}});
+        return Promise.all(kinds.map((kind) => post(kind).then((answer) => answer.status, () => "blocked")));
+    }"""
+    answers = other.evaluate(post, [f"{server.url}/api/v2/dags/roll_back/dagRuns", conf])
+    assert answers == ["blocked", "blocked"]
+    assert server.runs("roll_back") == before
+
+
+def test_the_page_is_accessible_in_both_themes(predictions, server):
     page, _ = predictions("ada")
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        page.goto(f"{airflow}/foreserve/")
+        page.goto(f"{server.url}/foreserve/")
         page.get_by_text("Version history").first.click()
-        page.get_by_role("button", name="Roll back to this version").click()
+        page.get_by_text("The same data as a table").first.click()
+        page.get_by_role("article", name=MODEL).get_by_role("button", name="Roll back to this version").click()
         violations = Axe().run(page)
         assert violations.violations_count == 0, violations.generate_report()
 
 
-def test_an_admin_rolls_back_by_keyboard_while_lookups_are_answered(predictions, api, store):
+def test_answers_switch_without_an_error_while_a_version_is_rolled_back_and_promoted(predictions, api, store):
     before = store.registry.get(MODEL)
     _, frame = predictions("ada")
     card = frame.get_by_role("article", name=MODEL)
     card.get_by_text("Version history").click()
-    with lookups(f"{api}/v1/models/{MODEL}/predictions/a") as answers:
+    with load(api, f"/v1/models/{MODEL}/predictions/a") as clients:
         card.get_by_role("button", name="Roll back to this version").press("Enter")
         dialog = frame.get_by_role("dialog", name=f"Roll {MODEL} back?")
         expect(dialog.get_by_role("row", name="roc_auc")).to_contain_text("0.75")
+        expect(dialog).to_contain_text("They have had the present ones for")
+        expect(dialog).to_contain_text("They had the others for")
+        expect(dialog).to_contain_text("Predictions that differ: at most 1 of 10.")
         frame.get_by_label("Reason").press("Enter")
         expect(dialog).to_be_visible()  # a reason is required
         frame.get_by_label("Reason").fill("the old one was better")
         frame.get_by_label("Reason").press("Enter")
-        expect(frame.get_by_role("status").first).to_contain_text(f"{MODEL} was rolled back", timeout=60_000)
-        wait_for(lambda: answers and answers[-1] == OLD)
-    assert set(answers) == {NEW, OLD}
-    assert answers == sorted(answers, key=[NEW, OLD].index)
-    state = store.registry.get(MODEL)
-    assert state.active == min(before.versions)
-    recorded = json.dumps(state.versions[before.active].details)
-    assert "the old one was better" in recorded
-    assert '"ada"' in recorded
-    card.get_by_role("button", name="Promote this version").click()
-    frame.get_by_label("Reason").fill("it was right after all")
-    frame.get_by_role("button", name="Promote", exact=True).click()
-    expect(frame.get_by_role("status").first).to_contain_text(f"{MODEL} was promoted", timeout=60_000)
+        expect(frame.get_by_role("status").first).to_contain_text(f"{MODEL} was rolled back", timeout=120_000)
+        wait_for(lambda: all(answers[-1] == (200, OLD) for answers in clients))
+        state = store.registry.get(MODEL)
+        assert state.active == min(before.versions)
+        recorded = json.dumps(state.versions[before.active].details)
+        assert "the old one was better" in recorded
+        assert '"ada"' in recorded
+        card.get_by_role("button", name="Promote this version").click()
+        frame.get_by_label("Reason").fill("it was right after all")
+        frame.get_by_role("button", name="Promote", exact=True).click()
+        expect(frame.get_by_role("status").first).to_contain_text(f"{MODEL} was promoted", timeout=120_000)
+        wait_for(lambda: all(answers[-1] == (200, NEW) for answers in clients))
     assert store.registry.get(MODEL).active == before.active
+    for answers in clients:
+        changes = [answer for answer, previous in zip(answers, [None, *answers], strict=False) if answer != previous]
+        assert changes == [(200, NEW), (200, OLD), (200, NEW)]
 
 
-def lookups(url):
-    """Looks an entity up again and again while a `with` block lasts; yields the list of predictions."""
-    return _Lookups(url)
+def test_a_stuck_version_is_released_and_aborted(predictions, store, server):
+    model = store.model("customer", name=f"stuck_{server.manager}")
+    version = store.registry.update(model, lambda state: state.open(now_ms(), RUN)).latest
+    _, frame = predictions("ada")
+    card = frame.get_by_role("article", name=model)
+    card.get_by_text("Version history").click()
+    card.get_by_role("button", name="Release its run").click()
+    dialog = frame.get_by_role("dialog", name=f"Release the run of {model}?")
+    expect(dialog).to_contain_text(f"The run lease of {RUN} ends")
+    frame.get_by_label("Reason").fill("its Airflow is lost")
+    frame.get_by_role("button", name="Release", exact=True).click()
+    expect(frame.get_by_role("status").first).to_contain_text(f"{model} was released", timeout=120_000)
+    record = store.registry.get(model).versions[version]
+    assert (record.details["released"]["by"], record.details["released"]["why"]) == ("ada", "its Airflow is lost")
+    expect(card.get_by_role("button", name="Release its run")).to_have_count(0)
+    card.get_by_role("button", name="Abort this version").click()
+    expect(frame.get_by_role("dialog")).to_contain_text("(open) ends. Readers keep none.")
+    frame.get_by_label("Reason").fill("it is stuck")
+    store.registry.update(model, lambda state: state.begin_export(version))  # somebody else was faster
+    frame.get_by_role("button", name="Abort", exact=True).click()
+    lost = f"{model} was not freed of the version: {model}: lost a race: meanwhile version {version} is exporting"
+    expect(frame.get_by_role("status").first).to_contain_text(lost, timeout=120_000)
+    assert store.registry.get(model).versions[version].status is Status.EXPORTING
+    card.get_by_role("button", name="Abort this version").click()
+    frame.get_by_label("Reason").fill("it is stuck")
+    frame.get_by_role("button", name="Abort", exact=True).click()
+    expect(card.get_by_text("aborted by ada: it is stuck")).to_be_visible(timeout=120_000)
+    assert store.registry.get(model).versions[version].status is Status.ABORTED
 
 
-class _Lookups(threading.Thread):
-    def __init__(self, url):
-        super().__init__()
-        self.url, self.answers, self.stopped = url, [], threading.Event()
+def test_a_changed_connection_is_taken_up(server, api):
+    try:
+        server.connect("http://127.0.0.1:1")
+        assert server.call("/foreserve/v1/models", "vic")[0] == 502
+    finally:
+        server.connect(api)
+    assert server.call("/foreserve/v1/models", "vic")[0] == 200
 
-    def run(self):
-        while not self.stopped.is_set():
-            body = urllib.request.urlopen(self.url).read()
-            self.answers.append(NEW if NEW in body else OLD if OLD in body else body)
 
-    def __enter__(self):
-        self.start()
-        return self.answers
+@contextmanager
+def load(url, path, clients=4):
+    """Look up by several clients, one lookup after the other, while a `with` block lasts.
 
-    def __exit__(self, *_):
-        self.stopped.set()
-        self.join()
+    Yields:
+        a list for each client, of pairs of status and prediction, or of an error in place of the status.
+    """
+    stopped, answers = threading.Event(), [[] for _ in range(clients)]
+
+    def look_up(mine):
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+        while not stopped.is_set():
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                body = answer.read()
+                mine.append((answer.status, next((known for known in (OLD, NEW) if known in body), body)))
+            except (OSError, http.client.HTTPException) as error:
+                mine.append((repr(error), b""))
+            stopped.wait(0.005)
+
+    with ThreadPoolExecutor(clients) as pool:
+        for mine in answers:
+            pool.submit(look_up, mine)
+        wait_for(lambda: all(answers))
+        try:
+            yield answers
+        finally:
+            stopped.set()

@@ -98,6 +98,47 @@ def test_the_history_says_who_left_a_version_and_why_and_links_to_its_run(store,
     expect(rows.nth(3).get_by_role("link")).to_have_count(0)
 
 
+def test_the_versions_of_a_model_are_compared_in_charts_and_tables(store, url, open_page):
+    name = store.model(max_age_hours=48)
+    for psi in (0.02, 0.11):
+        version = refresh(store, name, {"a": b"1"}, measures={"psi_probability": psi})
+    live = {
+        "outcomes": 1234,
+        "first_observed_at": "2026-11-01T00:00:00+00:00",
+        "last_observed_at": "2026-11-09T00:00:00+00:00",
+        "metrics": {"roc_auc": 0.7, "log_loss": None},
+        "held_out": {"roc_auc": 0.8},
+        "calibration": [
+            {"predicted": 0.05, "observed": 0.1, "outcomes": 1000},
+            {"predicted": 0.9, "observed": 0.6, "outcomes": 234},
+        ],
+        "breaches": ["roc_auc is 0.7, below the minimum 0.75"],
+    }
+    store.registry.update(name, lambda state: state.note(version, live=live))
+    page = open_page(url)
+    card = page.get_by_role("article", name=name)
+    expect(card.get_by_text("Parted")).to_be_visible()
+    expect(card.get_by_text("roc_auc is 0.7, below the minimum 0.75")).to_be_visible()
+    expect(card.get_by_role("row", name="roc_auc")).to_have_text(re.compile(r"0\.7.*0\.8.*-0\.1"))
+    expect(card.get_by_role("row", name="log_loss")).to_have_text(re.compile("^log_loss.{3}$"))
+    expect(card.get_by_text("1,234 outcomes of")).to_contain_text("from 2026-11-01 to 2026-11-09")
+    expect(card.get_by_text("of at most 2 d")).to_be_visible()
+    for label in (
+        "Age when replaced over 1 versions; newest: age 0 s, objective 2 d",
+        "Drift (population stability index) over 2 versions; newest: probability 0.11",
+        "Smoke test latency over 2 versions; newest: p50 2.10 ms, p95 3.90 ms, p99 6.48 ms, objective 100.0 ms",
+        "Calibration in 2 bins; predicted and observed differ by at most 0.3",
+    ):
+        expect(card.get_by_role("img", name=label, exact=True)).to_be_visible()
+    for summary in card.get_by_text("The same data as a table").all():
+        summary.focus()
+        page.keyboard.press("Enter")
+    expect(card.get_by_role("region", name="Calibration as a table").get_by_role("row")).to_have_count(3)
+    expect(card.get_by_role("region", name="Drift (population stability index) as a table")).to_contain_text("0.02")
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
 def test_a_model_shows_its_description_and_an_id_to_try(store, url, open_page):
     name = store.model()
     refresh(store, name, {"customer/7": PAYLOAD}, description="Who buys again in 13 weeks?", example="customer/7")
@@ -272,7 +313,7 @@ def test_the_chart_shows_traffic(store, model, open_page):
         expect(chart).to_have_accessible_description(re.compile(r"p50 [\d.]+ ms, p95 [\d.]+ ms, p99 [\d.]+ ms"))
         for percentile in ("p50", "p95", "p99"):
             expect(chart.locator(f"path.{percentile}")).to_have_attribute("d", re.compile("M"))
-        page.get_by_text("The same data as a table").click()
+        page.get_by_text("The same data as a table").first.click()
         expect(page.get_by_role("row", name=re.compile("^0.1"))).to_contain_text("ms")
 
 
@@ -297,7 +338,7 @@ def test_the_page_is_accessible(url, open_page, model, options):
     expect(outcome(page)).to_contain_text("Found")
     for details in page.get_by_role("article", name=model).locator("summary").all():
         details.click()
-    page.get_by_text("The same data as a table").click()
+    page.get_by_text("The same data as a table").first.click()
     results = Axe().run(page)
     assert results.violations_count == 0, results.generate_report()
     lookup(page, model, "never seen")

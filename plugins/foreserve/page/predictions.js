@@ -114,7 +114,7 @@ function differing(model, active, target) {
   }
   if (!at) return "It is not known how many predictions differ.";
   const all = target.details.counts?.predictions;
-  return `At most ${count(differ)} predictions differ${all === undefined ? "" : `, of ${count(all)}`}.`;
+  return `Predictions that differ: at most ${count(differ)}${all === undefined ? "" : ` of ${count(all)}`}.`;
 }
 
 function ofAbort(active, version) {
