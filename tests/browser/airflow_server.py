@@ -2,12 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import urllib.error
 import urllib.request
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from local_stack.servers import ROOT
@@ -103,6 +104,9 @@ def airflow(manager, bigtable, api, home):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = Airflow(f"http://127.0.0.1:{port}", manager)
+    dags = home / "dags"
+    dags.mkdir()
+    shutil.copy(ROOT / "dags" / "decisions.py", dags)  # the only ones that the page triggers
     passwords = home / "passwords.json"
     passwords.write_text(json.dumps({name: name for name in USERS}))
     lines = (line.partition("=") for line in ENVIRONMENT.read_text().splitlines() if line[:1].isupper())
@@ -115,13 +119,15 @@ def airflow(manager, bigtable, api, home):
         **os.environ,
         **{name: value for name, _, value in lines},
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'dags'}",
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__API__BASE_URL": server.url,
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__CORE__AUTH_MANAGER": managers[manager],
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__API__SECRET_KEY": "of this test",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "of this test, and long enough for HMAC with SHA-512: 64 bytes or more",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{server.url}/execution/",
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
@@ -136,22 +142,30 @@ def airflow(manager, bigtable, api, home):
         "FORESERVE_BIGTABLE_INSTANCE": INSTANCE.instance,
     }
     log = home / "log"
-    with log.open("wb") as output:
-        started = subprocess.Popen(
-            [BIN / "airflow", "standalone"], env=variables, stdout=output, stderr=output, start_new_session=True
-        )
-    try:
+    with log.open("wb") as output, ExitStack() as started:
+
+        def run(*command):
+            process = subprocess.Popen(command, env=variables, stdout=output, stderr=output, start_new_session=True)
+            started.callback(_stop, process)
+            return process
+
+        # `airflow standalone` has the simple auth manager only.
+        assert run(BIN / "airflow", "db", "migrate").wait() == 0, log.read_text()
+        for component in ("api-server", "scheduler", "dag-processor"):
+            run(BIN / "airflow", component)
         wait_for(lambda: server.call("/api/v2/version")[0] == 200, seconds=300, describe=log.read_text)
         if manager == "fab":
-            subprocess.run([BIN / "python", "-c", CREATE_USERS], env=variables, check=True, capture_output=True)
+            assert run(BIN / "python", "-c", CREATE_USERS).wait() == 0, log.read_text()
         server.connect(api)
         for dag in DECISIONS:
             path = f"/api/v2/dags/{dag}"
-            wait_for(lambda path=path: server.call(path, "ada")[0] == 200, seconds=120, describe=log.read_text)
+            wait_for(lambda path=path: server.call(path, "ada")[0] == 200, seconds=300, describe=log.read_text)
         yield server
-    finally:
-        started.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            started.wait(30)
-        with suppress(ProcessLookupError):
-            os.killpg(started.pid, signal.SIGKILL)
+
+
+def _stop(process):
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(30)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
