@@ -142,7 +142,8 @@ function compared(active, target) {
     ...details.metrics?.candidate,
   }));
   const names = Object.keys(then).filter((name) => Number.isFinite(now[name]) && Number.isFinite(then[name]));
-  const rows = names.map((name) => [name, measure(now[name]), measure(then[name]), difference(then[name] - now[name])]);
+  const shown = (number) => (Number.isInteger(number) ? count(number) : measure(number));
+  const rows = names.map((name) => [name, shown(now[name]), shown(then[name]), difference(then[name] - now[name])]);
   return rows.length ? table("What changes", ["Figure", "Now", "Then", "Change"], rows) : "";
 }
 
