@@ -84,14 +84,16 @@ def roll_back(stores: Stores, state: ModelState, to: int | None) -> Action:
     Raises:
         RegistryError: the version cannot be rolled back to.
     """
-    targets = state.rollback_targets()
+    targets, targets_forward = state.rollback_targets(), state.forward_targets()
+    forward = f"to go forward, run foreserve promote {state.model}"
     left = state.active
     if to is None:
         if not targets:
-            raise RegistryError(
-                f"{state.model} has no version that can be rolled back to; a refresh makes a new version"
-            )
+            way_out = f"{forward} {targets_forward[0]}" if targets_forward else "a refresh makes a new version"
+            raise RegistryError(f"{state.model} has no version that can be rolled back to; {way_out}")
         to = targets[0]
+    if to in targets_forward:
+        raise RegistryError(f"{state.model}: version {to} was opened after the active one; {forward} {to}")
     if left is None or to == left:
         raise RegistryError(
             f"{state.model}: version {to} is active already" if left else f"{state.model}: none is active"

@@ -34,6 +34,13 @@ def show(result: RefreshResult, console: Console) -> None:
     if "smoke_test" in details:
         console.print(_smoke_test(details["smoke_test"]), soft_wrap=True)
     console.print(f"Active version: [b]{result.active or 'none yet'}[/]")
+    if result.record is not None and result.record["status"] == "ready":
+        version = result.record["version"]
+        console.print(
+            f"Ready: preview with ?version={version}, or run "
+            f".venvs/local_stack/bin/foreserve promote {result.model} {version}",
+            soft_wrap=True,
+        )
     for lookup in result.lookups:
         prediction = json.dumps(lookup.answer.get("prediction", lookup.answer))
         console.print(f"  GET {lookup.url}  [b]{lookup.milliseconds:.1f} ms[/]  {prediction}", soft_wrap=True)

@@ -142,8 +142,9 @@ def test_readers_go_back(run, two, store):
     state = store.registry.get(model)
     assert state.active == first
     assert state.versions[second].details["ended"]["reason"] == "tried it"
-    said = run("roll-back", model, *SURE)
-    assert (said.code, "no version that can be rolled back to" in said.notes) == (1, True)
+    for words in ((model,), (model, second)):
+        said = run("roll-back", *words, *SURE)
+        assert (said.code, f"to go forward, run foreserve promote {model} {second}" in said.notes) == (1, True)
 
 
 def test_readers_go_forward_again_until_a_newer_version_is_opened(run, two, store):
