@@ -87,7 +87,7 @@ def test_a_first_deployment(project):
 def test_images_are_tagged_by_content_and_the_workers_have_the_beam_of_airflow(deployed):
     assert re.fullmatch(r"[0-9a-f]{12}", tags(deployed)["serving-api"][0])
     assert re.fullmatch(r"[0-9a-f]{12}-python-3\.11-beam-2\.73\.0", tags(deployed)["beam-jobs"][0])
-    lookups, workers = [call for call in deployed.calls() if "build" in call]
+    workers, lookups = [call for call in deployed.calls() if "build" in call]
     head = git(deployed.tree, "rev-parse", "--short=12", "HEAD").strip()
     assert f"--build-arg=BUILD={head}" in lookups
     assert {"--build-arg=BEAM_VERSION=2.73.0", "--build-arg=PYTHON_VERSION=3.11"} <= set(workers)
