@@ -3,7 +3,8 @@
 
 locals {
   # Added nodes help only after up to 20 minutes, so the target is below the 70 % that Google recommends as the maximum.
-  # With two clusters, each must be able to serve the lookups of both (35 % is from memory, check).
+  # With two clusters, each must be able to serve the lookups of both: 35 % is the maximum that Google recommends without
+  # autoscaling (https://cloud.google.com/bigtable/docs/monitoring-instance), which comes too late for them.
   cpu_percent = length(var.clusters) > 1 ? 35 : 60
 
   dags = "${path.module}/../../dags"

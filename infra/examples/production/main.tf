@@ -15,7 +15,8 @@ module "foreserve" {
   labels  = local.labels
 
   # Exports write to the first Bigtable cluster, and the lookup service reads from it. If the first cluster cannot be
-  # reached, lookups go to the second. The SLA is 99.9 % for one cluster, and higher for two zones (from memory, check).
+  # reached, lookups go to the second. The SLA is 99.9 % for one cluster, and 99.99 % for two with multi-cluster routing
+  # (https://cloud.google.com/bigtable/sla).
   clusters = [
     { zone = "europe-west1-b", min_nodes = 1, max_nodes = 5 },
     { zone = "europe-west1-c", min_nodes = 1, max_nodes = 5 },
