@@ -82,6 +82,22 @@ def test_a_weekly_pattern_and_a_trend_go_on():
     assert model.arima_evaluate(all_candidates=False)["seasonal_periods"].to_pylist() == [["WEEKLY"]]
 
 
+def test_patterns_of_different_lengths_keep_their_phases():
+    days = np.arange(1500)
+    values = 100 + 20 * (days % 7 == 0) + 30 * np.sin(2 * np.pi * days / 365)
+    model = train(table(values), auto_arima_max_order=1)
+    assert list(model.series[0].patterns) == ["WEEKLY", "YEARLY"]
+    found = np.array(model.forecast(730, 0.9)["forecast_value"])
+    coming = np.arange(1500, 2230)
+    assert found == pytest.approx(100 + 20 * (coming % 7 == 0) + 30 * np.sin(2 * np.pi * coming / 365), abs=12)
+
+
+def test_a_grid_of_too_many_points_is_refused():
+    times = pa.array([START, START + timedelta(seconds=1), START + timedelta(days=400)], pa.timestamp("us", "UTC"))
+    with pytest.raises(BigQueryError, match="give a data_frequency"):
+        train(pa.table({"day": times, "sold": [1.0, 2.0, 3.0]}))
+
+
 @pytest.mark.parametrize("months", [1, 3, 12])
 def test_months_are_counted_by_the_calendar(months):
     starts = np.datetime64("2026-01") + months * np.arange(12 if months == 1 else 20)
@@ -135,6 +151,7 @@ ROWS = table(range(10))
         (ROWS, {"non_seasonal_order": (1, 0, 0)}, "goes with auto_arima=FALSE"),
         (ROWS, {"include_drift": True}, "'include_drift' goes with"),
         (ROWS, {"holiday_region": "US"}, "'holiday_region' of model type ARIMA_PLUS is unknown, or not supported"),
+        (ROWS, {"seasonalities": ["MONTHLY"]}, "'seasonalities' of model type ARIMA_PLUS can only be"),
         (ROWS, {"data_frequency": "SOMETIMES"}, "'AUTO_FREQUENCY' or "),
         (ROWS.slice(0, 2), {}, "has 2 points"),
         (ROWS.slice(0, 0), {}, "no rows"),
@@ -155,7 +172,7 @@ def visits(client):
     client.query(
         "CREATE MODEL visits.both OPTIONS(model_type='ARIMA_PLUS', time_series_timestamp_col='day', "
         "time_series_data_col='visits', time_series_id_col='id', auto_arima_max_order=3, horizon=30) AS "
-        "SELECT *, id FROM visits.daily, UNNEST(['1', '2']) AS id"
+        "SELECT * FROM visits.daily, UNNEST(['1', '2']) AS id"
     ).result()
     yield client
     client.delete_dataset("visits", delete_contents=True)

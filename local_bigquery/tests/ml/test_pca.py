@@ -30,6 +30,8 @@ def test_columns_are_those_of_the_documentation(columns, reduced):
     ]
     kept = f"{TABLE} SELECT * FROM ML.PREDICT(MODEL reduced.m, ({ROWS}), STRUCT(TRUE AS keep_original_columns))"
     assert columns(kept)[2:] == ["n INT64", "x INT64", "y INT64", "kind STRING"]
+    chosen = f"{TABLE} SELECT n, principal_component_2 FROM ML.PREDICT(MODEL reduced.m, ({ROWS}))"
+    assert columns(chosen) == ["n INT64", "principal_component_2 FLOAT64"]
     assert columns("SELECT * FROM ML.PRINCIPAL_COMPONENTS(MODEL reduced.m)") == [
         "principal_component_id INT64",
         "feature STRING",

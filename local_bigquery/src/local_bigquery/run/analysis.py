@@ -80,9 +80,7 @@ Source: https://cloud.google.com/bigquery/docs/reference/rest/v2/models#modeltyp
 _MODEL_OPTIONS = {
     "feedback_type": "feedbackType",
     "item_col": "itemColumn",
-    "num_principal_components": "numPrincipalComponents",
-    "rating_col": "ratingColumn",
-    "time_series_id_col": "timeSeriesIdColumn",
+    "time_series_id_col": "timeSeriesIdColumns",
     "user_col": "userColumn",
 }
 """The options that change the columns of ML functions, and their names in the REST API."""
@@ -308,12 +306,17 @@ class StatementAnalyzer:
         except BigQueryError:
             return None
         model_type, given = str(resource["modelType"]), resource["trainingRuns"][-1]["trainingOptions"]
+        options = {option: given[key] for option, key in _MODEL_OPTIONS.items() if key in given}
+        if "numPrincipalComponents" in given:
+            options["num_principal_components"] = int(given["numPrincipalComponents"])
+        labels = {each["name"]: _standard_type(each["type"]) for each in resource.get("labelColumns", ())}
+        options["rating_col"] = next(iter(labels), "rating")  # the label of MATRIX_FACTORIZATION
         return Model(
             name=call.model,
             type=_MODEL_TYPES.get(model_type, model_type),
-            options={option: given[key] for option, key in _MODEL_OPTIONS.items() if key in given},
+            options=options,
             features={each["name"]: _standard_type(each["type"]) for each in resource.get("featureColumns", ())},
-            labels={each["name"]: _standard_type(each["type"]) for each in resource.get("labelColumns", ())},
+            labels=labels,
         )
 
 

@@ -25,7 +25,7 @@ from local_bigquery.ml.metrics import FORECAST_FIELDS, forecast_metrics
 from local_bigquery.ml.model import ModelType, Vector
 from local_bigquery.ml.models.arima import Arima, Order, candidates, fit
 from local_bigquery.ml.models.training_info import iterations
-from local_bigquery.ml.options import Option, boolean, one_of, only, string, whole_number
+from local_bigquery.ml.options import Option, boolean, one_of, only, only_one_of, string, whole_number
 
 _SECONDS = {"PER_MINUTE": 60, "HOURLY": 3_600, "DAILY": 86_400, "WEEKLY": 604_800}
 _MONTHS = {"MONTHLY": 1, "QUARTERLY": 3, "YEARLY": 12}
@@ -38,6 +38,7 @@ _CYCLE_WEIGHT = 0.9
 _MIN_STRENGTH = 0.2  # of the variance that a pattern explains, for it to be one
 _SPIKE_RANGES = 3.0
 _MIN_POINTS = 3
+_MAX_POINTS = 1_000_000
 _UTC = pa.timestamp("us", "UTC")
 
 
@@ -51,20 +52,15 @@ def _names(value: Any) -> list[str]:
 def _order(value: Any) -> tuple[int, int, int]:
     if not isinstance(value, tuple) or len(value) != 3:  # noqa: PLR2004  p, d and q
         raise ValueError("must be (p, d, q)")
+    terms, differences = whole_number(at_least=0, at_most=5), whole_number(at_least=0, at_most=2)
     p, d, q = value
-    return (
-        whole_number(at_least=0, at_most=5)(p),
-        whole_number(at_least=0, at_most=2)(d),
-        whole_number(at_least=0, at_most=5)(q),
-    )
+    return terms(p), differences(d), terms(q)
 
 
 def _seasonalities(value: Any) -> list[str]:
     if not isinstance(value, list) or not value:
         raise ValueError("must be an array of names, such as ['WEEKLY']")
-    return [
-        one_of("AUTO", _NO_SEASONALITY, "DAILY", "WEEKLY", "MONTHLY", "QUARTERLY", "YEARLY")(name) for name in value
-    ]
+    return [only_one_of("AUTO", _NO_SEASONALITY, *_SEASONS)(name) for name in value]
 
 
 _OPTIONS = (
@@ -118,8 +114,7 @@ class Series:
         ids: its ids.
         grid: its times.
         values: the values without seasonal patterns, spikes and dips.
-        seasonal: the sum of the seasonal patterns at the next times, for one cycle of the longest one.
-        periods: the names of the seasonal patterns.
+        patterns: the seasonal patterns by name, each from the first value on.
         has_spikes: spikes or dips were removed.
         models: the models that were fitted, the best one first.
     """
@@ -127,15 +122,15 @@ class Series:
     ids: tuple[Any, ...]
     grid: Grid
     values: Vector
-    seasonal: Vector
-    periods: tuple[str, ...]
+    patterns: Mapping[str, Vector]
     has_spikes: bool
     models: tuple[Arima, ...]
 
     def forecast(self, horizon: int) -> tuple[Vector, Vector, Vector]:
         """Return the next times, values and standard errors."""
         values, errors = self.models[0].forecast(self.values, horizon)
-        return self.grid.next(horizon), values + np.resize(self.seasonal, horizon), errors
+        coming = len(self.values) + np.arange(horizon)
+        return self.grid.next(horizon), values + _sum(self.patterns, coming), errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +195,10 @@ class Forecaster:
             "log_likelihood": ([model.log_likelihood for _, model in rows], pa.float64()),
             "AIC": ([model.aic for _, model in rows], pa.float64()),
             "variance": ([model.variance for _, model in rows], pa.float64()),
-            "seasonal_periods": ([series.periods for series, _ in rows], pa.list_(pa.string())),
+            "seasonal_periods": (
+                [list(series.patterns) or [_NO_SEASONALITY] for series, _ in rows],
+                pa.list_(pa.string()),
+            ),
             "has_holiday_effect": ([False] * len(rows), pa.bool_()),
             "has_spikes_and_dips": ([series.has_spikes for series, _ in rows], pa.bool_()),
             "has_step_changes": ([False] * len(rows), pa.bool_()),
@@ -354,7 +352,7 @@ def _fitted(ids: tuple[Any, ...], times: Vector, values: Vector, options: Mappin
         raise invalid_query(f"The time series{named} has {len(values)} points; it needs at least {_MIN_POINTS}")
     patterns = _patterns(values, frequency, grid, options["seasonalities"])
     places = np.arange(len(values))
-    remainder = values - sum((pattern[places % len(pattern)] for pattern in patterns.values()), np.zeros(len(values)))
+    remainder = values - _sum(patterns, places)
     spikes = np.zeros(len(values), dtype=np.bool_)
     if options["clean_spikes_and_dips"]:
         deviations = remainder - _smooth(remainder, max((len(pattern) for pattern in patterns.values()), default=7))
@@ -362,7 +360,6 @@ def _fitted(ids: tuple[Any, ...], times: Vector, values: Vector, options: Mappin
         reach = _SPIKE_RANGES * (high - low)
         spikes = (deviations < low - reach) | (deviations > high + reach) if reach else spikes
         remainder = np.interp(places, places[~spikes], remainder[~spikes])
-    coming = len(values) + np.arange(max((len(pattern) for pattern in patterns.values()), default=1))
     if options["auto_arima"]:
         models = candidates(remainder, options["auto_arima_min_order"], options["auto_arima_max_order"])
     else:
@@ -374,8 +371,7 @@ def _fitted(ids: tuple[Any, ...], times: Vector, values: Vector, options: Mappin
         ids=ids,
         grid=grid,
         values=remainder,
-        seasonal=sum((pattern[coming % len(pattern)] for pattern in patterns.values()), np.zeros(len(coming))),
-        periods=tuple(patterns) or (_NO_SEASONALITY,),
+        patterns=patterns,
         has_spikes=bool(spikes.any()),
         models=tuple(models) or (level,),
     )
@@ -399,6 +395,11 @@ def _even(times: Vector, values: Vector, frequency: str) -> tuple[str, Grid, Vec
         places = (numbers - numbers.min()) // months
     else:
         places = np.rint((times - known[0]) / np.timedelta64(max(seconds, 1), "s")).astype(np.int64)
+    if places.max() >= _MAX_POINTS:
+        raise invalid_query(
+            f"The times are mostly {seconds} seconds apart, which makes {places.max() + 1} points; a series has at "
+            f"most {_MAX_POINTS}: give a data_frequency, or round the times"
+        )
     sums, counts = np.bincount(places, values), np.bincount(places)
     present = np.flatnonzero(counts)
     even = np.interp(np.arange(len(counts)), present, sums[present] / counts[present])
@@ -432,6 +433,11 @@ def _patterns(values: Vector, frequency: str, grid: Grid, wanted: Sequence[str])
             found[name] = pattern
             remainder = remainder - pattern[phases]
     return found
+
+
+def _sum(patterns: Mapping[str, Vector], places: Vector) -> Vector:
+    """Return the sum of seasonal patterns at some places of the series."""
+    return sum((pattern[places % len(pattern)] for pattern in patterns.values()), np.zeros(len(places)))
 
 
 def _smooth(values: Vector, length: int) -> Vector:
