@@ -255,7 +255,7 @@ def _models_plot(results: Results) -> list[str]:
     bars = []
     for step in ("train", "predict"):
         for kind, runs in results["runs"].items():
-            for key, name in (("local_bigquery", "Foreserve's local BigQuery"), ("direct", "library")):
+            for key, name in (("local_bigquery", "Foreserve"), ("direct", "library")):
                 seconds = median(run[key][step]["cpu_seconds"] for run in runs)
                 bars.append((f"{name}: {kind.replace('_', ' ')}, {step}", seconds))
     return [bar_chart(f"CPU seconds of {results['conditions']['rows']:,} rows", bars)]

@@ -130,7 +130,7 @@ def predictions(_seconds: float, rows: int) -> tuple[str, str]:
             sample_data.first_purchases(client)
             write_purchases(client, rows)
             (emulator,) = psutil.Process().children()
-            with sampled(emulator.pid, "--native") as stacks:
+            with sampled(emulator.pid, "--native", "--subprocesses") as stacks:
                 for statement in _STATEMENTS:
                     client.query_and_wait(statement)
     return f"Local BigQuery: training, and predictions of {rows:,} customers", stacks[0]
