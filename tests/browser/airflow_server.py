@@ -126,7 +126,8 @@ def airflow(manager, bigtable, api, home):
         **os.environ,
         **{name: value for name, _, value in lines},
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'dags'}",
+        # With the local stack's settings, the scheduler imports the operators once, and not each of its tasks.
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "dags", ROOT / "local_stack" / "airflow"))),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__API__BASE_URL": server.url,
         "AIRFLOW__API__HOST": "127.0.0.1",
@@ -134,6 +135,7 @@ def airflow(manager, bigtable, api, home):
         "AIRFLOW__CORE__AUTH_MANAGER": managers[manager],
         "AIRFLOW__API__SECRET_KEY": "of this test",
         "AIRFLOW__API_AUTH__JWT_SECRET": "of this test, and long enough for HMAC with SHA-512: 64 bytes or more",
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{server.url}/execution/",
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
