@@ -49,7 +49,7 @@ class AirflowClient:
         """Wait until a DAG has been parsed and can be triggered.
 
         Raises:
-            AirflowError: the DAG's file has an import error, or the DAG did not appear in two minutes.
+            AirflowError: a file that is no other pipeline's has an import error, or no DAG appeared in two minutes.
         """
         token = self._request("GET", "/auth/token").json()["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
@@ -57,7 +57,8 @@ class AirflowClient:
         while self._request("GET", f"/api/v2/dags/{dag_id}", allowed=httpx.codes.NOT_FOUND).is_error:
             name = dag_id.removeprefix("refresh_")
             for error in self._get("/api/v2/importErrors")["import_errors"]:
-                if name in error["filename"]:
+                is_anothers = "pipelines/" in error["filename"] and f"/{name}/" not in error["filename"]
+                if not is_anothers:
                     raise AirflowError(f"{error['filename']}:\n{error['stack_trace']}")
             if time.monotonic() >= deadline:
                 raise AirflowError(

@@ -106,9 +106,9 @@ def found_in_choices(dag, conf):
 
 def dags():
     """The DAGs that a person triggers."""
-    import roll_back  # noqa: PLC0415  needs the settings
+    import decisions  # noqa: PLC0415  needs the settings
 
-    return {"a refresh": refresh_dag(str(FOLDER / "right" / "dag.py")), "roll_back": roll_back.choose.dag}
+    return {"a refresh": refresh_dag(str(FOLDER / "right" / "dag.py")), "roll_back": decisions.choose.dag}
 
 
 def golden():
