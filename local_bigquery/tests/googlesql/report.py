@@ -17,13 +17,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from comparison import DIFFERENCES, Difference, differences, recorded
+from comparison import DIFFERENCES, Answer, Difference, differences, recorded
 from expressions import areas
 
 from local_server import running
 
-_ROOT = Path(__file__).resolve().parents[2]
-_BLOCK = re.compile(r"(?<=<!-- googlesql -->\n).*?(?=<!-- /googlesql -->)", re.DOTALL)
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"(?<=<!-- googlesql -->\n).*?(?=<!-- /googlesql -->)", re.DOTALL)
 
 # The reason of each difference in a value. `main` fails if one lacks a reason.
 REASONS = {
@@ -35,7 +35,7 @@ REASONS = {
     "FORMAT_DATETIME": "%c writes years before 1000 without zeros",
     "FORMAT": "%T of a text with quotation marks; %f of more than 17 digits",
     "GENERATE_DATE_ARRAY": "a step of 0 gives no element",
-    "JSON_QUERY": "1.50 becomes 1.5; JSON null is no SQL NULL",
+    "JSON_QUERY": "1.50 becomes 1.5; JSON null is no SQL NULL; of JSON it is a STRING",
     "JSON_VALUE": "1.50 becomes 1.5",
     "REGEXP_EXTRACT": "a constant NULL has another type",
     "SAFE_CONVERT_BYTES_TO_STRING": "invalid UTF-8 gives NULL",
@@ -61,8 +61,17 @@ def main() -> None:
     unexplained = {item.answer.name for item in silent} - REASONS.keys()
     if unexplained:
         sys.exit(f"Differences without a reason: {', '.join(sorted(unexplained))}")
-    _write("README.md", _counts([answer.name for answer in answers], found))
-    _write("docs/differences.md", _list(found))
+    for name, block in blocks(answers, found).items():
+        path = ROOT / name
+        path.write_text(BLOCK.sub(lambda _, new=block: new, path.read_text()))
+
+
+def blocks(answers: list[Answer], found: list[Difference]) -> dict[str, str]:
+    """Return the generated part of each document."""
+    return {
+        "README.md": _counts([answer.name for answer in answers], found),
+        "docs/differences.md": _list(found),
+    }
 
 
 def _is_refused(item: Difference) -> bool:
@@ -95,11 +104,6 @@ def _list(found: list[Difference]) -> str:
 
 def _escaped(name: str) -> str:
     return name.replace("|", "\\|")
-
-
-def _write(name: str, block: str) -> None:
-    path = _ROOT / name
-    path.write_text(_BLOCK.sub(lambda _: block, path.read_text()))
 
 
 if __name__ == "__main__":

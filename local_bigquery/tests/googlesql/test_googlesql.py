@@ -29,3 +29,12 @@ def test_each_difference_in_a_value_has_a_reason():
         names[sql] for sql, here in json.loads(comparison.DIFFERENCES.read_text()) if not here.startswith("error")
     }
     assert different - report.REASONS.keys() == set()
+
+
+def test_the_documents_have_the_counts_and_the_differences():
+    answers = comparison.recorded()
+    by_sql = {answer.sql: answer for answer in answers}
+    known = json.loads(comparison.DIFFERENCES.read_text())
+    found = [comparison.Difference(by_sql[sql], here) for sql, here in known]
+    for name, block in report.blocks(answers, found).items():
+        assert report.BLOCK.search((report.ROOT / name).read_text())[0] == block
