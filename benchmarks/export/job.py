@@ -3,22 +3,22 @@
 The options are those of the export job. Prints the job's time and memory, without the imports, as a line of JSON.
 """
 
+import importlib
 import json
 import logging
 import sys
 
-from beam_jobs import export_predictions
-from benchmarks.export import stock_connectors
 from benchmarks.export.cost import measured
 
-_EXPORTS = {"native": export_predictions.run, "beam": stock_connectors.run}
+_EXPORTS = {"native": "beam_jobs.export_predictions", "beam": "benchmarks.export.stock_connectors"}
 
 
 def main() -> None:
     """Run the export, and print its cost."""
     logging.basicConfig(level=logging.ERROR)
+    export = importlib.import_module(_EXPORTS[sys.argv[1]])
     with measured() as cost:
-        _EXPORTS[sys.argv[1]](sys.argv[2:])
+        export.run(sys.argv[2:])
     sys.stdout.write(json.dumps(cost) + "\n")
 
 
