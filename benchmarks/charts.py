@@ -48,9 +48,10 @@ def svg(title: str, *charts: str) -> str:
 
 
 def line_chart(axes: Axes, lines: Sequence[Line]) -> str:
-    """A chart of lines, for `svg`. Linear axes begin at zero. Many points get no circles, and labels at ticks."""
+    """A chart of lines, for `svg`. Linear axes begin at zero. Many points have no circles, and round labels."""
     xs, ys = zip(*(point for line in lines for point in line.points), strict=True)
-    x_axis, y_axis = (_Scale.of(values, logarithmic=axes.logarithmic) for values in (xs, ys))
+    y_axis = _Scale.of(ys, logarithmic=axes.logarithmic)
+    x_axis = _Scale.of(xs, logarithmic=True) if axes.logarithmic else _Scale(0, max(xs), logarithmic=False)
     right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -63,7 +64,8 @@ def line_chart(axes: Axes, lines: Sequence[Line]) -> str:
         parts.append(f'<line x1="{_LEFT}" y1="{y}" x2="{right}" y2="{y}" stroke="#e5e5e5"/>')
         parts.append(_label(_LEFT - 8, y + 4, _number(value), "end"))
     few = len(set(xs)) <= _FEW_POINTS
-    labels = sorted(set(xs)) if few else x_axis.ticks()
+    every = _round_step(max(xs) / _FEW_POINTS)
+    labels = sorted(set(xs)) if few else [every * number for number in range(int(max(xs) / every) + 1)]
     parts += [_label(place(x, ys[0])[0], bottom + 18, _number(x), "middle") for x in labels]
     parts.append(_label((_LEFT + right) / 2, bottom + 36, axes.title, "middle"))
     for row, (line, colour) in enumerate(zip(lines, COLOURS, strict=False)):
