@@ -54,16 +54,18 @@ class Reader:
         if "make deploy" not in block:  # only Docker is a stand-in
             prepared = self.project.state / "docker"
         path = f"{prepared}{os.pathsep}{os.environ['PATH']}"
-        ended = subprocess.run(
-            ["/usr/bin/env", "bash", "-euc", f"{self.set}\n" + "\n".join(lines)],
-            cwd=self.project.tree,
-            env={**os.environ, **self.variables, "PATH": path},
-            input="y\n" * 9,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        with subprocess.Popen(["/usr/bin/env", "yes"], stdout=subprocess.PIPE) as yes:  # one answer for each question
+            ended = subprocess.run(
+                ["/usr/bin/env", "bash", "-euc", f"{self.set}\n" + "\n".join(lines)],
+                cwd=self.project.tree,
+                env={**os.environ, **self.variables, "PATH": path},
+                stdin=yes.stdout,
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+            )
+            yes.kill()
         assert ended.returncode == 0, f"{block}\n{ended.stdout[-3000:]}{ended.stderr[-3000:]}"
         self.set += "".join(f"{line}\n" for line in lines if line.startswith("export "))
         return ended.stdout
