@@ -85,7 +85,7 @@ def _numbers(results: Mapping[str, Results]) -> tuple[str, str]:
     figures = [
         (
             f"A refresh of {largest:,} entities, 1 % changed",
-            f"{short(seconds)} s, of it smoke test {short(smoke_test)}",
+            f"{short(seconds)} s; its smoke test {short(smoke_test)} s",
         ),
         ("Export, rows per CPU second", f"{short(rows)}, {_times(ratios)}"),
         ("CPU of a lookup of one id", f"{short(one)} µs"),
@@ -265,9 +265,8 @@ def _profiles(results: Results) -> str:
     """A link to each flame graph, with the functions that take most."""
     lines = []
     for name, part in results.items():
-        most = ", ".join(
-            f"`{_PLACE.sub('', function)}` {share:.0%}" for function, share in list(part["own"].items())[:3]
-        )
+        shares = sorted(part["own"].items(), key=lambda item: -item[1])[:3]
+        most = ", ".join(f"`{_PLACE.sub('', function)}` {share:.0%}" for function, share in shares)
         lines.append(fill(f"- [{name}](performance/flame-{name}.svg): {most}", _COLUMNS, subsequent_indent="  "))
     return "\n".join(lines)
 

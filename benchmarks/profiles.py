@@ -40,8 +40,10 @@ _RECORD = (str(PY_SPY), "record", "-r", "200", "-f", "raw", "-o")
 _WIDTH, _ROW = 1200, 16
 _LEAST_SHARE = 0.004  # narrower frames are not drawn
 _MOST_CHARACTERS = 120_000  # of a picture
-_WAITING = ("epoll_", "wait4", "poll", "sched_yield", "syscall", "futex", "Condition.wait", "clock_nanosleep")
-"""Functions in which a thread does nothing."""
+_WAITING = re.compile(
+    r"epoll_|wait4|poll|sched_yield|syscall|futex|Condition\.wait|clock_nanosleep|read \(libc|0x\w+ \(libc"
+)
+"""Functions in which a thread does nothing. The C library's locks have no names."""
 
 _LEAST_TEXT = 40
 _CHARACTER = 6.6  # pixels
@@ -181,7 +183,7 @@ def tree(stacks: str) -> Frame:
     root = Frame()
     for line in stacks.splitlines():
         path, _, count = line.rpartition(" ")
-        if not path or path.rpartition(";")[2].startswith(_WAITING):
+        if not path or _WAITING.match(path.rpartition(";")[2]):
             continue
         root.samples += int(count)
         frame = root
