@@ -133,7 +133,7 @@ def parse(airflow: Path, pipelines: int) -> Parsing:
         ):
             process.wait(_TIMEOUT_SECONDS)
         ended = time.time()
-        parsed = _rows(stack, "SELECT COUNT(*) FROM serialized_dag")[0][0]
+        parsed = _rows(stack, "SELECT COUNT(DISTINCT dag_id) FROM serialized_dag WHERE dag_id LIKE 'refresh_%'")[0][0]
         if process.returncode or parsed != pipelines:
             raise subprocess.CalledProcessError(process.returncode, f"{airflow} dag-processor: {parsed} DAGs")
     usage = usages.between("processor", started, ended)
@@ -238,7 +238,7 @@ def _environment(stack: Stack, airflow: Path) -> dict[str, str]:
 
 def _copy_pipelines(folder: Path, number: int) -> None:
     """Make a folder of DAGs that has a number of pipelines, each for a model of its own."""
-    shutil.copytree(ROOT / "dags", folder, ignore=shutil.ignore_patterns("pipelines", "roll_back.py", "__pycache__"))
+    shutil.copytree(ROOT / "dags", folder, ignore=shutil.ignore_patterns("pipelines", "decisions.py", "__pycache__"))
     for copy in range(number):
         pipeline = folder / "pipelines" / f"{_MODEL}_{copy}"
         shutil.copytree(ROOT / "dags" / "pipelines" / _MODEL, pipeline)
