@@ -231,7 +231,6 @@ def _environment(stack: Stack, airflow: Path) -> dict[str, str]:
         **os.environ,
         **service.environment,
         "PATH": f"{airflow.parent}{os.pathsep}{os.environ['PATH']}",
-        "AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR": "True",  # in Airflow 2, where the command asks for it
         "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(stack.ports["airflow"]),  # in Airflow 2
     }
 
