@@ -390,11 +390,11 @@ def test_a_tree_that_differs_from_its_commit_is_planned_but_not_deployed(project
 
 
 def test_a_file_of_others_is_not_overwritten(project):
-    file = project.bucket / "dags" / "roll_back.py"
+    file = project.bucket / "dags" / "decisions.py"
     file.write_text("somebody's")
     code, said = project.run(APPLY="1")
     assert code == 1
-    assert "has files that no deployment of Foreserve brought, and would lose them: dags/roll_back.py" in said
+    assert "has files that no deployment of Foreserve brought, and would lose them: dags/decisions.py" in said
     assert file.read_text() == "somebody's"
 
 
@@ -419,7 +419,7 @@ def test_an_airflow_elsewhere_gets_its_files_in_a_folder_of_a_bucket(project):
     project.change("outputs", **airflow, beam_version="2.70.0")
     project.deploy()
     project.deploy()
-    assert "airflow/dags/roll_back.py" in project.files()
+    assert "airflow/dags/decisions.py" in project.files()
     assert tags(project)["beam-jobs"][0].endswith("-python-3.12-beam-2.70.0")
     assert not [call for call in project.calls() if "composer" in call]
 

@@ -89,7 +89,7 @@ def reader(project, tmp_path):
     shutil.copy(project.state / "bin/docker", project.state / "docker")
     (project.state / "failure.txt").write_text(NEVER)
     project.change("settings", bucket="europe-west1-foreserve-bucket")
-    http.objects = {"dags/roll_back.py": b"a DAG"}
+    http.objects = {"dags/decisions.py": b"a DAG"}
     sdk = Path(shutil.which("gcloud")).resolve().parents[1]
     (tmp_path / "bigqueryrc").write_text(
         f"api = {http.address}\nproject_id = shop-predictions\ndiscovery_file = {sdk / DISCOVERY}\n"

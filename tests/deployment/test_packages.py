@@ -66,6 +66,7 @@ def test_every_package_that_tasks_import_is_required():
         "flask": "apache-airflow",  # and that of Airflow 2
         "apache_beam": "apache-beam",
         "google": "google-cloud-bigquery",
+        "googleapiclient": "apache-airflow-providers-google",
         "grpc": "grpcio",
         "hdrh": "hdrhistogram",
         "yaml": "pyyaml",
