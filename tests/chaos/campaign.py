@@ -668,7 +668,7 @@ def run(refreshes, seed, seconds):
     block = (
         f"`make chaos REFRESHES={refreshes} SEED={seed}`: {tried} refreshes ({succeeded} succeeded), "
         f"{faults.counts.total()} faults, {lookups:,} lookups, {violations} violations. The service knew "
-        f"each change after {oracle.largest_age:.1f} s.\nFaults: {_listed(faults.counts)}."
+        f"each change within {oracle.largest_age:.1f} s.\nFaults: {_listed(faults.counts)}."
     )
     return violations, "\n".join(fill(line, 120, break_on_hyphens=False) for line in block.splitlines())
 
