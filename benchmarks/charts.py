@@ -13,6 +13,7 @@ _WIDTH, _HEIGHT = 720, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 170, 44, 48
 _GRID_LINES = 4
 _FEW_POINTS = 12
+_DIGITS = 3
 _BAR_PITCH, _BAR_LEFT, _BAR_RIGHT = 24, 300, 80
 _TEXT = 'font-family="system-ui, sans-serif" font-size="12" fill="#333"'
 
@@ -136,7 +137,7 @@ def _round_step(least: float) -> float:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"  # noqa: PLR2004  three digits
+    return f"{value:,.0f}" if abs(value) >= 10**_DIGITS else f"{value:.{_DIGITS}g}"
 
 
 def _label(x: float, y: float, text: str, anchor: str) -> str:

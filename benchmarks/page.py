@@ -21,6 +21,7 @@ PLOTS = ROOT / "docs" / "performance"
 Results = Mapping[str, Any]
 
 _SHOWN_TASKS = ("open_version", "train", "evaluate", "predict", "measure", "changes", "export", "smoke_test", "confirm")
+_SHOWN_SHARE = 0.01
 _NAMES = {"native": "Foreserve", "beam": "Beam's connectors", "feast": "Feast"}
 _COLUMNS = 120
 _PLACE = re.compile(r" \(.*\)$")  # the file of a function
@@ -141,7 +142,7 @@ def _refresh_plot(results: Results) -> list[str]:
     tasks: dict[str, list[tuple[float, float]]] = {}
     for refresh in sorted(results.values(), key=lambda each: -1 if each["changed"] is None else each["changed"]):
         shares.setdefault(_share(refresh), []).append((refresh["entities"], _seconds(refresh)))
-        if refresh["changed"] == 0.01:  # noqa: PLR2004  one percent
+        if refresh["changed"] == _SHOWN_SHARE:
             for task in _SHOWN_TASKS:
                 if (seconds := refresh["tasks"].get(task, {}).get("seconds", 0)) > 0:
                     tasks.setdefault(task, []).append((refresh["entities"], seconds))

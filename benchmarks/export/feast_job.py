@@ -7,6 +7,7 @@ materializing as a line of JSON.
 import json
 import os
 import sys
+from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -62,10 +63,8 @@ def main() -> None:
             source=FileSource(path=str(file), timestamp_field="at"),
         )
         store.apply([entity, view])
-        output, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115, PTH123  Feast prints its progress
-        with measured() as cost:
-            store.materialize(_AT - timedelta(days=1), _AT + timedelta(days=1))
-        sys.stdout = output
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), measured() as cost:
+            store.materialize(_AT - timedelta(days=1), _AT + timedelta(days=1))  # it prints its progress
         _check(store, rows)
     sys.stdout.write(json.dumps(cost) + "\n")
 

@@ -39,7 +39,8 @@ def make(file: str, rows: int) -> None:
 def linear(matrix: Any, table: pa.Table) -> Callable[[Any], Any]:
     """A linear regression."""
     model = LinearRegression().fit(matrix, np.asarray(table["amount"]))
-    return model.predict  # type: ignore[no-any-return]
+    predict: Callable[[Any], Any] = model.predict
+    return predict
 
 
 def logistic(matrix: Any, table: pa.Table) -> Callable[[Any], Any]:

@@ -14,6 +14,7 @@ _NUMBERS = {"INTEGER", "INT64", "FLOAT", "FLOAT64", "NUMERIC", "BIGNUMERIC"}
 _BOOLEANS = {"BOOLEAN", "BOOL"}
 _FEATURES = {"STRING", *_NUMBERS, *_BOOLEANS}
 _WHOLE = {"INTEGER", "INT64"}
+_BINARY = 2  # classes
 _MOST_CLASSES = 50
 _MOST_NUMBERED_CLASSES = 10
 """A label of whole numbers with more values is a quantity, not a class."""
@@ -92,7 +93,7 @@ def _task(classes: Sequence[str], prefix: str) -> dict[str, str]:
             "metrics": "    r2_score:\n      minimum: 0\n      max_drop: 0.05 # below the champion's\n",
             "fields": f"    `{prefix}` AS value\n",
         }
-    if len(classes) == 2:  # noqa: PLR2004  binary
+    if len(classes) == _BINARY:
         probability = f"(SELECT p.prob FROM UNNEST(`{prefix}_probs`) AS p WHERE p.label = {classes[0]})"
         return {
             "model_type": "LOGISTIC_REG",
@@ -117,7 +118,7 @@ def _explained(classes: Sequence[str], prefix: str) -> str:
     sign, unit = "", "the log-odds of the predicted value"
     if not classes:
         fields, unit = f"    `{prefix}` AS value,\n", "the value"
-    elif len(classes) == 2:  # noqa: PLR2004  binary
+    elif len(classes) == _BINARY:
         is_looked_for, unit = f"`{prefix}` = {classes[0]}", f"the log-odds of {classes[0]}"
         fields = f"    ROUND(IF({is_looked_for}, probability, 1 - probability), 4) AS probability, # of {classes[0]}\n"
         sign = f"IF({is_looked_for}, 1, -1) * "
