@@ -68,10 +68,12 @@ def _numbers(results: Mapping[str, Results]) -> tuple[str, str]:
     refresh = results["refresh"][f"{largest} entities, 1% changed"]
     seconds, smoke_test = _seconds(refresh), refresh["tasks"]["smoke_test"]["seconds"]
     export = results["export"]
-    rows = export["medians"]["native"]["rows/CPU s"]
+    native = [run for run in export["runs"] if run["connectors"] == "native"]
+    thousands = [run["rows"] / run["cpu_seconds"] / 1000 for run in native if run["rows"] == export["conditions"]["rows"]]
     ratios = {_NAMES[name]: 1 / found["CPU s"] for name, found in export["ratios"].items()}
+    runs = _cpu_runs(results["serving"]["comparison"])
     cpu = cpu_micros(results["serving"]["comparison"])
-    one, many = cpu["Foreserve", "lookups"], cpu["Foreserve", "batches"]
+    many = cpu["Foreserve", "batches"]
     latency = next(
         measured["result"]["p99_ms"]
         for _, measured in results["serving"]["latencies"]["runs"]
@@ -79,18 +81,27 @@ def _numbers(results: Mapping[str, Results]) -> tuple[str, str]:
     )
     share = results["airflow"]["refresh, newest"]
     added = share["run"] - sum(share["direct"].values())
-    less = {
-        "the official client": cpu["official async client", "batches"] / many,
-        "Feast": cpu["Feast", "feast_batches"] / many if ("Feast", "feast_batches") in cpu else None,
-    }
+    less_of_one, less = (
+        {
+            "the official client": cpu["official async client", kind] / cpu["Foreserve", kind],
+            "Feast": cpu["Feast", f"feast_{kind}"] / cpu["Foreserve", kind],
+        }
+        for kind in ("lookups", "batches")
+    )
     figures = [
         (
             f"A refresh of {largest:,} entities, 1 % changed",
             f"{short(seconds)} s; its smoke test {short(smoke_test)} s",
         ),
-        ("Export, rows per CPU second", f"{short(rows)}, {_times(ratios)}"),
-        ("CPU of a lookup of one id", f"{short(one)} µs"),
-        ("CPU of a lookup of 100 ids", f"{short(many)} µs; {_times(less, 'less than')}; p99 {short(latency)} ms"),
+        ("Export, thousands of rows per CPU second", f"{_spread(thousands)}: {_times(ratios)}"),
+        (
+            "CPU of a lookup of one id, µs",
+            f"{_spread(runs['Foreserve', 'lookups'])}: {_times(less_of_one, 'less than')}",
+        ),
+        (
+            "CPU of a lookup of 100 ids, µs",
+            f"{_spread(runs['Foreserve', 'batches'])}: {_times(less, 'less than')}; p99 {short(latency)} ms",
+        ),
         ("Seconds that Airflow adds to a refresh", short(added)),
     ]
     table = markdown_table(("figure", "measured"), figures)
@@ -102,9 +113,14 @@ def _numbers(results: Mapping[str, Results]) -> tuple[str, str]:
     return table, fill(sentence, _COLUMNS)
 
 
-def _times(ratios: Mapping[str, float | None], words: str = "times those of") -> str:
-    parts = [f"{ratio:.1f} times {words.removeprefix('times ')} {name}" for name, ratio in ratios.items() if ratio]
-    return ", ".join(parts)
+def _times(ratios: Mapping[str, float], words: str = "those of") -> str:
+    return ", ".join([f"{ratio:.1f} times {words} {name}" for name, ratio in ratios.items()])
+
+
+def _spread(values: Sequence[float]) -> str:
+    """The median of some runs, and their smallest and largest value if there are several."""
+    spread = f" ({short(min(values))} to {short(max(values))})" if len(values) > 1 else ""
+    return short(median(values)) + spread
 
 
 def _seconds(refresh: Results) -> float:
@@ -163,11 +179,16 @@ def _export_plot(results: Results) -> list[str]:
 
 def cpu_micros(part: Results) -> dict[tuple[str, str], float]:
     """The median CPU time of an answer by candidate and kind, on the most connections."""
+    return {key: median(values) for key, values in _cpu_runs(part).items()}
+
+
+def _cpu_runs(part: Results) -> dict[tuple[str, str], list[float]]:
+    """The CPU times of an answer by candidate and kind, on the most connections."""
     runs: dict[tuple[str, str], dict[int, list[float]]] = {}
     for run in part["runs"]:
         by_connections = runs.setdefault((run["candidate"], run["question"]["kind"]), {})
         by_connections.setdefault(run["question"]["connections"], []).append(run["cpu_micros"])
-    return {key: median(by_connections[max(by_connections)]) for key, by_connections in runs.items()}
+    return {key: by_connections[max(by_connections)] for key, by_connections in runs.items()}
 
 
 def _comparison_plot(part: Results) -> list[str]:

@@ -70,7 +70,7 @@ def _arguments() -> Namespace:
         "--server",
         choices=("uvicorn", "granian"),
         default="granian",
-        help="server of the official clients, and of the constants in goals (default %(default)s)",
+        help="server of the official clients (default %(default)s)",
     )
     parser.add_argument("--feast", action="store_true", help="measure Feast too; it must be installed")
     parser.add_argument(
@@ -93,8 +93,7 @@ def _comparison(at: Bench, arguments: Namespace, console: Console) -> tuple[Any,
             for candidate in turns:
                 _note(measured, at.measure_all(candidate), console)
             _note(measured, [at.read_loop()], console)
-    goals = report.goals(measured, arguments.server)
-    return measured, {"comparison": report.comparison(measured), "goals": report.goal_grid(goals)}
+    return measured, {"comparison": report.comparison(measured)}
 
 
 def _hedging(at: Bench, _: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
@@ -120,7 +119,7 @@ def _settings(at: Bench, _: Namespace, console: Console) -> tuple[Any, dict[str,
 def _writes(at: Bench, arguments: Namespace, console: Console) -> tuple[Any, dict[str, report.Grid]]:
     with ExitStack() as stack:
         feast = stack.enter_context(feast_repository(at.entities)) if arguments.feast else None
-        runs = experiments.writes(at, arguments.server, feast)
+        runs = [run for _ in range(arguments.runs) for run in experiments.writes(at, arguments.server, feast)]
     _note([], [measurement for _, measurement in runs], console)
     return runs, {"writes": report.writes_grid(runs)}
 

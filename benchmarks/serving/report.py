@@ -1,4 +1,4 @@
-"""The results: tables for the console and in Markdown, goals, and a JSON document."""
+"""The results: tables for the console and in Markdown, and a JSON document."""
 
 import os
 import platform
@@ -7,16 +7,15 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import groupby
 from statistics import median
-from typing import Any, Self
+from typing import Any
 
 from rich.table import Table
 
 from benchmarks.document import markdown_table, short
-from benchmarks.serving.candidates import FEAST, OURS, READ_LOOP, bare, empty, official
+from benchmarks.serving.candidates import OURS
 from benchmarks.serving.exchanges import BATCH, LARGE_BATCH
 from benchmarks.serving.experiments import Hedging, Overload
 from benchmarks.serving.measurement import Measurement
-from benchmarks.serving.servers import ServerSoftware
 
 Key = tuple[str, str, int]
 """Candidate, kind of exchange, connections. Measurements with the same key are runs of the same thing."""
@@ -69,36 +68,6 @@ class Grid:
         return markdown_table(self.head, self.rows, align="---:")
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """A goal of the service, and the measured value: a ratio or a difference of medians.
-
-    Attributes:
-        meaning: a description of the value.
-        limit: the smallest value that meets the goal, or the largest one if `at_most`.
-        value: the measured value.
-        by_cpu: the same ratio by the CPU time of the servers; None if the value is no such ratio.
-        at_most: True if the limit is the largest value.
-    """
-
-    meaning: str
-    limit: float
-    value: float
-    by_cpu: float | None = None
-    at_most: bool = False
-
-    @classmethod
-    def times(cls, meaning: str, limit: float, ours: dict[str, float], its: dict[str, float]) -> Self:
-        """A goal of `limit` times the answers per second of another candidate."""
-        value = ours["answers/s"] / its["answers/s"]
-        return cls(meaning, limit, value, its["CPU µs/answer"] / ours["CPU µs/answer"])
-
-    @property
-    def met(self) -> bool:
-        """Return True if the goal is met."""
-        return self.value <= self.limit if self.at_most else self.value >= self.limit
-
-
 def medians(measurements: Sequence[Measurement]) -> dict[Key, dict[str, float]]:
     """The median of each figure over the runs with the same key, in the order of first runs."""
     order: dict[Key, list[Measurement]] = {}
@@ -123,46 +92,6 @@ def comparison(measurements: Sequence[Measurement]) -> Grid:
     head = ("candidate", "asked for", "connections", *_IN_TABLES, "ours/its answers/s", "its/our CPU")
     runs = max(len(list(group)) for _, group in groupby(sorted(map(_key, measurements))))
     return Grid(f"Side by side, medians of {runs}", head, tuple(rows))
-
-
-def goals(measurements: Sequence[Measurement], software: ServerSoftware) -> list[Goal]:
-    """The goals, without that for Feast if Feast was not measured."""
-    found = medians(measurements)
-    by_name = {(candidate, KIND_TITLES[kind], connections): f for (candidate, kind, connections), f in found.items()}
-    ours_of = [key for key in found if key[0] == OURS]
-    single = next(key for key in ours_of if key[1] == "lookups" and key[2] > 1)
-    alone = (OURS, "lookups", 1)
-    batch = next(key for key in ours_of if key[1] == "batches")
-    ours, many = found[single], single[2]
-    slow = by_name[official("async"), KIND_TITLES["lookups"], many]
-    constant = KIND_TITLES["constant"]
-    nothing, nothing_at_all = (by_name[name(software), constant, many] for name in (empty, bare))
-    least = by_name[READ_LOOP, KIND_TITLES["lookups"], 1]["p50 ms"]
-    made = [
-        Goal.times(f"lookups/s, times empty FastAPI on {software}", 1.3, ours, nothing),
-        Goal.times(f"lookups/s, times bare ASGI on {software}", 0.75, ours, nothing_at_all),
-        Goal.times("lookups/s, times FastAPI with the official async client", 10, ours, slow),
-        Goal("p99, share of that of the same", 1 / 3, ours["p99 ms"] / slow["p99 ms"], at_most=True),
-        Goal("p50 at one connection, ms above bare ReadRows", 0.3, found[alone]["p50 ms"] - least, at_most=True),
-    ]
-    if feast := by_name.get((FEAST, KIND_TITLES["feast_batches"], batch[2])):
-        made.append(Goal.times(f"requests/s of {BATCH} ids, times Feast", 20, found[batch], feast))
-    return made
-
-
-def goal_grid(made: Sequence[Goal]) -> Grid:
-    """The goals and the measured values."""
-    rows = (
-        (
-            goal.meaning,
-            f"{'<=' if goal.at_most else '>='} {goal.limit:.2f}",
-            f"{goal.value:.2f}",
-            "✓" if goal.met else "✗",
-            "-" if goal.by_cpu is None else f"{goal.by_cpu:.2f}",
-        )
-        for goal in made
-    )
-    return Grid("Goals", ("goal", "limit", "measured", "met", "by CPU"), tuple(rows))
 
 
 def hedging_grid(runs: Sequence[Hedging]) -> Grid:
@@ -217,20 +146,25 @@ def settings_grid(runs: Sequence[tuple[str, Measurement]]) -> Grid:
 
 
 def writes_grid(runs: Sequence[tuple[float, Measurement]]) -> Grid:
-    """Latencies of lookups without and during a burst of writes."""
-    rows = tuple(
-        (
-            measurement.candidate,
-            short(rate),
-            short(measurement.result.p50_ms),
-            short(measurement.result.p99_ms),
-            f"{measurement.result.not_right:.1%}",
-            short(measurement.cpu_micros),
+    """Medians of lookups without and during a burst of writes, and the range of the 99th percentiles."""
+    grouped: dict[tuple[str, float], list[Measurement]] = {}
+    for rate, measurement in runs:
+        grouped.setdefault((measurement.candidate, rate), []).append(measurement)
+    rows = []
+    for (candidate, rate), found in grouped.items():
+        p99 = [measurement.result.p99_ms for measurement in found]
+        rows.append(
+            (
+                candidate,
+                short(rate),
+                short(median(measurement.result.p50_ms for measurement in found)),
+                f"{short(median(p99))} ({short(min(p99))} to {short(max(p99))})",
+                f"{median(measurement.result.not_right for measurement in found):.1%}",
+                short(median(measurement.cpu_micros for measurement in found)),
+            )
         )
-        for rate, measurement in runs
-    )
     head = ("candidate", "rows written/s", "p50 ms", "p99 ms", "not right", "CPU µs/answer")
-    return Grid("During a burst of writes", head, rows)
+    return Grid("During a burst of writes", head, tuple(rows))
 
 
 def overload_grid(run: Overload) -> Grid:

@@ -263,19 +263,6 @@ def runs_of(ours):
     ]
 
 
-def test_goals_are_ratios_of_medians():
-    runs = [run for ours in (1300, 1600, 100_000) for run in runs_of(ours)]
-    made = {goal.meaning: (round(goal.value, 2), goal.met) for goal in report.goals(runs, "uvicorn")}
-    assert list(made.values()) == [(1.6, True), (0.8, True), (16, True), (0.22, True), (0.2, True)]
-    missed = report.goals(runs_of(700), "uvicorn")
-    assert [goal.met for goal in missed] == [False, False, False, True, True]
-
-
-def test_feast_is_a_goal_if_it_was_measured():
-    runs = [*runs_of(1600), measured("Feast", "feast_batches", 16, 40)]
-    assert report.goals(runs, "uvicorn")[-1].value == 22.5
-
-
 def test_the_comparison_has_a_row_with_ratios_for_each_candidate():
     grid = report.comparison([*runs_of(1600), *runs_of(1600), *runs_of(1000)])
     rows = {row[0]: row for row in grid.rows}
@@ -350,7 +337,7 @@ def test_lookups_are_measured_alone_and_during_writes(at):
         (name, rate) for name in (OURS, official("async")) for rate in (0.0, experiments.WRITE_RATE)
     ]
     assert all(measured.result.right > 0 for _, measured in runs)
-    assert len(report.writes_grid(runs).rows) == 4
+    assert len(report.writes_grid([*runs, *runs]).rows) == 4
 
 
 def test_settings_are_measured_one_at_a_time(at, monkeypatch):
