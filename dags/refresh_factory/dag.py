@@ -18,7 +18,6 @@ from foreserve.operators import (
     AwaitDataflowJob,
     CleanUp,
     ConfirmActive,
-    MayPromote,
     MeasureOutcomes,
     NameKeptChampion,
     OpenVersion,
@@ -243,7 +242,6 @@ def _add_tasks(folder: Path, pipeline: Pipeline, environment: Environment) -> No
         smoke_test = RunSmokeTest(
             task_id="smoke_test", smoke_test=pipeline.smoke_test, reports=environment.report_folder(), cloud=cloud
         )
-        may_promote = MayPromote(task_id="may_promote", cloud=cloud)
         promote = Promote(task_id="promote", asset=_predictions_asset(pipeline, environment), cloud=cloud)
         confirm = ConfirmActive(
             task_id="confirm",
@@ -263,7 +261,7 @@ def _add_tasks(folder: Path, pipeline: Pipeline, environment: Environment) -> No
 
     open_version >> retrain >> train >> evaluate >> quality_gate >> [predict, kept_champion]
     retrain >> predict >> measure >> prediction_gate >> changes >> prepare_export >> purge >> await_purge >> export
-    prepare_export >> export >> await_export >> wait_for_replication >> smoke_test >> may_promote >> promote
+    prepare_export >> export >> await_export >> wait_for_replication >> smoke_test >> promote
     promote >> confirm >> [clean_up, abort]  # after a failure anywhere, confirm counts as failed too
     kept_champion >> abort  # so that no run fails without aborting its version
 

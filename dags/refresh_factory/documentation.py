@@ -47,8 +47,10 @@ TASKS = {
         "Looks entities up in the new version at a set rate. Compares the latency with the objective, and every answer "
         "with BigQuery. The button *Latency report* shows the figures."
     ),
-    "may_promote": "Ends the run here if the trigger form says so.",
-    "promote": "Makes the version the active one, by a compare-and-set in the registry. Refused unless it is complete.",
+    "promote": (
+        "Makes the version the active one, by a compare-and-set in the registry. Refused unless it is complete. Ends "
+        "the run here if the trigger form says so."
+    ),
     "confirm": "Waits until the lookup service answers from the new version.",
     "clean_up": "Drops the BigQuery models and tables of versions that can be neither read nor rolled back to.",
     "abort": "Runs after a failure. Readers stay, or go back, where they were; the version is aborted.",

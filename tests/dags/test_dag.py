@@ -81,7 +81,7 @@ def test_the_graph_is_five_groups_which_open_to_the_tasks(dag):
             "await_export",
             "wait_for_replication",
         ],
-        "Release": ["smoke_test", "may_promote", "promote", "confirm", "clean_up", "abort"],
+        "Release": ["smoke_test", "promote", "confirm", "clean_up", "abort"],
     }
     assert all(group.tooltip for group in groups.values())
 
@@ -131,7 +131,7 @@ def test_any_failure_aborts_the_version_and_none_turns_the_run_green(dag):
 
 
 def test_each_task_follows_only_from_the_one_before(dag):
-    assert dag.get_task("promote").upstream_task_ids == {"may_promote"}
+    assert dag.get_task("promote").upstream_task_ids == {"smoke_test"}
     assert dag.get_task("smoke_test").upstream_task_ids == {"wait_for_replication"}
 
 

@@ -18,7 +18,7 @@ RUNS = f"dags/{DAG_ID}/dagRuns"
 CLEARED_TOGETHER = [
     ["retrain", "measure", "export", "smoke_test", "clean_up", "kept_champion"],
     ["train", "predict", "prepare_export", "wait_for_replication", "promote"],
-    ["evaluate", "changes", "purge", "await_export", "may_promote", "confirm"],
+    ["evaluate", "changes", "purge", "await_export", "confirm"],
     ["quality_gate", "await_purge", "prediction_gate", "abort"],
 ]
 

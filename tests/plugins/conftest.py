@@ -170,8 +170,8 @@ def promote(context, task):
     """Promotes the version of a refresh; returns the asset's event."""
     asset = Asset("churn predictions")
 
-    def run_promote(refresh):
-        given = context()
+    def run_promote(refresh, **params):
+        given = context(**params)
         task(Promote, refresh, asset=asset).execute(given)
         return given["outlet_events"][asset].extra
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.models import DagRun as AirflowRun
 from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +20,6 @@ from foreserve.operators import (
     ChooseVersion,
     CleanUp,
     DecideVersion,
-    MayPromote,
     OpenVersion,
     SwitchVersion,
     WaitForReplication,
@@ -340,27 +339,6 @@ def test_a_task_that_fails_leaves_the_first_sentence_of_its_error(context, error
     assert given["ti"].xcoms == {"failure": reason}
 
 
-@pytest.fixture
-def hold(context, task):
-    """Runs the task that ends a run whose version is not to be promoted; returns its decision."""
-
-    def decide(refresh, **params):
-        may_promote = task(MayPromote, refresh)
-        may_promote.ignore_downstream_trigger_rules = False
-        relatives = SimpleNamespace(get_direct_relatives=lambda **_: [], downstream_list=[])
-        return may_promote.execute(context(**params) | {"task": relatives})
-
-    return decide
-
-
-@pytest.mark.parametrize("promote", [True, False])
-def test_a_version_that_is_not_to_be_promoted_says_so(hold, open_version, registry, promote):
-    refresh = open_version()
-    assert hold(refresh, promote=promote) is promote
-    ended = registry.get(refresh.model).versions[refresh.version].details.get("ended")
-    assert (ended and ended["reason"]) == (None if promote else "promote is off in the trigger form")
-
-
 def test_aborting_leaves_readers_where_they_were(abort, open_version, promoted, registry):
     first = promoted()
     second = open_version()
@@ -455,14 +433,17 @@ def test_readers_go_forward_again_after_a_rollback_by_mistake(cloud, context, pr
 
 
 def test_a_version_that_was_previewed_is_promoted_as_it_is(
-    cloud, compute, context, hold, open_version, prepare, promoted, registry
+    cloud, compute, context, open_version, prepare, promote, promoted, registry
 ):
     first, second = promoted(), open_version()
     compute(second, {"a": "2"}, {"a": "2"})
     prepare(second)
     registry.update(second.model, lambda state: state.complete_export(second.version, Receipt(1, 0)))
-    assert hold(second, promote=False) is False
+    with pytest.raises(AirflowSkipException, match=r"is ready; the DAG roll_back"):
+        promote(second, promote=False)
     state = registry.get(second.model)
+    ended = state.versions[second.version].details["ended"]
+    assert (ended["reason"], ended["task"]) == ("promote is off in the trigger form", "promote")
     assert (state.active, state.versions[second.version].status) == (first.version, Status.READY)
     SwitchVersion(task_id="roll_back", cloud=cloud, model=second.model, version=second.version).execute(context())
     state = registry.get(second.model)

@@ -431,7 +431,7 @@ def test_every_ending_has_a_reason():
     opened = NEW.open(5)
     assert ended(opened.abort(5, None, reason="no rows", now=1, task="predict"), 5)["reason"] == "no rows"
     assert ended(opened.open(6), 5)["reason"] == "version 6 was opened"
-    refused = opened.refuse_promotion(5, reason="promote is false", now=1, task="may_promote")
+    refused = opened.refuse_promotion(5, reason="promote is false", now=1, task="promote")
     assert ended(refused, 5)["kind"] == "not_promoted"
     assert ended(refused.abort(5, None, reason="a task failed", now=2), 5)["kind"] == "not_promoted"
     assert state.refuse_promotion(second, reason="too late", now=1) == state

@@ -7,9 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.standard.operators.python import ShortCircuitOperator
-
-from foreserve.airflow_compat import AirflowFailException, due_time, has_ended, run_url
+from foreserve.airflow_compat import AirflowFailException, AirflowSkipException, due_time, has_ended, run_url
 from foreserve.links import ActiveVersionLink
 from foreserve.operators.base import CloudOperator, RefreshOperator, check_conf, failures, signed
 from foreserve.operators.beam import cancel_dataflow_job
@@ -22,7 +20,7 @@ from prediction_store.lifecycle import ModelState, RegistryError, now_ms
 from prediction_store.warehouse import bigquery_name, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import httpx
 
@@ -172,32 +170,6 @@ def data_cutoff(dag_run: Any) -> datetime:
     return logical_date if dag_run.run_type == "manual" and logical_date is not None else due_time(dag_run)
 
 
-class MayPromote(RefreshOperator, ShortCircuitOperator):
-    """Ends the run if the trigger form says that the version is not to be promoted."""
-
-    template_fields: Sequence[str] = (*RefreshOperator.template_fields, *ShortCircuitOperator.template_fields)
-
-    def __init__(self, **kwargs: Any) -> None:
-        """Decide by the trigger form; `kwargs` are those of `RefreshOperator`."""
-        super().__init__(python_callable=_wants_promotion, **kwargs)
-
-    def execute(self, context: Context) -> Any:
-        """Decide. If the version is not to be promoted now, record that it is ready."""
-        refresh, reason, now = self.refresh, "promote is off in the trigger form", now_ms()
-        if not context["params"]["promote"]:
-            with self.registry() as registry:
-                registry.update(
-                    refresh.model,
-                    lambda state: state.hold(refresh.version, reason=reason, now=now, task=self.task_id),
-                )
-            self.log.info("version %d is ready; the DAG roll_back promotes it as it is", refresh.version)
-        return super().execute(context)
-
-
-def _wants_promotion(params: Mapping[str, Any]) -> bool:
-    return bool(params["promote"])
-
-
 def _refuse_promotion(task: RefreshOperator, reason: str) -> None:
     """Record that the version will not be promoted."""
     refresh, now = task.refresh, now_ms()
@@ -210,6 +182,8 @@ def _refuse_promotion(task: RefreshOperator, reason: str) -> None:
 
 class Promote(RefreshOperator):
     """Promotes the version if it is complete and the active version is still that of the refresh's start.
+
+    If the trigger form says that the version is not to be promoted, the run ends here, and the version is ready.
 
     Emits an event of the asset that stands for the model's predictions.
     """
@@ -230,9 +204,13 @@ class Promote(RefreshOperator):
         """Count the expected cells again, and promote.
 
         Raises:
+            AirflowSkipException: the trigger form says that the version is not to be promoted; it is ready.
             AirflowFailException: the version is not complete, or another version was promoted or opened.
         """
         refresh = self.refresh
+        if not context["params"]["promote"]:
+            self._hold()
+            raise AirflowSkipException(f"version {refresh.version} is ready; the DAG roll_back promotes it as it is")
         expected = expected_receipt(self.cloud.bigquery(), refresh)
         why = context["params"]["reason"] or ""
         promotion: Promotion = {"previous": refresh.active, "why": why, **signed(context)}
@@ -259,6 +237,14 @@ class Promote(RefreshOperator):
             "at": promotion["at"],
         }
         self.log.info("promoted version %d; before, %s was active", refresh.version, refresh.active or "none")
+
+    def _hold(self) -> None:
+        """Record that the version is ready, and was not to be promoted."""
+        refresh, reason, now = self.refresh, "promote is off in the trigger form", now_ms()
+        with self.registry() as registry:
+            registry.update(
+                refresh.model, lambda state: state.hold(refresh.version, reason=reason, now=now, task=self.task_id)
+            )
 
 
 class ConfirmActive(CloudOperator):
