@@ -122,7 +122,6 @@ class BatchRead:
         """Handle the end of an attempt. After a failure, another attempt may still succeed."""
         self._attempts.remove(attempt)
         if error is None:
-            self._reader.hedging.observe(self._keys, time.perf_counter() - self._started)
             self._note_answer(attempt)
         elif self._attempts or (error.unprocessed and self._repeat(attempt)) or (error.is_transient and self._hedge()):
             return
@@ -171,7 +170,12 @@ class BatchRead:
         return True
 
     def _note_answer(self, attempt: "_Attempt") -> None:
-        """Record the attempt that gave the answer."""
+        """Record the latency of the read, and the attempt that gave the answer.
+
+        Hedged reads count, too. Without them, the slowest reads would be missing, and the delay would become shorter
+        and shorter.
+        """
+        self._reader.hedging.observe(self._keys, time.perf_counter() - self._started)
         self._answered_by = attempt.stream
         if attempt is not self._first:
             self._reader.hedging.count_won()

@@ -1,13 +1,16 @@
 """Hedged reads: their delay, their budget and their results."""
 
 import asyncio
+import math
 
 import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving_api.store.batching import Batch, Waiter
 from serving_api.store.hedging import Hedging
+from serving_api.store.reads import Outage, Reader
 from serving_api.telemetry.metrics import Metrics
 
 
@@ -50,6 +53,60 @@ def test_without_a_budget_no_read_is_hedged():
         hedging.observe(1, 0.001)
     assert hedging.delay_seconds(1) is None
     assert not hedging.spend(1)
+
+
+class Attempts:
+    """A client of Bigtable whose attempts the test answers. `receivers` has what receives the rows of each."""
+
+    is_connected = True
+    connection = local_port = None
+
+    def __init__(self):
+        self.receivers = []
+        self.second = asyncio.Event()
+
+    def read_rows(self, _table, _request, _timeout, receiver, _avoid, _app_profile):
+        self.receivers.append(receiver)
+        if len(self.receivers) % 2 == 0:
+            self.second.set()
+        return self
+
+    def cancel(self):
+        pass
+
+
+def start_to_read(client, hedging):
+    """Start to read the row `a`; returns the future of the read's error."""
+    ended = asyncio.get_running_loop().create_future()
+    batch = Batch(lambda _: None)
+    batch.add(b"a", Waiter(asyncio.get_running_loop().create_future(), math.inf, 1))
+    reader = Reader(
+        client=client,
+        table="t",
+        request=b"",
+        app_profiles=("", ""),
+        hedging=hedging,
+        metrics=Metrics(),
+        tracing=None,
+        outage=Outage(),
+    )
+    reader.read(batch, ended.set_result)
+    return ended
+
+
+@pytest.mark.asyncio
+async def test_the_reads_that_are_hedged_count_for_the_delay():
+    """Without them, the delay was that of ever faster reads, and the budget was spent on reads that were not slow."""
+    hedging, client = Hedging(1, Metrics()), Attempts()
+    for _ in range(200):
+        hedging.observe(1, 0.001)
+    for _ in range(200):
+        ended = start_to_read(client, hedging)
+        await client.second.wait()
+        client.second.clear()
+        client.receivers[-1].received([(b"a", {"m": b"1"})])
+        assert await ended is None
+    assert hedging.delay_seconds(1) > 0.001
 
 
 @pytest.mark.asyncio
