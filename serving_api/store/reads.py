@@ -145,8 +145,9 @@ class BatchRead:
         self._first = self._first or attempt
 
     def _repeat(self, refused: "_Attempt") -> bool:
-        """Repeat an attempt that Bigtable did not process. Return False if one was repeated before."""
-        if not self._may_repeat:
+        """Repeat an attempt that Bigtable did not process. Return False if one was repeated before, or has all rows."""
+        # A request without row keys would read the whole table.
+        if not self._may_repeat or not len(self._batch):
             return False
         self._may_repeat = False
         if self._first is refused:

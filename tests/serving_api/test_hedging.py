@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving_api.bigtable import CallError
 from serving_api.store.batching import Batch, Waiter
 from serving_api.store.hedging import Hedging
 from serving_api.store.reads import Outage, Reader
@@ -107,6 +108,18 @@ async def test_the_reads_that_are_hedged_count_for_the_delay():
         client.receivers[-1].received([(b"a", {"m": b"1"})])
         assert await ended is None
     assert hedging.delay_seconds(1) > 0.001
+
+
+@pytest.mark.asyncio
+async def test_a_read_that_has_all_rows_is_not_repeated():
+    """A request without row keys would read the whole table."""
+    hedging, client = Hedging(1, Metrics()), Attempts()
+    ended = start_to_read(client, hedging)
+    client.receivers[0].received([(b"a", {"m": b"1"})])
+    error = CallError("UNAVAILABLE", "the server is going away", unprocessed=True)
+    client.receivers[0].ended(error)
+    assert await ended is error
+    assert len(client.receivers) == 1
 
 
 @pytest.mark.asyncio
