@@ -123,7 +123,11 @@ class BatchRead:
         self._attempts.remove(attempt)
         if error is None:
             self._note_answer(attempt)
-        elif self._attempts or (error.unprocessed and self._repeat(attempt)) or (error.is_transient and self._hedge()):
+        elif (
+            self._attempts
+            or (error.unprocessed and self._repeat(attempt))
+            or (error.is_transient and self._hedge(attempt))
+        ):
             return
         self._end(error)
 
@@ -154,13 +158,17 @@ class BatchRead:
             self._first = None
         return self._try_attempt(refused.stream.connection, hedged=False)
 
-    def _hedge(self) -> bool:
-        """Hedge the read. Return False if it was hedged before, has all rows, or is over the budget."""
+    def _hedge(self, failed: "_Attempt | None" = None) -> bool:
+        """Hedge the read. Return False if it was hedged before, has all rows, or is over the budget.
+
+        Args:
+            failed: the attempt that failed; None if the attempt in flight is slow.
+        """
         missing = len(self._batch)
         if not self._may_hedge or not missing or not self._reader.hedging.spend(missing):
             return False
         self._may_hedge = False
-        return self._try_attempt(self._attempts[0].stream.connection if self._attempts else None, hedged=True)
+        return self._try_attempt((failed or self._attempts[0]).stream.connection, hedged=True)
 
     def _try_attempt(self, avoid: Hashable | None, *, hedged: bool) -> bool:
         """Make another attempt. Return False if no connection is ready."""

@@ -173,6 +173,26 @@ async def test_a_read_with_a_transient_failure_is_hedged_once(wire, serve):
 
 
 @pytest.mark.asyncio
+@pytest.mark.http2_client
+async def test_a_read_that_failed_is_hedged_on_another_connection(wire, serve):
+    answer, peers = wire.read_rows, []
+
+    async def failing(request, context):
+        if b"bad" in request.rows.row_keys:
+            peers.append(context.peer())
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "told to")
+        async for response in answer(request, context):
+            yield response
+
+    wire.read_rows = failing
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
+        for _ in range(3):
+            assert (await client.lookup("m", "bad")).status_code == 503
+    assert len(peers) == 6
+    assert all(first != second for first, second in zip(peers[::2], peers[1::2], strict=True))
+
+
+@pytest.mark.asyncio
 async def test_a_hedged_read_requests_only_the_rows_that_are_missing(wire, serve):
     wire.failing[b"z"] = grpc.StatusCode.UNAVAILABLE
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
