@@ -8,8 +8,6 @@ The budget keeps hedged reads from adding load while all of Bigtable is slow.
 
 from collections import defaultdict
 
-from serving_api.telemetry.metrics import Metrics
-
 _SAMPLES = 200
 """The number of reads from which a delay is computed."""
 
@@ -26,21 +24,19 @@ class Hedging:
     in their number of keys.
     """
 
-    def __init__(self, budget: float, metrics: Metrics) -> None:
+    def __init__(self, budget: float) -> None:
         """Allow hedged reads.
 
         Args:
             budget: the number of keys in hedged reads per key, 0 to 1; 0 allows none.
-            metrics: counts hedged reads.
         """
         self._budget = budget
-        self._metrics = metrics
         self._saved = _MAX_SAVED if budget else 0.0
         self._seconds: defaultdict[int, list[float]] = defaultdict(list)
         self._delays: dict[int, float] = {}
 
     def count_read(self, keys: int) -> None:
-        """Add the share of one read to the budget."""
+        """Add a read's share of keys to the budget."""
         self._saved = min(self._saved + keys * self._budget, _MAX_SAVED)
 
     def delay_seconds(self, keys: int) -> float | None:
@@ -59,13 +55,8 @@ class Hedging:
             samples.clear()
 
     def spend(self, keys: int) -> bool:
-        """Spend keys of the budget on a hedged read, and count it. Return False if the budget does not allow it."""
+        """Spend keys of the budget on a hedged read. Return False if the budget does not allow it."""
         if self._saved < keys:
             return False
         self._saved -= keys
-        self._metrics.hedged_reads.inc()
         return True
-
-    def count_won(self) -> None:
-        """Count a hedged read that gave the answer."""
-        self._metrics.hedged_reads_won.inc()

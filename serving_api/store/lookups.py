@@ -51,7 +51,7 @@ class Lookups:
         self._metrics = metrics
         self._cache = cache
         self._tracing = tracing
-        self._hedging = Hedging(settings.hedge_budget, metrics)
+        self._hedging = Hedging(settings.hedge_budget)
         self._outage = Outage()
 
     def version(self, table: str, model: str, version: int, *, cached: bool) -> "VersionSource":

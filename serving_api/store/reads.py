@@ -168,6 +168,7 @@ class BatchRead:
         if not self._may_hedge or not missing or not self._reader.hedging.spend(missing):
             return False
         self._may_hedge = False
+        self._reader.metrics.hedged_reads.inc()
         return self._try_attempt((failed or self._attempts[0]).stream.connection, hedged=True)
 
     def _try_attempt(self, avoid: Hashable | None, *, hedged: bool) -> bool:
@@ -187,7 +188,7 @@ class BatchRead:
         self._reader.hedging.observe(self._keys, time.perf_counter() - self._started)
         self._answered_by = attempt.stream
         if attempt is not self._first:
-            self._reader.hedging.count_won()
+            self._reader.metrics.hedged_reads_won.inc()
 
     def _end(self, error: CallError | None) -> None:
         self._stop()

@@ -17,7 +17,7 @@ from serving_api.telemetry.metrics import Metrics
 
 @given(st.floats(0, 1), st.lists(st.tuples(st.integers(1, 16), st.booleans()), max_size=300))
 def test_hedged_reads_stay_within_the_budget_of_keys(budget, reads):
-    hedging = Hedging(budget, Metrics())
+    hedging = Hedging(budget)
     asked = made = 0
     for keys, wants_another in reads:
         hedging.count_read(keys)
@@ -29,7 +29,7 @@ def test_hedged_reads_stay_within_the_budget_of_keys(budget, reads):
 
 @pytest.mark.parametrize("keys", [1, 16])
 def test_the_delay_is_the_95th_percentile_of_recent_reads_of_that_size(keys):
-    hedging = Hedging(0.05, Metrics())
+    hedging = Hedging(0.05)
     for n in range(199):
         hedging.observe(keys, n / 1000)
     assert hedging.delay_seconds(keys) is None
@@ -40,7 +40,7 @@ def test_the_delay_is_the_95th_percentile_of_recent_reads_of_that_size(keys):
 
 def test_large_reads_are_not_late_because_small_ones_are_faster():
     """One percentile for all sizes hedged every read of many keys where a few percent of the reads are such."""
-    hedging = Hedging(0.05, Metrics())
+    hedging = Hedging(0.05)
     for n in range(20_000):
         hedging.observe(*((16, 0.008 + n % 7 / 1000) if n % 50 == 0 else (1, 0.003)))
     assert hedging.delay_seconds(1) == 0.003
@@ -48,7 +48,7 @@ def test_large_reads_are_not_late_because_small_ones_are_faster():
 
 
 def test_without_a_budget_no_read_is_hedged():
-    hedging = Hedging(0, Metrics())
+    hedging = Hedging(0)
     for _ in range(500):
         hedging.count_read(1)
         hedging.observe(1, 0.001)
@@ -98,7 +98,7 @@ def start_to_read(client, hedging):
 @pytest.mark.asyncio
 async def test_the_reads_that_are_hedged_count_for_the_delay():
     """Without them, the delay was that of ever faster reads, and the budget was spent on reads that were not slow."""
-    hedging, client = Hedging(1, Metrics()), Attempts()
+    hedging, client = Hedging(1), Attempts()
     for _ in range(200):
         hedging.observe(1, 0.001)
     for _ in range(200):
@@ -113,7 +113,7 @@ async def test_the_reads_that_are_hedged_count_for_the_delay():
 @pytest.mark.asyncio
 async def test_a_read_that_has_all_rows_is_not_repeated():
     """A request without row keys would read the whole table."""
-    hedging, client = Hedging(1, Metrics()), Attempts()
+    hedging, client = Hedging(1), Attempts()
     ended = start_to_read(client, hedging)
     client.receivers[0].received([(b"a", {"m": b"1"})])
     error = CallError("UNAVAILABLE", "the server is going away", unprocessed=True)
