@@ -135,7 +135,7 @@ class Channel:
             CallError: the read failed, or did not end in time.
         """
         answer = Answer()
-        self._read(table, request, timeout, answer)
+        stream = self._read(table, request, timeout, answer)
         assembler = CellAssembler()
         try:
             rows = assembler.feed(ReadRowsResponse.FromString(await answer.whole(timeout)))
@@ -145,6 +145,9 @@ class Channel:
             raise
         except (DecodeError, InvalidAnswerError) as error:
             raise _invalid(error) from None
+        finally:
+            # The server may still be at work: the time is over, or nobody waits any more.
+            stream.cancel()
         return rows
 
     def _read(

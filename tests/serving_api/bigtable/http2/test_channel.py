@@ -163,6 +163,31 @@ async def test_calls_have_a_deadline():
 
 
 @pytest.mark.asyncio
+async def test_a_read_that_nobody_waits_for_any_more_ends_on_the_server():
+    server = Server()
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def read_rows(request, context):
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+        yield ROW
+
+    server.read_rows = read_rows
+    async with (
+        server.listening() as port,
+        Channel.open(Target("127.0.0.1", port), INSTANCE, "", 1, Metrics()) as channel,
+        asyncio.timeout(WAIT),
+    ):
+        reading = asyncio.create_task(channel.read_cells(TABLE, REQUEST, 60))
+        await begun.wait()
+        reading.cancel()
+        await ended.wait()
+
+
+@pytest.mark.asyncio
 async def test_the_channel_reconnects_to_a_restarted_server():
     server = Server()
     async with AsyncExitStack() as stack:
