@@ -260,6 +260,8 @@ class Channel:
             if target.tls:
                 _check_protocol(transport.get_extra_info("ssl_object"))
             await self._warm(connection)
+            if connection.draining:
+                raise ConnectionClosedError("the connection was closed as soon as it was warm")
         except BaseException:
             connection.abort("the connection could not be warmed")
             raise

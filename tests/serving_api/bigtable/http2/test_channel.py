@@ -23,6 +23,7 @@ from prediction_store import messages
 from prediction_store.layout import Instance
 from serving_api.bigtable import CallError, Channel, Target
 from serving_api.bigtable import target as targets
+from serving_api.bigtable.http2 import frames
 from serving_api.telemetry.metrics import Metrics
 from tests.waiting import eventually
 
@@ -185,6 +186,28 @@ async def test_a_read_that_nobody_waits_for_any_more_ends_on_the_server():
         await begun.wait()
         reading.cancel()
         await ended.wait()
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_closes_as_soon_as_it_is_warm_is_not_used():
+    async def close_after_warming(reader, writer):
+        await reader.readexactly(len(frames.PREFACE))
+        kind = None
+        while kind != frames.DATA:
+            high, low, kind, *_ = frames.HEADER.unpack(await reader.readexactly(frames.HEADER_BYTES))
+            await reader.readexactly(high << 8 | low)
+        ok = frames.header_field(":status", "200") + frames.header_field("grpc-status", "0")
+        answer = frames.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 1, ok)
+        writer.write(answer + frames.frame(frames.GOAWAY, 0, 0, (1).to_bytes(4, "big") + bytes(4)))
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(close_after_warming, "127.0.0.1", 0) as server:
+        target = Target("127.0.0.1", server.sockets[0].getsockname()[1])
+        async with Channel.open(target, INSTANCE, "", 1, Metrics()) as channel:
+            assert not channel.is_connected
+            with pytest.raises(CallError, match="as soon as it was warm"):
+                await read(channel)
 
 
 @pytest.mark.asyncio
