@@ -2,11 +2,11 @@
 
 import asyncio
 import random
-import ssl
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from operator import attrgetter
 from platform import python_version
 from typing import Self
 
@@ -57,16 +57,17 @@ _MAX_AGE_SECONDS = (30 * 60.0, 45 * 60.0)
 _PING_SECONDS = 30.0
 _PONG_SECONDS = 10.0
 
+_load = attrgetter("load")
+
 
 class Channel:
     """Calls of Bigtable's data API, for one instance and app profile."""
 
-    def __init__(self, target: Target, instance: Instance, app_profile: str, size: int, metrics: Metrics) -> None:
+    def __init__(self, target: Target, instance: Instance, app_profile: str, metrics: Metrics) -> None:
         """Prepare a channel without connections; see `open`."""
         self._target = target
         self._instance = instance
         self._app_profile = app_profile
-        self._size = size
         self._metrics = metrics
         self._ready: list[Connection] = []
         self._heads: dict[tuple[str, str], bytes] = {}
@@ -90,7 +91,7 @@ class Channel:
             size: the number of connections to keep.
             metrics: counts connections.
         """
-        channel = cls(target, instance, app_profile, size, metrics)
+        channel = cls(target, instance, app_profile, metrics)
         async with Supervisor(metrics) as tasks:
             if target.credentials:
                 authorized = asyncio.Event()
@@ -257,8 +258,8 @@ class Channel:
         try:
             # There is no name if the server has closed the connection already.
             _, connection.local_port, *_ = transport.get_extra_info("sockname") or (None, None)
-            if target.tls:
-                _check_protocol(transport.get_extra_info("ssl_object"))
+            if target.tls and transport.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
+                raise ConnectionClosedError("the server does not speak HTTP/2")
             await self._warm(connection)
             if connection.draining:
                 raise ConnectionClosedError("the connection was closed as soon as it was warm")
@@ -403,17 +404,3 @@ class RowsCall:
 
 def _invalid(error: Exception) -> CallError:
     return CallError("INTERNAL", f"an invalid answer to ReadRows: {error}")
-
-
-def _check_protocol(tls: ssl.SSLObject) -> None:
-    """Check that the server has chosen HTTP/2.
-
-    Raises:
-        ConnectionClosedError: it does not speak HTTP/2.
-    """
-    if tls.selected_alpn_protocol() != "h2":
-        raise ConnectionClosedError("the server does not speak HTTP/2")
-
-
-def _load(connection: Connection) -> int:
-    return connection.load
