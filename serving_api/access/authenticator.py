@@ -50,7 +50,13 @@ class CallersAuthenticator:
     """Admits the callers of the callers file."""
 
     def __init__(
-        self, callers: WatchedCallers, headers: tuple[bytes, ...], tokens: TokenCallers | None, metrics: Metrics
+        self,
+        callers: WatchedCallers,
+        headers: tuple[bytes, ...],
+        tokens: TokenCallers | None,
+        metrics: Metrics,
+        *,
+        accepts_keys: bool,
     ) -> None:
         """Admit callers.
 
@@ -59,17 +65,19 @@ class CallersAuthenticator:
             headers: headers that may carry a credential. The first one that a request has is used.
             tokens: finds callers by their tokens; None if tokens are not accepted.
             metrics: counts requests without a known caller.
+            accepts_keys: True if API keys are accepted.
         """
         self._callers = callers
         self._headers = headers
         self._tokens = tokens
+        self._accepts_keys = accepts_keys
         self._count_unauthorized = metrics.count_of("", "unauthorized")
         self._count_unknown = metrics.count_of("", "forbidden")
 
     async def admit(self, headers: Mapping[bytes, bytes], model: str | None = None) -> Caller:
         """Admit a request, and return its caller."""
         credential = self._credential(headers)
-        key = self._callers.current.keys.get(credential[:ID_LENGTH])
+        key = self._callers.current.keys.get(credential[:ID_LENGTH]) if self._accepts_keys else None
         if key is None:
             caller = await self._caller_of_token(credential)
         elif not key.verify(credential):
@@ -130,13 +138,14 @@ async def open_authenticator(settings: Settings, metrics: Metrics) -> AsyncItera
         tokens = TokenCallers(verifier, callers)
         headers = (settings.jwt_header.lower().encode(),)
         await verifier.refresh()
-    if settings.auth != "jwt":
+    accepts_keys = settings.auth != "jwt"
+    if accepts_keys:
         headers = tuple(dict.fromkeys((*headers, *_KEY_HEADERS)))
     async with Supervisor(metrics) as tasks:
         tasks.start("callers", partial(_poll, callers.refresh, settings.callers_seconds))
         if verifier:
             tasks.start("issuer", partial(_poll, verifier.refresh, settings.jwt_keys_seconds))
-        yield CallersAuthenticator(callers, headers, tokens, metrics)
+        yield CallersAuthenticator(callers, headers, tokens, metrics, accepts_keys=accepts_keys)
 
 
 async def _poll(refresh: Callable[[], Awaitable[None]], seconds: float) -> None:

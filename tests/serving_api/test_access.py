@@ -433,3 +433,12 @@ async def test_api_keys_are_accepted_beside_tokens_in_the_header_of_iap(wire, se
                 assert (await client.get(LOOKUP, headers=headers)).status_code == 200
             both = {"X-Goog-IAP-JWT-Assertion": issuer.token(), "Authorization": "Bearer of-iap-itself"}
             assert (await client.get(LOOKUP, headers=both)).status_code == 200
+
+
+async def test_api_keys_are_refused_where_only_tokens_are_accepted(wire, serve, callers, issuer):
+    key = new_key()
+    with issuer.listening() as url:
+        settings = tokens(callers(SHOP, caller("other", (key, {}))), url)
+        async with wire.listening() as port, serve(f"127.0.0.1:{port}", **settings) as client:
+            assert (await client.get(LOOKUP, headers=bearer(issuer.token()))).status_code == 200
+            assert_problem(await client.get(LOOKUP, headers=bearer(key.key)), 401, "Unauthorized")
