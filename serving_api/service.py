@@ -49,7 +49,8 @@ class Service:
         ):
             cache = Cache(settings.cache_bytes, metrics) if settings.cache_bytes else None
             lookups = Lookups(client, settings, metrics, cache, tracing)
-            warming = Warming(cache, settings.max_batch, settings.deadline_seconds, tasks)
+            # A tenth of the entities in flight at a time, so that warming leaves room for lookups.
+            warming = Warming(cache, max(1, settings.max_in_flight // 10), settings.deadline_seconds, tasks)
             catalog = Catalog(client, settings, lookups, warming.start)
             service = cls(settings, metrics, client, catalog, lookups, authenticator)
             metrics.in_flight_limit.set(settings.max_in_flight)

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prediction_store.lifecycle import ModelState, Receipt, Status, VersionRecord
 from serving_api.store.cache import Cache
 from serving_api.telemetry.metrics import Metrics
+from tests.serving_api.conftest import VERSION
 from tests.waiting import eventually
 
 NAME = ("m", 1)
@@ -114,3 +116,20 @@ async def test_a_new_version_is_warmed_with_the_entities_of_the_old_one(store, s
         answers = await asyncio.gather(*(client.lookup(model, entity_id) for entity_id in (*first, "gone")))
         assert {answer.json()["prediction"] for answer in answers} == {2}
         assert await client.metric("foreserve_read_keys_sum") == 2 * 51
+
+
+@pytest.mark.asyncio
+async def test_warming_leaves_room_for_lookups(wire, serve):
+    limits = {"cache_bytes": 100_000, "max_in_flight": 10, "max_batch": 10, "deadline_seconds": 10}
+    old = [str(n) for n in range(10)]
+    async with wire.listening() as port, serve(f"127.0.0.1:{port}", **limits) as client:
+        await client.batch("m", old)
+        wire.hold(*(entity_id.encode() for entity_id in old))
+        promoted = VersionRecord(Status.PROMOTED, has_cells=True, receipt=Receipt(1, 0))
+        versions = {VERSION: promoted, VERSION + 1: promoted}
+        wire.documents["m"] = ModelState(
+            "m", "things", active=VERSION + 1, latest=VERSION + 1, versions=versions
+        ).to_json()
+        await wire.saw(2)
+        assert (await client.lookup("m", "new")).status_code == 200
+        wire.release(*(entity_id.encode() for entity_id in old))
