@@ -78,7 +78,7 @@ def _client() -> BigQueryReadClient:
 
 
 class _RecordBatchCoder(Coder):
-    """Encodes record batches as Arrow streams. Beam asks for the size of some elements, and would pickle them else."""
+    """Encodes record batches as Arrow streams. Beam asks for the size of some elements, and would pickle them otherwise."""
 
     def encode(self, value: pa.RecordBatch) -> bytes:
         sink = pa.BufferOutputStream()
@@ -179,6 +179,8 @@ class _ReadStream(beam.DoFn):
         began = time.monotonic()
         start = offset = tracker.current_restriction().start
         for response in self._client.read_rows(name, offset):  # resumes at its offset after a lost connection
+            if not response.row_count:
+                continue  # there is no position to claim
             if offset > start and time.monotonic() - began >= SECONDS_PER_BUNDLE:
                 tracker.defer_remainder()  # with the rows of this response, so that the rest is never empty
                 return

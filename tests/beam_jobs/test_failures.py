@@ -177,6 +177,17 @@ def test_a_running_export_stops_soon_after_its_version_is_aborted(export_large, 
     assert sum(len(MutateRowsRequest.FromString(request).entries) for request in requests) < 40_000
 
 
+def test_responses_without_rows_are_ignored(export_large, through):
+    def with_empty_responses(context, request, answers):
+        for answer in answers():
+            yield b""
+            yield answer
+            yield b""
+
+    through("BIGQUERY_STORAGE_EMULATOR_HOST", ReadRows=with_empty_responses)
+    assert export_large(FEWER)["rows_read"] == FEWER
+
+
 def test_a_bundle_ends_after_a_minute_and_the_rest_of_its_stream_becomes_another(export_large, monkeypatch, through):
     # A retry of the second bundle would not write the rows of the first again.
     monkeypatch.setattr(bigquery_source, "SECONDS_PER_BUNDLE", 0)
