@@ -52,15 +52,10 @@ def prediction_filter(versions: Mapping[str, int]) -> Any:
 
 def _model_filter(model: str, version: int) -> Any:
     end = cell_timestamp(version) + 1000  # exclusive
-    return RowFilter(
-        chain=RowFilter.Chain(
-            filters=[
-                RowFilter(family_name_regex_filter=re.escape(model)),
-                RowFilter(column_qualifier_regex_filter=COLUMN),
-                RowFilter(timestamp_range_filter={"end_timestamp_micros": end}),
-                RowFilter(cells_per_column_limit_filter=1),
-            ]
-        )
+    return _chain(
+        model,
+        RowFilter(timestamp_range_filter={"end_timestamp_micros": end}),
+        RowFilter(cells_per_column_limit_filter=1),
     )
 
 
@@ -72,17 +67,19 @@ def stale_filter(model: str, active: int, version: int) -> Any:
         active: the model's active version, or 0 if it has none.
         version: the version to be exported next.
     """
-    return RowFilter(
-        chain=RowFilter.Chain(
-            filters=[
-                RowFilter(family_name_regex_filter=re.escape(model)),
-                RowFilter(column_qualifier_regex_filter=COLUMN),
-                RowFilter(timestamp_range_filter=stale_range(active, version)),
-                RowFilter(cells_per_row_limit_filter=1),
-                RowFilter(strip_value_transformer=True),
-            ]
-        )
+    return _chain(
+        model,
+        RowFilter(timestamp_range_filter=stale_range(active, version)),
+        RowFilter(cells_per_row_limit_filter=1),
+        RowFilter(strip_value_transformer=True),
     )
+
+
+def _chain(model: str, *filters: Any) -> Any:
+    """A filter that applies filters to the cells of a model, one after the other."""
+    family = RowFilter(family_name_regex_filter=re.escape(model))
+    column = RowFilter(column_qualifier_regex_filter=COLUMN)
+    return RowFilter(chain=RowFilter.Chain(filters=[family, column, *filters]))
 
 
 def read_request(table: str, app_profile: str, row_keys: Iterable[bytes], row_filter: Any) -> Any:
