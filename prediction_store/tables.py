@@ -25,14 +25,14 @@ class Tables:
 
     def ensure_registry(self) -> None:
         """Create the registry's table if it does not exist."""
-        self._ensure_table(REGISTRY_TABLE, {REGISTRY_FAMILY: 1})
+        self._ensure(REGISTRY_TABLE, REGISTRY_FAMILY, 1)
 
     def ensure_model(self, state: ModelState) -> None:
         """Create the table of the model's entity type and the model's column family if they do not exist.
 
         Garbage collection of the family then keeps `state.cells_per_row` cells.
         """
-        self._ensure_table(state.entity_type, {state.model: state.cells_per_row})
+        self._ensure(state.entity_type, state.model, state.cells_per_row)
 
     def drop_family(self, state: ModelState) -> bool:
         """Delete the model's column family with all its cells; return False if there is none."""
@@ -63,13 +63,9 @@ class Tables:
             time.sleep(poll_seconds)
         return True
 
-    def _ensure_table(self, table: str, families: dict[str, int]) -> None:
+    def _ensure(self, table: str, family: str, cells: int) -> None:
         with suppress(AlreadyExists):
             self._client.create_table(parent=self._instance.name, table_id=table, table=Table())
-        for family, cells in families.items():
-            self._ensure_family(table, family, cells)
-
-    def _ensure_family(self, table: str, family: str, cells: int) -> None:
         name = self._instance.table(table)
         change = ModifyColumnFamiliesRequest.Modification
         rule = ColumnFamily(gc_rule=GcRule(max_num_versions=cells))
