@@ -238,7 +238,9 @@ class ModelState:
     def renew_run_lease(self, version: int, now: int) -> "ModelState":
         """Renew the run lease for its full duration. Nothing changes if a newer version was opened."""
         record = self._record(version)
-        return self._with(version, _with_run_lease(record, now)) if version == self.latest else self
+        if version != self.latest or not record.run:
+            return self
+        return self._with(version, replace(record, run_lease_until=now + RUN_LEASE))
 
     def release_run_lease(self, run: str) -> "ModelState":
         """End the run lease of a run that has ended. Nothing changes if another run has the lease."""
@@ -681,10 +683,6 @@ class ModelState:
 
     def _with(self, version: int, record: VersionRecord) -> "ModelState":
         return replace(self, versions={**self.versions, version: record})
-
-
-def _with_run_lease(record: VersionRecord, now: int) -> VersionRecord:
-    return replace(record, run_lease_until=now + RUN_LEASE) if record.run else record
 
 
 _RENAMED = {"held_until": "run_lease_until"}

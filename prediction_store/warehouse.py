@@ -1,10 +1,9 @@
 """Names of the BigQuery models and tables that refreshes make: MODEL_KIND_VERSION, in one dataset."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal["model", "metrics", "predictions", "measures", "changes"]
 
-_KINDS = ("model", "metrics", "predictions", "measures", "changes")
 _OLD_KINDS = ("evaluation", "checks")
 """Kinds of tables that 0.1.0 made."""
 
@@ -34,5 +33,5 @@ def version_of(name: str, model: str) -> int | None:
         model: the model's name in the registry.
     """
     kind, _, version = name.removeprefix(f"{model}_").partition("_")
-    is_ours = name.startswith(f"{model}_") and kind in (*_KINDS, *_OLD_KINDS) and version.isdigit()
+    is_ours = name.startswith(f"{model}_") and kind in (*get_args(Kind), *_OLD_KINDS) and version.isdigit()
     return int(version) if is_ours else None
