@@ -45,7 +45,7 @@ _TRANSIENT = frozenset(
     code.value[0] for code in (grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 )
 # Texts in INTERNAL errors after which Google's clients try again (java-bigtable's ConvertExceptionCallable,
-# python-bigtable's _rst_stream_aware_predicate): a stream or connection that was closed on the way.
+# python-bigtable's _RETRYABLE_INTERNAL_ERROR_MESSAGES).
 _RESETS = (
     "rst_stream",
     "rst stream",
@@ -119,8 +119,12 @@ def is_transient(code: int, message: str) -> bool:
         code: the number of the status code.
         message: the status message.
     """
-    is_reset = code == grpc.StatusCode.INTERNAL.value[0] and any(reset in message.lower() for reset in _RESETS)
-    return code in _TRANSIENT or is_reset
+    return code in _TRANSIENT or (code == grpc.StatusCode.INTERNAL.value[0] and reports_reset(message))
+
+
+def reports_reset(message: str) -> bool:
+    """Return True if the message of the status INTERNAL says that a stream or connection was closed on the way."""
+    return any(reset in message.lower() for reset in _RESETS)
 
 
 def requested_delay(error: grpc.RpcError) -> float | None:

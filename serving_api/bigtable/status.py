@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Self
 from urllib.parse import unquote
 
+from prediction_store.connection import reports_reset
+
 _NAMES = (
     "OK",
     "CANCELLED",
@@ -47,15 +49,12 @@ _BY_RESET_CODE = {
 }
 """Source: section "Errors" of https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
-gRPC makes INTERNAL of NO_ERROR, INTERNAL_ERROR and STREAM_CLOSED. Google's front ends reset streams with them in normal
-operation, so all of Google's Bigtable clients repeat such reads: https://github.com/googleapis/java-bigtable/issues/106
+gRPC has no status for STREAM_CLOSED (0x5), and makes INTERNAL of NO_ERROR (0x0) and INTERNAL_ERROR (0x2). Google's
+front ends reset streams with these in normal operation, so all of Google's Bigtable clients repeat such reads:
+https://github.com/googleapis/java-bigtable/issues/106
 """
 
 _REFUSED_STREAM = 0x7
-
-_TRANSIENT_REASONS = ("rst_stream", "rst stream", "eos on data frame", "authentication backend internal server error")
-"""Parts of the messages with which a proxy reports a reset as INTERNAL. Source: google-cloud-bigtable for Python and
-Java."""
 
 _TRANSIENT = frozenset(("UNAVAILABLE", "ABORTED"))
 
@@ -94,9 +93,8 @@ class CallError(Exception):
 
     @classmethod
     def from_status(cls, code: str, reason: str) -> Self:
-        """The error of a status of gRPC. INTERNAL because of a reset is UNAVAILABLE."""
-        is_reset = code == "INTERNAL" and any(part in reason.lower() for part in _TRANSIENT_REASONS)
-        return cls("UNAVAILABLE" if is_reset else code, reason)
+        """The error of a status of gRPC. INTERNAL because of a reset, which a proxy may report so, is UNAVAILABLE."""
+        return cls("UNAVAILABLE" if code == "INTERNAL" and reports_reset(reason) else code, reason)
 
     @classmethod
     def from_reset(cls, error_code: int) -> Self:

@@ -289,6 +289,7 @@ async def test_an_answer_that_breaks_off_is_a_failure(sent, code):
         ("Received RST_STREAM with error code 2", "UNAVAILABLE"),
         ("Received Rst Stream", "UNAVAILABLE"),
         ("Received unexpected EOS on DATA frame from server", "UNAVAILABLE"),
+        ("stream closed before write could take place", "UNAVAILABLE"),
         ("Authentication backend internal server error. Please retry.", "UNAVAILABLE"),
         ("Row is broken", "INTERNAL"),
     ],
