@@ -35,7 +35,6 @@ DEADLINE_HEADER = "X-Deadline-Ms"
 
 _DEADLINE = DEADLINE_HEADER.lower().encode()
 _MAX_DIGITS = len(str(MAX_MILLISECONDS))
-_MAX_ECHO = 60
 _REPLACEMENT_CHARACTER = "\ufffd"
 
 
@@ -131,19 +130,14 @@ def no_parameters(request: Request) -> None:
 
 def unknown_parameter(name: str, hint: str) -> problems.ProblemError:
     """The problem of a query parameter that a route does not have."""
-    return problems.invalid_field(shortened(name), f"no such query parameter; {hint}")
+    return problems.invalid_field(problems.shortened(name), f"no such query parameter; {hint}")
 
 
 def invalid_version(value: str | None) -> problems.ProblemError:
     """The problem of a query parameter `version` that is not a number."""
     return problems.invalid_field(
-        "version", f"must be a number of milliseconds since the epoch, not {shortened(value or '')!r}"
+        "version", f"must be a number of milliseconds since the epoch, not {problems.shortened(value or '')!r}"
     )
-
-
-def shortened(value: str) -> str:
-    """The beginning of a value that is repeated in a problem."""
-    return value if len(value) <= _MAX_ECHO else value[:_MAX_ECHO] + "..."
 
 
 def _is_whole_number(value: str | bytes) -> bool:
@@ -186,6 +180,6 @@ def deadline(headers: Mapping[bytes, bytes], max_seconds: float) -> float:
         return now + max_seconds
     seconds = int(value) / 1000 if _is_whole_number(value) else 0
     if seconds <= 0:
-        message = f"must be a whole number of milliseconds above 0, not {shortened(value.decode('latin-1'))!r}"
+        message = f"must be a whole number of milliseconds above 0, not {problems.shortened(value.decode('latin-1'))!r}"
         raise problems.invalid_field(DEADLINE_HEADER, message)
     return now + min(seconds, max_seconds)

@@ -214,6 +214,11 @@ def unknown_entity_type(entity_type: str, known: Iterable[str]) -> ProblemError:
     return ProblemError(404, "Unknown entity type", detail)
 
 
+def shortened(value: str) -> str:
+    """The beginning of a value that is repeated in a problem."""
+    return value if len(value) <= _MAX_ECHO else value[:_MAX_ECHO] + "..."
+
+
 def _list(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
@@ -305,5 +310,4 @@ def _message(error: Mapping[str, Any]) -> str:
         return "missing"
     if error["type"] == "too_short":
         return "empty; give at least one"
-    value = repr(error["input"])
-    return f"{error['msg']}, not {value if len(value) <= _MAX_ECHO else value[:_MAX_ECHO] + '...'}"
+    return f"{error['msg']}, not {shortened(repr(error['input']))}"
