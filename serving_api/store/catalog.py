@@ -186,7 +186,7 @@ class Catalog:
         """Read the revisions in the registry, and the documents that changed. If that fails, keep the last snapshot."""
         began = time.monotonic()
         try:
-            names, documents = await (self._read_changes() if self._rows else self._read_everything())
+            names, documents = await self._read_changes()
         except CallError as error:
             if error.code != self._failure:
                 _log.error("the registry cannot be read; keeping the last state", code=error.code, reason=error.reason)
@@ -199,26 +199,20 @@ class Catalog:
         if documents or self._snapshot is None or names != self._rows.keys():
             self._apply(names, documents)
 
-    async def _read_everything(self) -> tuple[Collection[str], dict[str, Cells]]:
-        """The names of all models, and their documents.
-
-        Raises:
-            CallError: the registry cannot be read.
-        """
-        documents = await self._read(REGISTRY_DOCUMENT, REGISTRY_REVISION)
-        return documents.keys(), documents
-
     async def _read_changes(self) -> tuple[Collection[str], dict[str, Cells]]:
         """The names of all models, and the documents whose revisions are newer than the known ones.
 
         Raises:
             CallError: the registry cannot be read.
         """
+        if not self._rows:
+            documents = await self._read(REGISTRY_DOCUMENT, REGISTRY_REVISION)
+            return documents.keys(), documents
         revisions = await self._read(REGISTRY_REVISION)
         changed = [name for name, cells in revisions.items() if self._is_newer(name, _revision(cells))]
-        return revisions.keys(), await self._read(
-            REGISTRY_DOCUMENT, REGISTRY_REVISION, names=changed
-        ) if changed else {}
+        if not changed:
+            return revisions.keys(), {}
+        return revisions.keys(), await self._read(REGISTRY_DOCUMENT, REGISTRY_REVISION, names=changed)
 
     async def _read(self, *columns: bytes, names: Iterable[str] = ()) -> dict[str, Cells]:
         """Read columns of the rows of these models, or of all; return the cells by model and column.
@@ -297,7 +291,7 @@ class Catalog:
         entity_types: dict[str, EntityType] = {}
         for table, group in groupby(active, key=by_table):
             versions = tuple(group)
-            source = self._lookups.entities(table, [version.name for version in versions])
+            source = self._lookups.entities(table, dict(version.name for version in versions))
             entity_types[table] = EntityType(versions, source)
         return MappingProxyType(entity_types)
 

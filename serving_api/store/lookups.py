@@ -1,7 +1,7 @@
 """Looks predictions up: within a deadline, within a limit of lookups in flight, in batches, and from a cache."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, cast
 
 from prediction_store.layout import Instance
@@ -57,19 +57,19 @@ class Lookups:
     def version(self, table: str, model: str, version: int, *, cached: bool) -> "VersionSource":
         """The predictions of one version of a model in a table. `cached` is True if they may be kept in the cache."""
         name = (model, version)
-        return VersionSource(name, self, self._batcher(table, [name]), self._cache if cached else None)
+        return VersionSource(name, self, self._batcher(table, {model: version}), self._cache if cached else None)
 
-    def entities(self, table: str, names: Sequence[VersionName]) -> "EntitySource":
-        """The predictions of several models that share a table, each at one version."""
-        return EntitySource(names, self, self._batcher(table, names), self._cache)
+    def entities(self, table: str, versions: Mapping[str, int]) -> "EntitySource":
+        """The predictions of several models that share a table. `versions` has the version of each model."""
+        return EntitySource(self, self._batcher(table, versions), self._cache)
 
-    def _batcher(self, table: str, names: Sequence[VersionName]) -> Batcher:
+    def _batcher(self, table: str, versions: Mapping[str, int]) -> Batcher:
         settings = self._settings
         name = Instance(settings.project, settings.instance).table(table)
         reader = Reader(
             client=self._client,
             table=name,
-            request=read_request(name, "", (), prediction_filter(dict(names))).SerializeToString(),
+            request=read_request(name, "", (), prediction_filter(versions)).SerializeToString(),
             app_profiles=(settings.app_profile, settings.hedge_app_profile or settings.app_profile),
             hedging=self._hedging,
             metrics=self._metrics,
@@ -162,8 +162,7 @@ class VersionSource:
 class EntitySource:
     """The predictions of the models that share a table. Its method raises StoreError as `Lookups.rows` does."""
 
-    def __init__(self, names: Sequence[VersionName], lookups: Lookups, batcher: Batcher, cache: Cache | None) -> None:
-        self._names = names
+    def __init__(self, lookups: Lookups, batcher: Batcher, cache: Cache | None) -> None:
         self._lookups = lookups
         self._batcher = batcher
         self._cache = cache
@@ -172,16 +171,16 @@ class EntitySource:
         """The predictions of all models for one entity; empty where there is none.
 
         Args:
-            keys: the row key of the entity by version. Models may form row keys differently.
+            keys: the row key of the entity by version, of each model. Models may form row keys differently.
             deadline: the event-loop time after which the predictions are of no use.
         """
         cache = self._cache
         if cache is not None:
-            known = {name: cache.get(name, keys[name]) for name in self._names}
+            known = {name: cache.get(name, key) for name, key in keys.items()}
             if None not in known.values():
                 return cast("dict[VersionName, bytes]", known)
         rows = await self._lookups.rows(self._batcher, set(keys.values()), deadline)
-        found = {name: rows.get(keys[name], {}).get(name[0], b"") for name in self._names}
+        found = {name: rows.get(key, {}).get(name[0], b"") for name, key in keys.items()}
         if cache is not None:
             for name, payload in found.items():
                 cache.put(name, keys[name], payload)
