@@ -298,9 +298,10 @@ class Batcher:
         if not self._find_room(batch):
             return False
         self._waiting.popleft()
-        if self._was_full:
+        if self._was_full or batch.deadline <= self._loop.time():
             batch.drop_unwanted_keys(min(self._recent_seconds, default=0.0))
-            self._was_full = bool(self._waiting)
+        if not self._waiting:
+            self._was_full = False
         if keys := len(batch):
             self._keys += keys
             self._reads[batch] = _InFlight(self._start(batch, partial(self._end, batch)), keys, self._loop.time())

@@ -205,6 +205,29 @@ async def test_keys_are_collected_while_reads_are_in_flight_but_not_for_long():
     assert await asyncio.gather(*lookups) == [{key: row_of(key)} for key in (b"a", b"b", b"c", b"d", b"e", b"f", b"g")]
 
 
+def test_keys_whose_lookups_end_while_they_are_collected_are_not_read():
+    """Nothing would cancel that read."""
+
+    async def main():
+        reads = HeldReads()
+        batcher = Batcher(reads.start, max_keys=50, max_keys_per_read=10)
+        lookups = []
+        for key in (b"a", b"b", b"c"):
+            lookups.append(asyncio.create_task(lookup_in(batcher, [key])))
+            await _ticks(3)
+        with pytest.raises(TimeoutError):
+            await lookup_in(batcher, [b"late"], asyncio.get_running_loop().time() + 0.0005)
+        await asyncio.sleep(1)
+        lookups.append(asyncio.create_task(lookup_in(batcher, [b"d"])))
+        await asyncio.sleep(1)
+        assert [keys for keys, _ in reads.asked] == [[b"a"], [b"b"], [b"c"], [b"d"]]
+        for _ in lookups:
+            reads.go_on()
+        await asyncio.gather(*lookups)
+
+    run_in_virtual_time(main())
+
+
 def test_a_deadline_that_has_passed_is_like_any_other():
     """uvloop runs a timer for a past time as a plain callback."""
 
