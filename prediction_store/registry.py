@@ -255,7 +255,8 @@ class Registry:
             try:
                 return call()
             except grpc.RpcError as error:
-                if not _is_transient(error) or time.monotonic() + delay > give_up:
+                transient = is_transient(error.code().value[0], error.details() or "")
+                if not transient or time.monotonic() + delay > give_up:
                     raise
             time.sleep(delay * random.uniform(0.5, 1))  # noqa: S311  jitter
             delay = min(2 * delay, _LARGEST_DELAY)
@@ -265,10 +266,6 @@ def _known(model: str, state: ModelState | None) -> ModelState:
     if state is None:
         raise RegistryError(f"{model}: the registry does not have this model; run its refresh first")
     return state
-
-
-def _is_transient(error: grpc.RpcError) -> bool:
-    return is_transient(error.code().value[0], error.details() or "")
 
 
 def _is_still(row: _Row) -> Any:

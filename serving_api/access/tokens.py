@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class TokenVerifier:
         self.keys: Mapping[str | None, jwt.PyJWK] = {}
         """The keys of the issuer by id. The mapping is replaced when the keys change."""
         self._document: bytes = b""
-        self._tried_at: float | None = None
+        self._tried_at = -math.inf
         self._refreshing = asyncio.Lock()
 
     async def claims(self, token: bytes) -> Mapping[str, Any]:
@@ -115,16 +116,13 @@ class TokenVerifier:
         """
         if key_id not in self.keys:
             async with self._refreshing:
-                if key_id not in self.keys and self._may_refresh():
+                if key_id not in self.keys and time.monotonic() - self._tried_at >= self._pause_seconds:
                     await self.refresh()
         if not self.keys:
             raise KeysUnavailableError
         if key_id not in self.keys:
             raise InvalidTokenError("Signed with a key that the issuer does not have")
         return self.keys[key_id]
-
-    def _may_refresh(self) -> bool:
-        return self._tried_at is None or time.monotonic() - self._tried_at >= self._pause_seconds
 
 
 class TokenCallers:

@@ -5,16 +5,11 @@ entity, and the service knows without a read that the answer of a client is stil
 """
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 
-def tag(version: int, key: bytes) -> bytes:
-    """The entity tag of the prediction of a version at a row key."""
-    return b'"%d-%08x"' % (version, zlib.crc32(key))
-
-
-def joint_tag(versions: Iterable[int], key: bytes) -> bytes:
-    """The entity tag of the predictions of several versions for an entity."""
+def tag(key: bytes, *versions: int) -> bytes:
+    """The entity tag of the predictions of one or more versions for an entity. `key` is its row key, or its id."""
     return b'"%b-%08x"' % (b"-".join([b"%d" % version for version in versions]), zlib.crc32(key))
 
 

@@ -148,7 +148,7 @@ class LookupEndpoint:
         version = parameters.find_version(model, parameters.version_parameter(scope), caller)
         key = parameters.entity_row_key(scope, entity_id, version.row_keys)
         if version.is_final:
-            etag = tag(version.version, key)
+            etag = tag(key, version.version)
             caching = [(b"etag", etag), (b"cache-control", self._cache_control)]
             if matches(request_headers, etag):
                 return 304, caching, b""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from prediction_store.layout import row_key
 from serving_api.access.callers import Caller
 from serving_api.http import openapi, problems, responses
-from serving_api.http.etags import joint_tag, matches, matches_any
+from serving_api.http.etags import matches, matches_any, tag
 from serving_api.http.middleware.authentication import caller_of
 from serving_api.http.parameters import (
     ENTITY_ID_LENGTH,
@@ -116,7 +116,7 @@ async def get_entity_predictions(
         raise problems.unknown_entity_type(entity_type, _readable_entity_types(snapshot, caller))
     keys = {version.name: entity_row_key(request.scope, entity_id, version.row_keys) for version in entity.active}
     headers = dict(request.scope["headers"])
-    etag = joint_tag((version.version for version in active), entity_id.encode())
+    etag = tag(entity_id.encode(), *(version.version for version in active))
     caching = {"ETag": etag.decode(), "Cache-Control": service.settings.cache_control}
     if matches(headers, etag):
         return Response(status_code=304, headers=caching)
