@@ -128,7 +128,7 @@ def reports_reset(message: str) -> bool:
 
 
 def requested_delay(error: grpc.RpcError) -> float | None:
-    """The seconds after which the server wants the call to be tried again, whatever its status; None if it does not.
+    """The seconds after which the server asks for another attempt, whatever the status is; None if it does not ask.
 
     Servers send a RetryInfo as trailing metadata of its own, or among the details of the status.
     """

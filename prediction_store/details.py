@@ -246,9 +246,9 @@ def storable(value: Any) -> Any:
 
 
 _RENAMED = {"gate": "quality_gate", "checks": "prediction_gate", "model": "bigquery_model"}
-"""Keys of 0.1.0."""
+"""Keys that an earlier checkout wrote, and today's."""
 
 
 def details_from_json(details: Mapping[str, Any]) -> VersionDetails:
-    """The details in a registry document, also of 0.1.0. Keys of a later release are kept as they are."""
+    """The details in a registry document, also of an earlier checkout. Keys of a later release are kept as they are."""
     return cast("VersionDetails", {_RENAMED.get(key, key): value for key, value in details.items()})

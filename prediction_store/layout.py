@@ -24,7 +24,8 @@ REGISTRY_TIMESTAMP = 4_000_000_000_000_000
 """The timestamp of every cell in the registry, in microseconds: in the year 2096.
 
 A write with the timestamp of a cell replaces the cell, so that a row does not grow until garbage collection
-(https://docs.cloud.google.com/bigtable/docs/gc-latest-value). 0.1.0 wrote lower timestamps, which this one hides.
+(https://docs.cloud.google.com/bigtable/docs/gc-latest-value). Earlier checkouts wrote lower timestamps, which this one
+hides.
 """
 
 MAX_ENTITY_ID_BYTES = 4096 - 5

@@ -583,7 +583,7 @@ class ModelState:
         ]
 
     def to_json(self) -> bytes:
-        """The state as a JSON document, without `write_lease_until`. Half a character in a text becomes a `?`."""
+        """The state as a JSON document, without `write_lease_until`. A lone surrogate in a text becomes `?`."""
         fields = asdict(self)
         del fields["write_lease_until"]
         return json.dumps(fields, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode(errors="replace")
@@ -596,13 +596,14 @@ class ModelState:
 
         Args:
             document: the document.
-            write_lease_until: the end of the last write lease; None: that of the document, for 0.1.0 kept it there.
+            write_lease_until: the end of the last write lease; None: that in the document, where an earlier
+                checkout kept it.
 
         Raises:
             RegistryError: the document is invalid or has an unknown field.
         """
         try:
-            fields = json.loads(document, parse_constant=lambda _: None)  # 0.1.0 could write NaN
+            fields = json.loads(document, parse_constant=lambda _: None)  # earlier checkouts could write NaN
             records = {int(version): record for version, record in fields.pop("versions").items()}
             leases = [record.pop(name, 0) for record in records.values() for name in _WRITE_LEASES]
             versions = {version: _record_from(record) for version, record in records.items()}
@@ -611,7 +612,7 @@ class ModelState:
             state = cls(versions=versions, served=served, write_lease_until=until, **fields)
             _require_types(state)
             if b"\\ud" in document:
-                json.dumps(fields | {"versions": records}, ensure_ascii=False).encode()  # half a character is no text
+                json.dumps(fields | {"versions": records}, ensure_ascii=False).encode()  # raises at a lone surrogate
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             problem = f"not a registry document that this release understands ({error})"
             raise RegistryError(f"{problem}: {document[:200]!r}") from error
@@ -686,10 +687,10 @@ class ModelState:
 
 
 _RENAMED = {"held_until": "run_lease_until"}
-"""Fields of a version record: the names that release 0.1.0 wrote, and today's names."""
+"""Fields of a version record: the names that an earlier checkout wrote, and today's names."""
 
 _WRITE_LEASES = ("writes_until", "write_lease_until")
-"""Fields of a version record of 0.1.0, which had a write lease for each version."""
+"""Fields of a version record of an earlier checkout, which had a write lease for each version."""
 
 
 def _require_types(state: ModelState) -> None:

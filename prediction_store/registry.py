@@ -56,7 +56,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """The cells of a row. `write_lease` is None in a row of 0.1.0; a row that does not exist is `_NO_ROW`."""
+    """The cells of a row; `_NO_ROW` if it does not exist. An earlier checkout left a row without `write_lease`."""
 
     document: bytes | None
     revision: int
@@ -273,7 +273,7 @@ def _is_still(row: _Row) -> Any:
     if row is _NO_ROW:
         return _newest(REGISTRY_REVISION)
     same_revision = _newest(REGISTRY_REVISION, b"%d" % row.revision)
-    if row.write_lease is None:  # of 0.1.0; a write that adds the lease changes the revision
+    if row.write_lease is None:  # of an earlier checkout; a write that adds the lease changes the revision
         return same_revision
     both = RowFilter.Interleave(filters=[same_revision, _newest(REGISTRY_WRITE_LEASE, row.write_lease)])
     second = RowFilter(cells_per_row_offset_filter=1)

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 Kind = Literal["model", "metrics", "predictions", "measures", "changes"]
 
 _OLD_KINDS = ("evaluation", "checks")
-"""Kinds of tables that 0.1.0 made."""
+"""Kinds of tables that an earlier checkout made."""
 
 
 def bigquery_name(dataset: str, model: str, kind: Kind, version: int) -> str:

@@ -1,4 +1,4 @@
-"""Background tasks that cannot die in silence: one that raises an exception is logged, counted and started again."""
+"""Background tasks: one that raises an exception is logged, counted and started again."""
 
 import asyncio
 import random

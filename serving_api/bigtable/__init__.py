@@ -1,8 +1,7 @@
 """Clients of Bigtable's data API for the reads of the service.
 
-`client` has the protocol that the service uses. `http2` is our implementation of it, `official`
-Google's. `status` has the errors of calls,
-`target` the address and the credentials.
+`client` has the protocol that the service uses. `http2` is our implementation of it, `official` Google's. `status` has
+the errors of calls, `target` the address and the credentials.
 """
 
 from serving_api.bigtable.client import BigtableClient, RowRead

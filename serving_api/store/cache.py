@@ -1,4 +1,4 @@
-"""A cache of predictions, least recently used first out. It is off unless the operator gives it memory.
+"""A cache of predictions, which evicts the least recently used ones. It is off unless the operator gives it memory.
 
 Nothing has to be invalidated: only predictions of promoted versions are kept, which never change, and the version is
 part of the key. Entries of versions that are no longer read are evicted first, because nothing uses them.
