@@ -11,16 +11,6 @@ from prediction_store.messages import Cell, Row
 from serving_api.bigtable.status import CallError
 
 
-class RowReceiver(Protocol):
-    """The receiver of the rows of a read. Its methods must not raise, and are never called by `read_rows` itself."""
-
-    def received(self, rows: list[Row]) -> None:
-        """Take rows, in the order of their keys. Each has the newest cell of one column per family."""
-
-    def ended(self, error: CallError | None) -> None:
-        """Handle the end of the read: complete, or failed with `error`. Called once, as the last method."""
-
-
 class RowRead(Protocol):
     """A read in flight."""
 
@@ -34,6 +24,16 @@ class RowRead(Protocol):
 
     def cancel(self) -> None:
         """Cancel the read. Its receiver is not called any more. Without effect if the read has ended."""
+
+
+class RowReceiver(Protocol):
+    """The receiver of the rows of reads. Its methods must not raise, and are never called by `read_rows` itself."""
+
+    def received(self, read: RowRead, rows: list[Row]) -> None:
+        """Take rows of a read, in the order of their keys. Each has the newest cell of one column per family."""
+
+    def ended(self, read: RowRead, error: CallError | None) -> None:
+        """Handle the end of a read: complete, or failed with `error`. Called once for each, as the last method."""
 
 
 class BigtableClient(Protocol):

@@ -145,12 +145,12 @@ class _Read:
         try:
             async for row in rows:
                 if self._receiver:
-                    self._receiver.received([(row.row_key, {cell.family: cell.value for cell in row})])
+                    self._receiver.received(self, [(row.row_key, {cell.family: cell.value for cell in row})])
         except Exception as failure:  # noqa: BLE001  the client raises errors of several libraries
             error = _call_error(failure)
         receiver, self._receiver = self._receiver, None
         if receiver:
-            receiver.ended(error)
+            receiver.ended(self, error)
 
 
 def _call_error(error: Exception) -> CallError:

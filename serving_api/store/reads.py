@@ -83,8 +83,9 @@ class BatchRead:
         self._reader = reader
         self._batch = batch
         self._on_end = on_end
-        self._attempts: list[_Attempt] = []
-        self._first: _Attempt | None = None
+        self._attempts: list[RowRead] = []
+        """The calls of ReadRows that are in flight."""
+        self._first: RowRead | None = None
         self._answered_by: RowRead | None = None
         self._timer: asyncio.Handle | None = None
         self._may_hedge = True
@@ -109,7 +110,7 @@ class BatchRead:
         self._stop()
         self._record(_CANCELLED)
 
-    def received(self, attempt: "_Attempt", rows: list[Row]) -> None:
+    def received(self, attempt: RowRead, rows: list[Row]) -> None:
         """Deliver rows to the batch. If the read is hedged, it ends with the last row."""
         deliver = self._batch.deliver
         for key, cells in rows:
@@ -118,7 +119,7 @@ class BatchRead:
             self._note_answer(attempt)
             self._end(None)
 
-    def ended(self, attempt: "_Attempt", error: CallError | None) -> None:
+    def ended(self, attempt: RowRead, error: CallError | None) -> None:
         """Handle the end of an attempt. After a failure, another attempt may still succeed."""
         self._attempts.remove(attempt)
         if error is None:
@@ -138,17 +139,16 @@ class BatchRead:
             CallError: no connection is ready.
         """
         timeout = self._batch.deadline - self._loop.time()
-        attempt = _Attempt(self)
         reader = self._reader
         app_profile = reader.app_profiles[hedged]
         # A serialized message is the concatenation of its fields, so the remaining fields are appended.
         rest = ReadRowsRequest(app_profile_id=app_profile, rows=RowSet(row_keys=self._batch.keys))
         request = reader.request + rest.SerializeToString()
-        attempt.stream = reader.client.read_rows(reader.table, request, timeout, attempt, avoid, app_profile)
+        attempt = reader.client.read_rows(reader.table, request, timeout, self, avoid, app_profile)
         self._attempts.append(attempt)
         self._first = self._first or attempt
 
-    def _repeat(self, refused: "_Attempt") -> bool:
+    def _repeat(self, refused: RowRead) -> bool:
         """Repeat an attempt that Bigtable did not process. Return False if one was repeated before, or has all rows."""
         # A request without row keys would read the whole table.
         if not self._may_repeat or not len(self._batch):
@@ -156,9 +156,9 @@ class BatchRead:
         self._may_repeat = False
         if self._first is refused:
             self._first = None
-        return self._try_attempt(refused.stream.connection, hedged=False)
+        return self._try_attempt(refused.connection, hedged=False)
 
-    def _hedge(self, failed: "_Attempt | None" = None) -> bool:
+    def _hedge(self, failed: RowRead | None = None) -> bool:
         """Hedge the read. Return False if it was hedged before, has all rows, or is over the budget.
 
         Args:
@@ -169,7 +169,7 @@ class BatchRead:
             return False
         self._may_hedge = False
         self._reader.metrics.hedged_reads.inc()
-        return self._try_attempt((failed or self._attempts[0]).stream.connection, hedged=True)
+        return self._try_attempt((failed or self._attempts[0]).connection, hedged=True)
 
     def _try_attempt(self, avoid: Hashable | None, *, hedged: bool) -> bool:
         """Make another attempt. Return False if no connection is ready."""
@@ -179,14 +179,14 @@ class BatchRead:
             return False
         return True
 
-    def _note_answer(self, attempt: "_Attempt") -> None:
+    def _note_answer(self, attempt: RowRead) -> None:
         """Record the latency of the read, and the attempt that gave the answer.
 
         Hedged reads count, too. Without them, the slowest reads would be missing, and the delay would become shorter
         and shorter.
         """
         self._reader.hedging.observe(self._keys, time.perf_counter() - self._started)
-        self._answered_by = attempt.stream
+        self._answered_by = attempt
         if attempt is not self._first:
             self._reader.metrics.hedged_reads_won.inc()
 
@@ -215,23 +215,3 @@ class BatchRead:
                 # The local port tells the connections of the process apart.
                 attributes["network.local.port"] = self._answered_by.local_port
             reader.tracing.record_read(self._spans, self._started_ns, attributes, failure)
-
-
-class _Attempt:
-    """One ReadRows call of a read."""
-
-    __slots__ = ("_read", "stream")
-
-    stream: RowRead
-
-    def __init__(self, read: BatchRead) -> None:
-        self._read = read
-
-    def received(self, rows: list[Row]) -> None:
-        self._read.received(self, rows)
-
-    def ended(self, error: CallError | None) -> None:
-        self._read.ended(self, error)
-
-    def cancel(self) -> None:
-        self.stream.cancel()

@@ -56,24 +56,38 @@ def test_without_a_budget_no_read_is_hedged():
     assert not hedging.spend(1)
 
 
-class Attempts:
-    """A client of Bigtable whose attempts the test answers. `receivers` has what receives the rows of each."""
+class Attempt:
+    """An attempt that the test answers."""
 
-    is_connected = True
     connection = local_port = None
 
-    def __init__(self):
-        self.receivers = []
-        self.second = asyncio.Event()
-
-    def read_rows(self, _table, _request, _timeout, receiver, _avoid, _app_profile):
-        self.receivers.append(receiver)
-        if len(self.receivers) % 2 == 0:
-            self.second.set()
-        return self
+    def __init__(self, receiver):
+        self._receiver = receiver
 
     def cancel(self):
         pass
+
+    def deliver(self, key):
+        self._receiver.received(self, [(key, {"m": b"1"})])
+
+    def fail(self, error):
+        self._receiver.ended(self, error)
+
+
+class Attempts:
+    """A client of Bigtable that records the attempts."""
+
+    is_connected = True
+
+    def __init__(self):
+        self.made = []
+        self.hedged = asyncio.Event()
+
+    def read_rows(self, _table, _request, _timeout, receiver, _avoid, _app_profile):
+        self.made.append(Attempt(receiver))
+        if len(self.made) % 2 == 0:
+            self.hedged.set()
+        return self.made[-1]
 
 
 def start_to_read(client, hedging):
@@ -103,9 +117,9 @@ async def test_the_reads_that_are_hedged_count_for_the_delay():
         hedging.observe(1, 0.001)
     for _ in range(200):
         ended = start_to_read(client, hedging)
-        await client.second.wait()
-        client.second.clear()
-        client.receivers[-1].received([(b"a", {"m": b"1"})])
+        await client.hedged.wait()
+        client.hedged.clear()
+        client.made[-1].deliver(b"a")
         assert await ended is None
     assert hedging.delay_seconds(1) > 0.001
 
@@ -115,11 +129,11 @@ async def test_a_read_that_has_all_rows_is_not_repeated():
     """A request without row keys would read the whole table."""
     hedging, client = Hedging(1), Attempts()
     ended = start_to_read(client, hedging)
-    client.receivers[0].received([(b"a", {"m": b"1"})])
+    client.made[0].deliver(b"a")
     error = CallError("UNAVAILABLE", "the server is going away", unprocessed=True)
-    client.receivers[0].ended(error)
+    client.made[0].fail(error)
     assert await ended is error
-    assert len(client.receivers) == 1
+    assert len(client.made) == 1
 
 
 @pytest.mark.asyncio

@@ -386,9 +386,9 @@ class RowsCall:
             rows = self._assembler.feed(ReadRowsResponse.FromString(messages))
         except (DecodeError, InvalidAnswerError) as error:
             self.stream.cancel()
-            self._receiver.ended(_invalid(error))
+            self._receiver.ended(self, _invalid(error))
         else:
-            self._receiver.received(rows)
+            self._receiver.received(self, rows)
 
     def ended(self, error: CallError | None) -> None:
         """Check that no row is incomplete, and end the read."""
@@ -399,7 +399,7 @@ class RowsCall:
                 error = _invalid(invalid)
         else:
             self._note_end(error)
-        self._receiver.ended(error)
+        self._receiver.ended(self, error)
 
 
 def _invalid(error: Exception) -> CallError:

@@ -28,10 +28,10 @@ class Rows:
         self.found = {}
         self.all = asyncio.get_running_loop().create_future()
 
-    def received(self, rows):
+    def received(self, _read, rows):
         self.found |= rows
 
-    def ended(self, error):
+    def ended(self, _read, error):
         if error:
             self.all.set_exception(error)
         else:

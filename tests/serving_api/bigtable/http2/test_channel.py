@@ -81,10 +81,10 @@ class Rows:
         self._rows = []
         self.all = asyncio.get_running_loop().create_future()
 
-    def received(self, rows):
+    def received(self, _read, rows):
         self._rows += rows
 
-    def ended(self, error):
+    def ended(self, _read, error):
         if error:
             self.all.set_exception(error)
         else:
