@@ -125,7 +125,7 @@ class Channel:
         Raises:
             CallError: no connection is ready.
         """
-        call = RowsCall(receiver, self.note_end)
+        call = RowsCall(receiver, self.note_failure)
         call.stream = self._read(table, request, timeout, call, avoid, app_profile)
         return call
 
@@ -142,7 +142,7 @@ class Channel:
             rows = assembler.feed(ReadRowsResponse.FromString(await answer.whole(timeout)))
             assembler.finish()
         except CallError as error:
-            self.note_end(error)
+            self.note_failure(error)
             raise
         except (DecodeError, InvalidAnswerError) as error:
             raise _invalid(error) from None
@@ -282,7 +282,7 @@ class Channel:
         try:
             await answer.whole(_WARM_SECONDS)
         except CallError as error:
-            self.note_end(error)
+            self.note_failure(error)
             if isinstance(error, ConnectionClosedError) or error.code == "DEADLINE_EXCEEDED":
                 raise
             # Emulators answer UNIMPLEMENTED.
@@ -339,9 +339,9 @@ class Channel:
         self._authorization = header_field("authorization", f"Bearer {credentials.token}")
         return seconds
 
-    def note_end(self, error: CallError | None) -> None:
-        """Take the end of a call. If Bigtable refused the access token, another one is fetched."""
-        if error is not None and error.code == "UNAUTHENTICATED":
+    def note_failure(self, error: CallError) -> None:
+        """Take the failure of a call. If Bigtable refused the access token, another one is fetched."""
+        if error.code == "UNAUTHENTICATED":
             self._refused.set()
 
     def _note(self, failure: str | None) -> None:
@@ -356,14 +356,14 @@ class Channel:
 class RowsCall:
     """A call of ReadRows: gives the rows in its messages to a receiver."""
 
-    __slots__ = ("_assembler", "_note_end", "_receiver", "stream")
+    __slots__ = ("_assembler", "_note_failure", "_receiver", "stream")
 
     stream: Stream
 
-    def __init__(self, receiver: RowReceiver, note_end: Callable[[CallError | None], None]) -> None:
-        """Read for a receiver. `note_end` is called with the end of the call too."""
+    def __init__(self, receiver: RowReceiver, note_failure: Callable[[CallError], None]) -> None:
+        """Read for a receiver. `note_failure` is called if Bigtable ends the call with an error."""
         self._receiver = receiver
-        self._note_end = note_end
+        self._note_failure = note_failure
         self._assembler = RowAssembler()
 
     @property
@@ -398,7 +398,7 @@ class RowsCall:
             except InvalidAnswerError as invalid:
                 error = _invalid(invalid)
         else:
-            self._note_end(error)
+            self._note_failure(error)
         self._receiver.ended(self, error)
 
 
