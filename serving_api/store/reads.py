@@ -215,3 +215,5 @@ class BatchRead:
                 # The local port tells the connections of the process apart.
                 attributes["network.local.port"] = self._answered_by.local_port
             reader.tracing.record_read(self._spans, self._started_ns, attributes, failure)
+        # The calls refer to this read. Without the cycle, it is freed at once, and not by the garbage collector.
+        self._first = self._answered_by = None

@@ -1,7 +1,9 @@
 """Hedged reads: their delay, their budget and their results."""
 
 import asyncio
+import gc
 import math
+import weakref
 
 import grpc
 import pytest
@@ -70,7 +72,7 @@ class Attempt:
     def deliver(self, key):
         self._receiver.received(self, [(key, {"m": b"1"})])
 
-    def fail(self, error):
+    def end(self, error):
         self._receiver.ended(self, error)
 
 
@@ -91,7 +93,7 @@ class Attempts:
 
 
 def start_to_read(client, hedging):
-    """Start to read the row `a`; returns the future of the read's error."""
+    """Start to read the row `a`; returns the read, and the future of its error."""
     ended = asyncio.get_running_loop().create_future()
     batch = Batch(lambda _: None)
     batch.add(b"a", Waiter(asyncio.get_running_loop().create_future(), math.inf, 1))
@@ -105,8 +107,7 @@ def start_to_read(client, hedging):
         tracing=None,
         outage=Outage(),
     )
-    reader.read(batch, ended.set_result)
-    return ended
+    return reader.read(batch, ended.set_result), ended
 
 
 @pytest.mark.asyncio
@@ -116,7 +117,7 @@ async def test_the_reads_that_are_hedged_count_for_the_delay():
     for _ in range(200):
         hedging.observe(1, 0.001)
     for _ in range(200):
-        ended = start_to_read(client, hedging)
+        _, ended = start_to_read(client, hedging)
         await client.hedged.wait()
         client.hedged.clear()
         client.made[-1].deliver(b"a")
@@ -128,12 +129,28 @@ async def test_the_reads_that_are_hedged_count_for_the_delay():
 async def test_a_read_that_has_all_rows_is_not_repeated():
     """A request without row keys would read the whole table."""
     hedging, client = Hedging(1), Attempts()
-    ended = start_to_read(client, hedging)
+    _, ended = start_to_read(client, hedging)
     client.made[0].deliver(b"a")
     error = CallError("UNAVAILABLE", "the server is going away", unprocessed=True)
-    client.made[0].fail(error)
+    client.made[0].end(error)
     assert await ended is error
     assert len(client.made) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_read_is_freed_without_the_garbage_collector():
+    client = Attempts()
+    gc.disable()
+    try:
+        read, ended = start_to_read(client, Hedging(1))
+        freed = weakref.ref(read)
+        del read
+        client.made[0].deliver(b"a")
+        client.made.pop().end(None)
+        assert await ended is None
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.asyncio
