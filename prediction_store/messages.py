@@ -27,7 +27,6 @@ SampleRowKeysResponse: Any = bigtable.SampleRowKeysResponse.pb()
 FeatureFlags: Any = feature_flags.FeatureFlags.pb()
 RowSet: Any = data.RowSet.pb()
 RowFilter: Any = data.RowFilter.pb()
-TimestampRange: Any = data.TimestampRange.pb()
 
 Cell = tuple[str, bytes, int, bytes, tuple[str, ...]]
 """The family, qualifier, timestamp in µs, value and labels of a cell."""
@@ -119,12 +118,8 @@ def purge_entry(model: str, active: int, version: int) -> Any:
         active: the model's active version, or 0 if it has none.
         version: the version to be exported next.
     """
-    entry = MutateRowsRequest.Entry()
-    deletion = entry.mutations.add().delete_from_column
-    deletion.family_name = model
-    deletion.column_qualifier = COLUMN
-    deletion.time_range.MergeFrom(TimestampRange(**stale_range(active, version)))
-    return entry
+    deletion = {"family_name": model, "column_qualifier": COLUMN, "time_range": stale_range(active, version)}
+    return MutateRowsRequest.Entry(mutations=[{"delete_from_column": deletion}])
 
 
 class _Assembler:
