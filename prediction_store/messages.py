@@ -13,7 +13,7 @@ from typing import Any
 
 from google.cloud.bigtable_v2.types import bigtable, data, feature_flags
 
-from prediction_store.layout import COLUMN, cell_timestamp, stale_range
+from prediction_store.layout import COLUMN, REGISTRY_FAMILY, cell_timestamp, stale_range
 
 ReadRowsRequest: Any = bigtable.ReadRowsRequest.pb()
 ReadRowsResponse: Any = bigtable.ReadRowsResponse.pb()
@@ -79,6 +79,22 @@ def _chain(model: str, *filters: Any) -> Any:
     family = RowFilter(family_name_regex_filter=re.escape(model))
     column = RowFilter(column_qualifier_regex_filter=COLUMN)
     return RowFilter(chain=RowFilter.Chain(filters=[family, column, *filters]))
+
+
+def registry_filter(column: bytes | None = None, value: bytes | None = None) -> Any:
+    """A filter of a row of the registry that leaves the newest cell of each column.
+
+    Args:
+        column: a regular expression that the column must match; None for all columns.
+        value: a regular expression that the newest value must match; None for all values.
+    """
+    filters = [RowFilter(family_name_regex_filter=REGISTRY_FAMILY)]
+    if column is not None:
+        filters.append(RowFilter(column_qualifier_regex_filter=column))
+    filters.append(RowFilter(cells_per_column_limit_filter=1))
+    if value is not None:
+        filters.append(RowFilter(value_regex_filter=value))
+    return RowFilter(chain=RowFilter.Chain(filters=filters))
 
 
 def read_request(table: str, app_profile: str, row_keys: Iterable[bytes], row_filter: Any) -> Any:

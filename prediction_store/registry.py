@@ -40,9 +40,10 @@ from prediction_store.lifecycle import ModelState, RegistryBusyError, RegistryEr
 from prediction_store.messages import (
     CellAssembler,
     CheckAndMutateRowRequest,
-    ReadRowsRequest,
     RowFilter,
     newest_by_column,
+    read_request,
+    registry_filter,
 )
 
 _ATTEMPTS = 10
@@ -214,9 +215,8 @@ class Registry:
 
     def _read(self, *models: str) -> dict[bytes, _Row]:
         """The rows of these models, or of all if none is given, by row key."""
-        request = ReadRowsRequest(table_name=self._table, app_profile_id=self._app_profile, filter=_newest())
-        request.rows.row_keys.extend(model.encode() for model in models)
-
+        keys = (model.encode() for model in models)
+        request = read_request(self._table, self._app_profile, keys, registry_filter())
         assembler = CellAssembler()
         responses = self._read_rows(request, timeout=_CALL_SECONDS, metadata=self._metadata)
         rows = [row for response in responses for row in assembler.feed(response)]
@@ -271,21 +271,10 @@ def _known(model: str, state: ModelState | None) -> ModelState:
 def _is_still(row: _Row) -> Any:
     """A filter that leaves a cell if a row has the revision and the lease of `row`; if it exists, for `_NO_ROW`."""
     if row is _NO_ROW:
-        return _newest(REGISTRY_REVISION)
-    same_revision = _newest(REGISTRY_REVISION, b"%d" % row.revision)
+        return registry_filter(REGISTRY_REVISION)
+    same_revision = registry_filter(REGISTRY_REVISION, b"%d" % row.revision)
     if row.write_lease is None:  # of an earlier checkout; a write that adds the lease changes the revision
         return same_revision
-    both = RowFilter.Interleave(filters=[same_revision, _newest(REGISTRY_WRITE_LEASE, row.write_lease)])
+    both = RowFilter.Interleave(filters=[same_revision, registry_filter(REGISTRY_WRITE_LEASE, row.write_lease)])
     second = RowFilter(cells_per_row_offset_filter=1)
     return RowFilter(chain=RowFilter.Chain(filters=[RowFilter(interleave=both), second]))
-
-
-def _newest(column: bytes | None = None, value: bytes | None = None) -> Any:
-    """A filter that leaves the newest cell of each column, of one column, or of one column if it has a value."""
-    filters = [RowFilter(family_name_regex_filter=REGISTRY_FAMILY)]
-    if column is not None:
-        filters.append(RowFilter(column_qualifier_regex_filter=column))
-    filters.append(RowFilter(cells_per_column_limit_filter=1))
-    if value is not None:
-        filters.append(RowFilter(value_regex_filter=value))
-    return RowFilter(chain=RowFilter.Chain(filters=filters))

@@ -11,16 +11,9 @@ from typing import Self
 
 import structlog
 
-from prediction_store.layout import (
-    REGISTRY_DOCUMENT,
-    REGISTRY_FAMILY,
-    REGISTRY_REVISION,
-    REGISTRY_TABLE,
-    Instance,
-    RowKeyFormat,
-)
+from prediction_store.layout import REGISTRY_DOCUMENT, REGISTRY_REVISION, REGISTRY_TABLE, Instance, RowKeyFormat
 from prediction_store.lifecycle import ModelState, RegistryError
-from prediction_store.messages import ReadRowsRequest, RowFilter, RowSet, newest_by_column
+from prediction_store.messages import newest_by_column, read_request, registry_filter
 from serving_api.bigtable import BigtableClient, CallError
 from serving_api.settings import Settings
 from serving_api.store.cache import VersionName
@@ -220,20 +213,8 @@ class Catalog:
         Raises:
             CallError: the registry cannot be read.
         """
-        request = ReadRowsRequest(
-            table_name=self._table,
-            app_profile_id=self._app_profile,
-            filter=RowFilter(
-                chain=RowFilter.Chain(
-                    filters=[
-                        RowFilter(family_name_regex_filter=REGISTRY_FAMILY),
-                        RowFilter(column_qualifier_regex_filter=b"|".join(columns)),
-                        RowFilter(cells_per_column_limit_filter=1),
-                    ]
-                )
-            ),
-            rows=RowSet(row_keys=[name.encode() for name in names]),
-        )
+        keys = (name.encode() for name in names)
+        request = read_request(self._table, self._app_profile, keys, registry_filter(b"|".join(columns)))
         rows = await self._client.read_cells(self._table, request.SerializeToString(), _READ_TIMEOUT_SECONDS)
         return {key.decode(errors="replace"): newest_by_column(cells) for key, cells in rows}
 
