@@ -93,7 +93,7 @@ class CallError(Exception):
 
     @classmethod
     def from_status(cls, code: str, reason: str) -> Self:
-        """The error of a status of gRPC. INTERNAL because of a reset, which a proxy may report so, is UNAVAILABLE."""
+        """The error of a gRPC status: UNAVAILABLE if the message of INTERNAL reports a reset, as a proxy's does."""
         return cls("UNAVAILABLE" if code == "INTERNAL" and reports_reset(reason) else code, reason)
 
     @classmethod
