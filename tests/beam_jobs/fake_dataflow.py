@@ -7,11 +7,9 @@ import base64
 import itertools
 import json
 import re
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -19,27 +17,26 @@ import google_crc32c
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.http_server import http_server
+
 JOBS = "/v1b3/projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)/jobs"
+NOT_FOUND = 404, {"error": {"code": 404, "message": "Not Found"}}, {}
 
 
-class FakeGoogle(ThreadingHTTPServer):
-    """The server, and the requests that it received. It is also a proxy that refuses all requests."""
+class FakeGoogle:
+    """The jobs and the objects that clients made. To clients that take it for a proxy, it refuses all requests."""
 
-    daemon_threads = True
-
-    def __init__(self, folder):
-        """Listen on a free port of this machine; write a service account's key to `folder`."""
-        super().__init__(("localhost", 0), _Handler)
-        self.url = f"http://localhost:{self.server_port}"
+    def __init__(self):
+        self.url = ""
+        self.key_file = None
         self.jobs = {}
         self.objects = {}  # content by gs:// URL
         self.metrics = []
         self.messages = []
         self.failures = deque()  # (HTTP status, gRPC status) of the next calls of Dataflow
         self.tokens = 0
-        self.uploads = {}
-        self.numbers = itertools.count(1)
-        self.key_file = _service_account_key(folder / "key.json", f"{self.url}/token")
+        self._uploads = {}
+        self._numbers = itertools.count(1)
 
     def client_environment(self):
         """The environment variables by which Google's clients find this server."""
@@ -50,118 +47,86 @@ class FakeGoogle(ThreadingHTTPServer):
             "NO_PROXY": "localhost,127.0.0.1",
         }
 
+    def answer(self, request):
+        if request.method == "CONNECT":
+            return 403, {}, {}  # nothing goes to Google
+        path = urlsplit(request.path).path
+        if path.startswith("/v1b3/") and self.failures:
+            status, name = self.failures.popleft()
+            return status, {"error": {"code": status, "message": "told to", "status": name}}, {}
+        for method, pattern, function in _ROUTES:
+            if method == request.method and (match := re.fullmatch(pattern, path)):
+                return function(self, request, **{name: unquote(value) for name, value in match.groupdict().items()})
+        return 400, {"error": {"code": 400, "message": f"not faked: {request.method} {request.path}"}}, {}
+
+    def token(self, _):
+        self.tokens += 1
+        return {"access_token": "an-access-token", "expires_in": 3600, "token_type": "Bearer"}
+
+    def create_job(self, request, project, region):
+        job = json.loads(request.body, parse_float=_number)
+        job |= {"id": f"2026-01-01_00_00_00-{next(self._numbers)}", "projectId": project, "location": region}
+        job["currentState"] = "JOB_STATE_PENDING"
+        self.jobs[job["id"]] = job
+        return job
+
+    def list_jobs(self, _, **_names):
+        return {"jobs": list(self.jobs.values())}
+
+    def get_job(self, _, job, **_names):
+        return self.jobs.get(job, NOT_FOUND)
+
+    def update_job(self, request, job, **_names):
+        self.jobs[job] |= json.loads(request.body)
+        return self.jobs[job]
+
+    def get_metrics(self, _, **_names):
+        return {"metrics": self.metrics}
+
+    def list_messages(self, _, **_names):
+        return {"jobMessages": self.messages}
+
+    def get_bucket(self, _, bucket):
+        return {"kind": "storage#bucket", "name": bucket, "location": "US-CENTRAL1"}
+
+    def get_object(self, _, bucket, name):
+        if (content := self.objects.get(f"gs://{bucket}/{name}")) is None:
+            return NOT_FOUND
+        return {"kind": "storage#object", "bucket": bucket, "name": name, "size": str(len(content))}
+
+    def begin_upload(self, request, bucket):
+        (name,) = parse_qs(urlsplit(request.path).query).get("name") or [json.loads(request.body)["name"]]
+        upload = str(next(self._numbers))
+        self._uploads[upload] = f"gs://{bucket}/{name}"
+        return 200, {}, {"Location": f"{self.url}/uploads/{upload}"}
+
+    def upload(self, request, upload):
+        self.objects[self._uploads[upload]] = request.body
+        checksum = base64.b64encode(google_crc32c.Checksum(request.body).digest()).decode()
+        return {"kind": "storage#object", "size": str(len(request.body)), "crc32c": checksum}
+
 
 @contextmanager
 def running(folder: Path) -> Iterator[FakeGoogle]:
-    """A running server."""
-    with FakeGoogle(folder) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: FakeGoogle
-
-    def do_CONNECT(self):
-        self.reply({}, 403)  # nothing goes to Google
-
-    def do_GET(self):
-        url = urlsplit(self.path)
-        self.query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if url.path.startswith("/v1b3/") and self.server.failures:
-            status, name = self.server.failures.popleft()
-            self.reply({"error": {"code": status, "message": "told to", "status": name}}, status)
-            return
-        for method, path, function in _ROUTES:
-            if method == self.command and (match := re.fullmatch(path, url.path)):
-                function(self, **{name: unquote(value) for name, value in match.groupdict().items()})
-                return
-        self.reply({"error": {"code": 400, "message": f"not faked: {self.command} {self.path}"}}, 400)
-
-    do_POST = do_PUT = do_GET  # noqa: N815  http.server's names
-
-    def reply(self, document, status=200, **headers):
-        content = json.dumps(document).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": len(content), **headers}.items():
-            self.send_header(name, str(value))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def not_found(self):
-        self.reply({"error": {"code": 404, "message": "Not Found"}}, 404)
-
-    def log_message(self, *_arguments):
-        pass
-
-    def token(self):
-        self.server.tokens += 1
-        self.reply({"access_token": "an-access-token", "expires_in": 3600, "token_type": "Bearer"})
-
-    def create_job(self, project, region):
-        job = json.loads(self.body, parse_float=_number)
-        number = next(self.server.numbers)
-        job |= {"id": f"2026-01-01_00_00_00-{number}", "projectId": project, "location": region}
-        job["currentState"] = "JOB_STATE_PENDING"
-        self.server.jobs[job["id"]] = job
-        self.reply(job)
-
-    def list_jobs(self, **_names):
-        self.reply({"jobs": list(self.server.jobs.values())})
-
-    def get_job(self, job, **_names):
-        self.reply(self.server.jobs[job]) if job in self.server.jobs else self.not_found()
-
-    def update_job(self, job, **_names):
-        self.server.jobs[job] |= json.loads(self.body)
-        self.reply(self.server.jobs[job])
-
-    def get_metrics(self, **_names):
-        self.reply({"metrics": self.server.metrics})
-
-    def list_messages(self, **_names):
-        self.reply({"jobMessages": self.server.messages})
-
-    def get_bucket(self, bucket):
-        self.reply({"kind": "storage#bucket", "name": bucket, "location": "US-CENTRAL1"})
-
-    def get_object(self, bucket, name):
-        if (content := self.server.objects.get(f"gs://{bucket}/{name}")) is None:
-            self.not_found()
-        else:
-            self.reply({"kind": "storage#object", "bucket": bucket, "name": name, "size": str(len(content))})
-
-    def begin_upload(self, bucket):
-        name = self.query.get("name") or json.loads(self.body)["name"]
-        upload = str(next(self.server.numbers))
-        self.server.uploads[upload] = f"gs://{bucket}/{name}"
-        self.reply({}, Location=f"{self.server.url}/uploads/{upload}")
-
-    def upload(self, upload):
-        self.server.objects[self.server.uploads[upload]] = self.body
-        checksum = base64.b64encode(google_crc32c.Checksum(self.body).digest()).decode()
-        self.reply({"kind": "storage#object", "size": str(len(self.body)), "crc32c": checksum})
+    """A running server. It writes a service account's key to a folder."""
+    google = FakeGoogle()
+    with http_server(google.answer, "localhost") as google.url:
+        google.key_file = _service_account_key(folder / "key.json", f"{google.url}/token")
+        yield google
 
 
 _ROUTES = [
-    ("POST", "/token", _Handler.token),
-    ("POST", JOBS, _Handler.create_job),
-    ("GET", JOBS, _Handler.list_jobs),
-    ("GET", f"{JOBS}/(?P<job>[^/]+)", _Handler.get_job),
-    ("PUT", f"{JOBS}/(?P<job>[^/]+)", _Handler.update_job),
-    ("GET", f"{JOBS}/[^/]+/metrics", _Handler.get_metrics),
-    ("GET", f"{JOBS}/[^/]+/messages", _Handler.list_messages),
-    ("GET", "/storage/v1/b/(?P<bucket>[^/]+)", _Handler.get_bucket),
-    ("GET", "/storage/v1/b/(?P<bucket>[^/]+)/o/(?P<name>[^/]+)", _Handler.get_object),
-    ("POST", "/upload/storage/v1/b/(?P<bucket>[^/]+)/o", _Handler.begin_upload),
-    ("PUT", "/uploads/(?P<upload>[^/]+)", _Handler.upload),
+    ("POST", "/token", FakeGoogle.token),
+    ("POST", JOBS, FakeGoogle.create_job),
+    ("GET", JOBS, FakeGoogle.list_jobs),
+    ("GET", f"{JOBS}/(?P<job>[^/]+)", FakeGoogle.get_job),
+    ("PUT", f"{JOBS}/(?P<job>[^/]+)", FakeGoogle.update_job),
+    ("GET", f"{JOBS}/[^/]+/metrics", FakeGoogle.get_metrics),
+    ("GET", f"{JOBS}/[^/]+/messages", FakeGoogle.list_messages),
+    ("GET", "/storage/v1/b/(?P<bucket>[^/]+)", FakeGoogle.get_bucket),
+    ("GET", "/storage/v1/b/(?P<bucket>[^/]+)/o/(?P<name>[^/]+)", FakeGoogle.get_object),
+    ("POST", "/upload/storage/v1/b/(?P<bucket>[^/]+)/o", FakeGoogle.begin_upload),
+    ("PUT", "/uploads/(?P<upload>[^/]+)", FakeGoogle.upload),
 ]
 
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.deployment.http_cloud import HttpCloud
+from tests.http_server import http_server
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("dags", "plugins", "prediction_store", "beam_jobs", "serving_api", "deployment")
@@ -161,8 +162,8 @@ def logged_in(folder):
 @pytest.fixture
 def http():
     cloud = HttpCloud()
-    yield cloud
-    cloud.close()
+    with http_server(cloud.answer) as cloud.address:
+        yield cloud
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """A proxy in front of the local BigQuery that fails as BigQuery does."""
 
-import json
-import threading
 import urllib.error
 import urllib.request
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass, field
+
+from tests.http_server import http_server
 
 
 @dataclass(frozen=True)
@@ -25,61 +24,40 @@ class Failure:
     is_late: bool = False
 
 
-class FailingBigQuery(ThreadingHTTPServer):
-    """The proxy. The next calls fail with `failures`."""
+@dataclass
+class FailingBigQuery:
+    """The proxy to the BigQuery at an address. The next calls fail with `failures`."""
 
-    daemon_threads = True
+    target: str
+    failures: deque = field(default_factory=deque)
+    url: str = ""
 
-    def __init__(self, address):
-        """Forward to the BigQuery at an address."""
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.target = f"http://{address}"
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        self.failures = deque()
+    def answer(self, request):
+        failure = self.failures.popleft() if self.failures else None
+        if failure is None:
+            return self.forward(request)
+        if failure.is_late:
+            self.forward(request)
+        error = {"reason": failure.reason, "domain": "global", "message": "told to"}
+        document = {"error": {"code": failure.status, "message": "told to", "errors": [error], "status": "X"}}
+        return failure.status, document, {}
+
+    def forward(self, request):
+        kept = {name: value for name, value in request.headers.items() if name.lower() in ("content-type", "if-match")}
+        url = f"http://{self.target}{request.path}"
+        try:
+            answer = urllib.request.urlopen(
+                urllib.request.Request(url, request.body or None, kept, method=request.method)
+            )
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            return answer.status, answer.read(), {"Content-Type": answer.headers["Content-Type"] or ""}
 
 
 @contextmanager
 def failing_bigquery(address):
     """A running proxy to the BigQuery at an address."""
-    with FailingBigQuery(address) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        failure = self.server.failures.popleft() if self.server.failures else None
-        if failure is None or failure.is_late:
-            answer = self.forward(body)
-        if failure is not None:
-            error = {"reason": failure.reason, "domain": "global", "message": "told to"}
-            document = {"error": {"code": failure.status, "message": "told to", "errors": [error], "status": "X"}}
-            answer = failure.status, "application/json", json.dumps(document).encode()
-        status, content_type, content = answer
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815  http.server's names
-
-    def forward(self, body):
-        kept = {name: value for name, value in self.headers.items() if name.lower() in ("content-type", "if-match")}
-        request = urllib.request.Request(self.server.target + self.path, body or None, kept, method=self.command)
-        try:
-            with urllib.request.urlopen(request) as answer:
-                return answer.status, answer.headers["Content-Type"] or "", answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.headers["Content-Type"] or "", error.read()
-
-    def log_message(self, *_arguments):
-        pass
+    proxy = FailingBigQuery(address)
+    with http_server(proxy.answer) as proxy.url:
+        yield proxy

@@ -5,41 +5,19 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+
+from tests.http_server import http_server
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 AUDIENCE = "https://foreserve-api-abc.a.run.app"
-
-
-@contextmanager
-def server(answer):
-    """An HTTP server. `answer` maps path and headers of a request to status, headers and body."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            status, headers, body = answer(self.path, self.headers)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{running.server_port}"
-        running.shutdown()
 
 
 @dataclass
@@ -56,22 +34,22 @@ class Metadata:
     made: list = field(default_factory=list)
     asked: list = field(default_factory=list)
 
-    def answer(self, path, headers):
+    def answer(self, request):
         google = {"Metadata-Flavor": "Google", "Content-Type": "text/html"}
-        if headers["Metadata-Flavor"] != "Google":
-            return 403, google, ""
-        if "/identity" in path:
-            self.asked.append(path)
+        if request.headers["Metadata-Flavor"] != "Google":
+            return 403, b"", google
+        if "/identity" in request.path:
+            self.asked.append(request.path)
             expiry = int(time.time() + self.lifetime)
             claims = {"aud": AUDIENCE, "exp": expiry, "iat": int(time.time()), "jti": len(self.made)}
             parts = ({"alg": "RS256"}, claims)
             encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
             self.made.append(".".join([*encoded, "c2lnbmF0dXJl"]))
-            return 200, google, self.made[-1]
-        if "service-accounts/default" in path:
+            return 200, self.made[-1].encode(), google
+        if "service-accounts/default" in request.path:
             account = {"email": "airflow@demo.iam.gserviceaccount.com", "scopes": [], "aliases": ["default"]}
-            return 200, {**google, "Content-Type": "application/json"}, json.dumps(account)
-        return 200, google, "demo"
+            return 200, account, {**google, "Content-Type": "application/json"}
+        return 200, b"demo", google
 
 
 @dataclass
@@ -80,9 +58,9 @@ class Service:
 
     shown: list = field(default_factory=list)
 
-    def answer(self, _, headers):
-        self.shown.append({name: value for name, value in headers.items() if "uthorization" in name})
-        return (200 if self.shown[-1] else 403), {}, "{}"
+    def answer(self, request):
+        self.shown.append({name: value for name, value in request.headers.items() if "uthorization" in name})
+        return (200 if self.shown[-1] else 403), {}, {}
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +69,12 @@ def tasks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("airflow")
     metadata, service = Metadata(), Service()
     unset = ("GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK")
-    with server(metadata.answer) as google, server(service.answer) as api:
+    with http_server(metadata.answer) as google, http_server(service.answer) as api:
+        metadata_server = urlsplit(google).netloc
         environment = {name: value for name, value in os.environ.items() if name not in unset} | {
             "AIRFLOW_HOME": str(folder),
-            "GCE_METADATA_HOST": google,
-            "GCE_METADATA_IP": google,
+            "GCE_METADATA_HOST": metadata_server,
+            "GCE_METADATA_IP": metadata_server,
             "CLOUDSDK_CONFIG": str(folder),  # no user is logged in
             "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("", "plugins")),
         }
@@ -121,11 +100,10 @@ def tasks(tmp_path_factory):
 def ask(tasks):
     """Sends requests to a service; returns the status codes, the metadata server, and the headers that were sent."""
     process, log, metadata, service, api = tasks
-    host, port = api.split(":")
 
     def send(lifetime=3600, **connection):
         metadata.lifetime, metadata.made, metadata.asked, service.shown = lifetime, [], [], []
-        to_api = {"conn_type": "http", "host": host, "port": int(port), "schema": "http"}
+        to_api = {"conn_type": "http", "host": urlsplit(api).hostname, "port": urlsplit(api).port, "schema": "http"}
         process.stdin.write(f"{json.dumps(to_api | connection)}\n")
         process.stdin.flush()
         said = []

@@ -3,18 +3,17 @@
 import asyncio
 import hmac
 import json
-import threading
 import time
 from base64 import urlsafe_b64encode
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from serving_api.access.api_keys import new_key
+from tests.http_server import http_server
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio
@@ -248,29 +247,14 @@ class Issuer:
         known = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 600, "email": "shop@example.test", **claims}
         return {name: value for name, value in known.items() if name not in without}
 
+    def answer(self, _):
+        self.requests += 1
+        return (503, b"", {}) if self.down else self.document()
+
     @contextmanager
     def listening(self):
-        issuer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                issuer.requests += 1
-                self.send_response(503 if issuer.down else 200)
-                self.end_headers()
-                self.wfile.write(b"" if issuer.down else issuer.document())
-
-            def log_message(self, *_):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/keys"
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        with http_server(self.answer) as url:
+            yield f"{url}/keys"
 
 
 @pytest.fixture

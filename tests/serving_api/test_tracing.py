@@ -4,9 +4,6 @@ import asyncio
 import gzip
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
 import pytest
@@ -15,6 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from tests.http_server import http_server
 
 pytestmark = pytest.mark.asyncio
 
@@ -28,6 +27,13 @@ class Collector:
 
     def __init__(self):
         self.requests = []
+
+    def answer(self, request):
+        assert request.path == "/v1/traces"
+        is_compressed = request.headers.get("Content-Encoding") == "gzip"
+        body = gzip.decompress(request.body) if is_compressed else request.body
+        self.requests.append(ExportTraceServiceRequest.FromString(body))
+        return 200, ExportTraceServiceResponse().SerializeToString(), {"Content-Type": "application/x-protobuf"}
 
     @property
     def resource(self):
@@ -52,39 +58,10 @@ class Collector:
 @pytest.fixture
 def collector(monkeypatch):
     """A collector that the environment variables name."""
-    with _listening() as (collector, url):
+    collector = Collector()
+    with http_server(collector.answer) as url:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         yield collector
-
-
-@contextmanager
-def _listening():
-    collector = Collector()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            assert self.path == "/v1/traces"
-            body = self.rfile.read(int(self.headers["content-length"]))
-            if self.headers.get("content-encoding") == "gzip":
-                body = gzip.decompress(body)
-            collector.requests.append(ExportTraceServiceRequest.FromString(body))
-            answer = ExportTraceServiceResponse().SerializeToString()
-            self.send_response(200)
-            self.send_header("content-type", "application/x-protobuf")
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield collector, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def _attributes(pairs):

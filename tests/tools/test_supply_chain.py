@@ -2,46 +2,35 @@
 
 import json
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.http_server import http_server
 from tests.repository import ROOT
 from tests.test_repository import pins
 
 VULNERABLE = ("jinja2", "3.1.2")
 
 
-class OsvHandler(BaseHTTPRequestHandler):
-    """Answers as https://google.github.io/osv.dev/post-v1-query says: one package has a vulnerability."""
+@pytest.fixture
+def osv():
+    """The packages that were asked for, and the URL of a stand-in for osv.dev.
 
-    def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        name, version = asked["package"]["name"], asked["version"]
-        self.server.asked.append(f"{name}=={version}")
+    It answers as https://google.github.io/osv.dev/post-v1-query says: one package has a vulnerability.
+    """
+    asked = []
+
+    def answer(request):
+        query = json.loads(request.body)
+        name, version = query["package"]["name"], query["version"]
+        asked.append(f"{name}=={version}")
         events = [{"introduced": "0"}, {"fixed": "3.1.3"}]
         affected = {"package": {"name": name, "ecosystem": "PyPI"}, "ranges": [{"type": "ECOSYSTEM", "events": events}]}
         found = {"id": "GHSA-0000-0000-0001", "details": "made up", "affected": [affected]}
-        content = json.dumps({"vulns": [found]} if (name, version) == VULNERABLE else {}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        return {"vulns": [found]} if (name, version) == VULNERABLE else {}
 
-    def log_message(self, *_arguments):
-        pass
-
-
-@pytest.fixture
-def osv():
-    with ThreadingHTTPServer(("127.0.0.1", 0), OsvHandler) as server:
-        server.asked = []
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    with http_server(answer) as url:
+        yield asked, f"{url}/v1/query"
 
 
 def make(target, **variables):
@@ -52,11 +41,11 @@ def make(target, **variables):
 
 
 def test_the_audit_asks_for_every_package_and_fails_for_one_that_is_vulnerable(osv, tmp_path):
-    url = f"http://127.0.0.1:{osv.server_port}/v1/query"
+    asked, url = osv
     right = make("audit", OSV=url, LOCKS="tests/infra/terraform/requirements.txt")
     assert right.returncode == 0, right.stderr
     locked = pins("tests/infra/terraform/requirements.txt")
-    assert sorted(osv.asked) == sorted(f"{name}=={version}" for name, version in locked.items())
+    assert sorted(asked) == sorted(f"{name}=={version}" for name, version in locked.items())
     (tmp_path / "lock.txt").write_text(f"{'=='.join(VULNERABLE)} \\\n    --hash=sha256:{'0' * 64}\n")
     wrong = make("audit", OSV=url, LOCKS=f"{tmp_path}/lock.txt tests/infra/terraform/requirements.txt")
     assert wrong.returncode != 0

@@ -3,13 +3,10 @@
 import asyncio
 import base64
 import itertools
-import json
 import re
 import socket
-import threading
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import grpc
 import pytest
@@ -25,6 +22,7 @@ from serving_api.bigtable import CallError, Channel, Target
 from serving_api.bigtable import target as targets
 from serving_api.bigtable.http2 import frames
 from serving_api.telemetry.metrics import Metrics
+from tests.http_server import http_server
 from tests.waiting import eventually
 
 INSTANCE = Instance("p", "i")
@@ -315,24 +313,11 @@ def token_server(seconds):
     """A stand-in for Google's token endpoint, whose tokens are valid for `seconds`; yields its URL."""
     given = itertools.count()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["content-length"]))
-            body = json.dumps(
-                {"access_token": f"token-{next(given)}", "expires_in": seconds, "token_type": "Bearer"}
-            ).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(_):
+        return {"access_token": f"token-{next(given)}", "expires_in": seconds, "token_type": "Bearer"}
 
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/token"
-        server.shutdown()
+    with http_server(answer) as url:
+        yield f"{url}/token"
 
 
 def credentials_of(token_uri):
