@@ -14,10 +14,9 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import google_crc32c
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.http_server import http_server
+from tests.service_account import service_account_key
 
 JOBS = "/v1b3/projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)/jobs"
 NOT_FOUND = 404, {"error": {"code": 404, "message": "Not Found"}}, {}
@@ -26,9 +25,9 @@ NOT_FOUND = 404, {"error": {"code": 404, "message": "Not Found"}}, {}
 class FakeGoogle:
     """The jobs and the objects that clients made. To clients that take it for a proxy, it refuses all requests."""
 
-    def __init__(self):
+    def __init__(self, key_file):
+        self.key_file = key_file
         self.url = ""
-        self.key_file = None
         self.jobs = {}
         self.objects = {}  # content by gs:// URL
         self.metrics = []
@@ -109,9 +108,9 @@ class FakeGoogle:
 @contextmanager
 def running(folder: Path) -> Iterator[FakeGoogle]:
     """A running server. It writes a service account's key to a folder."""
-    google = FakeGoogle()
+    google = FakeGoogle(folder / "key.json")
     with http_server(google.answer, "localhost") as google.url:
-        google.key_file = _service_account_key(folder / "key.json", f"{google.url}/token")
+        google.key_file.write_text(json.dumps(service_account_key(f"{google.url}/token")))
         yield google
 
 
@@ -134,18 +133,3 @@ def _number(text):
     """A number as Dataflow gives it to workers: 1 instead of 1.0."""
     value = float(text)
     return int(value) if value.is_integer() else value
-
-
-def _service_account_key(key_file, token_uri):
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    document = {
-        "type": "service_account",
-        "project_id": "demo-project",
-        "private_key_id": "made-up",
-        "private_key": pem.decode(),
-        "client_email": "launcher@demo-project.iam.gserviceaccount.com",
-        "token_uri": token_uri,
-    }
-    key_file.write_text(json.dumps(document))
-    return key_file

@@ -8,28 +8,16 @@ from threading import Event
 import google.auth
 import grpc
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.oauth2 import service_account
 
 from prediction_store.connection import channel, is_transient, shared_channel
-
-
-def key_of_a_service_account():
-    key = rsa.generate_private_key(65537, 2048)
-    private_key = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    info = {
-        "private_key": private_key,
-        "client_email": "export@demo.iam.example",
-        "token_uri": "https://unused.example",
-    }
-    return service_account.Credentials.from_service_account_info(info)
+from tests.service_account import service_account_key
 
 
 def test_the_key_of_a_service_account_signs_tokens_for_bigtable(monkeypatch):
     # google.aip.dev/auth/4111: a self-signed token needs the service as its audience.
     monkeypatch.delenv("BIGTABLE_EMULATOR_HOST", raising=False)
-    credentials = key_of_a_service_account()
+    credentials = service_account.Credentials.from_service_account_info(service_account_key("https://unused.example"))
     monkeypatch.setattr(google.auth, "default", lambda **_: (credentials, "demo"))
     plugins = []
     make = grpc.metadata_call_credentials

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from google.oauth2 import service_account
 
@@ -23,6 +23,7 @@ from serving_api.bigtable import target as targets
 from serving_api.bigtable.http2 import frames
 from serving_api.telemetry.metrics import Metrics
 from tests.http_server import http_server
+from tests.service_account import service_account_key
 from tests.waiting import eventually
 
 INSTANCE = Instance("p", "i")
@@ -321,9 +322,7 @@ def token_server(seconds):
 
 
 def credentials_of(token_uri):
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    info = {"client_email": "api@p.iam", "private_key": pem.decode(), "token_uri": token_uri}
+    info = service_account_key(token_uri)
     return service_account.Credentials.from_service_account_info(info, scopes=["x"])
 
 
