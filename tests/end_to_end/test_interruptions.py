@@ -8,6 +8,7 @@ import pytest
 
 from local_stack import processes
 from local_stack.demo import DAG_ID, MODEL
+from tests.end_to_end.conftest import SHORT_SMOKE_TEST
 from tests.waiting import wait_for
 
 MANY = "UNNEST(GENERATE_ARRAY(1, 1000000))"
@@ -52,7 +53,7 @@ def waiting_for_training(airflow, instances, refreshes, warehouse):
 
     @contextmanager
     def waiting():
-        run_id = airflow.trigger(DAG_ID, {})
+        run_id = airflow.trigger(DAG_ID, SHORT_SMOKE_TEST)
         wait_for(lambda: instances(run_id)["open_version"]["state"] == "success", seconds=120)
         job = warehouse.query(BUSY)
         try:
@@ -112,12 +113,15 @@ def test_each_task_is_killed_in_the_middle_and_tried_again(
     assert set(predictions()[1]) == set(before)
 
 
-def test_each_task_is_cleared_alone_after_success(airflow, clear, finish, model_view, predictions):
-    run_id = airflow.trigger(DAG_ID, {})
+def test_after_success_each_task_is_cleared_alone_and_a_whole_run_opens_another_version(
+    airflow, clear, finish, model_view, predictions
+):
+    run_id = airflow.trigger(DAG_ID, SHORT_SMOKE_TEST)
     final = finish(run_id)
-    assert final.state == "success"
+    assert final.state == "success", final.tasks
+    tasks = sorted(task.task_id for task in final.tasks)
+    assert sorted(sum(CLEARED_TOGETHER, ["open_version"])) == tasks
     versions, before = model_view(), predictions()
-    assert sorted(sum(CLEARED_TOGETHER, ["open_version"])) == sorted(task.task_id for task in final.tasks)
     for task_ids in CLEARED_TOGETHER:
         final = clear(run_id, task_ids)
         assert final.state == "success", final.tasks
@@ -128,14 +132,9 @@ def test_each_task_is_cleared_alone_after_success(airflow, clear, finish, model_
         versions["rollback_targets"],
     )
 
-
-def test_a_whole_run_that_is_cleared_after_success_opens_another_version(airflow, clear, finish, model_view):
-    run_id = airflow.trigger(DAG_ID, {})
-    first = finish(run_id)
-    before = model_view()["active_version"]
-    final = clear(run_id, [task.task_id for task in first.tasks])
+    final = clear(run_id, tasks)
     assert final.state == "success", final.tasks
-    assert model_view()["active_version"] > before
+    assert model_view()["active_version"] > versions["active_version"]
 
 
 def test_marking_a_waiting_task_as_failed_cancels_its_job(
@@ -154,16 +153,19 @@ def test_marking_a_waiting_task_as_failed_cancels_its_job(
     assert predictions() == before
 
 
-def test_a_scheduler_that_dies_while_a_job_is_awaited_loses_nothing(
-    finish, kill, mend, model_view, newest, stop_airflow, training, waiting_for_training
+def test_readers_do_not_notice_that_the_scheduler_dies_and_a_job_that_was_awaited_is_not_lost(
+    finish, kill, mend, model_view, newest, predictions, stop_airflow, training, waiting_for_training
 ):
+    before = predictions()
     with waiting_for_training() as run_id:
         with kill("airflow", "scheduler") as killed:
             wait_for(lambda: killed)
+        assert predictions() == before
         stop_airflow()  # the rest of it
+        assert predictions() == before
     mend()
     final = finish(run_id)
     assert final.state == "success", final.tasks
-    assert model_view()["active_version"] == newest()["version"]
+    assert model_view()["active_version"] == newest()["version"] > before[0]
     (awaited,) = training()
     assert (awaited.state, awaited.error_result) == ("DONE", None)

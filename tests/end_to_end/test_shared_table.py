@@ -8,26 +8,21 @@ OTHERS = ("expected_spend", "customer_segment")
 CUSTOMER = "01500"
 
 
-def test_one_read_returns_the_predictions_of_all_models(airflow, api, model_view, run, warehouse):
+def test_models_are_refreshed_each_by_itself_and_read_together(airflow, api, model_view, predictions, run, warehouse):
+    before = (model_view()["active_version"], predictions())
     for name in OTHERS:
         airflow.wait_for_dag(f"refresh_{name}")
         assert run(f"refresh_{name}")[0] == "success"
-    predictions = api.get(f"/v1/entities/customer/{CUSTOMER}/predictions").raise_for_status().json()["predictions"]
-    assert predictions.keys() >= {MODEL, *OTHERS}  # other tests may have refreshed more models of this entity type
-    for name, found in predictions.items():
+    assert (model_view()["active_version"], predictions()) == before
+    together = api.get(f"/v1/entities/customer/{CUSTOMER}/predictions").raise_for_status().json()["predictions"]
+    assert together.keys() >= {MODEL, *OTHERS}  # other tests may have refreshed more models of this entity type
+    for name, found in together.items():
         state = model_view(name)
         assert found["version"] == state["active_version"]
         (record,) = (version for version in state["versions"] if version["version"] == found["version"])
         table = record["details"]["predictions_table"]
         (row,) = warehouse.query_and_wait(f"SELECT payload FROM `{table}` WHERE entity_id = '{CUSTOMER}'")
         assert found["prediction"] == json.loads(row.payload)
-
-
-def test_another_model_leaves_the_versions_of_the_others_alone(airflow, run, model_view, predictions):
-    before = (model_view()["active_version"], predictions())
-    airflow.wait_for_dag("refresh_customer_segment")
-    assert run("refresh_customer_segment")[0] == "success"
-    assert (model_view()["active_version"], predictions()) == before
 
 
 def test_recommendations_are_served_from_a_table_of_their_own(airflow, api, run, model_view, warehouse):
