@@ -68,6 +68,7 @@ class Wire:
 
     async def read_rows(self, request, context):
         if request.table_name == INSTANCE.table("prediction_versions"):
+            self.registry_reads.append(_columns(request))
             if self.registry_failure:
                 await context.abort(self.registry_failure, "told to")
             rows = list(self._registry_rows(request))
@@ -88,14 +89,12 @@ class Wire:
 
     def _registry_rows(self, request):
         """The wanted columns of the wanted rows of the registry."""
-        columns = request.filter.chain.filters[1].column_qualifier_regex_filter
-        self.registry_reads.append(columns)
         for name, document in sorted(self.documents.items()):
             revision, last = self._written.get(name, (0, None))
             self._written[name] = (revision + (document != last), document)
             revision = self.revisions.get(name, self._written[name][0])
             cells = {REGISTRY_DOCUMENT: document, REGISTRY_REVISION: b"%d" % revision}
-            wanted = {column: value for column, value in cells.items() if re.fullmatch(columns, column)}
+            wanted = {column: value for column, value in cells.items() if re.fullmatch(_columns(request), column)}
             if name.encode() in request.rows.row_keys or not request.rows.row_keys:
                 yield _row(name.encode(), REGISTRY_FAMILY, wanted)
 
@@ -124,6 +123,11 @@ class Wire:
     def release(self, *keys):
         for key in keys:
             self.gates[key].set()
+
+
+def _columns(request):
+    """The columns of the registry that a request wants."""
+    return request.filter.chain.filters[1].column_qualifier_regex_filter
 
 
 def payload_of(key):

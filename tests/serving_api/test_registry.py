@@ -1,7 +1,5 @@
 """The registry as the service sees it: changed, behind, unavailable."""
 
-import asyncio
-
 import grpc
 import pytest
 
@@ -32,7 +30,7 @@ async def test_a_replica_that_is_behind_does_not_undo_a_promotion(wire, serve):
         await client.until_metric("foreserve_active_version", VERSION + 1)
         for failure in (None, grpc.StatusCode.UNAVAILABLE):
             wire.registry_failure = failure
-            await asyncio.sleep(0.1)
+            await polls(wire, 2)
             wire.documents, wire.revisions, wire.registry_failure = {"m": document(VERSION)}, {"m": 11}, None
             await polls(wire, 3)
             assert (await client.lookup("m", "a")).json()["version"] == VERSION + 1

@@ -61,6 +61,6 @@ async def test_a_task_that_returns_is_not_started_again_and_one_that_runs_ends_w
     async with Supervisor(Metrics()) as tasks:
         tasks.start("once", once)
         tasks.start("forever", forever)
-        await asyncio.sleep(0.01)
+        await eventually(lambda: "once" not in {task.get_name() for task in asyncio.all_tasks()})
         assert runs == ["once"]
     assert runs == ["once", "cancelled"]
