@@ -21,34 +21,6 @@ def positive(probs, label=1):
     return next(entry["prob"] for entry in probs if entry["label"] == label)
 
 
-def standardised(values):
-    numbers = np.array([np.nan if value is None else float(value) for value in values])
-    numbers[np.isnan(numbers)] = np.nanmean(numbers)
-    return (numbers - numbers.mean()) / numbers.std()
-
-
-def one_hot(values):
-    return [[float(value == category) for value in values] for category in sorted(set(values), key=str)]
-
-
-@pytest.fixture(scope="module")
-def table(rows, customers):
-    return rows(f"SELECT * FROM {customers} ORDER BY id")
-
-
-@pytest.fixture(scope="module")
-def matrix(table):
-    column = {name: [row[name] for row in table] for name in table[0]}
-    return np.column_stack(
-        [
-            standardised(column["recency"]),
-            standardised(column["frequency"]),
-            *one_hot(column["city"]),
-            *one_hot(column["member"]),
-        ]
-    )
-
-
 def test_a_logistic_regression_is_that_of_scikit_learn(rows, customers, model, table, matrix):
     found = predict(rows, model, f"SELECT * FROM {customers}", "predicted_bought_probs")
     reference = linear_model.LogisticRegression(C=1e6 / len(table), tol=1e-9, max_iter=10_000)
