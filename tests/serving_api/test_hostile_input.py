@@ -67,20 +67,6 @@ async def test_every_id_is_looked_up_as_it_is(wire, serve):
             assert wire.reads[-1] == [entity_id.encode()]
 
 
-async def test_an_id_that_is_no_text_is_refused(wire, serve):
-    async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
-        for target in ("%FF", "%ED%A0%80", "%C0%80", "x" * (MAX_ENTITY_ID_BYTES + 1)):
-            answer = await client.get(f"/v1/models/m/predictions/{target}")
-            assert (answer.status_code, answer.json()["title"]) == (422, "Invalid request")
-        batch = await client.post(
-            "/v1/models/m/predictions:batchGet",
-            content=rb'{"entity_ids":["\ud800"]}',
-            headers={"Content-Type": "application/json"},
-        )
-        assert batch.status_code == 422
-    assert wire.reads == []
-
-
 GET = b"GET /v1/models/m HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST /v1/models/m/predictions:batchGet HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 BODY = b'{"entity_ids":["a"]}'

@@ -168,23 +168,6 @@ async def test_an_invalid_document_leaves_the_model_in_its_last_state(wire, serv
             assert (await client.lookup("new", "a")).status_code == 404
 
 
-async def test_a_cluster_that_is_behind_takes_no_reader_back(wire, serve):
-    # "A replicated instance normally provides eventual consistency": docs.cloud.google.com/bigtable/docs/routing
-    new, old = wire.documents["m"], ModelState("m", "things").to_json()
-    wire.revisions["m"] = 6
-    async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
-        assert (await client.lookup("m", "a")).status_code == 200
-        wire.revisions["m"] = 5
-        wire.documents = {"m": old, "n": ModelState("n", "things").to_json()}
-        await client.until("/v1/models/n", 200)
-        assert (await client.lookup("m", "a")).status_code == 200
-        wire.revisions["m"] = 7
-        await client.until("/v1/models/m/predictions/a", 404)
-        wire.documents = {"m": new}
-        wire.revisions["m"] = 8
-        await client.until("/v1/models/m/predictions/a", 200)
-
-
 async def test_a_model_that_is_removed_from_the_registry_is_not_served(wire, serve):
     async with wire.listening() as port, serve(f"127.0.0.1:{port}") as client:
         assert (await client.lookup("m", "a")).status_code == 200

@@ -181,8 +181,10 @@ async def test_invalid_ids_are_named(wire, serve):
                 (error,) = response.json()["errors"]
                 assert error["field"] == field
                 assert f"this one has {bytes_in_it}" in error["message"]
-        response = await client.get("/v1/models/m/predictions/caf%E9")
-        assert response.json()["errors"][0]["message"].startswith("its percent-encoding is not UTF-8")
+        for no_text in ("caf%E9", "%FF", "%ED%A0%80", "%C0%80"):
+            response = await client.get(f"/v1/models/m/predictions/{no_text}")
+            assert response.status_code == 422
+            assert response.json()["errors"][0]["message"].startswith("its percent-encoding is not UTF-8")
     assert wire.reads == [[longest.encode()]]
 
 
