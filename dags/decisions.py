@@ -40,6 +40,8 @@ def _decision(dag_id: str, description: str, version: str, *, is_required: bool 
         dag_id=dag_id,
         description=description,
         schedule=None,
+        # Terraform makes Composer pause new DAGs. A run of a paused DAG waits, so a rollback would wait, too.
+        is_paused_upon_creation=False,
         tags=["foreserve"],
         default_args={"on_failure_callback": [keep_failure]},
         params=_form(version, is_required=is_required),

@@ -39,6 +39,11 @@ def test_airflow_loads_every_dag_of_the_folder():
     assert [task.task_id for task in outcomes.tasks] == ["measure_outcomes"]
 
 
+def test_decisions_run_in_a_new_airflow_that_pauses_new_dags():
+    dags = DagBag(DAGS).dags
+    assert {dag_id for dag_id, dag in dags.items() if dag.is_paused_upon_creation is False} == DECISIONS
+
+
 def test_a_refresh_chains_training_export_and_smoke_test(dag):
     assert isinstance(dag.get_task("train"), BigQueryInsertJobOperator)
     assert isinstance(dag.get_task("export"), BeamRunPythonPipelineOperator)
