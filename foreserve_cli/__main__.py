@@ -5,8 +5,9 @@ Exit codes: 0 done or right; 1 refused, failed, or a difference was found; 2 wro
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from foreserve_cli import actions, comparison, explanation, retirement
 from foreserve_cli.actions import Action
@@ -33,8 +35,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-output = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
-notes = Console(stderr=True, soft_wrap=True, highlight=False)
+# Reasons, entity ids and predictions may have square brackets, which are no markup.
+_console = partial(Console, soft_wrap=True, highlight=False, markup=False, emoji=False)
+output = _console(width=None if sys.stdout.isatty() else _WIDTH)
+notes = _console(stderr=True)
 
 Model = Annotated[str, typer.Argument(help="The model's name in the registry.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -103,7 +107,7 @@ def show(
         table.add_row(
             str(number),
             _age(number),
-            "[b]active[/]" if number == state.active else str(record.status),
+            Text("active", style="bold") if number == state.active else str(record.status),
             f"{counts['predictions']:,}" if counts else "",
             f"{counts['written']:,}" if counts else "",
             f"{counts['tombstones']:,}" if counts else "",
@@ -112,7 +116,7 @@ def show(
         )
     output.print(table)
     for line in explanation.live_quality(state):
-        output.print(line, markup=False)
+        output.print(line)
     output.print(f"Can be rolled back to: {', '.join(map(str, state.rollback_targets())) or 'none'}")
     if forward := state.forward_targets():
         output.print(f"Can be promoted as they are: {', '.join(map(str, forward))}")
@@ -199,7 +203,7 @@ def explain(
     if as_json:
         _print_json({**_version_json(state, number), "explanation": lines})
     else:
-        output.print("\n".join(lines), markup=False)
+        output.print("\n".join(lines))
 
 
 @app.command()
@@ -295,9 +299,9 @@ def retire(
     if again != model:
         raise StoresError(f"{again!r} is not {model}; nothing was deleted")
     by = actions.signed()
-    output.print(f"{by['at']} {by['by']} retires {model} of {stores.title}: {why}", markup=False)
+    output.print(f"{by['at']} {by['by']} retires {model} of {stores.title}: {why}")
     for deleted in retirement.retire(stores, state, owned, drop_family=drops):
-        output.print(f"  deleted {deleted}", markup=False)
+        output.print(f"  deleted {deleted}")
     if not drops:
         notes.print(
             f"Next, so that the cells go: delete dags/pipelines/{model}, and run terraform apply. Where tables are "
@@ -331,10 +335,10 @@ def _act(
         output.print(f"Done: the active version of {model} is {state.active or 'none'}.")
 
 
-def _say(title: str, lines: list[str] | Any) -> None:
-    notes.print(f"[b]{title}[/]")
+def _say(title: str, lines: Sequence[str]) -> None:
+    notes.print(title, style="bold")
     for line in lines:
-        notes.print(f"  {line}", markup=False)
+        notes.print(f"  {line}")
 
 
 def _ask(reason: str | None, *, yes: bool) -> str:
@@ -391,7 +395,7 @@ def _print_json(document: object) -> None:
 
 
 def _fail(message: str, code: int = 1) -> None:
-    notes.print(message, style="red", markup=False)
+    notes.print(message, style="red")
     sys.exit(code)
 
 

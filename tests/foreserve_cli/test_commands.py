@@ -41,6 +41,15 @@ def test_the_versions_of_a_model_are_shown_with_their_endings(run, two, versions
     assert run("show", model, second).json()["details"]["rollback"]["why"] == "tried it"
 
 
+def test_texts_with_square_brackets_are_shown_as_they_are(run, model, versions):
+    first = versions.refresh(model, {"[/a]": b'{"p":"[gold]"}'})
+    second = versions.refresh(model, {"[/a]": b'{"p":"[silver]"}'})
+    compared = run("diff", model, first, second, "--entity", "[/a]").output
+    assert all(text in compared for text in (f"{model} of [/a]", '"[gold]"', '"[silver]"'))
+    run("roll-back", model, "--yes", "--reason", "[wrong] prices, see [/runbook] :100:")
+    assert "[wrong] prices, see [/runbook] :100:" in run("show", model).output
+
+
 def test_live_metrics_are_shown_beside_the_held_out_ones(run, two, store):
     model, first, _ = two
     live = {
