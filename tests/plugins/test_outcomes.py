@@ -123,6 +123,25 @@ def test_numbers_are_compared_with_numbers(measure, promoted, compute, registry)
     assert found["breaches"] == []  # of metrics of another kind
 
 
+def test_predictions_that_are_not_finite_are_not_measured(measure, promoted, compute, registry):
+    refresh = promoted()
+    compute(refresh, payloads([*PROBABILITIES, "NaN", "Infinity", None]), {})
+    outcomes = [(f"e{i}", bought, now_ms()) for i, bought in enumerate([*BOUGHT, True, False, True])]
+    measure(refresh.model, query(outcomes))
+    found = live(registry, refresh)
+    assert found["outcomes"] == len(BOUGHT)
+    assert found["metrics"]["roc_auc"] == pytest.approx(auc(PROBABILITIES, BOUGHT))
+
+
+def test_only_as_many_versions_are_measured_as_a_query_may_name_tables(monkeypatch, measure, promoted, registry):
+    monkeypatch.setattr("foreserve.operators.outcomes._MOST_VERSIONS", 1)
+    first, second = promoted(), promoted()
+    served = registry.get(first.model).served_intervals(now_ms() + 1)
+    measure(first.model, query([("a", True, interval.since) for interval in served]), field=None)
+    assert "live" not in registry.get(first.model).versions[first.version].details
+    assert live(registry, second)["outcomes"] == 1
+
+
 def test_without_a_version_that_readers_had_the_task_is_skipped(measure, open_version):
     refresh = open_version()
     with pytest.raises(AirflowSkipException, match="readers have had no version"):

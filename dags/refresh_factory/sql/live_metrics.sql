@@ -45,7 +45,8 @@ WITH
     FROM outcomes
     JOIN served ON outcomes.observed_at >= served.since AND outcomes.observed_at < served.until
     JOIN predictions ON predictions.version = served.version AND predictions.entity_id = outcomes.entity_id
-    WHERE predictions.predicted IS NOT NULL
+    -- False for NULL, too. One NaN or infinity would make every metric of the version NaN.
+    WHERE NOT IS_NAN(predictions.predicted) AND NOT IS_INF(predictions.predicted)
   ),
 {% if is_classification %}
   ranked AS (

@@ -41,6 +41,13 @@ if TYPE_CHECKING:
             """The script that writes the live metrics of the versions that readers had."""
 
 
+_MOST_VERSIONS = 900
+"""The largest number of versions that are measured. A query may name 1,000 tables, and `outcomes.sql` has its own.
+
+Source: https://cloud.google.com/bigquery/quotas#query_jobs
+"""
+
+
 class MeasureOutcomes(CloudOperator):
     """Writes the live metrics of the versions that readers had to BigQuery and the registry."""
 
@@ -72,7 +79,7 @@ class MeasureOutcomes(CloudOperator):
         self.min_outcomes = min_outcomes
 
     def execute(self, context: Context) -> None:
-        """Measure each version whose predictions BigQuery still has, and record the result.
+        """Measure the newest versions whose predictions BigQuery still has, and record the result.
 
         Raises:
             AirflowSkipException: readers have had no such version yet.
@@ -103,10 +110,11 @@ class MeasureOutcomes(CloudOperator):
         self._record({row["version"]: row for row in rows}, cutoff)
 
     def _predictions(self, client: bigquery.Client, versions: set[int]) -> dict[int, str]:
-        """The tables of predictions of these versions that BigQuery still has, by version."""
+        """The tables of predictions that BigQuery still has, by version, of the newest of these versions."""
         names = {version: bigquery_name(self.dataset, self.model, "predictions", version) for version in versions}
         there = {f"{self.dataset}.{table.table_id}" for table in client.list_tables(self.dataset)}
-        return {version: name for version, name in sorted(names.items()) if name in there}
+        found = [(version, name) for version, name in sorted(names.items()) if name in there]
+        return dict(found[-_MOST_VERSIONS:])
 
     def _record(self, rows: Mapping[int, Mapping[str, Any]], cutoff: str) -> None:
         def step(state: ModelState) -> ModelState:
