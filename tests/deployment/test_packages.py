@@ -67,6 +67,7 @@ def test_every_package_that_tasks_import_is_required():
         "apache_beam": "apache-beam",
         "google": "google-cloud-bigquery",
         "googleapiclient": "apache-airflow-providers-google",
+        "httplib2": "apache-airflow-providers-google",
         "grpc": "grpcio",
         "hdrh": "hdrhistogram",
         "yaml": "pyyaml",

@@ -11,6 +11,7 @@ from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from google.api_core.client_options import ClientOptions
 from googleapiclient.errors import HttpError
+from httplib2 import ServerNotFoundError
 
 from foreserve.operators import AbortVersion, AwaitDataflowJob, CleanUp, RunExport, RunPurge
 from prediction_store.lifecycle import Receipt, Status
@@ -95,6 +96,16 @@ def test_a_job_is_awaited_although_dataflow_refuses_calls(dataflow, poke, status
     assert poke("JOB_STATE_DONE") is True
     dataflow.failures.append((status, "UNAVAILABLE"))
     assert poke("JOB_STATE_FAILED") is False
+
+
+def test_a_job_is_awaited_although_the_name_of_dataflow_is_not_resolved(monkeypatch, poke):
+    def get_job(*_, **__):
+        raise ServerNotFoundError("Unable to find the server at dataflow.googleapis.com")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DataflowHook, "get_job", get_job)
+        assert poke("JOB_STATE_DONE") is False
+    assert poke("JOB_STATE_DONE") is True
 
 
 def test_a_job_that_may_not_be_read_is_not_awaited(dataflow, poke):

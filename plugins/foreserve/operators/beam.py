@@ -222,8 +222,8 @@ class AwaitDataflowJob(ErrorFirst, BaseSensorOperator):
     def poke(self, context: Context) -> bool:
         """Log the job's progress; return True if it has ended.
 
-        The provider's hook makes these calls once. A call that Dataflow refuses for now, for example because of its
-        rate limit, is made again at the next poke. Else three of them in hours would end the job.
+        A call that Dataflow refuses for now, for example because of its rate limit, or that does not reach Dataflow, is
+        made again at the next poke. Otherwise, as many such calls as the task has tries would end the job.
 
         Raises:
             AirflowFailException: the job failed or was cancelled. The message has the job's last errors.
@@ -231,10 +231,11 @@ class AwaitDataflowJob(ErrorFirst, BaseSensorOperator):
         if not self.job_id:
             return True
         from googleapiclient.errors import HttpError
+        from httplib2 import HttpLib2Error
 
         try:
             return self._look()
-        except (HttpError, OSError) as error:
+        except (HttpError, HttpLib2Error, OSError) as error:
             if isinstance(error, HttpError) and error.status_code < _SERVER_ERRORS and error.status_code != _RATE_LIMIT:
                 raise
             self.log.warning("Dataflow does not say how the job is: %s", error)
