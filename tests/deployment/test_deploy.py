@@ -398,6 +398,14 @@ def test_a_file_of_others_is_not_overwritten(project):
     assert file.read_text() == "somebody's"
 
 
+def test_many_files_of_others_are_not_overwritten(deployed):
+    (deployed.bucket / RECORD).unlink()
+    code, said = deployed.run(APPLY="1")
+    assert code == 1
+    (others,) = re.findall("no deployment of Foreserve brought, and would lose them: (.+). Move them elsewhere", said)
+    assert len(others.split()) == 5
+
+
 def test_a_broken_record_is_not_taken_for_none(deployed):
     (deployed.bucket / RECORD).write_text("{")
     code, said = deployed.run(APPLY="1")
