@@ -450,6 +450,20 @@ def test_a_version_that_was_previewed_is_promoted_as_it_is(
     assert (state.active, state.versions[second.version].status) == (second.version, Status.PROMOTED)
     assert state.versions[second.version].details["promotion"]["by"] == "Ann"
     assert state.run_lease_holder(second.version) is None
+    with pytest.raises(AirflowSkipException, match="is promoted$"):
+        promote(second, promote=False)  # the task was cleared
+
+
+def test_a_version_that_cannot_be_promoted_after_a_rollback_is_not_called_ready(
+    compute, open_version, prepare, promote, promoted, registry
+):
+    first, _, third = promoted(), promoted(), open_version()
+    compute(third, {"a": "3"}, {"a": "3"})
+    prepare(third)
+    registry.update(third.model, lambda state: state.complete_export(third.version, Receipt(1, 0)))
+    registry.update(third.model, lambda state: state.roll_back(first.version, reason="odd", now=1))
+    with pytest.raises(AirflowSkipException, match="is exporting$"):
+        promote(third, promote=False)
 
 
 def test_promote_cleared_after_a_rollback_says_what_happened_and_what_to_do(context, promoted, promote, registry):

@@ -183,7 +183,8 @@ def _refuse_promotion(task: RefreshOperator, reason: str) -> None:
 class Promote(RefreshOperator):
     """Promotes the version if it is complete and the active version is still that of the refresh's start.
 
-    If the trigger form says that the version is not to be promoted, the run ends here, and the version is ready.
+    If `promote` is off in the trigger form, the run ends here. A complete version is then ready, unless readers were
+    rolled back since the refresh began.
 
     Emits an event of the asset that stands for the model's predictions.
     """
@@ -204,13 +205,12 @@ class Promote(RefreshOperator):
         """Count the expected cells again, and promote.
 
         Raises:
-            AirflowSkipException: the trigger form says that the version is not to be promoted; it is ready.
+            AirflowSkipException: `promote` is off in the trigger form.
             AirflowFailException: the version is not complete, or another version was promoted or opened.
         """
         refresh = self.refresh
         if not context["params"]["promote"]:
-            self._hold()
-            raise AirflowSkipException(f"version {refresh.version} is ready; the DAG roll_back promotes it as it is")
+            raise AirflowSkipException(self._hold())
         expected = expected_receipt(self.cloud.bigquery(), refresh)
         why = context["params"]["reason"] or ""
         promotion: Promotion = {"previous": refresh.active, "why": why, **signed(context)}
@@ -238,13 +238,16 @@ class Promote(RefreshOperator):
         }
         self.log.info("promoted version %d; before, %s was active", refresh.version, refresh.active or "none")
 
-    def _hold(self) -> None:
-        """Record that the version is ready, and was not to be promoted."""
+    def _hold(self) -> str:
+        """Record that the version is not to be promoted, and so is ready if complete; return its status in words."""
         refresh, reason, now = self.refresh, "promote is off in the trigger form", now_ms()
         with self.registry() as registry:
-            registry.update(
+            state = registry.update(
                 refresh.model, lambda state: state.hold(refresh.version, reason=reason, now=now, task=self.task_id)
             )
+        status = state.versions[refresh.version].status
+        way_out = "; the DAG roll_back promotes it as it is" if refresh.version in state.forward_targets() else ""
+        return f"{reason}; version {refresh.version} is {status}{way_out}"
 
 
 class ConfirmActive(CloudOperator):
