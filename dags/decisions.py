@@ -65,27 +65,11 @@ with _decision(
     "End a version that was not promoted, such as one whose run is stuck.",
     "The version to end. Readers keep theirs.",
 ):
-    DecideVersion(
-        task_id="abort_version",
-        cloud=_CLOUD,
-        decision="abort",
-        model=_MODEL,
-        version=_VERSION,
-        reason="{{ params.reason }}",
-        shown=_SHOWN,
-    )
+    DecideVersion(task_id="abort_version", cloud=_CLOUD, decision="abort", model=_MODEL, version=_VERSION, shown=_SHOWN)
 
 with _decision(
     "release_run",
     "End the run lease of a run that is lost, so that another run may open a version.",
     "The latest version, which the run was making.",
 ):
-    DecideVersion(
-        task_id="release_run",
-        cloud=_CLOUD,
-        decision="release",
-        model=_MODEL,
-        version=_VERSION,
-        reason="{{ params.reason }}",
-        shown=_SHOWN,
-    )
+    DecideVersion(task_id="release_run", cloud=_CLOUD, decision="release", model=_MODEL, version=_VERSION, shown=_SHOWN)

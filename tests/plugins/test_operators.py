@@ -540,10 +540,9 @@ def decide(cloud, context):
             decision=decision,
             model=state.model,
             version=str(version),
-            reason=reason,
             shown=shown_then,
         )
-        operator.execute(context())
+        operator.execute(context(reason=reason))
 
     return run_decision
 

@@ -99,7 +99,7 @@ class SwitchVersion(CloudOperator):
 class DecideVersion(CloudOperator):
     """Makes another decision of a person about a version, which `prediction_store.decisions` defines."""
 
-    template_fields: Sequence[str] = ("model", "version", "reason", "shown")
+    template_fields: Sequence[str] = ("model", "version", "shown")
 
     def __init__(
         self,
@@ -107,7 +107,6 @@ class DecideVersion(CloudOperator):
         decision: Literal["abort", "release"],
         model: str,
         version: str,
-        reason: str,
         shown: str = "null",
         **kwargs: Any,
     ) -> None:
@@ -117,7 +116,6 @@ class DecideVersion(CloudOperator):
             decision: abort the version, or end the run lease of the run that makes it.
             model: the model's name.
             version: the version, as digits.
-            reason: the person's reason.
             shown: as for `SwitchVersion`.
             kwargs: those of `CloudOperator`.
         """
@@ -125,7 +123,6 @@ class DecideVersion(CloudOperator):
         self.decision = decision
         self.model = model
         self.version = version
-        self.reason = reason
         self.shown = shown
 
     def execute(self, context: Context) -> None:
@@ -136,17 +133,17 @@ class DecideVersion(CloudOperator):
                 versions are no longer as they were shown.
         """
         check_conf(context)
-        version, who = int(self.version), signed(context)
-        if not self.reason.strip():
+        version, reason, who = int(self.version), context["params"]["reason"], signed(context)
+        if not reason.strip():
             raise AirflowFailException("the reason is empty; trigger the DAG with the reason, which is recorded")
 
         def decide(state: ModelState) -> ModelState:
             _require_shown(state, version, self.shown)
             if self.decision == "abort":
-                return decisions.abort(state, version, self.reason, who)
+                return decisions.abort(state, version, reason, who)
             if version != state.latest:
                 raise RegistryError(f"{state.model}: {state.latest} was opened after version {version}")
-            return decisions.release(state, self.reason, who)
+            return decisions.release(state, reason, who)
 
         with self.registry() as registry:
             state = registry.update(self.model, decide)
