@@ -32,8 +32,11 @@ async function show() {
 }
 
 async function poll() {
-  if (!document.hidden) await show();
-  setTimeout(poll, EVERY_MS);
+  try {
+    if (!document.hidden) await show();
+  } finally {
+    setTimeout(poll, EVERY_MS);
+  }
 }
 
 /** The buttons for the decisions that are possible about a version, as far as the user may trigger their DAGs. */
@@ -157,10 +160,11 @@ async function decide(model, version, kind, reason) {
   const { dag, done } = DECISIONS[kind];
   const name = model.model;
   announce(`${name}: the DAG ${dag} is running…`);
+  let run = null;
   try {
     const conf = { model: name, version: String(version.version), reason, shown: shown(model, version) };
     const runs = new URL(`${dag}/dagRuns`, DAGS);
-    const run = await airflow(runs, { method: "POST", body: JSON.stringify({ logical_date: null, conf }) });
+    run = await airflow(runs, { method: "POST", body: JSON.stringify({ logical_date: null, conf }) });
     const page = `${runs}/${encodeURIComponent(run.dag_run_id)}`;
     let { state } = run;
     while (!ENDED.includes(state)) {
@@ -168,24 +172,31 @@ async function decide(model, version, kind, reason) {
       ({ state } = await airflow(page));
     }
     const isDone = state === "success";
-    const outcome = isDone ? `${name} was ${done}.` : `${name} was not ${done}: ${await failure(page)}.`;
-    announce(`${outcome} Run ${run.dag_run_id} of the DAG ${dag}.`, !isDone);
+    const outcome = isDone ? `${name} was ${done}` : await failure(page, name, done);
+    announce(`${outcome}. Run ${run.dag_run_id} of the DAG ${dag}.`, !isDone);
   } catch (error) {
-    announce(`${name} was not ${done}. ${error.message}`, true);
+    const outcome = run
+      ? `It is not known whether ${name} was ${done}, by run ${run.dag_run_id} of the DAG ${dag}`
+      : `${name} was not ${done}`;
+    announce(`${outcome}. ${error.message}`, true);
   }
   await show();
 }
 
-/** The reason why a run failed, which its first failed task has kept. */
-async function failure(page) {
+/** The outcome of a run that failed, with the reason, which its first failed task has kept. */
+async function failure(page, name, done) {
   const { task_instances: tasks } = await airflow(`${page}/taskInstances`);
   const failed = tasks.find(({ state }) => state === "failed");
-  if (!failed) return "the log says why";
+  let reason = "the log says why";
   try {
-    return (await airflow(`${page}/taskInstances/${failed.task_id}/xcomEntries/failure`)).value;
+    if (failed) reason = (await airflow(`${page}/taskInstances/${failed.task_id}/xcomEntries/failure`)).value;
   } catch {
-    return "the log says why";
+    // A task that was ended from outside keeps no reason.
   }
+  // The task confirm comes after the switch.
+  return failed?.task_id === "confirm"
+    ? `${name} was ${done}, but the service does not confirm it: ${reason}`
+    : `${name} was not ${done}: ${reason}`;
 }
 
 function announce(text, bad = false) {
