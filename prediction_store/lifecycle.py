@@ -15,11 +15,13 @@ All times are in milliseconds since the epoch.
 """
 
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, Unpack, cast, get_args
 
 from prediction_store.details import Ending, EndingKind, VersionDetails, details_from_json, storable
@@ -45,6 +47,9 @@ all clusters (https://docs.cloud.google.com/bigtable/docs/garbage-collection, "R
 
 CLOCK_TOLERANCE = 10_000
 """Largest difference between the clocks of two machines, in milliseconds. Clocks in Google Cloud differ by far less."""
+
+_MOST_AWAITED = 128
+"""The largest number of versions that are remembered only because their outcomes are awaited."""
 
 _LATEST_TIME = 253_402_300_799_999
 """The end of the year 9999, the last one that Python's times have, in milliseconds since the epoch."""
@@ -553,21 +558,22 @@ class ModelState:
     def forget(self, served_since: int | None = None) -> "ModelState":
         """Drop the records of versions that can be neither read nor exported, except the newest `keep_versions`.
 
-        Their part of `served` is dropped, too, as far as it lies before what is kept.
+        Their part of `served` is dropped, too, as far as it lies before what is kept. Of the newest versions whose
+        outcomes are awaited, the details with which live metrics are compared are kept.
 
         Args:
-            served_since: the time from which on `served` is kept; None: only that of remembered versions is.
+            served_since: outcomes are awaited of what readers had from this time on; None: of nothing.
         """
         dead = [v for v, r in self.versions.items() if v != self.latest and not self._is_needed(v, r)]
         dropped = set(sorted(dead, reverse=True)[self.keep_versions :])
-        versions = {v: r for v, r in self.versions.items() if v not in dropped}
-        ends = [at for at, _ in self.served][1:]
-        wanted = (
-            place
-            for place, ((_, version), end) in enumerate(zip(self.served, ends, strict=False))
-            if version in versions or (served_since is not None and end >= served_since)
-        )
-        return replace(self, versions=versions, served=self.served[next(wanted, len(ends)) :])
+        remembered = {v: r for v, r in self.versions.items() if v not in dropped}
+        intervals = [(version, end) for (_, version), (end, _) in pairwise(self.served)]
+        since = math.inf if served_since is None else served_since
+        awaited = {version for version, end in intervals if end >= since}
+        measured = {v: _measurable(self.versions[v]) for v in sorted(dropped & awaited)[-_MOST_AWAITED:]}
+        wanted = (place for place, (v, end) in enumerate(intervals) if v in remembered or end >= since)
+        first = next(wanted, len(intervals))
+        return replace(self, versions={**measured, **remembered}, served=self.served[first:])
 
     def serve(self, now: int) -> "ModelState":
         """Record in `served` that readers have the active version from now on."""
@@ -684,6 +690,12 @@ class ModelState:
 
     def _with(self, version: int, record: VersionRecord) -> "ModelState":
         return replace(self, versions={**self.versions, version: record})
+
+
+def _measurable(record: VersionRecord) -> VersionRecord:
+    """The record with only those details that live metrics are compared with, and the live metrics."""
+    kept = {name: record.details[name] for name in ("metrics", "quality_gate", "live") if name in record.details}
+    return replace(record, details=cast("VersionDetails", kept))
 
 
 _RENAMED = {"held_until": "run_lease_until"}

@@ -173,8 +173,20 @@ def test_clean_up_keeps_the_predictions_that_wait_for_outcomes(task, promoted, r
     assert (f"{first.model}_predictions_{first.version}" in tables) is is_kept
     assert f"{first.model}_changes_{first.version}" not in tables
     state = registry.get(first.model)
-    assert first.version not in state.versions
+    assert (first.version in state.versions) is is_kept
     assert (first.version in {version for _, version in state.served}) is is_kept
+
+
+def test_live_metrics_are_recorded_of_a_version_that_expired_long_ago(task, measure, promoted, registry):
+    first = promoted(keep_versions=1)
+    evaluation = {"candidate": {"roc_auc": 0.9}}
+    registry.update(first.model, lambda state: state.note(first.version, metrics=evaluation))
+    others = [promoted(keep_versions=1) for _ in range(4)]
+    task(CleanUp, others[-1], keep_days=1).execute({})
+    (interval, *_) = registry.get(first.model).served_intervals(now_ms())
+    measure(first.model, query([("a", True, interval.since)]), field=None)
+    found = live(registry, first)
+    assert (found["outcomes"], found["held_out"]) == (1, evaluation["candidate"])
 
 
 def test_clean_up_drops_predictions_of_forgotten_versions_when_their_time_is_over(

@@ -485,6 +485,21 @@ def test_forgetting_drops_the_times_of_forgotten_versions_that_nobody_waits_for(
     assert none_remembered.forget().served == ((300, 9),)  # what readers have now is not forgotten
 
 
+def test_of_versions_whose_outcomes_are_awaited_only_what_those_are_compared_with_is_kept():
+    state = NEW
+    for version in range(1, 300):
+        state = promoted(state).note(version, metrics={"candidate": {"roc_auc": 0.9}}).serve(version * 10)
+    assert state.latest == 299
+    kept = state.forget(served_since=0)
+    slim = sorted(kept.versions.keys() - state.forget().versions.keys())
+    assert len(slim) == 128
+    assert slim[-1] + 1 == min(state.forget().versions)
+    assert {name for version in slim for name in kept.versions[version].details} == {"metrics"}
+    assert kept.served == state.served
+    assert kept.rollback_targets() == state.rollback_targets()
+    assert kept.forget(served_since=0) == kept
+
+
 def test_a_document_leads_back_to_its_state():
     state = promoted(exported(NEW).abort(1, None, reason="a test", now=1).note(1, quality_gate={"accepted": True}))
     assert ModelState.from_json(state.to_json()) == state
