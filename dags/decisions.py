@@ -51,8 +51,8 @@ def _decision(dag_id: str, description: str, version: str, *, is_required: bool 
 with _decision(
     "roll_back",
     "Roll a model back to an earlier version, go forward again, or promote a version that is ready.",
-    "Empty: the one before the active one. Also one that is ready, or that readers were rolled back from, until the "
-    "next refresh begins. /v1/models/MODEL of the lookup service lists them.",
+    "Empty: the version before the active one. Until the next refresh begins, a version that is ready, or from which "
+    "readers were rolled back, is possible too. /v1/models/MODEL of the lookup service lists the possible versions.",
     is_required=False,
 ):
     choose = ChooseVersion(task_id="choose", cloud=_CLOUD, model=_MODEL, version=_VERSION)

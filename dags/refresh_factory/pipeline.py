@@ -67,7 +67,7 @@ def _is_schedule(value: str) -> str:
 
 def _is_asset(value: str) -> str:
     if value.startswith("bigquery:") and not re.match(r"bigquery://[^/]+/[^/]+/[^/]+$", value):
-        # What Airflow's provider demands of the scheme (airflow/providers/google/assets/bigquery.py).
+        # Airflow's provider demands this form (airflow/providers/google/assets/bigquery.py).
         raise ValueError("no table of BigQuery; write bigquery://project/dataset/table")
     if not re.match(r"[a-z][a-z0-9+.-]*://\S+$", value) or value.startswith("airflow:"):  # which Airflow reserves
         raise ValueError("no URI of an asset; write one such as bigquery://project/dataset/table")

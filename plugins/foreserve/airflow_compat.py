@@ -157,8 +157,8 @@ def has_ended(context: Context, url: str) -> bool:
 def _runs_url(dag_id: str) -> str:
     """The start of the addresses of a DAG's runs.
 
-    Composer's names stand in for an address that is not configured: two environments without one would take each
-    other's runs for their own, and so for ended.
+    If no address is configured, the names of the Composer environment take its place. Otherwise, two environments would
+    have the same addresses, and each would take the other's runs for runs of its own that have ended.
     """
     names = [os.environ.get(f"COMPOSER_{name}", "") for name in ("LOCATION", "ENVIRONMENT")]
     base = conf.get("api" if AIRFLOW_3 else "webserver", "base_url", fallback="") or "/".join(filter(None, names))

@@ -45,7 +45,7 @@ class RunningBigQuery:
         self._client = bigquery.Client(project, credentials=AnonymousCredentials())
 
     def schemas(self, folder: Path, pipeline: Pipeline) -> tuple[dict[str, dict[str, str]], list[Problem]]:
-        """Return the columns of the tables that a pipeline's SQL reads, by table, and what is wrong.
+        """Return the columns of the tables that a pipeline's SQL reads, by table, and the problems.
 
         Tables of the project of the refreshes are named DATASET.TABLE, others PROJECT.DATASET.TABLE.
         """
@@ -87,7 +87,7 @@ class RunningBigQuery:
         return f"{self._client.project}.{os.environ.get('FORESERVE_DATASET', DATASET)}"
 
     def dry_run(self, folder: Path, pipeline: Pipeline) -> list[Problem]:
-        """Return what BigQuery refuses of a pipeline's SQL. predict.sql waits for the first trained model."""
+        """Return the errors that BigQuery finds in a pipeline's SQL; not of predict.sql until a model was trained."""
         problems: list[Problem] = []
         for text in self._rendered(folder, pipeline):
             if isinstance(text, Problem):
@@ -145,7 +145,7 @@ def _uses_model(sql: str) -> bool:
 
 
 def _message(error: ClientError) -> str:
-    """The first line of what BigQuery says, without the request."""
+    """The first line of BigQuery's message, without the request."""
     said = error.errors[0].get("message", "") if error.errors else ""
     return str(said or error.message).split("\n", 1)[0]
 

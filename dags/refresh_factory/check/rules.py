@@ -120,7 +120,7 @@ class PipelineCheck:
         return any(not problem.is_warning for problem in self._problems)
 
     def _check_training(self) -> None:
-        """Check train.sql, and learn from it what the model returns."""
+        """Check train.sql, and find out which columns the model returns."""
         model = self._refresh.candidate_model
         found = self._statement("train.sql", model)
         if found is None:

@@ -32,7 +32,7 @@ class Schemas:
 
 
 def read_schemas(folder: Path, project: str) -> Schemas | None:
-    """Read what was recorded for a pipeline; None if nothing was.
+    """Read the recorded columns of a pipeline's tables; None if none were recorded.
 
     Args:
         folder: the pipeline's folder.

@@ -157,7 +157,7 @@ class RunBeamJob(RefreshOperator, BeamRunPythonPipelineOperator):
         return None
 
     def end_without_rows(self, state: ModelState) -> None:
-        """Record in the registry what the job records if it has no row to write. Subclasses may override this."""
+        """Record in the registry that the work is done, as the job does at its end. Subclasses may override this."""
 
     def execute(self, context: Context) -> Any:
         """Run the job's process, and log its output. No job is run for a version that was promoted.

@@ -100,9 +100,9 @@ class RunQuery(RefreshOperator, BigQueryInsertJobOperator):
         self._error: Exception | None = None
 
     def set_fields(self, context: Context) -> None:
-        """Set the SQL and the labels of the job. An error is kept for `execute`.
+        """Set the SQL and the labels of the job. `execute` raises an error of this.
 
-        Airflow's log folds what happens before `execute`, and Airflow tries the task again.
+        Here, Airflow would hide the error in a folded part of the log, and would always try the task again.
         """
         refresh, sql = self.refresh, ""
         try:

@@ -210,8 +210,8 @@ def metrics_from_json(row: str) -> Metrics:
 class NameKeptChampion(BaseOperator):
     """Succeeds if the quality gate kept the champion, and is skipped otherwise.
 
-    So Airflow shows in its lists of runs what came of the candidate. A run that kept the champion is a success, and
-    tasks cannot write a run's note without a password for Airflow's API.
+    So Airflow's lists of runs show which runs kept the champion. Such a run is a success, and a task cannot write the
+    note of its run without a password for Airflow's API.
     """
 
     def execute(self, context: Context) -> str:

@@ -68,7 +68,7 @@ class MeasureOutcomes(CloudOperator):
             dataset: PROJECT.DATASET of the predictions, and of the table MODEL_live_metrics.
             statements: the statements of the pipeline.
             gate: the rules for the live metrics.
-            min_outcomes: the number of outcomes from which on the rules apply to a version.
+            min_outcomes: the fewest outcomes of a version to which the rules apply.
             kwargs: those of `CloudOperator`.
         """
         super().__init__(**kwargs)

@@ -1,9 +1,9 @@
-"""The page "Predictions" in Airflow's navigation: the models, their versions, and the way back. Airflow 3.1 and later.
+"""The page "Predictions" in Airflow 3.1 and later: models and their versions, with buttons for decisions about them.
 
-Data and design come from the lookup service, whose own page they are. The web server of Composer needs nothing but this
-package and the Airflow connection of the service. A user sees the models whose DAGs the user may read. Decisions are
-runs of DAGs (`dags/decisions.py`), which the page triggers by Airflow's API. So Airflow checks the right, and records
-the user.
+The page gets its data and its design from the lookup service. So the web server of Composer needs only this package and
+the Airflow connection of the service. A user sees the models whose DAGs the user may read. Decisions are runs of DAGs
+(`dags/decisions.py`), which the page triggers by Airflow's API. So Airflow checks the user's rights, and records the
+user.
 """
 
 from functools import lru_cache
