@@ -97,12 +97,14 @@ class RunSmokeTest(RefreshOperator):
             "rate": smoke_test.rate,
             "objective_p99_ms": smoke_test.objective_p99_ms,
         }
-        if self.reports:
-            address = self._publish(self.reports, smoke_test, report, context["ti"].try_number)
-            LatencyReportLink.store(context, address)
-            result["latency_report"] = address
-        self.step(lambda state: state.note(refresh.version, smoke_test=result))
-        _raise_unless_passed(verdict, report, smoke_test)
+        try:
+            if self.reports:
+                address = self._publish(self.reports, smoke_test, report, context["ti"].try_number)
+                LatencyReportLink.store(context, address)
+                result["latency_report"] = address
+        finally:  # a report that cannot be written hides no verdict
+            self.step(lambda state: state.note(refresh.version, smoke_test=result))
+            _raise_unless_passed(verdict, report, smoke_test)
         return result
 
     async def _measure(self, expectations: Sequence[Expectation], smoke_test: SmokeTest) -> LoadReport:

@@ -8,6 +8,7 @@ from foreserve.operators.base import first_sentence
 from foreserve.smoke_test import SmokeTest
 from foreserve.smoke_test.comparison import Expectation, Finding
 from foreserve.smoke_test.load_test import LoadReport, Timing
+from foreserve.smoke_test.report import ReportFolder
 
 
 def report(finding=None, lag_ms=0.0, milliseconds=5.0):
@@ -23,9 +24,9 @@ UNCONNECTED = report(Finding("/x: ConnectTimeout", "unconnected"))
 def smoke_test(open_version, task, context, registry):
     """Runs the task with the given reports, one for each load test; returns what the registry has of it."""
 
-    def run(*reports):
+    def run(*reports, folder=None):
         refresh, left = open_version(), list(reports)
-        operator = task(RunSmokeTest, refresh, smoke_test=SmokeTest(requests=100), reports=None)
+        operator = task(RunSmokeTest, refresh, smoke_test=SmokeTest(requests=100), reports=folder)
 
         async def measure(*_):
             return left.pop(0)
@@ -50,6 +51,16 @@ def test_a_service_that_is_fast_passes(smoke_test, capsys):
 @pytest.mark.parametrize("blamed", [LATE, UNCONNECTED])
 def test_the_load_test_is_run_again_if_the_load_generator_was_to_blame(smoke_test, blamed):
     assert smoke_test(blamed, blamed, PASSED)["verdict"] == "passed"
+
+
+def test_a_latency_report_that_cannot_be_written_hides_no_wrong_answer(smoke_test, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    folder = ReportFolder(str(file), None, "google_cloud_default")
+    with pytest.raises(AirflowFailException, match="0 errors and 100 wrong answers"):
+        smoke_test(report(Finding("/x: answered with another prediction", "wrong")), folder=folder)
+    with pytest.raises(NotADirectoryError):
+        smoke_test(PASSED, folder=folder)
 
 
 FIELDS = "smoke_test_requests, smoke_test_rate and smoke_test_objective_p99_ms"
