@@ -90,7 +90,7 @@ def dag_documentation(pipeline: Pipeline) -> str:
             "",
             f"**Prediction gate**, against the active version (on a breach: `{prediction_gate.on_breach}`)",
             "",
-            *(f"- {rule}" for rule in prediction_gate.in_words() or ["no rule"]),
+            *(f"- {rule}" for rule in prediction_gate.in_words()),
             "",
             f"**Smoke test**: {smoke_test.requests:,} lookups at {smoke_test.rate:g} a second; 99 % of them within",
             f"{smoke_test.objective_p99_ms:g} ms, and every answer right",
