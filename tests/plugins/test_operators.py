@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import grpc
 import pytest
 from airflow.models import DagRun as AirflowRun
 from airflow.sdk.definitions.param import ParamsDict
@@ -337,6 +338,15 @@ def test_a_task_that_fails_leaves_the_first_sentence_of_its_error(context, error
     given = context()
     keep_failure(given | {"exception": error})
     assert given["ti"].xcoms == {"failure": reason}
+
+
+def test_a_registry_that_cannot_be_reached_is_the_first_sentence_of_the_error(cloud):
+    with (
+        grpc.insecure_channel("127.0.0.1:1") as channel,
+        pytest.raises(AirflowException, match="^the registry in Bigtable cannot be reached: UNAVAILABLE: .*127.0.0.1"),
+        ChooseVersion(task_id="choose", cloud=cloud, model="m", version="").registry(),
+    ):
+        channel.unary_unary("/method")(b"", timeout=10)
 
 
 def test_aborting_leaves_readers_where_they_were(abort, open_version, promoted, registry):

@@ -86,15 +86,21 @@ class CloudOperator(ErrorFirst):
         """Open the version registry. Every task accesses the registry through this method.
 
         Raises:
-            AirflowException: another run has the run lease, or other writers were faster. The task is tried again.
+            AirflowException: another run has the run lease, other writers were faster, or Bigtable does not answer. The
+                task is tried again.
             AirflowFailException: the registry refused a step for another reason. The task fails without another try.
         """
+        from grpc import RpcError
+
         try:
             yield self.cloud.registry()
         except RegistryBusyError as error:
             raise AirflowException(str(error)) from error
         except RegistryError as error:
             raise AirflowFailException(str(error)) from error
+        except RpcError as error:  # its text has the reason in the second line
+            reason = f"{error.code().name}: {error.details()}"
+            raise AirflowException(f"the registry in Bigtable cannot be reached: {reason}") from error
 
 
 class RefreshOperator(CloudOperator):
