@@ -38,7 +38,9 @@ def compare(response: httpx.Response, expectation: Expectation, version: int) ->
     try:
         answer = response.json()
     except ValueError:
-        return Finding(f"HTTP {response.status_code}, not JSON: {response.text[:200]}", "error")
+        answer = None
+    if not isinstance(answer, dict):
+        return Finding(f"HTTP {response.status_code}, not a JSON object: {response.text[:200]}", "error")
     if response.status_code == httpx.codes.NOT_FOUND and answer.get("type") == "/problems/no-prediction":
         if expectation.payload is None:
             return None
@@ -50,10 +52,10 @@ def compare(response: httpx.Response, expectation: Expectation, version: int) ->
 
 
 def _difference(answer: dict[str, Any], expectation: Expectation, version: int) -> str | None:
-    if answer["version"] != version:
-        return f"answered from version {answer['version']} instead of {version}"
+    if answer.get("version") != version:
+        return f"answered from version {answer.get('version')} instead of {version}"
     if expectation.payload is None:
         return "answered with a prediction, expected none"
-    if answer["prediction"] != json.loads(expectation.payload):
+    if answer.get("prediction") != json.loads(expectation.payload):
         return "answered with another prediction than BigQuery's"
     return None

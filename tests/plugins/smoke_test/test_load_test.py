@@ -92,6 +92,14 @@ def test_another_version_is_a_mismatch():
     assert "version 6 instead of 7" in report.examples[0]
 
 
+@pytest.mark.parametrize(
+    ("body", "counts"), [([1], (100, 0)), ({"hello": "world"}, (0, 100)), ({"version": VERSION}, (0, 100))]
+)
+def test_answers_of_something_else_than_the_service_are_counted(body, counts):
+    report = run(lambda _: (200, body, 0), [EXPECTED])
+    assert (report.errors, report.mismatches) == counts
+
+
 def test_a_tombstone_is_no_prediction():
     report = run(lambda _: (404, NO_PREDICTION, 0), [Expectation("a", None)])
     assert (report.errors, report.mismatches) == (0, 0)
