@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import grpc
+import httpx
 import pytest
 from airflow.models import DagRun as AirflowRun
 from airflow.sdk.definitions.param import ParamsDict
@@ -26,7 +27,7 @@ from foreserve.operators import (
     WaitForReplication,
 )
 from foreserve.operators.base import check_conf, keep_failure
-from foreserve.operators.versions import data_cutoff
+from foreserve.operators.versions import _active_version, data_cutoff
 from foreserve.refresh import Refresh
 from foreserve.smoke_test import SmokeTest
 from foreserve_plugin import ForeservePlugin
@@ -347,6 +348,22 @@ def test_a_registry_that_cannot_be_reached_is_the_first_sentence_of_the_error(cl
         ChooseVersion(task_id="choose", cloud=cloud, model="m", version="").registry(),
     ):
         channel.unary_unary("/method")(b"", timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("answer", "active"),
+    [
+        (httpx.Response(200, json={"active_version": 7}), 7),
+        (httpx.Response(200, json={"active_version": None}), None),
+        (httpx.Response(503), "nothing (HTTP 503)"),
+        (httpx.Response(200, text="hello"), "nothing (JSONDecodeError)"),
+        (httpx.Response(200, json={"hello": "world"}), "nothing (KeyError)"),
+        (httpx.Response(200, json=[7]), "nothing (TypeError)"),
+    ],
+)
+def test_a_service_that_does_not_tell_the_active_version_is_asked_again(answer, active):
+    with httpx.Client(base_url="http://service", transport=httpx.MockTransport(lambda _: answer)) as client:
+        assert _active_version(client, "m") == active
 
 
 def test_aborting_leaves_readers_where_they_were(abort, open_version, promoted, registry):

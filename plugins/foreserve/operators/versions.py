@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -299,7 +298,7 @@ def _active_version(client: httpx.Client, model: str) -> int | str | None:
     try:
         response = client.get(f"/v1/models/{model}")
         return response.json()["active_version"] if response.is_success else f"nothing (HTTP {response.status_code})"
-    except (httpx.HTTPError, json.JSONDecodeError) as error:
+    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:  # the last three: it is another service
         return f"nothing ({type(error).__name__})"
 
 
