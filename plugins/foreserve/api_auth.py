@@ -71,14 +71,18 @@ class ApiAuth(httpx.Auth):
         """Refresh the identity token if it is about to expire.
 
         Raises:
-            google.auth.exceptions.GoogleAuthError: no token could be had.
+            httpx.ConnectError: there is no token. Without one, the service cannot be reached.
         """
+        from google.auth.exceptions import GoogleAuthError
         from google.auth.transport.requests import Request
 
         if self._credentials:
             with self._refreshing:
                 if not self._credentials.valid:
-                    self._credentials.refresh(Request())
+                    try:
+                        self._credentials.refresh(Request())
+                    except GoogleAuthError as error:
+                        raise httpx.ConnectError(f"no identity token: {error}") from error
 
     def _sign(self, request: httpx.Request) -> None:
         if self._key:

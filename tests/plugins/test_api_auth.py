@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
+from google.auth.exceptions import RefreshError
+
+from foreserve.api_auth import ApiAuth
 
 from tests.http_server import http_server
 
@@ -133,6 +137,22 @@ def test_a_token_that_is_about_to_run_out_is_replaced(ask):
     assert codes == [200] * 7
     assert shown[0] == {"Authorization": f"Bearer {metadata.made[0]}"}
     assert shown[1] == {"Authorization": f"Bearer {metadata.made[1]}"}
+
+
+def test_without_a_token_the_service_cannot_be_reached(monkeypatch):
+    class Credentials:
+        valid = False
+
+        def refresh(self, _):
+            raise RefreshError("the metadata server does not answer")
+
+    monkeypatch.setattr("foreserve.api_auth._credentials", lambda _: Credentials())
+    transport = httpx.MockTransport(lambda _: httpx.Response(200))
+    with (
+        httpx.Client(auth=ApiAuth(None, AUDIENCE), transport=transport) as client,
+        pytest.raises(httpx.ConnectError, match="no identity token: the metadata server does not answer"),
+    ):
+        client.get("http://service")
 
 
 def test_a_key_goes_beside_the_token(ask):
