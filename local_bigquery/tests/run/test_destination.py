@@ -67,6 +67,13 @@ def test_a_destination_with_rows_is_not_written_unless_told_to(write, out):
     assert out() == [(3,)]
 
 
+def test_a_destination_refuses_null_within_an_array(client, write, dataset):
+    with pytest.raises(BadRequest, match="Array cannot have a null element; error in writing field a"):
+        write("SELECT [1, NULL] AS a")
+    with pytest.raises(NotFound):
+        client.get_table(f"{dataset}.out")
+
+
 def test_an_empty_destination_may_be_written(client, write, out, dataset):
     client.create_table(
         bigquery.Table(

@@ -35,6 +35,64 @@ def test_files_are_loaded_in_both_ways_of_uploading(client, dataset):
     assert client.get_job(job.job_id).job_type == "load"
 
 
+ARRAYS = [
+    bigquery.SchemaField("id", "INTEGER"),
+    bigquery.SchemaField("xs", "INTEGER", mode="REPEATED"),
+    bigquery.SchemaField(
+        "s", "RECORD", mode="REPEATED", fields=[bigquery.SchemaField("ys", "STRING", mode="REPEATED")]
+    ),
+]
+FULL = {"id": 1, "xs": [1, 2], "s": [{"ys": ["a"]}]}
+
+
+@pytest.fixture(params=["NEWLINE_DELIMITED_JSON", "PARQUET"])
+def load(client, dataset, request):
+    """Loads rows from a file of each format into the table `t` with the columns `ARRAYS`; raises the job's error."""
+
+    def run(*rows):
+        config = bigquery.LoadJobConfig(schema=ARRAYS, source_format=request.param, write_disposition="WRITE_APPEND")
+        if request.param == "PARQUET":
+            buffer = io.BytesIO()
+            kinds = [("id", pa.int64()), ("xs", pa.list_(pa.int64()))]
+            kinds.append(("s", pa.list_(pa.struct([("ys", pa.list_(pa.string()))]))))
+            pq.write_table(pa.Table.from_pylist(rows, pa.schema(kinds)), buffer)
+            client.load_table_from_file(buffer, f"demo.{dataset}.t", rewind=True, job_config=config).result()
+        else:
+            client.load_table_from_json(rows, f"demo.{dataset}.t", job_config=config).result()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("row", "field"), [({**FULL, "xs": [1, None]}, "xs"), ({**FULL, "s": [{"ys": ["a"]}, {"ys": [None]}]}, "s")]
+)
+def test_a_load_job_refuses_null_within_an_array(client, dataset, load, row, field):
+    load(FULL)
+    with pytest.raises(BadRequest, match=f"Array cannot have a null element; error in writing field {field}"):
+        load(FULL, row)
+    assert [dict(row) for row in client.list_rows(f"{dataset}.t")] == [FULL]
+
+
+def test_a_load_job_stores_a_null_array_as_an_empty_one(local_bigquery, dataset, load):
+    load({**FULL, "xs": None})
+    assert local_bigquery.read(f"{dataset}.t").to_pylist() == [{**FULL, "xs": []}]
+
+
+def test_insert_all_refuses_rows_with_null_in_arrays(client, dataset):
+    client.create_table(bigquery.Table(f"demo.{dataset}.t", schema=ARRAYS))
+    rows = [{"xs": [1, None]}, FULL, {"xs": None}, {"s": [{"ys": ["a", None]}]}]
+    refused = [(0, "invalid", "xs"), (2, "invalid", "xs"), (3, "invalid", "s.ys")]
+
+    def insert(**options):
+        found = client.insert_rows_json(f"{dataset}.t", rows, **options)
+        return [(row["index"], row["errors"][0]["reason"], row["errors"][0]["location"]) for row in found]
+
+    assert insert() == sorted([*refused, (1, "stopped", "")])
+    assert list(client.list_rows(f"{dataset}.t")) == []
+    assert insert(skip_invalid_rows=True) == refused
+    assert [dict(row) for row in client.list_rows(f"{dataset}.t")] == [FULL]
+
+
 def test_copy_and_extract_jobs_run_in_the_background_too(client, rows, dataset, tmp_path):
     rows(f"CREATE TABLE {dataset}.t AS SELECT 1 AS x")
     client.copy_table(f"demo.{dataset}.t", f"demo.{dataset}.u").result()

@@ -4,6 +4,7 @@ Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -18,19 +19,20 @@ _WRITE = re.compile(
 )
 
 
-def checked_write(connection: Any, sql: str) -> str:
+def checked_write(connection: Any, sql: str, parameters: Sequence[Any] | None = None) -> str:
     """Return a CREATE TABLE AS or INSERT that refuses NULL in arrays and writes NULL arrays as empty ones.
 
     Args:
         connection: the database, which tells the types of the query.
         sql: a statement of DuckDB; any other one is returned as it is.
+        parameters: the parameters of the statement.
     """
     match = _WRITE.match(sql)
     if match is None:
         return sql
     query = sql[match.end() :].rstrip().rstrip(";")
     try:
-        rows = connection.sql(f"SELECT * FROM ({query}\n) AS _rows")
+        rows = connection.sql(f"SELECT * FROM ({query}\n) AS _rows LIMIT 0", params=parameters)
     except Exception:  # noqa: BLE001  the statement itself reports the error
         return sql
     names, types = rows.columns, rows.types

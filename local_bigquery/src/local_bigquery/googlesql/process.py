@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from importlib import resources
 from typing import Any
@@ -18,6 +19,7 @@ import pyarrow as pa
 import sqlglot
 from bqemulator.cli import main
 from bqemulator.domain.errors import InvalidQueryError, NotFoundError
+from bqemulator.jobs import executor
 from bqemulator.sql import inner_query
 from bqemulator.sql.translator import SQLTranslator
 from bqemulator.storage import arrow_bridge
@@ -51,7 +53,7 @@ def install() -> None:
 
     def execute_with_message(engine: DuckDBEngine, sql: str, *arguments: Any) -> Any:
         try:
-            return execute(engine, arrays.checked_write(engine.connection, sql), *arguments)
+            return execute(engine, arrays.checked_write(engine.connection, sql, *arguments), *arguments)
         except duckdb.Error as error:
             match = _MESSAGE.search(str(error))
             if match is None:
@@ -59,7 +61,7 @@ def install() -> None:
             raise InvalidQueryError(match[1] or match[2]) from error
 
     def fetch_checked(engine: DuckDBEngine, sql: str, *arguments: Any) -> pa.Table:
-        return arrays.result(fetch(engine, arrays.checked_write(engine.connection, sql), *arguments))
+        return arrays.result(fetch(engine, sql, *arguments))
 
     async def start_with_macros(engine: DuckDBEngine) -> None:
         await start(engine)
@@ -82,6 +84,9 @@ def install() -> None:
         _tables.set(_tables_of(bq_sql, project_id, catalog))
         return schema(bq_sql, project_id=project_id, catalog=catalog)
 
+    loaders: Any = executor._LOAD_FORMAT_HANDLERS  # noqa: SLF001  no other place tells how a file is loaded
+    loaders["PARQUET"] = _checked_load(loaders["PARQUET"])
+    loaders["JSON"] = loaders["NEWLINE_DELIMITED_JSON"] = _checked_load(_load_json)
     bridge.format_bq_interval = udfs.interval_text
     engine_class.start = start_with_macros
     engine_class.execute = execute_with_message
@@ -90,6 +95,26 @@ def install() -> None:
     # `rewrite` does it for each scope; the emulator subtracts 1 from every column of that name.
     queries.rewrite_unnest_offset = lambda bq_sql: bq_sql
     translator_class.translate = translate_rewritten
+
+
+def _load_json(path: str, table: str, context: Any) -> None:
+    """Load JSON through a temporary table, because only an INSERT is checked."""
+    context.engine.execute(f"CREATE OR REPLACE TEMP TABLE _loaded AS SELECT * FROM {table} LIMIT 0")
+    context.engine.execute("COPY _loaded FROM ? (FORMAT JSON)", [path])
+    context.engine.execute(f"INSERT INTO {table} SELECT * FROM _loaded")
+    context.engine.execute("DROP TABLE _loaded")
+
+
+def _checked_load(load: Callable[[str, str, Any], None]) -> Callable[[str, str, Any], None]:
+    """Return a loader after whose check the job fails. An InvalidQueryError would fail the request."""
+
+    def checked(path: str, table: str, context: Any) -> None:
+        try:
+            load(path, table, context)
+        except InvalidQueryError as error:
+            raise ValueError(error.message) from error
+
+    return checked
 
 
 def _interrupt_on_input(connection: duckdb.DuckDBPyConnection) -> None:

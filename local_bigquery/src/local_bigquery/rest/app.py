@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -13,6 +14,7 @@ from starlette.routing import Route
 from local_bigquery.backend.emulator import Emulator, JobResource
 from local_bigquery.errors import BigQueryError
 from local_bigquery.ml.registry import ModelRegistry
+from local_bigquery.rest.insert_all import insert_all
 from local_bigquery.rest.messages import forward, json_body, json_object, page, returned
 from local_bigquery.rest.models import model_routes
 from local_bigquery.rest.uploads import Uploads
@@ -43,6 +45,7 @@ def create_app(emulator: Emulator, jobs: JobRegistry, runner: QueryRunner, model
     gateway = Gateway(emulator, jobs, runner)
     uploads = Uploads(emulator, jobs, runner.forget_tables)
     job = _PROJECT + "/jobs/{job}"
+    insert = _PROJECT + "/datasets/{dataset}/tables/{table}/insertAll"
     return Starlette(
         routes=[
             Route(_PROJECT + "/jobs", gateway.insert_job, methods=["POST"]),
@@ -55,6 +58,7 @@ def create_app(emulator: Emulator, jobs: JobRegistry, runner: QueryRunner, model
             Route(_PROJECT + "/queries/{job}", gateway.get_query_results, methods=["GET"]),
             Route(_PROJECT + "/datasets", gateway.list_datasets, methods=["GET"]),
             Route(_PROJECT + "/datasets/{dataset}", gateway.delete_dataset, methods=["DELETE"]),
+            Route(insert, partial(insert_all, emulator), methods=["POST"]),
             *model_routes(_PROJECT, models),
             Route("/upload/bigquery/v2/projects/{project}/jobs", uploads.upload, methods=["POST", "PUT"]),
             Route("/{path:path}", gateway.forward, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]),
