@@ -6,42 +6,12 @@ https://cloud.google.com/bigquery/docs/e2e-journey
 import pyarrow as pa
 
 from local_bigquery.errors import invalid_query
-from local_bigquery.ml.functions.evaluation import CONFUSION_MATRIX, EVALUATE, ROC_CURVE
-from local_bigquery.ml.functions.forecasting import ARIMA_COEFFICIENTS, ARIMA_EVALUATE, FORECAST
-from local_bigquery.ml.functions.inspection import (
-    CENTROIDS,
-    FEATURE_IMPORTANCE,
-    FEATURE_INFO,
-    GLOBAL_EXPLAIN,
-    PRINCIPAL_COMPONENT_INFO,
-    PRINCIPAL_COMPONENTS,
-    TRAINING_INFO,
-    WEIGHTS,
-)
-from local_bigquery.ml.functions.prediction import EXPLAIN_PREDICT, PREDICT, RECOMMEND
-from local_bigquery.ml.functions.table_function import Settings
+from local_bigquery.ml.functions import evaluation, forecasting, inspection, prediction
+from local_bigquery.ml.functions.table_function import Settings, not_supported
 from local_bigquery.ml.model import Model, Reducing
 from local_bigquery.ml.options import read_options
 
-TABLE_FUNCTIONS = {
-    "ARIMA_COEFFICIENTS": ARIMA_COEFFICIENTS,
-    "ARIMA_EVALUATE": ARIMA_EVALUATE,
-    "CENTROIDS": CENTROIDS,
-    "CONFUSION_MATRIX": CONFUSION_MATRIX,
-    "EVALUATE": EVALUATE,
-    "EXPLAIN_PREDICT": EXPLAIN_PREDICT,
-    "FEATURE_IMPORTANCE": FEATURE_IMPORTANCE,
-    "FEATURE_INFO": FEATURE_INFO,
-    "FORECAST": FORECAST,
-    "GLOBAL_EXPLAIN": GLOBAL_EXPLAIN,
-    "PREDICT": PREDICT,
-    "PRINCIPAL_COMPONENTS": PRINCIPAL_COMPONENTS,
-    "PRINCIPAL_COMPONENT_INFO": PRINCIPAL_COMPONENT_INFO,
-    "RECOMMEND": RECOMMEND,
-    "ROC_CURVE": ROC_CURVE,
-    "TRAINING_INFO": TRAINING_INFO,
-    "WEIGHTS": WEIGHTS,
-}
+TABLE_FUNCTIONS = evaluation.FUNCTIONS | forecasting.FUNCTIONS | inspection.FUNCTIONS | prediction.FUNCTIONS
 
 
 def call_function(
@@ -62,6 +32,8 @@ def call_function(
     """
     function = TABLE_FUNCTIONS[name]
     settings = read_options(f"ML.{name}", function.settings, given)
+    if not isinstance(model, function.takes):
+        raise not_supported(f"ML.{name}", model, function.models)
     result = function.run(model, rows, settings)
     kept = rows if kept is None else kept
     if kept is None or not (function.keeps_input and function.adds_input):

@@ -16,11 +16,12 @@ from sklearn.metrics import confusion_matrix
 
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.features.training_data import find_column
-from local_bigquery.ml.functions.table_function import Settings, TableFunction, not_supported, probability
+from local_bigquery.ml.functions.table_function import Settings, TableFunction, probability
 from local_bigquery.ml.metrics import is_binary
 from local_bigquery.ml.model import Classifying, Forecasting, Model, Vector
 from local_bigquery.ml.options import Option, only
 
+_BINARY = "classification models with two classes"
 _PERCENTILES = np.linspace(0.0, 1.0, 101)
 
 
@@ -31,14 +32,11 @@ def _evaluate(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Tab
     return model.evaluate(rows, settings["threshold"])
 
 
-def _roc_curve(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Table:
+def _roc_curve(model: Any, rows: pa.Table | None, settings: Settings) -> pa.Table:
     """Return one row for every threshold, from the highest to the lowest."""
-    models = "classification models with two classes"
-    if not isinstance(model, Classifying):
-        raise not_supported("ML.ROC_CURVE", model, models)
     if not is_binary(model.class_labels):
         raise invalid_query(
-            f"ML.ROC_CURVE takes {models}; this {model.model_type} has {len(model.class_labels)} classes"
+            f"ML.ROC_CURVE takes {_BINARY}; this {model.model_type} has {len(model.class_labels)} classes"
         )
     scored = model.scored(rows)
     scores, is_positive = scored.probabilities[:, 1], scored.actual == 1
@@ -62,11 +60,9 @@ def _roc_curve(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Ta
     )
 
 
-def _confusion_matrix(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Table:
+def _confusion_matrix(model: Any, rows: pa.Table | None, settings: Settings) -> pa.Table:
     """Return one row for every class that occurs, with the counts of the classes predicted for it."""
     _check_threshold("ML.CONFUSION_MATRIX", rows, settings)
-    if not isinstance(model, Classifying):
-        raise not_supported("ML.CONFUSION_MATRIX", model, "classification models")
     scored = model.scored(rows)
     predicted = model.decide(scored.probabilities, settings["threshold"])
     labels = model.class_labels
@@ -119,10 +115,24 @@ def _probabilities(value: Any) -> list[float]:
 
 
 _THRESHOLD = Option("threshold", probability)
-EVALUATE = TableFunction(
-    run=_evaluate,
-    input="optional",
-    settings=(_THRESHOLD, Option("perform_aggregation", only(choice=True))),
-)
-ROC_CURVE = TableFunction(run=_roc_curve, input="optional", settings=(Option("thresholds", _probabilities),))
-CONFUSION_MATRIX = TableFunction(run=_confusion_matrix, input="optional", settings=(_THRESHOLD,))
+FUNCTIONS = {
+    "EVALUATE": TableFunction(
+        _evaluate,
+        input="optional",
+        settings=(_THRESHOLD, Option("perform_aggregation", only(choice=True))),
+    ),
+    "ROC_CURVE": TableFunction(
+        _roc_curve,
+        input="optional",
+        takes=Classifying,
+        models=_BINARY,
+        settings=(Option("thresholds", _probabilities),),
+    ),
+    "CONFUSION_MATRIX": TableFunction(
+        _confusion_matrix,
+        input="optional",
+        takes=Classifying,
+        models="classification models",
+        settings=(_THRESHOLD,),
+    ),
+}

@@ -10,47 +10,17 @@ https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-feature
 """
 
+from typing import Any
+
 import pyarrow as pa
 
 from local_bigquery.errors import invalid_query
 from local_bigquery.ml.functions.table_function import Settings, TableFunction, not_supported
-from local_bigquery.ml.model import Classifying, Clustering, Explainable, Model, Reducing, TreeBased, Weighted
+from local_bigquery.ml.model import Classifying, Clustering, Explainable, Reducing, TreeBased, Weighted
 from local_bigquery.ml.options import Option, boolean
 
 
-def _weights(model: Model, _rows: pa.Table | None, settings: Settings) -> pa.Table:
-    if not isinstance(model, Weighted):
-        raise not_supported("ML.WEIGHTS", model, "linear and logistic regression models, and matrix factorizations")
-    return model.weights(standardize=settings["standardize"])
-
-
-def _centroids(model: Model, _rows: pa.Table | None, settings: Settings) -> pa.Table:
-    if not isinstance(model, Clustering):
-        raise not_supported("ML.CENTROIDS", model, "k-means models")
-    return model.centroids(standardize=settings["standardize"])
-
-
-def _principal_components(model: Model, _rows: pa.Table | None, _settings: Settings) -> pa.Table:
-    if not isinstance(model, Reducing):
-        raise not_supported("ML.PRINCIPAL_COMPONENTS", model, "models of type PCA")
-    return model.principal_components()
-
-
-def _principal_component_info(model: Model, _rows: pa.Table | None, _settings: Settings) -> pa.Table:
-    if not isinstance(model, Reducing):
-        raise not_supported("ML.PRINCIPAL_COMPONENT_INFO", model, "models of type PCA")
-    return model.principal_component_info()
-
-
-def _feature_importance(model: Model, _rows: pa.Table | None, _settings: Settings) -> pa.Table:
-    if not isinstance(model, TreeBased):
-        raise not_supported("ML.FEATURE_IMPORTANCE", model, "boosted tree and random forest models")
-    return model.feature_importance()
-
-
-def _global_explain(model: Model, _rows: pa.Table | None, settings: Settings) -> pa.Table:
-    if not isinstance(model, Explainable):
-        raise not_supported("ML.GLOBAL_EXPLAIN", model, "models that predict a label")
+def _global_explain(model: Any, _rows: None, settings: Settings) -> pa.Table:
     by_class = settings["class_level_explain"]
     if by_class and not isinstance(model, Classifying):
         raise not_supported("ML.GLOBAL_EXPLAIN with class_level_explain", model, "classification models")
@@ -60,22 +30,34 @@ def _global_explain(model: Model, _rows: pa.Table | None, settings: Settings) ->
     return explanation
 
 
-def _training_info(model: Model, _rows: pa.Table | None, _settings: Settings) -> pa.Table:
-    return model.training_info
-
-
-def _feature_info(model: Model, _rows: pa.Table | None, _settings: Settings) -> pa.Table:
-    return model.feature_info
-
-
 _STANDARDIZE = Option("standardize", boolean, default=False)
-WEIGHTS = TableFunction(run=_weights, input="none", settings=(_STANDARDIZE,))
-CENTROIDS = TableFunction(run=_centroids, input="none", settings=(_STANDARDIZE,))
-PRINCIPAL_COMPONENTS = TableFunction(run=_principal_components, input="none")
-PRINCIPAL_COMPONENT_INFO = TableFunction(run=_principal_component_info, input="none")
-FEATURE_IMPORTANCE = TableFunction(run=_feature_importance, input="none")
-GLOBAL_EXPLAIN = TableFunction(
-    run=_global_explain, input="none", settings=(Option("class_level_explain", boolean, default=False),)
-)
-TRAINING_INFO = TableFunction(run=_training_info, input="none")
-FEATURE_INFO = TableFunction(run=_feature_info, input="none")
+_PCA = "models of type PCA"
+FUNCTIONS = {
+    "WEIGHTS": TableFunction(
+        lambda model, _rows, settings: model.weights(standardize=settings["standardize"]),
+        takes=Weighted,
+        models="linear and logistic regression models, and matrix factorizations",
+        settings=(_STANDARDIZE,),
+    ),
+    "CENTROIDS": TableFunction(
+        lambda model, _rows, settings: model.centroids(standardize=settings["standardize"]),
+        takes=Clustering,
+        models="k-means models",
+        settings=(_STANDARDIZE,),
+    ),
+    "PRINCIPAL_COMPONENTS": TableFunction(lambda model, *_: model.principal_components(), takes=Reducing, models=_PCA),
+    "PRINCIPAL_COMPONENT_INFO": TableFunction(
+        lambda model, *_: model.principal_component_info(), takes=Reducing, models=_PCA
+    ),
+    "FEATURE_IMPORTANCE": TableFunction(
+        lambda model, *_: model.feature_importance(), takes=TreeBased, models="boosted tree and random forest models"
+    ),
+    "GLOBAL_EXPLAIN": TableFunction(
+        _global_explain,
+        takes=Explainable,
+        models="models that predict a label",
+        settings=(Option("class_level_explain", boolean, default=False),),
+    ),
+    "TRAINING_INFO": TableFunction(lambda model, *_: model.training_info),
+    "FEATURE_INFO": TableFunction(lambda model, *_: model.feature_info),
+}

@@ -5,30 +5,29 @@ https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-
 https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-recommend
 """
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
 from local_bigquery.errors import invalid_query
-from local_bigquery.ml.functions.table_function import Settings, TableFunction, not_supported, probability, required
-from local_bigquery.ml.model import Explainable, Explanation, Model, Predicting, Recommending, Reducing
+from local_bigquery.ml.functions.table_function import Settings, TableFunction, probability
+from local_bigquery.ml.model import Explainable, Explanation, Predicting, Recommending, Reducing
 from local_bigquery.ml.options import Option, boolean, whole_number
 
 
-def _predict(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Table:
-    if not isinstance(model, Predicting):
-        raise not_supported("ML.PREDICT", model, "models that predict from features")
+def _predict(model: Any, rows: pa.Table, settings: Settings) -> pa.Table:
     if settings["keep_original_columns"] is not None and not isinstance(model, Reducing):
         raise invalid_query(
             "Option 'keep_original_columns' of ML.PREDICT only applies to PCA models: choose the columns in the SELECT"
         )
-    return model.predict(required(rows), settings["threshold"])
+    return model.predict(rows, settings["threshold"])
 
 
-def _explain_predict(model: Model, rows: pa.Table | None, settings: Settings) -> pa.Table:
-    rows = required(rows)
-    if not isinstance(model, Explainable):
-        raise not_supported("ML.EXPLAIN_PREDICT", model, "models that predict a label")
-    explanation = model.explain(rows, settings["threshold"], approximate=settings["approx_feature_contrib"])
+def _explain_predict(model: Any, rows: pa.Table, settings: Settings) -> pa.Table:
+    explanation: Explanation = model.explain(
+        rows, settings["threshold"], approximate=settings["approx_feature_contrib"]
+    )
     result = {f"predicted_{model.label}": explanation.predicted}
     if explanation.probability is not None:
         result["probability"] = pa.array(explanation.probability)
@@ -40,12 +39,6 @@ def _explain_predict(model: Model, rows: pa.Table | None, settings: Settings) ->
         "approximation_error": pa.array(np.zeros(rows.num_rows)),
     }
     return pa.table(result)
-
-
-def _recommend(model: Model, rows: pa.Table | None, _settings: Settings) -> pa.Table:
-    if not isinstance(model, Recommending):
-        raise not_supported("ML.RECOMMEND", model, "models of type MATRIX_FACTORIZATION")
-    return model.recommend(rows)
 
 
 def _top(explanation: Explanation, count: int) -> pa.ListArray:
@@ -63,20 +56,33 @@ def _top(explanation: Explanation, count: int) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1, dtype=np.int32) * width), entries)
 
 
-PREDICT = TableFunction(
-    run=_predict,
-    input="required",
-    settings=(Option("threshold", probability), Option("keep_original_columns", boolean)),
-    keeps_input=True,
-)
-EXPLAIN_PREDICT = TableFunction(
-    run=_explain_predict,
-    input="required",
-    settings=(
-        Option("top_k_features", whole_number(at_least=1), 5),
-        Option("threshold", probability),
-        Option("approx_feature_contrib", boolean, default=False),
+FUNCTIONS = {
+    "PREDICT": TableFunction(
+        _predict,
+        input="required",
+        takes=Predicting,
+        models="models that predict from features",
+        settings=(Option("threshold", probability), Option("keep_original_columns", boolean)),
+        keeps_input=True,
     ),
-    keeps_input=True,
-)
-RECOMMEND = TableFunction(run=_recommend, input="optional", keeps_input=True, adds_input=False)
+    "EXPLAIN_PREDICT": TableFunction(
+        _explain_predict,
+        input="required",
+        takes=Explainable,
+        models="models that predict a label",
+        settings=(
+            Option("top_k_features", whole_number(at_least=1), 5),
+            Option("threshold", probability),
+            Option("approx_feature_contrib", boolean, default=False),
+        ),
+        keeps_input=True,
+    ),
+    "RECOMMEND": TableFunction(
+        lambda model, rows, _settings: model.recommend(rows),
+        input="optional",
+        takes=Recommending,
+        models="models of type MATRIX_FACTORIZATION",
+        keeps_input=True,
+        adds_input=False,
+    ),
+}

@@ -22,13 +22,17 @@ class TableFunction:
     Attributes:
         run: computes the result from the model, the input (None if there is none) and the settings.
         input: whether it takes an input, a TABLE or a (query).
+        takes: the protocol of the models that have the function.
+        models: these models, for messages.
         settings: the settings that its STRUCT may contain.
         keeps_input: whether the result has the columns of the input.
         adds_input: whether `run` leaves it to the caller to append them.
     """
 
-    run: Callable[[Model, pa.Table | None, Settings], pa.Table]
-    input: Literal["required", "optional", "none"]
+    run: Callable[[Any, Any, Settings], pa.Table]
+    input: Literal["required", "optional", "none"] = "none"
+    takes: type[Any] = object
+    models: str = ""
     settings: tuple[Option, ...] = ()
     keeps_input: bool = False
     adds_input: bool = True
@@ -43,10 +47,3 @@ def not_supported(function: str, model: Model, models: str) -> BigQueryError:
         models: the models that have the function, for the message.
     """
     return invalid_query(f"{function} is not supported for models of type {model.model_type}; it takes {models}")
-
-
-def required(rows: pa.Table | None) -> pa.Table:
-    """Return the input of a function that requires one."""
-    if rows is None:
-        raise TypeError("`check_function` accepted a call without its required input")
-    return rows
