@@ -45,17 +45,29 @@ def _run(console: Console, arguments: argparse.Namespace, state: Path) -> int:
             return _up(console, arguments.bigtable, state)
         case "demo":
             return _demo(console, arguments.bigtable, state)
-        case "load":
-            return _load(console, arguments.file, arguments.table, state)
-        case "refresh":
-            return _refresh(console, arguments.model, arguments.conf, state)
-        case "status":
-            return _status(console, state)
         case "forget":
             supervisor.forget(console, state)
-        case _:
+        case "down":
             supervisor.down(console, state)
             console.print("Next: [b]make up[/] goes on from there, [b]make clean[/] forgets.")
+        case _:
+            return _use(console, arguments, state)
+    return 0
+
+
+def _use(console: Console, arguments: argparse.Namespace, state: Path) -> int:
+    """Run a command that needs a running stack."""
+    stack = supervisor.find(state)
+    if stack is None:
+        console.print("the stack is not running; make up starts it")
+        return 1
+    match arguments.command:
+        case "load":
+            return _load(console, arguments.file, arguments.table, stack)
+        case "refresh":
+            return _refresh(console, arguments.model, arguments.conf, stack)
+    supervisor.show(console, stack)
+    console.print("Next: [b]make demo[/] runs a refresh, [b]make down[/] stops the stack.")
     return 0
 
 
@@ -134,11 +146,7 @@ def _demo(console: Console, bigtable: str, state: Path) -> int:
     return 0 if result.failure is None else 1
 
 
-def _load(console: Console, file: Path, table: str, state: Path) -> int:
-    stack = supervisor.find(state)
-    if stack is None:
-        console.print("the stack is not running; make up starts it")
-        return 1
+def _load(console: Console, file: Path, table: str, stack: Stack) -> int:
     os.environ.update(stack.client_environment())
     try:
         loaded = sample_data.load_csv(sample_data.warehouse(), file, table)
@@ -150,11 +158,7 @@ def _load(console: Console, file: Path, table: str, state: Path) -> int:
     return 0
 
 
-def _refresh(console: Console, model: str, choices: dict[str, Any], state: Path) -> int:
-    stack = supervisor.find(state)
-    if stack is None:
-        console.print("the stack is not running; make up starts it")
-        return 1
+def _refresh(console: Console, model: str, choices: dict[str, Any], stack: Stack) -> int:
     pipelines = sorted(folder.name for folder in (ROOT / "dags" / "pipelines").iterdir() if folder.is_dir())
     if model not in pipelines:
         console.print(f"no pipeline {model!r}; there are {', '.join(pipelines)}", markup=False, soft_wrap=True)
@@ -176,16 +180,6 @@ def _is_right(stack: Stack, model: str) -> bool:
     path = os.pathsep.join([str(ROOT), str(ROOT / "dags"), str(ROOT / "plugins")])
     command = (python, "-m", "refresh_factory.check", ROOT / "dags" / "pipelines" / model)
     return subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, check=False).returncode == 0  # noqa: S603  ours
-
-
-def _status(console: Console, state: Path) -> int:
-    stack = supervisor.find(state)
-    if stack is None:
-        console.print("the stack is not running; make up starts it")
-        return 1
-    supervisor.show(console, stack)
-    console.print("Next: [b]make demo[/] runs a refresh, [b]make down[/] stops the stack.")
-    return 0
 
 
 if __name__ == "__main__":

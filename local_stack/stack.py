@@ -88,15 +88,8 @@ class Stack:
             name="bigtable",
             title="Bigtable",
             command=(
-                self._python("local_stack"),
-                "-m",
-                "local_stack.bigtable",
-                "--port",
-                str(port),
-                "--implementation",
-                self.bigtable,
-                "--keep",
-                str(self.state / "bigtable"),
+                *self._module("local_stack", "local_stack.bigtable"),
+                *("--port", str(port), "--implementation", self.bigtable, "--keep", str(self.state / "bigtable")),
             ),
             environment={},
             port=port,
@@ -110,14 +103,8 @@ class Stack:
             title="BigQuery with BigQuery ML",
             command=(
                 str(self.environments / "local_bigquery" / "bin" / "local-bigquery"),
-                "--project",
-                PROJECT,
-                "--port",
-                str(port),
-                "--storage-port",
-                str(self.ports["bigquery_storage"]),
-                "--data-dir",
-                str(self.state / "bigquery"),
+                *("--project", PROJECT, "--port", str(port), "--storage-port", str(self.ports["bigquery_storage"])),
+                *("--data-dir", str(self.state / "bigquery")),
             ),
             environment={},
             port=port,
@@ -130,14 +117,8 @@ class Stack:
             name="reports",
             title="Latency reports",
             command=(
-                self._python("local_stack"),
-                "-m",
-                "http.server",
-                str(port),
-                "--bind",
-                "127.0.0.1",
-                "--directory",
-                str(self._report_folder),
+                *self._module("local_stack", "http.server"),
+                *(str(port), "--bind", "127.0.0.1", "--directory", str(self._report_folder)),
             ),
             environment={},
             port=port,
@@ -148,15 +129,7 @@ class Stack:
         return Service(
             name="api",
             title="Lookup service",
-            command=(
-                self._python("serving_api"),
-                "-m",
-                "serving_api",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
-            ),
+            command=(*self._module("serving_api", "serving_api"), "--host", "127.0.0.1", "--port", str(port)),
             environment=SERVICE_ENVIRONMENT | self.client_environment(),
             port=port,
             ready_url=f"{self.url('api')}/healthz",
@@ -201,8 +174,9 @@ class Stack:
     def _report_folder(self) -> Path:
         return self.state / "reports"
 
-    def _python(self, environment: str) -> str:
-        return str(self.environments / environment / "bin" / "python")
+    def _module(self, environment: str, module: str) -> tuple[str, str, str]:
+        """Return the command that runs a module in an environment."""
+        return str(self.environments / environment / "bin" / "python"), "-m", module
 
 
 def choose_ports(preferred: Mapping[str, int] = DEFAULT_PORTS) -> dict[str, int]:
