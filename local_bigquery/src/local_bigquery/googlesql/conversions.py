@@ -7,26 +7,12 @@ from sqlglot import exp
 from local_bigquery.errors import invalid_query
 from local_bigquery.googlesql import udfs
 from local_bigquery.googlesql.calls import FLOAT64, INT64, Handler, call, is_simple
-from local_bigquery.googlesql.kinds import Kinds
+from local_bigquery.googlesql.kinds import NAMES, Kinds
 
 _ESCAPE = re.compile(r"\\([xX][0-9a-fA-F]{2}|[0-3][0-7]{2}|.)", re.DOTALL)
 _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_CASTS = {
-    exp.DType.TEXT: "string",
-    exp.DType.VARCHAR: "string",
-    exp.DType.BIGINT: "int64",
-    exp.DType.INT: "int64",
-    exp.DType.BOOLEAN: "bool",
-    exp.DType.DOUBLE: "float64",
-    exp.DType.BINARY: "bytes",
-    exp.DType.VARBINARY: "bytes",
-    exp.DType.DECIMAL: "numeric",
-    exp.DType.DATE: "date",
-    exp.DType.TIME: "time",
-    exp.DType.TIMESTAMP: "datetime",
-    exp.DType.DATETIME: "datetime",
-    exp.DType.TIMESTAMPTZ: "timestamp",
-}
+_WITHOUT_MACRO = ("ARRAY", "BIGNUMERIC", "INTERVAL", "JSON", "STRUCT")
+_CASTS = {kind: name.lower() for kind, name in NAMES.items() if name not in _WITHOUT_MACRO}
 
 
 def json_literals(tree: exp.Expr) -> None:

@@ -9,7 +9,7 @@ from sqlglot.optimizer.qualify import qualify
 Tables = Mapping[tuple[str, str, str], Mapping[str, str]]
 
 _KEY = "place"
-_NAMES = {
+NAMES = {
     exp.DType.BIGINT: "INT64",
     exp.DType.INT: "INT64",
     exp.DType.DOUBLE: "FLOAT64",
@@ -61,8 +61,8 @@ class Kinds:
             return
         for node in copy.walk():
             kind = node.type.this if node.type is not None else None
-            if _KEY in node.meta and kind in _NAMES:
-                self._kinds[node.meta[_KEY]] = _NAMES[kind]
+            if _KEY in node.meta and kind in NAMES:
+                self._kinds[node.meta[_KEY]] = NAMES[kind]
 
     def of(self, node: exp.Expr) -> str | None:
         """Return the name of a type, such as `INT64` or `ARRAY`; None if it is unknown."""

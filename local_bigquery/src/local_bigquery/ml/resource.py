@@ -31,6 +31,7 @@ _OPTION_NAMES = {
     "min_rel_progress": "minRelativeProgress",
     "optimize_strategy": "optimizationStrategy",
     "time_series_data_col": "timeSeriesDataColumn",
+    "time_series_id_col": "timeSeriesIdColumns",
     "time_series_timestamp_col": "timeSeriesTimestampColumn",
     "user_col": "userColumn",
 }
@@ -111,17 +112,16 @@ def _training_options(model: Model, options: Mapping[str, Any]) -> Json:
     given = {name: value for name, value in options.items() if value is not None and name not in _NOT_IN_REST}
     if model.label is not None:
         given["input_label_cols"] = [model.label]
-    if "time_series_id_col" in given:
-        given["time_series_id_columns"] = given.pop("time_series_id_col")
     if "non_seasonal_order" in given:
         given["non_seasonal_order"] = dict(zip("pdq", given["non_seasonal_order"], strict=True))
-    training_options = {_option_name(name): _option_value(name, value) for name, value in given.items()}
+    training_options = {option_name(name): _option_value(name, value) for name, value in given.items()}
     if model.model_type in _LOSSES:
         training_options["lossType"] = _LOSSES[model.model_type]
     return training_options
 
 
-def _option_name(option: str) -> str:
+def option_name(option: str) -> str:
+    """Return the name of an option in TrainingOptions."""
     first, *others = option.split("_")
     return _OPTION_NAMES.get(option) or first + "".join(map(str.capitalize, others))
 

@@ -33,9 +33,12 @@ from local_bigquery.analyzer.analysis import PARTITIONS
 from local_bigquery.analyzer.ml import FUNCTIONS, Model
 from local_bigquery.backend.emulator import Emulator, TableName
 from local_bigquery.errors import BigQueryError, invalid_query, not_found
+from local_bigquery.ml.model_types import MODEL_TYPES
 from local_bigquery.ml.registry import ModelRegistry
+from local_bigquery.ml.resource import option_name
 from local_bigquery.run.jobs import QueryJob
-from local_bigquery.schema import ddl_type, element, is_repeated, standard_type
+from local_bigquery.schema import arrow_field, ddl_type, element, is_repeated, standard_type
+from local_bigquery.sql.rewrites.information_schema import MODELS_COLUMNS
 from local_bigquery.sql.statements import ModelPath
 
 Columns = Mapping[str, Type]
@@ -59,33 +62,20 @@ _UNKNOWN = re.compile(
 _TABLE_NOT_FOUND = re.compile(r"Table not found: (\S+?)(?:;|$)")
 
 _VIEWS = {
-    "MODELS": {
-        **dict.fromkeys(("model_catalog", "model_schema", "model_name", "model_type"), Type("STRING")),
-        **dict.fromkeys(("creation_time", "last_modified_time"), Type("TIMESTAMP")),
-    },
+    "MODELS": {field.name: Type(standard_type(arrow_field(field))) for field in MODELS_COLUMNS},
     **{
-        view: {name: Type({"INTEGER": "INT64"}.get(kind, kind)) for name, kind in columns}
+        view: {name: Type(standard_type({"type": kind})) for name, kind in columns}
         for view in ("SCHEMATA", "TABLES", "COLUMNS", "TABLE_OPTIONS", "VIEWS", "PARTITIONS")
         for columns in [getattr(information_schema, f"_{view}_COLUMN_TYPES")]
     },
 }
 """The views of INFORMATION_SCHEMA that are analysed, with the columns that the emulator gives them."""
 
-_MODEL_TYPES = {"LINEAR_REGRESSION": "LINEAR_REG", "LOGISTIC_REGRESSION": "LOGISTIC_REG"}
-"""The names of the REST API for model types that have another one in SQL.
+_MODEL_TYPES = {model_type.rest_name: model_type.name for model_type in MODEL_TYPES.values()}
+"""The names in SQL of the model types of the REST API."""
 
-Source: https://cloud.google.com/bigquery/docs/reference/rest/v2/models#modeltype
-"""
-
-_MODEL_OPTIONS = {
-    "feedback_type": "feedbackType",
-    "item_col": "itemColumn",
-    "time_series_id_col": "timeSeriesIdColumns",
-    "user_col": "userColumn",
-}
-"""The options that change the columns of ML functions, and their names in the REST API."""
-
-_ALIASES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
+_MODEL_OPTIONS = ("feedback_type", "item_col", "time_series_id_col", "user_col")
+"""The options that change the columns of ML functions."""
 
 
 @dataclass(frozen=True)
@@ -305,15 +295,15 @@ class StatementAnalyzer:
             resource = await self._models.get(ModelPath(name.project, name.dataset, name.table))
         except BigQueryError:
             return None
-        model_type, given = str(resource["modelType"]), resource["trainingRuns"][-1]["trainingOptions"]
-        options = {option: given[key] for option, key in _MODEL_OPTIONS.items() if key in given}
+        given = resource["trainingRuns"][-1]["trainingOptions"]
+        options = {option: given[key] for option in _MODEL_OPTIONS if (key := option_name(option)) in given}
         if "numPrincipalComponents" in given:
             options["num_principal_components"] = int(given["numPrincipalComponents"])
         labels = {each["name"]: _standard_type(each["type"]) for each in resource.get("labelColumns", ())}
         options["rating_col"] = next(iter(labels), "rating")  # the label of MATRIX_FACTORIZATION
         return Model(
             name=call.model,
-            type=_MODEL_TYPES.get(model_type, model_type),
+            type=_MODEL_TYPES[resource["modelType"]],
             options=options,
             features={each["name"]: _standard_type(each["type"]) for each in resource.get("featureColumns", ())},
             labels=labels,
@@ -395,7 +385,7 @@ def parameter_type(kind: Mapping[str, Any]) -> Type:
                 "STRUCT", tuple((each.get("name", ""), parameter_type(each["type"])) for each in kind["structTypes"])
             )
         case name:
-            return type_of(_ALIASES.get(name, name))
+            return type_of(standard_type({"type": name}))
 
 
 def _arguments(routine: Mapping[str, Any]) -> dict[str, Type]:

@@ -14,12 +14,10 @@ from local_bigquery.sql.ml_calls import rename
 from local_bigquery.sql.rewrites.resolver import Catalog
 
 _VIEW = "INFORMATION_SCHEMA.MODELS"
-_STRINGS = ("model_catalog", "model_schema", "model_name", "model_type")
-_TIMES = ("creation_time", "last_modified_time")
-_SCHEMA = pa.schema(
+MODELS_COLUMNS = pa.schema(
     [
-        *(pa.field(name, pa.string()) for name in _STRINGS),
-        *(pa.field(name, pa.timestamp("us", tz="UTC")) for name in _TIMES),
+        *((name, pa.string()) for name in ("model_catalog", "model_schema", "model_name", "model_type")),
+        *((name, pa.timestamp("us", tz="UTC")) for name in ("creation_time", "last_modified_time")),
     ]
 )
 _US_PER_MS = 1000
@@ -52,4 +50,4 @@ def models_rows(resources: Iterable[dict[str, Any]]) -> pa.Table:
         }
         for resource in resources
     ]
-    return pa.Table.from_pylist(rows, _SCHEMA)
+    return pa.Table.from_pylist(rows, MODELS_COLUMNS)
