@@ -5,16 +5,12 @@ Source of the reasons and codes: https://cloud.google.com/bigquery/docs/error-me
 
 from typing import Any
 
+# All other reasons have the status 400.
 _HTTP_STATUS = {
     "accessDenied": 403,
     "conditionNotMet": 412,
     "duplicate": 409,
-    "invalid": 400,
-    "invalidQuery": 400,
     "notFound": 404,
-    "notImplemented": 501,
-    "outOfRange": 400,
-    "resourceInUse": 400,
     "stopped": 499,
 }
 

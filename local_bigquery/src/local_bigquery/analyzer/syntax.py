@@ -30,7 +30,6 @@ class TableFunctionCall:
         input_names: the names of the query's columns as far as the text alone tells them, as `Statement.column_names`.
         settings: the names of the fields of the STRUCT, with the offset of each.
         offset: the offset of the call.
-        model_offset: the offset of the model's name.
         relations: for each argument but the model, True if it is a query or a table.
         edits: the parts of the text, in bytes, that another name replaces or, for the model, nothing.
     """
@@ -42,7 +41,6 @@ class TableFunctionCall:
     input_names: tuple[str, ...]
     settings: Mapping[str, int]
     offset: int
-    model_offset: int
     relations: tuple[bool, ...]
     edits: tuple[tuple[int, int, bytes | None], ...]
 
@@ -210,7 +208,6 @@ def _table_function_call(node: Any, characters: Callable[[int], int]) -> TableFu
             if each.HasField("alias")
         },
         offset=characters(_range(node)[0]),
-        model_offset=characters(_range(model.model_path)[0]) if model else 0,
         relations=tuple(_is_relation(each) for each in others),
         edits=tuple(edits),
     )

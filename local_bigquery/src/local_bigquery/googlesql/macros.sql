@@ -24,7 +24,6 @@ CREATE TEMP MACRO gsql_mod(a, b) AS gsql_unless(b = 0 AND a IS NOT NULL, 'divisi
 CREATE TEMP MACRO gsql_numeric_mod(a, b) AS CAST(gsql_mod(CAST(a AS DECIMAL(38, 9)), CAST(b AS DECIMAL(38, 9))) AS DECIMAL(38, 9));
 CREATE TEMP MACRO gsql_safe_divide(a, b) AS
   CASE WHEN b = 0 OR (gsql_infinite(a / b) AND NOT (gsql_infinite(a) OR gsql_infinite(b))) THEN NULL ELSE a / b END;
-CREATE TEMP MACRO gsql_ieee_divide(a, b) AS CAST(a AS DOUBLE) / CAST(b AS DOUBLE);
 CREATE TEMP MACRO gsql_shift_left(a, b) AS
   gsql_unless(b < 0 AND a IS NOT NULL, 'Bitwise shift by negative offset', CASE WHEN b >= 64 THEN 0 ELSE CAST((CAST(a AS BIGINT)::BIT << CAST(b AS INTEGER)) AS BIGINT) END);
 CREATE TEMP MACRO gsql_shift_right(a, b) AS
@@ -337,8 +336,6 @@ CREATE TEMP MACRO gsql_json_text(s) AS
 CREATE TEMP MACRO gsql_quoted_if(condition, text) AS CASE WHEN condition THEN '"' || text || '"' ELSE text END;
 CREATE TEMP MACRO gsql_json_int64(x, stringify) AS
   gsql_quoted_if(stringify AND (x > 9007199254740992 OR x < -9007199254740992), CAST(x AS VARCHAR));
-CREATE TEMP MACRO gsql_json_decimal(x, stringify) AS
-  gsql_quoted_if(stringify AND (x <> trunc(x) OR x > 9007199254740992 OR x < -9007199254740992), gsql_decimal_text(CAST(x AS VARCHAR)));
 CREATE TEMP MACRO gsql_json_float64(x) AS CASE WHEN isfinite(x) THEN gsql_float_text(x) WHEN isnan(x) THEN '"NaN"' WHEN x > 0 THEN '"Infinity"' WHEN x < 0 THEN '"-Infinity"' END;
 -- The type JSON keeps the point of a FLOAT64.
 CREATE TEMP MACRO gsql_json_point(text) AS CASE WHEN contains(text, '.') OR contains(text, 'e') OR contains(text, '"') THEN text ELSE text || '.0' END;

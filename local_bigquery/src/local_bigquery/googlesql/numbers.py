@@ -6,6 +6,10 @@ from local_bigquery.googlesql.calls import FLOAT64, INT64, NUMERIC, Handler, cal
 from local_bigquery.googlesql.kinds import Kinds
 
 _EXACT = (INT64, NUMERIC, "BIGNUMERIC")
+_FLOAT_FUNCTIONS = (
+    *(exp.Exp, exp.Ln, exp.Sin, exp.Cos, exp.Tan, exp.Asin, exp.Acos, exp.Sinh, exp.Cosh, exp.Acosh, exp.Atanh),
+    *(exp.Cot, exp.Coth, exp.Csc, exp.Csch, exp.Sec),
+)
 _ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg)
 
 
@@ -109,21 +113,16 @@ def _safe_arithmetic(operator: type[exp.Binary], numeric: str) -> Handler:
     return handler
 
 
-def _float_function(name: str) -> Handler:
-    """Return a handler of a function of one FLOAT64 whose result must be finite."""
-    return lambda node, _: call(name, node.this)
+def _float_function(node: exp.Func, _: Kinds) -> exp.Expr:
+    return call(node.key, node.this)
 
 
-def _by_decimal(name: str) -> Handler:
-    """Return a handler for a function with a macro for NUMERIC and one for other types."""
-
-    def handler(node: exp.Expr, kinds: Kinds) -> exp.Expr:
-        arguments = [node.this, *(node.args[key] for key in ("decimals", "expression") if node.args.get(key))]
-        suffix = "_to" if len(arguments) > 1 else ""
-        is_decimal = kinds.of(node.this) in (NUMERIC, "BIGNUMERIC")
-        return call(f"{'numeric_' if is_decimal else ''}{name}{suffix}", *arguments)
-
-    return handler
+def _by_decimal(node: exp.Func, kinds: Kinds) -> exp.Expr:
+    """Return the macro for NUMERIC or the one for other types."""
+    arguments = [node.this, *(node.args[key] for key in ("decimals", "expression") if node.args.get(key))]
+    suffix = "_to" if len(arguments) > 1 else ""
+    is_decimal = kinds.of(node.this) in (NUMERIC, "BIGNUMERIC")
+    return call(f"{'numeric_' if is_decimal else ''}{node.key}{suffix}", *arguments)
 
 
 def _log(node: exp.Log, _: Kinds) -> exp.Expr:
@@ -253,6 +252,8 @@ def _window(node: exp.Window, kinds: Kinds) -> exp.Expr | None:
 
 HANDLERS: dict[type[exp.Expr], Handler] = {
     **dict.fromkeys(_ARITHMETIC, _arithmetic),
+    **dict.fromkeys(_FLOAT_FUNCTIONS, _float_function),
+    **dict.fromkeys((exp.Sqrt, exp.Round, exp.Trunc, exp.Sign, exp.Ceil, exp.Floor, exp.Abs), _by_decimal),
     exp.IntDiv: _div,
     exp.Mod: _mod,
     exp.SafeDivide: _safe_divide,
@@ -261,28 +262,8 @@ HANDLERS: dict[type[exp.Expr], Handler] = {
     exp.SafeMultiply: _safe_arithmetic(exp.Mul, "numeric_multiply"),
     exp.BitwiseLeftShift: lambda node, _: call("shift_left", node.this, node.expression),
     exp.BitwiseRightShift: lambda node, _: call("shift_right", node.this, node.expression),
-    exp.Exp: _float_function("exp"),
-    exp.Ln: _float_function("ln"),
-    exp.Sinh: _float_function("sinh"),
-    exp.Cosh: _float_function("cosh"),
-    exp.Sin: _float_function("sin"),
-    exp.Cos: _float_function("cos"),
-    exp.Tan: _float_function("tan"),
-    exp.Asin: _float_function("asin"),
-    exp.Acos: _float_function("acos"),
-    exp.Acosh: _float_function("acosh"),
-    exp.Atanh: _float_function("atanh"),
-    exp.Cot: _float_function("cot"),
-    exp.Coth: _float_function("coth"),
-    exp.Csc: _float_function("csc"),
-    exp.Csch: _float_function("csch"),
-    exp.Sec: _float_function("sec"),
     exp.Log: _log,
     exp.Pow: _pow,
-    exp.Sqrt: _by_decimal("sqrt"),
-    exp.Round: _by_decimal("round"),
-    exp.Trunc: _by_decimal("trunc"),
-    exp.Sign: _by_decimal("sign"),
     exp.Least: _extreme,
     exp.Min: _minimum,
     exp.Sum: _sum,
@@ -301,8 +282,5 @@ HANDLERS: dict[type[exp.Expr], Handler] = {
     exp.GTE: _comparison("less_equal", swap=True),
     exp.RangeBucket: lambda node, _: call("range_bucket", node.this, node.expression),
     exp.BitwiseCount: lambda node, _: call("bit_count", node.this),
-    exp.Ceil: _by_decimal("ceil"),
-    exp.Floor: _by_decimal("floor"),
-    exp.Abs: _by_decimal("abs"),
     exp.Corr: lambda node, _: None if isinstance(node.parent, exp.Window) else call("corr", node.this, node.expression),
 }

@@ -8,6 +8,10 @@ from local_bigquery.googlesql.calls import Handler, call
 from local_bigquery.googlesql.kinds import Kinds
 
 _DAYS = {"SUNDAY": 0, "MONDAY": 1, "TUESDAY": 2, "WEDNESDAY": 3, "THURSDAY": 4, "FRIDAY": 5, "SATURDAY": 6}
+_PARTS = (
+    *("MICROSECOND", "MILLISECOND", "SECOND", "MINUTE", "HOUR", "DAY"),
+    *("DAYOFYEAR", "MONTH", "QUARTER", "YEAR", "ISOYEAR"),
+)
 # Elements of a format that DuckDB writes like GoogleSQL.
 _COMMON_FORMAT = re.compile(r"(?:[^%]|%[YmdHMSyjaAbBpIuwUWVG%])*")
 
@@ -75,20 +79,8 @@ def _extract(node: exp.Extract, kinds: Kinds) -> exp.Expr | None:  # noqa: PLR09
         case "DAYOFWEEK":
             return call("dayofweek", value)
         case "DATE" | "TIME" | "DATETIME":
-            return call(name.lower() if name != "TIME" else "time", value)
-        case (
-            "MICROSECOND"
-            | "MILLISECOND"
-            | "ISOYEAR"
-            | "SECOND"
-            | "MINUTE"
-            | "HOUR"
-            | "DAY"
-            | "DAYOFYEAR"
-            | "MONTH"
-            | "QUARTER"
-            | "YEAR"
-        ):
+            return call(name.lower(), value)
+        case _ if name in _PARTS:
             return call(f"part_{name.lower()}", value)
     return None
 

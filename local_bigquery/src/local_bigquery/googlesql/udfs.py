@@ -4,6 +4,7 @@ Elements: https://cloud.google.com/bigquery/docs/reference/standard-sql/format-e
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import ROUND_HALF_UP, Decimal, DecimalException, localcontext
 from functools import lru_cache
@@ -13,7 +14,6 @@ import duckdb
 
 from local_bigquery.googlesql.vectors import create
 
-_ELEMENT = re.compile(r"%(E[*\d]?[SzYc]|E4Y|[-_0^#]?[A-Za-z%])")
 _SHORTHANDS = {
     "%D": "%m/%d/%y",
     "%x": "%m/%d/%y",
@@ -98,96 +98,65 @@ def _format(pattern: str, value: datetime, offset: int) -> str:
     return "".join(_formatted(part, value, offset) if part[0] == "%" else part for part in _elements(pattern))
 
 
-def _formatted(part: str, t: datetime, offset: int) -> str:  # noqa: C901, PLR0911, PLR0912  one case an element
-    match part:
-        case "%Y":
-            return str(t.year)
-        case "%E4Y":
-            return f"{t.year:04}"
-        case "%m":
-            return f"{t.month:02}"
-        case "%d":
-            return f"{t.day:02}"
-        case "%e" | "%-d":  # sqlglot's name of %e
-            return f"{t.day:2}"
-        case "%f":  # sqlglot writes %E6S as %S.%f
-            return f"{t.microsecond:06}"
-        case "%H":
-            return f"{t.hour:02}"
-        case "%k":
-            return f"{t.hour:2}"
-        case "%I":
-            return f"{(t.hour + 11) % 12 + 1:02}"
-        case "%l":
-            return f"{(t.hour + 11) % 12 + 1:2}"
-        case "%M":
-            return f"{t.minute:02}"
-        case "%S":
-            return f"{t.second:02}"
-        case "%E*S":
-            return f"{t.second:02}.{t.microsecond:06}".rstrip("0").rstrip(".") if t.microsecond else f"{t.second:02}"
-        case "%p":
-            return "AM" if t.hour < 12 else "PM"  # noqa: PLR2004  noon
-        case "%P":
-            return "am" if t.hour < 12 else "pm"  # noqa: PLR2004  noon
-        case "%y":
-            return f"{t.year % 100:02}"
-        case "%C":
-            return f"{t.year // 100:02}"
-        case "%j":
-            return f"{t.timetuple().tm_yday:03}"
-        case "%a":
-            return _DAYS[t.weekday()][:3]
-        case "%A":
-            return _DAYS[t.weekday()]
-        case "%b":
-            return _MONTHS[t.month - 1][:3]
-        case "%B":
-            return _MONTHS[t.month - 1]
-        case "%u":
-            return str(t.isoweekday())
-        case "%w":
-            return str(t.isoweekday() % 7)
-        case "%U":
-            return f"{(t.timetuple().tm_yday + 6 - t.isoweekday() % 7) // 7:02}"
-        case "%W":
-            return f"{(t.timetuple().tm_yday + 6 - t.weekday()) // 7:02}"
-        case "%V":
-            return f"{t.isocalendar().week:02}"
-        case "%G":
-            return str(t.isocalendar().year)
-        case "%g":
-            return f"{t.isocalendar().year % 100:02}"
-        case "%J":
-            return f"{t.timetuple().tm_yday:03}"
-        case "%Q":
-            return str((t.month + 2) // 3)
-        case "%s":
-            return str((t - timedelta(minutes=offset) - _EPOCH) // timedelta(seconds=1))
-        case "%z":
-            return f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}{abs(offset) % 60:02}"
-        case "%Ez":
-            return f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}:{abs(offset) % 60:02}"
-        case "%Z":
-            hours = f"{'-' if offset < 0 else '+'}{abs(offset) // 60}"
-            return "UTC" if offset == 0 else f"UTC{hours}" if offset % 60 == 0 else f"UTC{_compact_offset(offset)}"
-        case "%n":
-            return "\n"
-        case "%t":
-            return "\t"
-        case "%%":
-            return "%"
+def _formatted(part: str, t: datetime, offset: int) -> str:
+    if part in _FORMATS:
+        return _FORMATS[part](t, offset)
     if re.fullmatch(r"%E\dS", part):
         digits = int(part[2])
         return f"{t.second:02}" + (f".{t.microsecond:06}000"[: digits + 1] if digits else "")
     raise ValueError(f"Format element {part} is not supported by the local BigQuery")
 
 
-def _compact_offset(offset: int) -> str:
-    """Return an offset in minutes as `+0530`."""
-    return f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}{abs(offset) % 60:02}"
+def _offset_text(offset: int, separator: str = "") -> str:
+    """Return an offset in minutes as `+0530`, or with a separator as `+05:30`."""
+    return f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}{separator}{abs(offset) % 60:02}"
 
 
+def _zone_text(_: datetime, offset: int) -> str:
+    hours = f"UTC{'-' if offset < 0 else '+'}{abs(offset) // 60}"
+    return "UTC" if offset == 0 else hours if offset % 60 == 0 else f"UTC{_offset_text(offset)}"
+
+
+# The text of each element, for a local time and the offset of its zone in minutes.
+_FORMATS: dict[str, Callable[[datetime, int], str]] = {
+    "%Y": lambda t, _: str(t.year),
+    "%E4Y": lambda t, _: f"{t.year:04}",
+    "%m": lambda t, _: f"{t.month:02}",
+    "%d": lambda t, _: f"{t.day:02}",
+    **dict.fromkeys(("%e", "%-d"), lambda t, _: f"{t.day:2}"),  # sqlglot writes %e as %-d
+    "%f": lambda t, _: f"{t.microsecond:06}",  # sqlglot writes %E6S as %S.%f
+    "%H": lambda t, _: f"{t.hour:02}",
+    "%k": lambda t, _: f"{t.hour:2}",
+    "%I": lambda t, _: f"{(t.hour + 11) % 12 + 1:02}",
+    "%l": lambda t, _: f"{(t.hour + 11) % 12 + 1:2}",
+    "%M": lambda t, _: f"{t.minute:02}",
+    "%S": lambda t, _: f"{t.second:02}",
+    "%E*S": lambda t, _: f"{t.second:02}" + f".{t.microsecond:06}".rstrip("0").rstrip("."),
+    "%p": lambda t, _: "AM" if t.hour < 12 else "PM",  # noqa: PLR2004  noon
+    "%P": lambda t, _: "am" if t.hour < 12 else "pm",  # noqa: PLR2004  noon
+    "%y": lambda t, _: f"{t.year % 100:02}",
+    "%C": lambda t, _: f"{t.year // 100:02}",
+    **dict.fromkeys(("%j", "%J"), lambda t, _: f"{t.timetuple().tm_yday:03}"),
+    "%a": lambda t, _: _DAYS[t.weekday()][:3],
+    "%A": lambda t, _: _DAYS[t.weekday()],
+    "%b": lambda t, _: _MONTHS[t.month - 1][:3],
+    "%B": lambda t, _: _MONTHS[t.month - 1],
+    "%u": lambda t, _: str(t.isoweekday()),
+    "%w": lambda t, _: str(t.isoweekday() % 7),
+    "%U": lambda t, _: f"{(t.timetuple().tm_yday + 6 - t.isoweekday() % 7) // 7:02}",
+    "%W": lambda t, _: f"{(t.timetuple().tm_yday + 6 - t.weekday()) // 7:02}",
+    "%V": lambda t, _: f"{t.isocalendar().week:02}",
+    "%G": lambda t, _: str(t.isocalendar().year),
+    "%g": lambda t, _: f"{t.isocalendar().year % 100:02}",
+    "%Q": lambda t, _: str((t.month + 2) // 3),
+    "%s": lambda t, offset: str((t - timedelta(minutes=offset) - _EPOCH) // timedelta(seconds=1)),
+    "%z": lambda _, offset: _offset_text(offset),
+    "%Ez": lambda _, offset: _offset_text(offset, ":"),
+    "%Z": _zone_text,
+    "%n": lambda *_: "\n",
+    "%t": lambda *_: "\t",
+    "%%": lambda *_: "%",
+}
 _PATTERNS = {
     "%Y": r"(?P<Y>[+-]?\d{1,5})", "%E4Y": r"(?P<Y>\d{4})", "%m": r"\s*(?P<m>\d{1,2})", "%d": r"\s*(?P<d>\d{1,2})",
     "%e": r"\s*(?P<d>\d{1,2})", "%-d": r"\s*(?P<d>\d{1,2})", "%f": r"(?P<f>\d{1,9})",
