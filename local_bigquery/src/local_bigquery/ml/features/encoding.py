@@ -134,22 +134,19 @@ class TargetEncoding:
 
 @dataclass(frozen=True)
 class MultiHotEncoding:
-    """A 1 in the column of each element of an ARRAY of categories; the last column is for NULL elements."""
+    """A 1 in the column of each element of an ARRAY of categories. The emulator refuses NULL elements."""
 
     categories: pa.Array
-    has_null: bool
 
     @property
     def width(self) -> int:
-        """One column for each category, and one for NULL if `has_null`."""
-        return len(self.categories) + self.has_null
+        """One column for each category."""
+        return len(self.categories)
 
     def encode(self, name: str, column: pa.ChunkedArray) -> Matrix:
         """Return ones and zeros, (rows, width), sparse."""
         rows, elements = _elements(name, column)
         codes = _codes(name, elements, self.categories)
-        if not self.has_null:
-            codes = _without(codes, len(self.categories))
         known = np.asarray(codes.is_valid())
         matrix = _ones(rows[known], codes.drop_null().to_numpy(), (len(column), self.width))
         matrix.data[:] = 1.0  # repeated elements count once
@@ -171,8 +168,6 @@ class VectorEncoding:
             raise invalid_query(
                 f"Feature column {name!r} has arrays of {wrong} and of {self.width} elements; a vector has one length"
             )
-        if elements.null_count:
-            raise invalid_query(f"Feature column {name!r} has arrays with NULL elements")
         return _numbers(name, elements, null_as=0.0).reshape(len(column), self.width)
 
 
@@ -310,7 +305,8 @@ def category_names(encoding: Encoding) -> Iterator[tuple[int, str]]:
     The name is the category, or the position in an array of numbers.
     """
     if isinstance(encoding, OneHotEncoding | MultiHotEncoding):
-        yield from enumerate([*_category_texts(encoding.categories), *[NULL_CATEGORY][: encoding.has_null]])
+        null = [NULL_CATEGORY] if isinstance(encoding, OneHotEncoding) and encoding.has_null else []
+        yield from enumerate([*_category_texts(encoding.categories), *null])
     else:
         yield from ((position, str(position)) for position in range(encoding.width))
 
@@ -420,7 +416,7 @@ def _fit_array(name: str, column: pa.ChunkedArray) -> Encoding:
         return VectorEncoding(int(np.bincount(rows, minlength=1)[0]))
     if _is_categorical(element_type):
         _, elements = _elements(name, column)
-        return MultiHotEncoding(_categories(elements), elements.null_count > 0)
+        return MultiHotEncoding(_categories(elements))
     if _is_sparse_entry(element_type):
         _, positions, _ = _entries(name, column)
         return SparseVectorEncoding(int(positions.max(initial=-1)) + 1)
