@@ -115,7 +115,7 @@ def test_centroids_are_means_and_shares_of_the_rows(rows, customers, clusters):
 
 
 def test_a_threshold_is_refused(rows, customers, clusters):
-    with pytest.raises(BadRequest, match="not for k-means"):
+    with pytest.raises(BadRequest, match="not for KMEANS"):
         rows(f"SELECT * FROM ML.PREDICT(MODEL {clusters}, TABLE {customers}, STRUCT(0.5 AS threshold))")
 
 

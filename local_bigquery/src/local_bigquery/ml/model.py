@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
+from local_bigquery.errors import invalid_query
 from local_bigquery.ml.features import statistics
 from local_bigquery.ml.features.transform import Transform
 from local_bigquery.ml.options import Option
@@ -55,6 +56,12 @@ class Model(Protocol):
 
         https://cloud.google.com/bigquery/docs/reference/rest/v2/models#EvaluationMetrics
         """
+
+
+def refuse_threshold(threshold: float | None, model_type: str) -> None:
+    """Raise a BigQueryError if there is a threshold; for models without two classes."""
+    if threshold is not None:
+        raise invalid_query(f"threshold can only be set for a model with two classes, not for {model_type}")
 
 
 @dataclass(frozen=True)

@@ -299,6 +299,12 @@ def dense(matrix: Matrix) -> Numbers:
     return np.asarray(matrix.toarray() if sparse.issparse(matrix) else matrix)
 
 
+def struct_lists(width: int, **fields: pa.Array) -> pa.ListArray:
+    """Return lists of `width` STRUCTs each. Each field has its values for all lists, one after the other."""
+    entries = pa.StructArray.from_arrays(list(fields.values()), names=list(fields))
+    return pa.ListArray.from_arrays(pa.array(np.arange(0, len(entries) + 1, width, dtype=np.int32)), entries)
+
+
 def category_names(encoding: Encoding) -> Iterator[tuple[int, str]]:
     """Yield position and BigQuery ML's name of every column that encodes a feature which is not a number.
 

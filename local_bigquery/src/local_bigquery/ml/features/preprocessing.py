@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from local_bigquery.errors import invalid_query
-from local_bigquery.ml.features.encoding import as_float64, is_numeric
+from local_bigquery.ml.features.encoding import as_float64, is_numeric, struct_lists
 from local_bigquery.ml.options import Reader, boolean, one_of, whole_number
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
@@ -106,8 +106,7 @@ class OneHotEncoder:
         value = np.ones(len(index))
         if self.dropped is not None:
             value[index.to_numpy() == self.dropped] = 0.0
-        entries = pa.StructArray.from_arrays([index, pa.array(value)], names=["index", "value"])
-        return pa.ListArray.from_arrays(pa.array(np.arange(len(index) + 1, dtype=np.int32)), entries)
+        return struct_lists(1, index=index, value=pa.array(value))
 
 
 @dataclass(frozen=True)

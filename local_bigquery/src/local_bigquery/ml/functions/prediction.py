@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from local_bigquery.errors import invalid_query
+from local_bigquery.ml.features.encoding import struct_lists
 from local_bigquery.ml.functions.table_function import Settings, TableFunction, probability
 from local_bigquery.ml.model import Explainable, Explanation, Predicting, Recommending, Reducing
 from local_bigquery.ml.options import Option, boolean, whole_number
@@ -45,15 +46,9 @@ def _top(explanation: Explanation, count: int) -> pa.ListArray:
     """Return the features with the greatest absolute attributions of every row, and the attributions."""
     values = explanation.attributions
     order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :count]
-    rows, width = order.shape
-    entries = pa.StructArray.from_arrays(
-        [
-            pa.array(explanation.features, pa.string()).take(pa.array(order.ravel())),
-            pa.array(np.take_along_axis(values, order, axis=1).ravel()),
-        ],
-        names=["feature", "attribution"],
-    )
-    return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1, dtype=np.int32) * width), entries)
+    features = pa.array(explanation.features, pa.string()).take(pa.array(order.ravel()))
+    attributions = pa.array(np.take_along_axis(values, order, axis=1).ravel())
+    return struct_lists(order.shape[1], feature=features, attribution=attributions)
 
 
 FUNCTIONS = {

@@ -29,7 +29,7 @@ from local_bigquery.ml.metrics import (
     regression_metrics,
     rest_fields,
 )
-from local_bigquery.ml.model import ModelType, Vector
+from local_bigquery.ml.model import ModelType, Vector, refuse_threshold
 from local_bigquery.ml.models.supervised import label_numbers
 from local_bigquery.ml.models.training_info import iterations
 from local_bigquery.ml.options import Option, boolean, number, one_of, only, string, whole_number
@@ -181,11 +181,8 @@ class Factorization:
 
         A ranking is that of all items for a user who has a rating and was in the training rows.
         """
-        if threshold is not None:
-            raise invalid_query("threshold can only be set for a model with two classes, not for MATRIX_FACTORIZATION")
+        refuse_threshold(threshold, self.model_type)
         if rows is None:
-            if self.kept is None:
-                raise TypeError("the model is incomplete: its training did not end with `evaluated`")
             return self.kept
         ratings = self.read(rows)
         if not self.is_implicit:
@@ -344,7 +341,7 @@ def _alternate(model: Factorization, data: TrainingData, options: Mapping[str, A
         has_stalled = len(losses) > 1 and losses[-2] - losses[-1] < options["min_rel_progress"] * losses[-2]
         if has_stalled and options["early_stop"]:
             break
-    info = iterations(loss=losses, eval_loss=eval_losses or None, learning_rate=None, duration_ms=durations)
+    info = iterations(loss=losses, eval_loss=eval_losses or None, duration_ms=durations)
     return replace(model, training_info=info)
 
 

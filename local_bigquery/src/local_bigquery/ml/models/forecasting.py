@@ -22,7 +22,7 @@ from local_bigquery.ml.features.encoding import as_float64, is_numeric
 from local_bigquery.ml.features.statistics import describe
 from local_bigquery.ml.features.training_data import find_column
 from local_bigquery.ml.metrics import FORECAST_FIELDS, forecast_metrics
-from local_bigquery.ml.model import ModelType, Vector
+from local_bigquery.ml.model import ModelType, Vector, refuse_threshold
 from local_bigquery.ml.models.arima import Arima, Order, candidates, fit
 from local_bigquery.ml.models.training_info import iterations
 from local_bigquery.ml.options import Option, boolean, one_of, only, only_one_of, string, whole_number
@@ -222,8 +222,7 @@ class Forecaster:
 
     def evaluate(self, rows: pa.Table | None, threshold: float | None = None) -> pa.Table:
         """Return the errors of forecasts for known values by series; without rows, the result of ML.ARIMA_EVALUATE."""
-        if threshold is not None:
-            raise invalid_query("threshold can only be set for a model with two classes, not for ARIMA_PLUS")
+        refuse_threshold(threshold, self.model_type)
         if rows is None:
             return self.arima_evaluate(all_candidates=False)
         known = {ids: (times, values) for ids, times, values in _split(rows, self.timestamp, self.data, list(self.ids))}
@@ -276,12 +275,7 @@ def train_forecaster(rows: pa.Table, options: Mapping[str, Any]) -> Forecaster:
         ids={name: rows[name].type for name in ids},
         series=series,
         horizon=options["horizon"],
-        training_info=iterations(
-            loss=[None],
-            eval_loss=None,
-            learning_rate=None,
-            duration_ms=[round(1000 * (perf_counter() - started))],
-        ),
+        training_info=iterations(loss=[None], duration_ms=[round(1000 * (perf_counter() - started))]),
         feature_info=describe(rows, [timestamp, data, *ids]),
     )
 

@@ -18,11 +18,18 @@ from sklearn.cluster import kmeans_plusplus
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
 from local_bigquery.errors import invalid_query
-from local_bigquery.ml.features.encoding import FeatureEncoder, Matrix, NumericEncoding, category_names, dense
+from local_bigquery.ml.features.encoding import (
+    FeatureEncoder,
+    Matrix,
+    NumericEncoding,
+    category_names,
+    dense,
+    struct_lists,
+)
 from local_bigquery.ml.features.statistics import describe
 from local_bigquery.ml.features.training_data import find_column, ordered
 from local_bigquery.ml.metrics import CLUSTERING_FIELDS, metrics_table, rest_fields
-from local_bigquery.ml.model import ModelType, Vector
+from local_bigquery.ml.model import ModelType, Vector, refuse_threshold
 from local_bigquery.ml.options import Option, boolean, number, one_of, only, string, whole_number
 
 _OPTIONS = (
@@ -89,26 +96,17 @@ class Clusters:
 
     def predict(self, rows: pa.Table, threshold: float | None = None) -> pa.Table:
         """Return the nearest centroid of every row, and the distances to the nearest centroids, the smallest first."""
-        _refuse_threshold(threshold)
+        refuse_threshold(threshold, self.model_type)
         count = min(_MAX_DISTANCES, len(self.centers))
         numbers, distances = _nearest(self.encoder.encode(rows), self.centers, self.distance_type, count)
-        entries = pa.StructArray.from_arrays(
-            [pa.array(numbers.ravel() + 1), pa.array(distances.ravel())], names=["CENTROID_ID", "DISTANCE"]
-        )
-        offsets = pa.array(np.arange(0, (rows.num_rows + 1) * count, count, dtype=np.int32))
-        return pa.table(
-            {
-                "CENTROID_ID": numbers[:, 0] + 1,
-                "NEAREST_CENTROIDS_DISTANCE": pa.ListArray.from_arrays(offsets, entries),
-            }
-        )
+        ids = pa.array(numbers.ravel() + 1)
+        nearest = struct_lists(count, CENTROID_ID=ids, DISTANCE=pa.array(distances.ravel()))
+        return pa.table({"CENTROID_ID": numbers[:, 0] + 1, "NEAREST_CENTROIDS_DISTANCE": nearest})
 
     def evaluate(self, rows: pa.Table | None, threshold: float | None = None) -> pa.Table:
         """Return the metrics for some rows, or for the training rows."""
-        _refuse_threshold(threshold)
+        refuse_threshold(threshold, self.model_type)
         if rows is None:
-            if self.kept is None:
-                raise TypeError("the model is incomplete: its training did not end with `evaluated`")
             return self.kept
         if rows.num_rows == 0:
             raise invalid_query("There are no rows to evaluate: the input is empty")
@@ -191,11 +189,6 @@ def _value(encoding: Any, center: Vector, *, standardize: bool) -> dict[str, Any
         if center[position]
     ]
     return {"numerical_value": None, "categorical_value": present}
-
-
-def _refuse_threshold(threshold: float | None) -> None:
-    if threshold is not None:
-        raise invalid_query("threshold can only be set for a model with two classes, not for k-means")
 
 
 def train_kmeans(rows: pa.Table, options: Mapping[str, Any]) -> Clusters:

@@ -26,7 +26,7 @@ from local_bigquery.ml.features.encoding import (
 from local_bigquery.ml.features.statistics import describe
 from local_bigquery.ml.features.training_data import ordered
 from local_bigquery.ml.metrics import PCA_FIELDS, metrics_table, rest_fields
-from local_bigquery.ml.model import ModelType, Vector
+from local_bigquery.ml.model import ModelType, Vector, refuse_threshold
 from local_bigquery.ml.models.training_info import iterations
 from local_bigquery.ml.options import Option, boolean, number, one_of, whole_number
 
@@ -69,13 +69,13 @@ class PrincipalComponents:
 
     def predict(self, rows: pa.Table, threshold: float | None = None) -> pa.Table:
         """Return the coordinates of every row."""
-        _refuse_threshold(threshold)
+        refuse_threshold(threshold, self.model_type)
         coordinates = dense(self.encoder.encode(rows) @ self.vectors)
         return pa.table({f"principal_component_{number}": column for number, column in enumerate(coordinates.T, 1)})
 
     def evaluate(self, rows: pa.Table | None, threshold: float | None = None) -> pa.Table:
         """Return the part of the second moments that the components keep."""
-        _refuse_threshold(threshold)
+        refuse_threshold(threshold, self.model_type)
         kept, total = self.eigenvalues[: self.vectors.shape[1]].sum(), self.eigenvalues.sum()
         if rows is not None:
             if rows.num_rows == 0:
@@ -136,12 +136,7 @@ def train_pca(rows: pa.Table, options: Mapping[str, Any]) -> PrincipalComponents
         encoder=encoder,
         vectors=vectors[:, : _count(eigenvalues, rows, options)],
         eigenvalues=eigenvalues,
-        training_info=iterations(
-            loss=[None],
-            eval_loss=None,
-            learning_rate=None,
-            duration_ms=[round(1000 * (perf_counter() - started))],
-        ),
+        training_info=iterations(loss=[None], duration_ms=[round(1000 * (perf_counter() - started))]),
         feature_info=describe(rows, rows.column_names),
     )
 
@@ -178,11 +173,6 @@ def _value(feature: Feature, vector: Vector) -> dict[str, Any]:
         {"category": name, "value": float(vector[position])} for position, name in category_names(feature.encoding)
     ]
     return {"numerical_value": None, "categorical_value": named}
-
-
-def _refuse_threshold(threshold: float | None) -> None:
-    if threshold is not None:
-        raise invalid_query("threshold can only be set for a model with two classes, not for PCA")
 
 
 PCA = ModelType("PCA", "PCA", _OPTIONS, train_pca)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from local_bigquery.errors import invalid_query
-from local_bigquery.ml.features.encoding import FeatureEncoder, Matrix, as_float64, is_numeric
+from local_bigquery.ml.features.encoding import FeatureEncoder, Matrix, as_float64, is_numeric, struct_lists
 from local_bigquery.ml.features.training_data import TrainingData, find_column
 from local_bigquery.ml.metrics import (
     CLASSIFICATION_FIELDS,
@@ -25,7 +25,7 @@ from local_bigquery.ml.metrics import (
     regression_metrics,
     rest_fields,
 )
-from local_bigquery.ml.model import Explanation, Scored, Vector
+from local_bigquery.ml.model import Explanation, Scored, Vector, refuse_threshold
 
 # The maximum number of values of a label.
 # https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-create
@@ -189,21 +189,10 @@ class Classifier(Supervised):
         predicted = self.decide(probabilities, threshold)
         count, width = probabilities.shape
         descending = np.arange(width)[::-1]
-        entries = pa.StructArray.from_arrays(
-            [
-                self.classes.values.take(pa.array(np.tile(descending, count))),
-                pa.array(probabilities[:, descending].ravel()),
-            ],
-            names=["label", "prob"],
-        )
-        offsets = pa.array(np.arange(0, (count + 1) * width, width, dtype=np.int32))
+        labels = self.classes.values.take(pa.array(np.tile(descending, count)))
+        probs = struct_lists(width, label=labels, prob=pa.array(probabilities[:, descending].ravel()))
         name = f"predicted_{self.label}"
-        return pa.table(
-            {
-                name: self.classes.values.take(pa.array(predicted)),
-                f"{name}_probs": pa.ListArray.from_arrays(offsets, entries),
-            }
-        )
+        return pa.table({name: self.classes.values.take(pa.array(predicted)), f"{name}_probs": probs})
 
     def evaluate(self, rows: pa.Table | None, threshold: float | None = None) -> pa.Table:
         """Return the metrics for rows with a label, or for the evaluation rows."""
@@ -300,12 +289,12 @@ class Regressor(Supervised):
 
     def predict(self, rows: pa.Table, threshold: float | None = None) -> pa.Table:
         """Return `predicted_<label>` for every row."""
-        _refuse_threshold(threshold)
+        refuse_threshold(threshold, self.model_type)
         return pa.table({f"predicted_{self.label}": self._numbers(self.encoder.encode(rows))})
 
     def evaluate(self, rows: pa.Table | None, threshold: float | None = None) -> pa.Table:
         """Return the metrics for rows with a label, or for the evaluation rows."""
-        _refuse_threshold(threshold)
+        refuse_threshold(threshold, self.model_type)
         actual, predicted = self.scored(rows)
         return metrics_table(regression_metrics(actual, predicted))
 
@@ -323,7 +312,7 @@ class Regressor(Supervised):
 
     def explain(self, rows: pa.Table, threshold: float | None = None, *, approximate: bool = False) -> Explanation:
         """Return the predicted numbers, and the attributions to them."""
-        _refuse_threshold(threshold)
+        refuse_threshold(threshold, self.model_type)
         matrix = self.encoder.encode(rows)
         predicted = self._numbers(matrix)
         values, baseline = np.empty((0, 1, len(self.columns))), np.zeros(1)
@@ -405,8 +394,3 @@ def label_numbers(rows: pa.Table, label: str) -> Vector:
     if not np.isfinite(values).all():
         raise invalid_query(f"The label column {label!r} contains NaN or infinity")
     return values
-
-
-def _refuse_threshold(threshold: float | None) -> None:
-    if threshold is not None:
-        raise invalid_query("threshold can only be set for a model with two classes, not for a regression")

@@ -11,17 +11,17 @@ import pyarrow as pa
 def iterations(
     *,
     loss: Sequence[float | None],
-    eval_loss: Sequence[float] | None,
-    learning_rate: Sequence[float | None] | float | None,
     duration_ms: Sequence[int],
+    eval_loss: Sequence[float] | None = None,
+    learning_rate: Sequence[float | None] | float | None = None,
 ) -> pa.Table:
     """Return a row for every iteration of a training.
 
     Args:
         loss: the loss on the training rows after each iteration; None for a type without a loss.
+        duration_ms: the duration of each iteration in milliseconds.
         eval_loss: the loss on the evaluation rows; None if there is no split.
         learning_rate: the learning rate of each iteration, or of all; None if the training has no learning rate.
-        duration_ms: the duration of each iteration in milliseconds.
     """
     count = len(loss)
     learning_rates = learning_rate if isinstance(learning_rate, Sequence) else [learning_rate] * count
