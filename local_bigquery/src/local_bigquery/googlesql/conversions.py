@@ -34,7 +34,7 @@ def _cast(node: exp.Cast, kinds: Kinds) -> exp.Expr | None:
     is_safe = isinstance(node, exp.TryCast)
     value = node.this
     if isinstance(value, exp.Literal) and value.is_string and not is_safe and name in _LITERALS:
-        return _time_literal(node, name)
+        return _timestamp_literal(node) if name == "timestamp" else None
     if name == "timestamp":
         return call("safe_timestamp", value) if is_safe else call("timestamp_from_any", value, "UTC")
     if name == "string" and (native := _native_text(value, kinds)) is not None:
@@ -52,10 +52,8 @@ def _native_text(value: exp.Expr, kinds: Kinds) -> exp.Expr | None:
 _LITERALS = ("date", "time", "datetime", "timestamp")
 
 
-def _time_literal(node: exp.Cast, name: str) -> exp.Expr | None:
-    """Return a literal of a time in a form that the emulator reads; None if it reads the one given."""
-    if name != "timestamp":
-        return None
+def _timestamp_literal(node: exp.Cast) -> exp.Expr:
+    """Return the literal in a form that the emulator reads."""
     try:
         value = udfs.timestamp_of_text(node.this.name, "UTC")
     except (ValueError, OverflowError) as error:

@@ -5,7 +5,7 @@ import json
 from sqlglot import exp
 
 from local_bigquery.googlesql.calls import INT64, Handler, call
-from local_bigquery.googlesql.formats import format_pieces, printf
+from local_bigquery.googlesql.formats import format_pieces
 from local_bigquery.googlesql.kinds import Kinds
 
 
@@ -21,10 +21,7 @@ def _format(node: exp.Format, _: Kinds) -> exp.Expr | None:
     pattern = node.this
     if not isinstance(pattern, exp.Literal) or not pattern.is_string:
         return None
-    pieces = [
-        exp.Literal.string(piece) if isinstance(piece, str) else printf(piece, call)
-        for piece in format_pieces(pattern.this, [item.copy() for item in node.expressions])
-    ]
+    pieces = list(format_pieces(pattern.this, node.expressions))
     return call("concat", exp.Anonymous(this="list_value", expressions=pieces))
 
 

@@ -135,24 +135,14 @@ def parse_script(sql: str) -> Steps:
 
 def sql_texts(steps: Steps) -> Iterator[str]:
     """Yield all SQL of a script: statements as they are, expressions as queries."""
-    for step in steps:
+    for step in walk(steps):
         match step:
-            case Sql(text):
+            case Sql(text) | For(_, text, _):
                 yield text
-            case For(_, query, body):
-                yield query
-                yield from sql_texts(body)
-            case If(branches, otherwise):
-                for condition, body in branches:
-                    yield as_query(condition)
-                    yield from sql_texts(body)
-                yield from sql_texts(otherwise)
-            case Block(body, handler):
-                yield from sql_texts(body)
-                yield from sql_texts(handler or ())
-            case Loop(body, condition, until):
+            case If(branches, _):
+                yield from (as_query(condition) for condition, _ in branches)
+            case Loop(_, condition, until):
                 yield from (as_query(text) for text in (condition, until) if text)
-                yield from sql_texts(body)
             case Assert(text, _) | Assign(_, text) | Raise(str(text)) | Declare(_, _, str(text)):
                 yield as_query(text)
             case ExecuteImmediate(text, _, using):
