@@ -12,8 +12,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -23,11 +23,15 @@ import duckdb
 import httpx
 
 from local_bigquery.errors import BigQueryError
+from local_bigquery.schema import Schema
 from local_bigquery.sql.parameters import inlined
 
 T = TypeVar("T")
 JobResource = dict[str, Any]  # https://cloud.google.com/bigquery/docs/reference/rest/v2/Job
 
+Result = tuple[Schema, list[list[Any]]]  # the columns and rows of a query, with values as the REST API writes them
+
+_ALL_ROWS = 2**31
 _HIDDEN_JOB_PREFIX = "bigquery_ml_"
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
@@ -229,22 +233,23 @@ class RestClient:
         """Delete a job that has ended."""
         await self.call("DELETE", f"{project}/jobs/{job_id}/delete")
 
-    @asynccontextmanager
-    async def hidden_job(self, project: str, configuration: Mapping[str, Any]) -> AsyncIterator[JobResource]:
-        """Run a job that no client knows to its end; delete it when the context ends.
+    async def rows(self, project: str, query: Mapping[str, Any]) -> Result:
+        """Run a query that no client knows; return its columns and rows.
 
-        Yields:
-            The resource of the job.
+        Args:
+            project: the project of the job.
+            query: the query configuration.
 
         Raises:
-            BigQueryError: the job failed.
+            BigQueryError: the query failed.
         """
         job_id = hidden_job_id()
-        job = await self.insert_job(project, job_id, configuration)
+        await self.insert_job(project, job_id, {"query": query})
         try:
-            yield job
+            answer = await self.call("GET", f"{project}/queries/{job_id}", params={"maxResults": _ALL_ROWS})
         finally:
             await self.delete_job(project, job_id)
+        return answer["schema"]["fields"], [[cell["v"] for cell in row["f"]] for row in answer.get("rows", [])]
 
     async def run_hidden_job(self, project: str, configuration: Mapping[str, Any]) -> JobResource:
         """Run a job that no client knows to its end, delete it, and return its resource.
@@ -252,8 +257,10 @@ class RestClient:
         Raises:
             BigQueryError: the job failed.
         """
-        async with self.hidden_job(project, configuration) as job:
-            return job
+        job_id = hidden_job_id()
+        job = await self.insert_job(project, job_id, configuration)
+        await self.delete_job(project, job_id)
+        return job
 
 
 class Emulator(RestClient):

@@ -220,31 +220,20 @@ class StatementAnalyzer:
             UnknownOutputError: a type is not known.
         """
         try:
-            fields = await self._schema(f"SELECT * FROM {table.sql} LIMIT 0", table.project)
+            fields, _ = await self._emulator.rows(table.project, _query(f"SELECT * FROM {table.sql} LIMIT 0"))
             # The emulator says BYTES of GEOGRAPHY, also inside of STRUCTs.
             bytes_ = [each["name"] for each in fields if "BYTES" in ddl_type(each)]
             kinds = {}
             if bytes_:
                 items = ", ".join(f"typeof(ANY_VALUE(`{name}`)) AS `{name}`" for name in bytes_)
-                kinds = await self._first_row(f"SELECT {items} FROM {table.sql}", table.project)
+                _, (row,) = await self._emulator.rows(table.project, _query(f"SELECT {items} FROM {table.sql}"))
+                kinds = dict(zip(bytes_, row, strict=True))
         except BigQueryError as error:
             if error.reason in ("notFound", "accessDenied") or "not found" in error.message.lower():
                 return None
             raise UnknownOutputError(str(table)) from error
         columns = {each["name"]: _type(each, kinds.get(each["name"], "")) for each in fields}
         return {**columns, "_TABLE_SUFFIX": Type("STRING")} if table.table.endswith("*") else columns
-
-    async def _schema(self, sql: str, project: str) -> list[dict[str, Any]]:
-        return (await self._answer(sql, project))["schema"]["fields"]  # type: ignore[no-any-return]
-
-    async def _first_row(self, sql: str, project: str) -> dict[str, str]:
-        answer = await self._answer(sql, project)
-        names = (each["name"] for each in answer["schema"]["fields"])
-        return dict(zip(names, (cell["v"] for cell in answer["rows"][0]["f"]), strict=True))
-
-    async def _answer(self, sql: str, project: str) -> dict[str, Any]:
-        async with self._emulator.hidden_job(project, {"query": {"query": sql, "useLegacySql": False}}) as job:
-            return await self._emulator.call("GET", f"{project}/queries/{job['jobReference']['jobId']}")
 
     # functions
 
@@ -321,6 +310,10 @@ def _columns_of_call(known: Model | Output | None, call: TableFunctionCall) -> O
 def _invalid(error: GoogleSqlError, sql: str, begin: int = 0) -> BigQueryError:
     line, column = position(sql, max(begin + error.offset, 0))
     return invalid_query(f"{error.message} at [{line}:{column}]")
+
+
+def _query(sql: str) -> dict[str, Any]:
+    return {"query": sql, "useLegacySql": False}
 
 
 def _parts(name: TableName) -> tuple[str, str, str]:

@@ -14,15 +14,12 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from local_bigquery.backend.emulator import Emulator, TableName
+from local_bigquery.backend.emulator import Emulator, Result, TableName
 from local_bigquery.errors import invalid_query
 from local_bigquery.schema import Field, Schema, arrow_field
 
 _DATASET = "_bigquery_ml"
-_ALL_ROWS = 2**31
 _INHERITED = ("defaultDataset", "parameterMode", "queryParameters", "connectionProperties")
-
-Result = tuple[Schema, list[list[Any]]]  # the columns and rows of a query, with values as the REST API writes them
 
 
 class Scratch:
@@ -93,10 +90,7 @@ class Scratch:
 
     async def rows(self, select: str, project: str, query: Mapping[str, Any]) -> Result:
         """Return the columns and rows of a query; the arguments are those of `create`."""
-        async with self._emulator.hidden_job(project, _query_job(select, query)) as job:
-            path = f"{project}/queries/{job['jobReference']['jobId']}"
-            answer = await self._emulator.call("GET", path, params={"maxResults": _ALL_ROWS})
-        return answer["schema"]["fields"], [[cell["v"] for cell in row["f"]] for row in answer.get("rows", [])]
+        return await self._emulator.rows(project, _query_job(select, query)["query"])
 
     async def schema(self, table: TableName) -> Schema:
         """Return the columns of a table with the types that a query of the table returns."""
