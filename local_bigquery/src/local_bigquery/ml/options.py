@@ -109,13 +109,7 @@ def whole_number(*, at_least: int, at_most: int | None = None) -> Reader:
 
 def one_of(*choices: str) -> Reader:
     """Return a reader of strings that accepts `choices`, which are in capitals, in any case."""
-
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or value.upper() not in choices:
-            raise ValueError(f"must be {' or '.join(map(repr, choices))}")
-        return value.upper()
-
-    return read
+    return _choice(choices, "must be {}")
 
 
 def only(choice: Any) -> Reader:
@@ -131,10 +125,13 @@ def only(choice: Any) -> Reader:
 
 def only_one_of(*choices: str) -> Reader:
     """Return a reader of strings of which only some of BigQuery's are implemented, `choices`, in capitals."""
+    return _choice(choices, "can only be {} in the local BigQuery ML")
 
+
+def _choice(choices: tuple[str, ...], message: str) -> Reader:
     def read(value: Any) -> str:
         if not isinstance(value, str) or value.upper() not in choices:
-            raise ValueError(f"can only be {' or '.join(map(repr, choices))} in the local BigQuery ML")
+            raise ValueError(message.format(" or ".join(map(repr, choices))))
         return value.upper()
 
     return read

@@ -135,7 +135,7 @@ class Factorization:
         label: the name of the column of the ratings.
         training_info: see `model.Model`.
         feature_info: see `model.Model`.
-        kept: the metrics of the evaluation rows; None before `evaluated`.
+        kept: the metrics of the evaluation rows; None during the training.
     """
 
     users: Side
@@ -219,10 +219,6 @@ class Factorization:
         rows.append({"processed_input": _GLOBAL, "feature": _GLOBAL, "factor_weights": [], "intercept": self.mean})
         return pa.Table.from_pylist(rows, schema=_WEIGHTS)
 
-    def evaluated(self, rows: pa.Table) -> Self:
-        """Return the model with the metrics of the evaluation rows, which ML.EVALUATE without an input returns."""
-        return replace(self, kept=self.evaluate(rows))
-
     @property
     def shape(self) -> tuple[int, int]:
         """The number of users and the number of items."""
@@ -286,7 +282,7 @@ def train_factorization(rows: pa.Table, options: Mapping[str, Any]) -> Factoriza
     )
     model = _alternate(model, data, options)
     held_out = model.known(data.evaluation)
-    return model.evaluated(held_out if held_out.num_rows else data.training)
+    return replace(model, kept=model.evaluate(held_out if held_out.num_rows else data.training))
 
 
 def _prepare(rows: pa.Table, options: Mapping[str, Any]) -> TrainingData:

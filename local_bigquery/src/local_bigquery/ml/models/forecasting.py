@@ -170,7 +170,7 @@ class Forecaster:
         bounds = {"lower_bound": values - reach, "upper_bound": values + reach}
         return pa.table(
             {
-                **self._id_columns(count),
+                **self._ids([series for series in self.series for _ in range(count)]),
                 "forecast_timestamp": pa.array(times).cast(_UTC),
                 "forecast_value": values,
                 "standard_error": errors,
@@ -249,9 +249,6 @@ class Forecaster:
             named = {"timeSeriesIds": [str(value) for value in series.ids]} if series.ids else {}
             metrics.append({**described, **named, "seasonalPeriods": row["seasonal_periods"]})
         return {"arimaForecastingMetrics": {"arimaSingleModelForecastingMetrics": metrics}}
-
-    def _id_columns(self, repeats: int) -> dict[str, pa.Array]:
-        return self._ids([series for series in self.series for _ in range(repeats)])
 
     def _ids(self, series: Sequence[Series]) -> dict[str, pa.Array]:
         return {

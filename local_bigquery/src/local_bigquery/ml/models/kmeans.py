@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import log10
 from time import perf_counter
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -82,7 +82,7 @@ class Clusters:
         distance_type: `EUCLIDEAN` or `COSINE`.
         training_info: see `model.Model`.
         feature_info: see `model.Model`.
-        kept: the metrics of the training rows; None before `evaluated`.
+        kept: the metrics of the training rows; None during the training.
     """
 
     encoder: FeatureEncoder
@@ -121,10 +121,6 @@ class Clusters:
     def rest_metrics(self) -> dict[str, Any]:
         """See `model.Model`."""
         return {"clusteringMetrics": rest_fields(self.evaluate(None), CLUSTERING_FIELDS)}
-
-    def evaluated(self, rows: pa.Table) -> Self:
-        """Return the model with the metrics of the training rows, which ML.EVALUATE without an input returns."""
-        return replace(self, kept=self.evaluate(rows))
 
     def centroids(self, *, standardize: bool) -> pa.Table:
         """Return a row for every centroid and feature."""
@@ -211,7 +207,7 @@ def train_kmeans(rows: pa.Table, options: Mapping[str, Any]) -> Clusters:
         training_info=training_info,
         feature_info=describe(rows, features),
     )
-    return model.evaluated(rows)
+    return replace(model, kept=model.evaluate(rows))
 
 
 def _init_column(rows: pa.Table, options: Mapping[str, Any]) -> str | None:
