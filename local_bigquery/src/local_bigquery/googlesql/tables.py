@@ -12,12 +12,10 @@ _SCALES = {exp.DType.DECIMAL: 9, exp.DType.BIGDECIMAL: 10}
 
 def typed_columns(tree: exp.Expr) -> None:
     """Turn `CREATE TABLE t (a INT64, ...) AS query` into `CREATE TABLE t AS` with casts; columns match by position."""
-    if not isinstance(tree, exp.Create) or tree.kind != "TABLE" or not isinstance(tree.expression, exp.Query):
-        return
-    if not isinstance(tree.this, exp.Schema):
+    if not (isinstance(tree, exp.Create) and tree.kind == "TABLE" and isinstance(tree.expression, exp.Query)):
         return
     columns = [column for column in tree.this.expressions if isinstance(column, exp.ColumnDef)]
-    if not columns:
+    if not columns:  # there are none without a Schema
         return
     # The first branch gives the names, and no row.
     names = exp.select(*(exp.alias_(exp.null(), column.name, quoted=True) for column in columns)).where("FALSE")

@@ -185,7 +185,7 @@ def _train_classifier(rows: pa.Table, options: Mapping[str, Any]) -> NeuralClass
         training_info=info,
         feature_info=describe(rows, data.features),
     )
-    return complete(model, data, global_explain=options["enable_global_explain"])
+    return complete(model, data, options)
 
 
 def _train_regressor(rows: pa.Table, options: Mapping[str, Any]) -> NeuralRegressor:
@@ -222,7 +222,7 @@ def _train_regressor(rows: pa.Table, options: Mapping[str, Any]) -> NeuralRegres
         training_info=info,
         feature_info=describe(rows, data.features),
     )
-    return complete(model, data, global_explain=options["enable_global_explain"])
+    return complete(model, data, options)
 
 
 def _parameters(options: Mapping[str, Any], rows: int) -> dict[str, Any]:

@@ -101,6 +101,7 @@ class LinearModel(Supervised):
     """The common part of linear models."""
 
     estimator: LinearEstimator
+    class_labels: Any  # only of a `LinearClassifier`
 
     def attributions(self, matrix: Matrix, *, approximate: bool = False) -> tuple[Vector, Vector]:
         """Return weight * value, summed by column; the baseline is the intercept."""
@@ -122,12 +123,8 @@ class LinearModel(Supervised):
             return tables[0]
         return pa.concat_tables(
             table.append_column("class_label", pa.array([label] * table.num_rows, pa.string()))
-            for table, label in zip(tables, self.raw_prediction_names(), strict=True)
+            for table, label in zip(tables, self.class_labels.cast(pa.string()).to_pylist(), strict=True)
         )
-
-    def raw_prediction_names(self) -> list[str]:
-        """Return the names of the raw predictions, if there are several."""
-        raise TypeError(f"{self.model_type} has only one raw prediction")
 
 
 class LinearRegressor(LinearModel, Regressor):
@@ -136,11 +133,6 @@ class LinearRegressor(LinearModel, Regressor):
 
 class LinearClassifier(LinearModel, Classifier):
     """A logistic regression."""
-
-    def raw_prediction_names(self) -> list[str]:
-        """Return the classes as text."""
-        names: list[str] = self.class_labels.cast(pa.string()).to_pylist()
-        return names
 
 
 def _weights(encoder: FeatureEncoder, weights: Vector, intercept: float, *, standardize: bool) -> pa.Table:
@@ -193,7 +185,7 @@ def train_linear(rows: pa.Table, options: Mapping[str, Any]) -> LinearRegressor:
         feature_info=describe(rows, data.features),
         label=data.label,
     )
-    return complete(model, data, global_explain=options["enable_global_explain"])
+    return complete(model, data, options)
 
 
 def train_logistic(rows: pa.Table, options: Mapping[str, Any]) -> LinearClassifier:
@@ -231,7 +223,7 @@ def train_logistic(rows: pa.Table, options: Mapping[str, Any]) -> LinearClassifi
         feature_info=describe(rows, data.features),
         classes=classes,
     )
-    return complete(model, data, global_explain=options["enable_global_explain"])
+    return complete(model, data, options)
 
 
 def _descended(

@@ -6,6 +6,7 @@ ends with `complete`.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
@@ -337,17 +338,19 @@ class Regressor(Supervised):
         return np.asarray(self.estimator.predict(matrix), dtype=np.float64)
 
 
-def complete(model: Completed, data: TrainingData, *, global_explain: bool, approximate: bool = False) -> Completed:
+def complete(
+    model: Completed, data: TrainingData, options: Mapping[str, Any], *, approximate: bool = False
+) -> Completed:
     """Return a model with its predictions for the evaluation rows, which functions without an input use.
 
     Args:
         model: the model.
         data: the data that it was trained on.
-        global_explain: the option `enable_global_explain`.
+        options: the options of CREATE MODEL.
         approximate: whether global explanations use approximate attributions.
     """
     rows = evaluation_rows(data, model.classes if isinstance(model, Classifier) else None)
-    importance = model.mean_attributions(rows, approximate=approximate) if global_explain else None
+    importance = model.mean_attributions(rows, approximate=approximate) if options["enable_global_explain"] else None
     kept: Any = model.scored(rows)
     return replace(model, kept=kept, importance=importance)
 

@@ -159,9 +159,7 @@ def _train_classifier(model_type: str, many_trees: int, rows: pa.Table, options:
         training_info=training_info,
         feature_info=describe(rows, data.features),
     )
-    return complete(
-        model, data, global_explain=options["enable_global_explain"], approximate=_approximate(options, many_trees)
-    )
+    return complete(model, data, options, approximate=_approximate(options, many_trees))
 
 
 def _train_regressor(model_type: str, many_trees: int, rows: pa.Table, options: Mapping[str, Any]) -> TreeRegressor:
@@ -187,9 +185,7 @@ def _train_regressor(model_type: str, many_trees: int, rows: pa.Table, options: 
         training_info=training_info,
         feature_info=describe(rows, data.features),
     )
-    return complete(
-        model, data, global_explain=options["enable_global_explain"], approximate=_approximate(options, many_trees)
-    )
+    return complete(model, data, options, approximate=_approximate(options, many_trees))
 
 
 def _prepare(rows: pa.Table, options: Mapping[str, Any]) -> TrainingData:
