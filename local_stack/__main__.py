@@ -107,10 +107,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _conf(text: str) -> dict[str, Any]:
-    """The choices in a JSON object.
+    """Return the choices in a JSON object.
 
     Raises:
-        argparse.ArgumentTypeError: the text is none.
+        argparse.ArgumentTypeError: the text is not a JSON object.
     """
     try:
         choices = json.loads(text)

@@ -102,8 +102,8 @@ class AirflowClient:
         Args:
             method: the method.
             path: the path.
-            allowed: a status that is an answer, besides those of success.
-            kwargs: those of httpx.
+            allowed: a status that is accepted beside those of success.
+            kwargs: further arguments of httpx.
         """
         deadline = time.monotonic() + _DAG_SECONDS
         while True:

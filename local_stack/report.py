@@ -76,7 +76,7 @@ def _metrics(metrics: Evaluation, gate: GateDecision) -> Table:
 
 
 def _number(metric: float | None) -> str:
-    """A metric as text; "none" if there is none, or if it is no finite number."""
+    """Return a metric as text; "none" for None, which stands for NaN and infinity, too."""
     return "none" if metric is None else f"{metric:.4f}"
 
 

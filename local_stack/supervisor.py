@@ -144,7 +144,7 @@ def _stop(stack: Stack) -> list[str]:
 
 
 def _found(stack: Stack) -> str:
-    """The data that the stack began with."""
+    """Return a sentence about the models that the stack started with."""
     models = list(Registry(Instance(PROJECT, INSTANCE)).models())
     if not models:
         return "no models yet"
@@ -160,7 +160,7 @@ def _kept_since(state: Path) -> str:
 
 
 def _size(state: Path) -> str:
-    """The size of the stack's files for people; empty if there are none."""
+    """Return the size of the stack's files as text; an empty text if there are none."""
     size = sum(file.lstat().st_size for file in state.rglob("*") if not file.is_dir())
     return f"{size / 1e6:,.0f} MB" if size else ""
 

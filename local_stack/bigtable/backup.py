@@ -57,7 +57,7 @@ def load(address: str, file: Path) -> None:
 
 
 def _requests(channel: grpc.Channel, table: str) -> Iterator[Any]:
-    """The requests that write the rows of a table."""
+    """Yield the requests that write the rows of a table."""
     request, cells = MutateRowsRequest(table_name=table), 0
     assembler = CellAssembler()
     for response in read_rows(channel)(ReadRowsRequest(table_name=table)):

@@ -160,7 +160,7 @@ def _analysis(resolved: Any) -> Analysis:
 
 
 def _literal(expression: Any) -> Any:
-    """The value of a literal; a list of an array of literals; None of any other expression."""
+    """Return the value of a literal, a list for an array of literals, or None for any other expression."""
     name, node = innermost(expression)
     return _value(node.value.value) if name == "ResolvedLiteralProto" else None
 

@@ -116,7 +116,7 @@ class Catalog:
 
 
 def _add_routine(catalog: Any, path: tuple[str, ...], function: Function) -> None:
-    """Add a function that a team made. Its path is that of the whole catalog."""
+    """Add a function that a team made. Its path begins at the root of the catalog."""
     added = catalog.custom_function.add(name_path=list(path), group="Routine", mode=kinds.FunctionEnums.SCALAR)
     signature = added.signature.add()
     for argument in (*function.arguments, function.returned):
@@ -216,6 +216,6 @@ def add_table_function(catalog: Any, name: str, call: TableFunctionCall, output:
 
 
 def _varint(number: int) -> bytes:
-    """A number as protobuf writes it."""
+    """Return a number as protobuf writes it."""
     more, low = divmod(number, 128)
     return bytes([low | 128]) + _varint(more) if more else bytes([low])

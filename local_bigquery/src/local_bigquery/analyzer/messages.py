@@ -39,12 +39,15 @@ class Text:
         self._aliases: dict[str, str] = {}
 
     def replace(self, begin: int, end: int, new: bytes) -> None:
-        """Replace a part of the text, unless that part is inside of one that is replaced already."""
+        """Replace a part of the text, unless it is inside of a part that is replaced already."""
         if not any(other <= begin < stop for other, stop, _ in self._edits):
             self._edits.append((begin, end, new))
 
     def rename(self, call: "TableFunctionCall", alias: str) -> None:
-        """Call `alias`, without the model: what is left is an argument list that any catalog can describe."""
+        """Rename the function of a call to `alias`, and remove the model.
+
+        A catalog can describe a function with the arguments that are left.
+        """
         self._aliases[alias] = call.function
         for begin, end, new in call.edits:
             self.replace(begin, end, f"`{alias}`".encode() if new is None else new)

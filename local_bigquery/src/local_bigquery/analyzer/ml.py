@@ -214,7 +214,7 @@ class Model:
 
     @classmethod
     def of(cls, statement: Statement, trained: Analysis) -> "Model":
-        """The model that a CREATE MODEL makes."""
+        """Return the model that a CREATE MODEL makes."""
         options = trained.options
         named = options.get("input_label_cols")
         # https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-create#input_label_cols
@@ -239,7 +239,7 @@ class Model:
         )
 
     def output(self, call: TableFunctionCall) -> Output | None:
-        """The columns that a call with this model returns; None if they are not known.
+        """Return the columns of a call with this model; None if they are not known.
 
         Raises:
             GoogleSqlError: BigQuery would refuse the call.
@@ -329,7 +329,7 @@ class Model:
         return str(self.options.get("feedback_type", "")).upper() == "IMPLICIT"
 
     def _recommended(self, call: TableFunctionCall) -> Columns | None:
-        """The columns that are added to the input; all of them without an input."""
+        """Return the columns that are added to the input, or all columns if there is no input."""
         rating, user, item = (str(self.options.get(f"{name}_col", name)) for name in ("rating", "user", "item"))
         kinds = {name.lower(): kind for name, kind in self.features.items()}
         given = {name.lower() for name in call.input_names}

@@ -113,7 +113,7 @@ class _Wasm:
 
 
 def _module(engine: Engine) -> Module:
-    """The compiled program. It is compiled once (20 s) and kept in the environment, from where it loads in 10 ms."""
+    """Return the compiled program. It is compiled once (20 s), then loaded from a file of the environment (10 ms)."""
     versions = "-".join(f"{name}-{version(name)}" for name in ("zetasql", "wasmtime"))
     compiled = Path(sys.prefix) / f"{versions}.cwasm"
     with suppress(WasmtimeError):  # it is not there, or was compiled on a machine of another kind

@@ -62,8 +62,8 @@ class Statement:
         option_offsets: the offset of each option of a CREATE statement, by name in lower case.
         functions: the names of the functions, as they are written, such as LOWER or ML.BUCKETIZE.
         connections: the names of connections, in parts.
-        quoted_paths: the names that are quoted as a whole, such as `p.d.t`: the range in bytes, and the name with each
-            part quoted. BigQuery takes both for the same; an alias is the last part.
+        quoted_paths: the names that are quoted as a whole, such as `p.d.t`. Each has its range in bytes, and the name
+            with each part quoted, which means the same in BigQuery.
     """
 
     kind: str
@@ -243,7 +243,7 @@ def _path(path: Any) -> tuple[str, ...]:
 
 
 def _range(node: Any) -> tuple[int, int]:
-    """The offsets of a node's first byte and of the byte after its last one."""
+    """Return the offsets of a node's first byte and of the byte after its last one."""
     while not hasattr(node, "parse_location_range"):
         node = innermost(node)[1].parent
     return node.parse_location_range.start, node.parse_location_range.end

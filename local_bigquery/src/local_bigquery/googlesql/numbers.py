@@ -159,14 +159,14 @@ def _comparison(name: str, *, swap: bool = False) -> Handler:
 
 
 def _in(node: exp.In, kinds: Kinds) -> exp.Expr | None:
-    """Return FALSE for NaN, which equals nothing."""
+    """Return FALSE for NaN, which equals no element."""
     if kinds.of(node.this) != FLOAT64:
         return None
     return exp.Case().when(call("nan", node.this), exp.false()).else_(node.copy())
 
 
 def _case(node: exp.Case, kinds: Kinds) -> exp.Expr | None:
-    """Return a CASE with comparisons in place of values: NaN equals nothing."""
+    """Return `CASE x WHEN y` as `CASE WHEN x = y`, because NaN equals nothing."""
     value = node.this
     if value is None or kinds.of(value) != FLOAT64:
         return None

@@ -67,7 +67,7 @@ def _series(node: exp.GenerateSeries, kinds: Kinds) -> exp.Expr:
 
 
 def _checked_json(node: exp.Expr, _: Kinds) -> None:
-    """Make a text that is no JSON NULL, in place."""
+    """Replace a text that is not valid JSON by NULL, in place."""
     node.this.replace(call("valid_json", node.this))
 
 

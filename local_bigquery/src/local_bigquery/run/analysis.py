@@ -1,9 +1,8 @@
 """Analyses statements before they run, so that what BigQuery refuses is refused with its text and position.
 
 The catalog of a statement has the tables, views, functions and models that exist, as far as the statement names them.
-Statements that Google's analyzer does not know run without an analysis: those with `_UNKNOWN` in its message, those
-with a function of unknown type or a view of INFORMATION_SCHEMA that is not in `_VIEWS`, and those that are nested too
-deep.
+Statements that Google's analyzer does not know run without an analysis. They have a message that matches `_UNKNOWN`, a
+function of unknown type, or a view of INFORMATION_SCHEMA that is not in `_VIEWS`, or they are nested too deep.
 """
 
 import asyncio
