@@ -1,8 +1,9 @@
 """A long load on the service: `python -m benchmarks.serving.endurance [--minutes N] [--json FILE] [--write FILE]`.
 
 It puts half of the sustainable load on the service, with a refresh every few minutes, then ten times the sustainable
-load for a minute, and then the first load again. All along, some clients send a byte a second, and others read no
-answer.
+load for a minute, and then the first load again. Like behind a load balancer, the requests share some hundred
+connections, and those that wait for one longer than a second are given up. All along, some clients send a byte a
+second, and others read no answer.
 """
 
 import json
@@ -24,10 +25,10 @@ from benchmarks.charts import Axes, Line, line_chart, svg
 from benchmarks.document import filled, markdown_table, short
 from benchmarks.serving.candidates import OURS, SERVICE_VARIABLES, Candidate, Question
 from benchmarks.serving.exchanges import LARGE_BATCH, large_batches, lookups
-from benchmarks.serving.experiments import LATENCY_OBJECTIVE_MS, MOST_CONNECTIONS, sustainable_rate
+from benchmarks.serving.experiments import LATENCY_OBJECTIVE_MS, sustainable_rate
 from benchmarks.serving.load_generator import LoadOptions
 from benchmarks.serving.measurement import Bench, WrongAnswersError, allow_open_files, bench
-from benchmarks.serving.servers import Server, service
+from benchmarks.serving.servers import Server, pinned, service
 from benchmarks.serving.store import refresh
 
 SHARE, OVERLOAD = 0.5, 10.0
@@ -37,7 +38,10 @@ PLOT = "serving-endurance.svg"
 _WINDOW_SECONDS, _RECOVERY_SECONDS, _LONGEST_RECOVERY_SECONDS = 10.0, 1.0, 120.0
 _NOT_RIGHT = 0.01
 _CONNECTIONS = 64  # of the closed loop that finds the largest rate
-_ODD_CLIENTS = 50  # of each kind
+_POOL = 800  # connections of the loads; with the odd clients less than SERVING_MAX_CONNECTIONS
+_LONGEST_WAIT_SECONDS = 1.0  # for a connection
+_ODD_CLIENTS = 100
+_VERSIONS = 8  # more than Bigtable keeps; with fewer, its reads would get slower with each refresh
 _MIB = 2**20
 
 
@@ -104,8 +108,9 @@ class _Load:
             WrongAnswersError: an answer was neither a right one nor an error of the service.
         """
         began, rate = time.monotonic(), factor * self.result.sustainable
-        load = LoadOptions(self.server.port, "lookups", self.at.entities, seconds, MOST_CONNECTIONS, rate)
-        load = replace(load, seed=len(self.result.samples), any_version=True)
+        load = LoadOptions(self.server.port, "lookups", self.at.entities, seconds, _POOL, rate)
+        seed = len(self.result.samples)
+        load = replace(load, longest_wait=_LONGEST_WAIT_SECONDS, seed=seed, any_version=True)
         if phase == "overload":
             load = replace(load, patience=0.0)  # so that the next load follows at once
         with ThreadPoolExecutor() as executor:
@@ -143,7 +148,8 @@ def endure(at: Bench, minutes: float, refresh_minutes: float, overload_seconds: 
     question = Question("lookups", _CONNECTIONS)
     with at.running(Candidate(OURS, service(), "/readyz", (question,), SERVICE_VARIABLES)) as server:
         load = _Load(at, server, Endurance(sustainable_rate(at, server, question)), time.monotonic())
-        with _odd_clients(server.port), _refreshes(load.result, at.entities, refresh_minutes * 60):
+        refreshes = _refreshes(load.result, at.entities, refresh_minutes * 60)
+        with pinned(at.cores.others), _odd_clients(server.port), refreshes:
             load.window("load", SHARE, at.seconds)
             while time.monotonic() < load.began + minutes * 60:
                 load.window("load", SHARE, at.seconds)
@@ -185,27 +191,23 @@ def _refreshes(result: Endurance, entities: int, seconds: float) -> Iterator[Non
 
 @contextmanager
 def _odd_clients(port: int) -> Iterator[None]:
-    """Clients that send a byte a second, and clients that ask for large batches and read no answer.
+    """Clients that send a byte a second, half of which first ask for a large batch and never read its answer.
 
-    Those whose connections the service closes come back.
+    Two connect in a second, also after the service closed connections.
     """
-    stop, slow, dead = threading.Event(), lookups(1)[0].request, large_batches(LARGE_BATCH)[0].request
+    stop, slow, large = threading.Event(), lookups(1)[0].request, large_batches(LARGE_BATCH)[0].request
 
     def connect() -> None:
         clients: dict[socket.socket, bytes] = {}
         while not stop.wait(1):
-            for number in range(len(clients), 2 * _ODD_CLIENTS):
+            for first in (b"", large)[: _ODD_CLIENTS - len(clients)]:
                 with suppress(OSError):
-                    clients[socket.create_connection(("127.0.0.1", port), 1)] = slow if number % 2 else b""
+                    client = socket.create_connection(("127.0.0.1", port), 1)
+                    client.sendall(first)
+                    clients[client] = slow
             for client, unsent in [*clients.items()]:
                 try:
-                    if unsent:
-                        clients[client] = unsent[client.send(unsent[:1]) :] or slow
-                    else:
-                        client.settimeout(0)
-                        client.send(dead)
-                except BlockingIOError:
-                    pass  # its answers fill the buffers
+                    clients[client] = unsent[client.send(unsent[:1]) :] or slow
                 except OSError:
                     client.close()
                     del clients[client]
@@ -244,10 +246,12 @@ def table(result: Endurance) -> str:
         )
         for name, samples in rows
     ]
+    in_overload = OVERLOAD * result.sustainable * (1 - _median(result.of("overload"), "not_right"))
     text = (
         f"{loaded[-1].seconds / 60:.0f} minutes at {short(SHARE * result.sustainable)} lookups/s, half of the "
-        f"sustainable load, with {result.refreshes} refreshes and {2 * _ODD_CLIENTS} slow or dead clients. After the "
-        f"overload, lookups were right and in time within {result.recovery_seconds:.1f} s."
+        f"sustainable load, with {result.refreshes} refreshes and {_ODD_CLIENTS} slow or dead clients. Under overload, "
+        f"requests wait up to {_LONGEST_WAIT_SECONDS:g} s for one of {_POOL} connections, and {short(in_overload)} "
+        f"lookups/s were right. After that, lookups were right and in time within {result.recovery_seconds:.1f} s."
     )
     return f"{fill(text, 120)}\n\n{markdown_table(heads, cells, '---:')}\n\n![The service under load for long]({PLOT})"
 
@@ -285,7 +289,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", "Connecting to Bigtable emulator")
     allow_open_files()
     try:
-        with bench("auto", arguments.entities, _WINDOW_SECONDS) as at:
+        with bench("auto", arguments.entities, _WINDOW_SECONDS, _VERSIONS) as at:
             result = endure(at, arguments.minutes, arguments.refresh_minutes, arguments.overload_seconds)
     except WrongAnswersError as error:
         sys.exit(str(error))

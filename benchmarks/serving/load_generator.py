@@ -9,6 +9,7 @@ what users see under overload.
 import asyncio
 import gc
 import json
+import math
 import random
 import re
 import sys
@@ -50,6 +51,7 @@ class LoadOptions:
         connections: the number of connections; in an open loop, the largest number.
         rate: requests per second of an open loop; None for a closed loop.
         patience: seconds after the end in which answers are still counted.
+        longest_wait: seconds for which a request of an open loop waits for a connection; then it is dropped.
         seed: the seed of random ids and times.
         any_version: lookups of any version are right if the prediction is.
     """
@@ -61,6 +63,7 @@ class LoadOptions:
     connections: int = 64
     rate: float | None = None
     patience: float = 5.0
+    longest_wait: float = math.inf
     seed: int = 0
     any_version: bool = False
 
@@ -75,7 +78,8 @@ class LoadResult:
         refused: answers with status 503.
         failed: answers with another 5xx status.
         wrong: all other answers.
-        dropped: requests without a connection, with a closed connection, or without an answer within the patience.
+        dropped: requests without a connection in time, with a closed connection, or without an answer within the
+            patience.
         in_time: right answers before the end.
         seconds: the time in which requests were sent.
         load_cpu_seconds: CPU time of the load generator. Near `seconds`, the load generator was measured.
@@ -258,9 +262,8 @@ class _OpenLoop(_Loop):
                 self._send_or_wait(due)
                 due += self._chance.expovariate(self._rate)
             await asyncio.sleep(_TICK_SECONDS)
-        self.result.sent += len(self._due)
-        self.result.dropped += len(self._due)
-        self._due.clear()
+        while self._due:
+            self._drop()
 
     def _send_or_wait(self, due: float) -> None:
         if self._idle:
@@ -280,15 +283,22 @@ class _OpenLoop(_Loop):
         except OSError:
             self._connections -= 1
             if self._due:
-                self._due.popleft()
-                self.result.sent += 1
-                self.result.dropped += 1
+                self._drop()
 
     def free(self, connection: "_Connection") -> None:
+        longest_ago = time.perf_counter() - self._load.longest_wait
+        while self._due and self._due[0] < longest_ago:
+            self._drop()
         if self._due:
             self._send(connection, self._due.popleft())
         else:
             self._idle.append(connection)
+
+    def _drop(self) -> None:
+        """Drop the request that has waited for a connection the longest."""
+        self._due.popleft()
+        self.result.sent += 1
+        self.result.dropped += 1
 
     def _replace(self) -> None:
         self._connections -= 1

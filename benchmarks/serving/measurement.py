@@ -157,14 +157,21 @@ def allow_open_files() -> None:
 
 
 @contextmanager
-def bench(implementation: str, entities: int, seconds: float) -> Iterator[Bench]:
-    """Start a Bigtable with predictions. This process and its children find it by `BIGTABLE_EMULATOR_HOST`."""
+def bench(implementation: str, entities: int, seconds: float, versions: int = 1) -> Iterator[Bench]:
+    """Start a Bigtable with predictions. This process and its children find it by `BIGTABLE_EMULATOR_HOST`.
+
+    Args:
+        implementation: auto, cbtemulator or embedded.
+        entities: the number of entities.
+        seconds: the length of a load.
+        versions: the number of versions of each prediction.
+    """
     cores = Cores.of_this_machine()
     with (
         store(implementation, cores.others) as bigtable,
         mock.patch.dict(os.environ, {"BIGTABLE_EMULATOR_HOST": bigtable.address}),
     ):
-        fill(entities)
+        fill(entities, versions)
         yield Bench(cores, entities, seconds, bigtable.implementation, bigtable.address)
 
 

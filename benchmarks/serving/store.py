@@ -46,12 +46,16 @@ def store(implementation: str, cores: set[int]) -> Iterator[Store]:
         yield Store(found[2], found[1])
 
 
-def fill(entities: int) -> None:
-    """Write a promoted version with a prediction of each entity to the Bigtable at `BIGTABLE_EMULATOR_HOST`."""
+def fill(entities: int, versions: int = 1) -> None:
+    """Write promoted versions with a prediction of each entity to the Bigtable at `BIGTABLE_EMULATOR_HOST`.
+
+    The last one is `VERSION`.
+    """
     tables = Tables(INSTANCE)
     tables.ensure_registry()
     tables.ensure_model(Registry(INSTANCE).register(ModelState(MODEL, ENTITY_TYPE)))
-    refresh(entities, VERSION)
+    for before in reversed(range(versions)):
+        refresh(entities, VERSION - before)
 
 
 def refresh(entities: int, now: int) -> None:
