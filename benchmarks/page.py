@@ -69,7 +69,9 @@ def _numbers(results: Mapping[str, Results]) -> tuple[str, str]:
     seconds, smoke_test = _seconds(refresh), refresh["tasks"]["smoke_test"]["seconds"]
     export = results["export"]
     native = [run for run in export["runs"] if run["connectors"] == "native"]
-    thousands = [run["rows"] / run["cpu_seconds"] / 1000 for run in native if run["rows"] == export["conditions"]["rows"]]
+    thousands = [
+        run["rows"] / run["cpu_seconds"] / 1000 for run in native if run["rows"] == export["conditions"]["rows"]
+    ]
     ratios = {_NAMES[name]: 1 / found["CPU s"] for name, found in export["ratios"].items()}
     runs = _cpu_runs(results["serving"]["comparison"])
     cpu = cpu_micros(results["serving"]["comparison"])
@@ -136,7 +138,10 @@ def _refresh_table(results: Results) -> str:
     sizes = sorted({refresh["entities"] for refresh in results.values()})
     order = ["first", "0%", "1%", "10%", "100%"]
     found = {(refresh["entities"], _share(refresh)): refresh for refresh in results.values()}
-    chosen = [(sizes[0], "1%"), *((sizes[-1], share) for share in order)]
+    with_all_shares = max(size for size in sizes if (size, order[-1]) in found)
+    chosen = dict.fromkeys(
+        [(sizes[0], "1%"), *((with_all_shares, share) for share in order), (sizes[-1], "first"), (sizes[-1], "1%")]
+    )
     refreshes = [found[key] for key in chosen if key in found]
     head = ["task, s", *(f"{refresh['entities']:,}, {_share(refresh)}" for refresh in refreshes)]
     rows = [[task, *(_task(refresh, task) for refresh in refreshes)] for task in _SHOWN_TASKS]
