@@ -122,7 +122,7 @@ variable "report_days" {
 }
 
 variable "dataflow_max_workers" {
-  description = "Largest number of workers of an export. One worker keeps 52 Bigtable nodes busy (docs/size-and-cost.md)."
+  description = "Largest number of workers of an export. One worker keeps some 50 Bigtable nodes busy (docs/size-and-cost.md)."
   type        = number
   default     = 1
 
