@@ -31,7 +31,7 @@ STARTUP_SECONDS = 180  # from the submission of a Dataflow job until its workers
 REQUEST_LOG_BYTES = 1_000  # per lookup
 # Cells per row with the default of keep_versions.
 CELLS = ModelState("churn", "customer").cells_per_row
-# Scans of tables of predictions by a refresh: `check` one, `changes` two, smoke test one.
+# Scans of tables of predictions by a refresh: `measure` one, `changes` two, smoke test one.
 OWN_SCANS = 4
 # Chosen for the table of exports.
 TARGET_SECONDS = 3_600
