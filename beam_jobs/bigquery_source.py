@@ -78,7 +78,7 @@ def _client() -> BigQueryReadClient:
 
 
 class _RecordBatchCoder(Coder):
-    """Encodes record batches as Arrow streams. Beam asks for the size of some elements, and would pickle them otherwise."""
+    """Encodes record batches as Arrow streams. Beam asks for the size of some elements. Else it would pickle them."""
 
     def encode(self, value: pa.RecordBatch) -> bytes:
         sink = pa.BufferOutputStream()

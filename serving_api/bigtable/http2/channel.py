@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import ssl
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
@@ -258,11 +259,9 @@ class Channel:
         try:
             # There is no name if the server has closed the connection already.
             _, connection.local_port, *_ = transport.get_extra_info("sockname") or (None, None)
-            if target.tls and transport.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
-                raise ConnectionClosedError("the server does not speak HTTP/2")
+            if target.tls:
+                _check_protocol(transport.get_extra_info("ssl_object"))
             await self._warm(connection)
-            if connection.draining:
-                raise ConnectionClosedError("the connection was closed as soon as it was warm")
         except BaseException:
             connection.abort("the connection could not be warmed")
             raise
@@ -288,6 +287,8 @@ class Channel:
             # Emulators answer UNIMPLEMENTED.
             if error.code != "UNIMPLEMENTED":
                 _log.warning("a connection could not be warmed", code=error.code, reason=error.reason)
+        if connection.draining:
+            raise ConnectionClosedError("the connection was closed as soon as it was warm")
 
     async def _watch(self, connection: Connection, ended: asyncio.Event) -> None:
         """Wait until a connection must be replaced, and ping it from time to time."""
@@ -404,3 +405,13 @@ class RowsCall:
 
 def _invalid(error: Exception) -> CallError:
     return CallError("INTERNAL", f"an invalid answer to ReadRows: {error}")
+
+
+def _check_protocol(tls: ssl.SSLObject) -> None:
+    """Check that the server has chosen HTTP/2.
+
+    Raises:
+        ConnectionClosedError: it does not speak HTTP/2.
+    """
+    if tls.selected_alpn_protocol() != "h2":
+        raise ConnectionClosedError("the server does not speak HTTP/2")
