@@ -133,8 +133,8 @@ async def test_a_read_that_has_all_rows_is_not_repeated():
     client.made[0].deliver(b"a")
     error = CallError("UNAVAILABLE", "the server is going away", unprocessed=True)
     client.made[0].end(error)
-    assert await ended is error
     assert len(client.made) == 1
+    assert await ended is error
 
 
 @pytest.mark.asyncio
