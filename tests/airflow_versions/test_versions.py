@@ -131,49 +131,38 @@ def test_the_navigation_leads_to_the_page_of_the_service(airflow_version, stack)
     assert (report["signed_in"], report["entry"]) == (f"{stack.url('api')}/", True)
 
 
-@pytest.fixture(scope="session")
-def first_refresh(airflow_version):
-    """The states of the version's first refresh and of its tasks."""
+def test_a_refresh_and_the_next_one(airflow_version, served):
     _, script = airflow_version
-    return script("refresh.py", PIPELINE, "{}")
-
-
-@pytest.fixture
-def refresh(airflow_version, first_refresh):
-    """Runs a refresh that does not train, with a short smoke test; returns the states of the run and of its tasks."""
-    version, script = airflow_version
-    if version == "newest":
-        pytest.skip("tests/end_to_end does this in the newest Airflow, with its scheduler")
-    quick = {"retrain": False, "smoke_test_requests": 100, "smoke_test_rate": 100, "smoke_test_objective_p99_ms": 1000}
-    return lambda **params: script("refresh.py", PIPELINE, json.dumps(quick | params))
-
-
-def test_a_first_refresh_is_promoted(first_refresh):
-    tasks = first_refresh["tasks"]
-    assert (first_refresh["state"], tasks["promote"], tasks["abort"]) == ("success", "success", "skipped")
-    assert all(state in ("success", "skipped") for state in tasks.values())
-
-
-def test_the_lease_of_a_run_that_has_ended_does_not_matter_and_what_it_wrote_is_purged(refresh, served):
+    first = script("refresh.py", PIPELINE, "{}")
+    assert (first["state"], first["tasks"]["abort"]) == ("success", "skipped")
+    assert all(state in ("success", "skipped") for state in first["tasks"].values())
     before = served()["active_version"]
-    unpromoted = refresh(promote=False, export="full")
+    sample_data.next_week(sample_data.warehouse())
+    second = script("refresh.py", PIPELINE, json.dumps({"retrain": False}))
+    assert (second["state"], second["tasks"]["train"]) == ("success", "skipped")
+    record = max(served()["versions"], key=lambda version: version["version"])
+    assert served()["active_version"] == record["version"] > before
+
+
+def test_the_lease_of_a_run_that_has_ended_does_not_matter_and_what_it_wrote_is_purged(airflow_version, served):
+    _, script = airflow_version
+    before = served()["active_version"]
+    unpromoted = script("refresh.py", PIPELINE, json.dumps({"retrain": False, "promote": False, "export": "full"}))
     assert (unpromoted["state"], unpromoted["tasks"]["promote"]) == ("success", "skipped")
     assert served()["active_version"] == before
-    sample_data.next_week(sample_data.warehouse())
-    following = refresh()
-    tasks = following["tasks"]
-    assert (following["state"], tasks["train"], tasks["purge"]) == ("success", "skipped", "success")
-    newest = max(version["version"] for version in served()["versions"])
-    assert served()["active_version"] == newest > before
+    following = script("refresh.py", PIPELINE, json.dumps({"retrain": False}))
+    assert (following["state"], following["tasks"]["purge"]) == ("success", "success")
+    assert served()["active_version"] > before
 
 
-def test_a_refresh_that_fails_leaves_readers_where_they_were(refresh, served):
+def test_a_refresh_that_fails_leaves_readers_where_they_were(airflow_version, served):
+    _, script = airflow_version
     before = served()["active_version"]
     warehouse = sample_data.warehouse()
     warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.kept AS SELECT * FROM shop.transactions")
     warehouse.query_and_wait("DELETE FROM shop.transactions WHERE customer_id >= '10000'")
     try:
-        report = refresh()
+        report = script("refresh.py", PIPELINE, json.dumps({"retrain": False}))
     finally:
         warehouse.query_and_wait("CREATE OR REPLACE TABLE shop.transactions AS SELECT * FROM shop.kept")
     tasks = report["tasks"]

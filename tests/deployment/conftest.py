@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.deployment.http_cloud import HttpCloud
-from tests.http_server import http_server
-from tests.service_account import service_account_key
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("dags", "plugins", "prediction_store", "beam_jobs", "serving_api", "deployment")
@@ -134,7 +134,19 @@ class Cloud:
 
 def logged_in(folder):
     """Return the variables that log the real gcloud and bq in, as a service account that exists nowhere."""
-    (folder / "account.json").write_text(json.dumps(service_account_key("http://oauth2.example/token")))
+    key = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    account = {
+        "type": "service_account",
+        "project_id": "shop-predictions",
+        "private_key_id": "1",
+        "private_key": key.decode(),
+        "client_email": "ci@shop-predictions.iam.gserviceaccount.com",
+        "client_id": "1",
+        "token_uri": "http://oauth2.example/token",
+    }
+    (folder / "account.json").write_text(json.dumps(account))
     variables = {
         "CONFIG": str(folder / "gcloud"),
         "AUTH_CREDENTIAL_FILE_OVERRIDE": str(folder / "account.json"),
@@ -149,8 +161,8 @@ def logged_in(folder):
 @pytest.fixture
 def http():
     cloud = HttpCloud()
-    with http_server(cloud.answer) as cloud.address:
-        yield cloud
+    yield cloud
+    cloud.close()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 MODELS = {"models": [{"model": "repeat_purchase"}]}
@@ -19,10 +20,9 @@ REPOSITORY = "projects/shop-predictions/locations/europe-west1/repositories/fore
 
 
 class HttpCloud:
-    """The state of a project, and the answers of the APIs.
+    """The state of a project, and the server in front of it.
 
     Attributes:
-        address: the URL of the server in front of it.
         registry: returns the digests of images, by package and tag.
         packages: versions of the packages of the Airflow environment.
         objects: contents of the bucket, by name.
@@ -53,8 +53,37 @@ class HttpCloud:
         self.objects = {}
         self.times = {}
         self.service = _service("us-docker.pkg.dev/cloudrun/container/hello")
-        self._lock = threading.Lock()
-        self.address = ""
+        self.lock = threading.RLock()
+        cloud = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                with cloud.lock:
+                    status, answer, headers = cloud.answer(self.command, urlsplit(self.path), self.headers, body)
+                content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(status)
+                for name, value in {"content-type": cloud.content_type, **headers}.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(content)
+
+            do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_GET  # noqa: N815  the names are those of the base class
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
 
     def environment(self):
         """Return the variables by which clients reach this server."""
@@ -64,24 +93,16 @@ class HttpCloud:
         }
         return {"http_proxy": self.address, "no_proxy": "127.0.0.1", **overrides}
 
-    def answer(self, request):
-        """Answer one request after the other."""
-        with self._lock:
-            status, document, headers = self._answer(request)
-        return status, document, {"Content-Type": self.content_type, **headers}
-
-    def _answer(self, asked):
-        url = urlsplit(asked.path)
-        host = url.hostname or "bigquery.googleapis.com"  # only bq uses no proxy
-        request = f"{asked.method} {host}{unquote(url.path)}"
+    def answer(self, method, url, headers, body):
+        """Return status, body and headers of an answer."""
+        request = f"{method} {url.hostname or 'bigquery.googleapis.com'}{unquote(url.path)}"  # only bq uses no proxy
         self.requests.append(request)
         for pattern, status in self.refusals:
             if re.search(pattern, request):
                 return status, {"error": {"code": status, "message": f"refused: {request}"}}, {}
         for pattern, name in ROUTES.items():
             if found := re.fullmatch(pattern, request):
-                parts = {"query": parse_qs(url.query), "headers": asked.headers, "body": asked.body}
-                return getattr(self, name)(*found.groups(), **parts)
+                return getattr(self, name)(*found.groups(), query=parse_qs(url.query), headers=headers, body=body)
         return 404, {"error": {"code": 404, "message": f"no such address: {request}"}}, {}
 
     def token(self, **_):
@@ -96,7 +117,7 @@ class HttpCloud:
 
     def lookups(self, path, *, headers, **_):
         if headers["authorization"] != f"Bearer {IDENTITY_TOKEN}":
-            return 403, b"<html>Your client does not have permission</html>", {"Content-Type": "text/html"}
+            return 403, b"<html>Your client does not have permission</html>", {"content-type": "text/html"}
         if self.service_status != 200:
             return self.service_status, {"title": "refused by the service"}, {}
         return (200, MODELS, {}) if path == "/v1/models" else (404, {"title": "no prediction"}, {})
@@ -205,7 +226,7 @@ class HttpCloud:
         if name not in self.objects:
             return 404, {"error": {"code": 404, "message": f"No such object: {name}"}}, {}
         if query.get("alt") == ["media"]:
-            return 200, self.objects[name], {"Content-Type": "application/octet-stream"}
+            return 200, self.objects[name], {"content-type": "application/octet-stream"}
         return 200, self.metadata(name), {}
 
     def layout(self, _, **__):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.end_to_end.conftest import SHORT_SMOKE_TEST
 from tests.waiting import wait_for
 
 DAG_ID = "refresh_cautious"
+SMALL = {"smoke_test_requests": 100, "smoke_test_rate": 50}
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_an_override_without_a_reason_fails_before_anything_is_done_and_is_told(
 
 
 def test_on_a_breach_a_person_is_asked_and_decides(airflow, rest, versions, mailbox, api, heartbeat):
-    run_id = airflow.trigger(DAG_ID, SHORT_SMOKE_TEST)
+    run_id = airflow.trigger(DAG_ID, SMALL)
     states = airflow.follow(DAG_ID, run_id)
     waiting = {"awaiting_input", "deferred"}
     next(state for state in states if any(t.task_id == "quality_gate" and t.state in waiting for t in state.tasks))
