@@ -44,15 +44,10 @@ def named_values(tree: exp.Expr) -> None:
 
 
 def full_numerics(tree: exp.Expr) -> None:
-    """Give all their digits to NUMERIC in CASTs, and to NUMERIC and BIGNUMERIC columns of CREATE and ALTER TABLE.
-
-    The emulator keeps few.
-    """
-    for node in tree.find_all(exp.ColumnDef, exp.Cast):
-        scales = _SCALES if isinstance(node, exp.ColumnDef) else {exp.DType.DECIMAL}
-        whole = node.args.get("kind") or node.args.get("to")
-        for kind in whole.find_all(exp.DataType) if whole is not None else ():
-            if kind.this in scales and not kind.expressions:
+    """Give the NUMERIC and BIGNUMERIC columns of CREATE and ALTER TABLE all their digits; the emulator keeps few."""
+    for column in tree.find_all(exp.ColumnDef):
+        for kind in column.kind.find_all(exp.DataType) if column.kind is not None else ():
+            if kind.this in _SCALES and not kind.expressions:
                 digits = (_DIGITS, _SCALES[kind.this])
                 kind.set("this", exp.DType.DECIMAL)
                 kind.set("expressions", [exp.DataTypeParam(this=exp.Literal.number(number)) for number in digits])

@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlglot.errors import SqlglotError
 
-from local_bigquery.backend.emulator import Emulator, JobResource
+from local_bigquery.backend.emulator import Emulator, JobResource, Result
 from local_bigquery.errors import BigQueryError, invalid_query
 from local_bigquery.ml.registry import ModelRegistry
 from local_bigquery.run.analysis import Names, StatementAnalyzer
 from local_bigquery.run.jobs import QueryJob
-from local_bigquery.run.scratch import Result, Scratch
+from local_bigquery.run.scratch import Scratch
 from local_bigquery.run.script import ScriptRun
 from local_bigquery.run.statement import StatementRun, dry_run_on_emulator
 from local_bigquery.sql.parameters import Parameter, with_named_parameters, with_parameters

@@ -10,10 +10,10 @@ from typing import Any, Literal, Protocol
 import sqlglot
 from sqlglot import exp
 
-from local_bigquery.backend.emulator import JobResource
+from local_bigquery.backend.emulator import JobResource, Result
 from local_bigquery.errors import BigQueryError, invalid_query
 from local_bigquery.run.analysis import Names
-from local_bigquery.run.scratch import Result, Scratch
+from local_bigquery.run.scratch import Scratch
 from local_bigquery.run.script_names import ScriptNames, Variable, parameter_name
 from local_bigquery.sql import DIALECT
 from local_bigquery.sql.parameters import Parameter, parameter_of, python_value

@@ -14,7 +14,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from local_bigquery.backend.emulator import Emulator, JobResource, TableName
+from local_bigquery.backend.emulator import Emulator, JobResource, Result, TableName
 from local_bigquery.errors import BigQueryError, invalid_query, not_found
 from local_bigquery.ml.functions import call_function, check_function, keeps_input
 from local_bigquery.ml.model import ModelType, TrainedModel
@@ -23,7 +23,7 @@ from local_bigquery.ml.registry import ModelRegistry
 from local_bigquery.ml.resource import describe, ml_statistics, transform_columns
 from local_bigquery.run import transformation
 from local_bigquery.run.jobs import QueryJob
-from local_bigquery.run.scratch import Result, Scratch
+from local_bigquery.run.scratch import Scratch
 from local_bigquery.schema import Schema
 from local_bigquery.sql import DIALECT
 from local_bigquery.sql.generator import is_refused_text, to_sql

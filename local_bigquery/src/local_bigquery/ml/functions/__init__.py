@@ -38,7 +38,8 @@ def call_function(
     kept = rows if kept is None else kept
     if kept is None or not (function.keeps_input and function.adds_input):
         return result
-    if isinstance(model, Reducing) and not settings.get("keep_original_columns"):
+    reduces = isinstance(model, Reducing)
+    if reduces and not settings.get("keep_original_columns"):
         features = {feature.lower() for feature in model.feature_info["input"].to_pylist()}
         kept = kept.select([column for column in kept.column_names if column.lower() not in features])
     return _with_input(f"ML.{name}", result, kept)

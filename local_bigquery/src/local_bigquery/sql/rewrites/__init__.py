@@ -14,9 +14,12 @@ from sqlglot import exp
 from local_bigquery.sql.rewrites.information_schema import models_view
 from local_bigquery.sql.rewrites.resolver import Catalog
 from local_bigquery.sql.rewrites.structs import select_as_struct, unnested_fields
-from local_bigquery.sql.rewrites.syntax import insert_row, struct_names
+from local_bigquery.sql.rewrites.syntax import insert_row, numeric_casts, struct_names
 
-_SIGNS = re.compile(r"\b(UNNEST\s*\(|STRUCT\b|INSERT\s+ROW\b|MODELS\b)", re.IGNORECASE)
+_SIGNS = re.compile(
+    r"\b(UNNEST\s*\(|STRUCT\b|INSERT\s+ROW\b|MODELS\b|(NUMERIC|DECIMAL)\b)",
+    re.IGNORECASE,
+)
 
 
 async def rewrite(tree: exp.Expr, catalog: Catalog) -> None:
@@ -30,6 +33,7 @@ async def rewrite(tree: exp.Expr, catalog: Catalog) -> None:
         BigQueryError: the statement is invalid in BigQuery, too.
     """
     insert_row(tree)
+    numeric_casts(tree)
     struct_names(tree)
     await models_view(tree, catalog)
     await unnested_fields(tree, catalog)

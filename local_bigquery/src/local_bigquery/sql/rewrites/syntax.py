@@ -2,6 +2,9 @@
 
 from sqlglot import exp
 
+# The precision and scale of NUMERIC: 38 digits, 9 of them after the point.
+# https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types
+_NUMERIC_DIGITS = (38, 9)
 _UNNAMED_FIELD = "_field_{}"  # BigQuery's name for a struct field without one
 
 
@@ -11,6 +14,17 @@ def insert_row(tree: exp.Expr) -> None:
         insert = when.args.get("then")
         if isinstance(insert, exp.Insert) and isinstance(insert.this, exp.Var) and insert.this.name.upper() == "ROW":
             insert.set("this", exp.Star())
+
+
+def numeric_casts(tree: exp.Expr) -> None:
+    """Add precision and scale to each CAST to NUMERIC without them.
+
+    The emulator would keep only 3 digits after the point. sqlglot parses `NUMERIC '1.5'` as a CAST, too.
+    """
+    for cast in tree.find_all(exp.Cast):
+        for kind in cast.to.find_all(exp.DataType):
+            if kind.this is exp.DataType.Type.DECIMAL and not kind.expressions:
+                kind.set("expressions", [exp.DataTypeParam(this=exp.Literal.number(n)) for n in _NUMERIC_DIGITS])
 
 
 def struct_names(tree: exp.Expr) -> None:
