@@ -15,7 +15,6 @@ import pytest
 from google.auth.exceptions import RefreshError
 
 from foreserve.api_auth import ApiAuth
-
 from tests.http_server import http_server
 
 pytestmark = pytest.mark.slow
