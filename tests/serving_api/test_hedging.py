@@ -112,7 +112,7 @@ def start_to_read(client, hedging):
 
 @pytest.mark.asyncio
 async def test_the_reads_that_are_hedged_count_for_the_delay():
-    """If they did not count, the delay would become shorter and shorter, and the budget be spent on fast reads."""
+    """Their absence would make the delay shorter and shorter, until the budget is spent on fast reads."""
     hedging, client = Hedging(1), Attempts()
     for _ in range(200):
         hedging.observe(1, 0.001)
