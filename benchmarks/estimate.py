@@ -22,7 +22,7 @@ from prediction_store.lifecycle import ModelState
 ROWS_PER_CPU_SECOND = 860_000
 CELL_BYTES = 160  # of a row in MutateRows; also taken as stored
 TABLE_ROW_BYTES = 124  # of two STRINGs in BigQuery
-# Measured by benchmarks/serving, see docs/performance.md: lookups of one id.
+# Measured by benchmarks/serving, see docs/performance.md: lookups of one id. The largest of several measurements.
 LOOKUP_CPU_SECONDS = 58e-6
 # Assumptions. A vCPU is half a core, and the measurements had neither TLS nor a network.
 EFFICIENCY = 0.3  # share of the measured rates that a vCPU reaches

@@ -1,6 +1,6 @@
 # The lookup service. A deployment chooses its image; Terraform ignores that change.
 #
-# The size of an instance follows from docs/performance.md: a lookup takes 58 us of CPU, so the core
+# The size of an instance follows from docs/performance.md, on the safe side: a lookup takes 58 us of CPU, so the core
 # answers 1 s / 58 us = 17,200 lookups per second. A vCPU is half a core, and the measurement had no TLS and no network,
 # so the estimate is 0.3 of that (as in docs/size-and-cost.md): 5,200 per second and vCPU. The 99th percentile of the
 # latency was 68 ms at 0.8 of the capacity, and 262 ms at full capacity. So an instance should serve 4,100 per second.

@@ -72,7 +72,8 @@ def test_the_estimate_of_costs_uses_what_was_measured():
     if not export or export["conditions"]["rows"] < 1_000_000 or not comparison:
         pytest.skip("the estimate is of exports of a million rows")
     assert pytest.approx(export["medians"]["native"]["rows/CPU s"], rel=0.3) == ROWS_PER_CPU_SECOND
-    assert pytest.approx(page.cpu_micros(comparison)["Foreserve", "lookups"] / 1e6, rel=0.4) == LOOKUP_CPU_SECONDS
+    measured = page.cpu_micros(comparison)["Foreserve", "lookups"] / 1e6
+    assert measured <= LOOKUP_CPU_SECONDS <= 2 * measured
 
 
 def test_a_flame_graph_has_a_frame_for_each_function_that_is_wide_enough():
