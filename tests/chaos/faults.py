@@ -148,7 +148,7 @@ class Service:
         return sum(log.read_text(errors="replace").count("Traceback") for log in self._log.glob("service-*.log"))
 
 
-class NotNow(Exception):  # noqa: N818  no error
+class NotPossibleError(Exception):
     """There is nothing that a fault could break."""
 
 
@@ -197,7 +197,7 @@ class Faults:
             if self._stop.wait(self._chance.uniform(0.1, 1.2)) or not self._running.is_set():
                 continue
             fault = self._chance.choice(self._faults)
-            with self._calm, suppress(NotNow, *ERRORS):
+            with self._calm, suppress(NotPossibleError, *ERRORS):
                 if self._running.is_set():
                     fault()
                     self.counts[fault.__name__.replace("_", " ")] += 1
@@ -214,7 +214,7 @@ class Faults:
         """The job that runs."""
         job = self._refreshes.job
         if job is None or not job.is_alive():
-            raise NotNow
+            raise NotPossibleError
         return job
 
     def kill_a_job(self):
@@ -235,7 +235,7 @@ class Faults:
         try:
             targets = registry.get(MODEL).rollback_targets()
             if not targets:
-                raise NotNow
+                raise NotPossibleError
             to = self._chance.choice(targets)
             self._oracle.go_back("rollback")
             registry.update(MODEL, lambda state: state.roll_back(to, reason="chaos", now=now_ms()))
@@ -325,7 +325,7 @@ class Faults:
     def fill_the_disk(self):
         """Let all writes to files fail, of the service and of the job that runs."""
         processes = self._service.processes()
-        with suppress(NotNow):
+        with suppress(NotPossibleError):
             processes.append(self._job())
         for size in (0, resource.RLIM_INFINITY):
             for process in processes:
@@ -348,7 +348,7 @@ class Faults:
     def restore_the_registry(self):
         """Write the row of the registry again as it was a few refreshes ago."""
         if not self._refreshes.rows or self._oracle.is_lost:
-            raise NotNow
+            raise NotPossibleError
         row = self._chance.choice(self._refreshes.rows[-4:])
         request = MutateRowsRequest(table_name=INSTANCE.table(REGISTRY_TABLE))
         entry = request.entries.add(row_key=MODEL.encode())

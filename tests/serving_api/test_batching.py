@@ -180,14 +180,20 @@ async def test_a_read_whose_waiters_are_all_late_is_cancelled_and_the_next_one_s
     assert await waiting == {b"c": row_of(b"c")}
 
 
-@pytest.mark.asyncio
-async def test_keys_are_collected_while_reads_are_in_flight_but_not_for_long():
-    reads = HeldReads()
-    batcher = Batcher(reads.start, max_keys=50, max_keys_per_read=10)
+async def three_reads(batcher):
+    """Start the lookups of three keys, each with a read of its own; return their tasks."""
     lookups = []
     for key in (b"a", b"b", b"c"):
         lookups.append(asyncio.create_task(lookup_in(batcher, [key])))
         await _ticks(3)
+    return lookups
+
+
+@pytest.mark.asyncio
+async def test_keys_are_collected_while_reads_are_in_flight_but_not_for_long():
+    reads = HeldReads()
+    batcher = Batcher(reads.start, max_keys=50, max_keys_per_read=10)
+    lookups = await three_reads(batcher)
     lookups += [asyncio.create_task(lookup_in(batcher, [key])) for key in (b"d", b"e")]
     await _ticks(3)
     assert [keys for keys, _ in reads.asked] == [[b"a"], [b"b"], [b"c"]]
@@ -211,10 +217,7 @@ def test_keys_whose_lookups_end_while_they_are_collected_are_not_read():
     async def main():
         reads = HeldReads()
         batcher = Batcher(reads.start, max_keys=50, max_keys_per_read=10)
-        lookups = []
-        for key in (b"a", b"b", b"c"):
-            lookups.append(asyncio.create_task(lookup_in(batcher, [key])))
-            await _ticks(3)
+        lookups = await three_reads(batcher)
         with pytest.raises(TimeoutError):
             await lookup_in(batcher, [b"late"], asyncio.get_running_loop().time() + 0.0005)
         await asyncio.sleep(1)

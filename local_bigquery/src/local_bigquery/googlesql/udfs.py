@@ -132,8 +132,8 @@ _FORMATS: dict[str, Callable[[datetime, int], str]] = {
     "%M": lambda t, _: f"{t.minute:02}",
     "%S": lambda t, _: f"{t.second:02}",
     "%E*S": lambda t, _: f"{t.second:02}" + f".{t.microsecond:06}".rstrip("0").rstrip("."),
-    "%p": lambda t, _: "AM" if t.hour < 12 else "PM",  # noqa: PLR2004  noon
-    "%P": lambda t, _: "am" if t.hour < 12 else "pm",  # noqa: PLR2004  noon
+    "%p": lambda t, _: ("AM", "PM")[t.hour // 12],
+    "%P": lambda t, _: ("am", "pm")[t.hour // 12],
     "%y": lambda t, _: f"{t.year % 100:02}",
     "%C": lambda t, _: f"{t.year // 100:02}",
     **dict.fromkeys(("%j", "%J"), lambda t, _: f"{t.timetuple().tm_yday:03}"),
